@@ -1,0 +1,1 @@
+"""Metrics and the pass over a test split."""

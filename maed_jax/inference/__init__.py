@@ -1,0 +1,1 @@
+"""From a video to bodies: detect, track, crop, reconstruct, write."""

@@ -1,0 +1,1 @@
+"""What the paper draws: root network, spatial-temporal encoder, kinematic topology decoder."""

@@ -1,0 +1,1 @@
+"""Losses, optimiser, the step and the loop, checkpoints and logs."""

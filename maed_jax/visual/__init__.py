@@ -1,0 +1,1 @@
+"""Pictures: meshes rendered alone or over the video."""
