@@ -1,1 +1,1 @@
-"""The body: skeleton, rotations, SMPL, camera and the built-in mannequin. Pure functions and data."""
+"""The body: skeleton, rotations, SMPL, camera, files and the built-in mannequin. No Flax."""

@@ -1,7 +1,7 @@
 """The record that every dataset is turned into: one person in one frame.
 
-This file is the only thing that builders (`datasets/`) and the pipeline share. Frames of a track lie
-one after another on disk; a table of tracks beside each split says where each begins.
+This file is the only thing that builders (`datasets/`) and the pipeline share. Frames of a track
+lie one after another on disk; a table of tracks beside each split says where each begins.
 """
 
 from __future__ import annotations
@@ -16,27 +16,20 @@ from maed_jax.errors import UserError
 
 NUM_KEYPOINTS = 49
 
-# name -> (shape, dtype); an empty shape is a scalar. Strings and JPEG bytes are listed apart because
-# TFDS has features of their own for them.
+# name -> (shape, dtype); an empty shape is a scalar. Strings and JPEG bytes are listed apart
+# because TFDS has features of their own for them.
 ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
-    "image_size": ((2,), np.int32),  # height, width of the stored image, pixels
-    "keypoints_2d": (
-        (NUM_KEYPOINTS, 3),
-        np.float32,
-    ),  # x, y in pixels of the stored image; confidence in [0, 1]
-    "keypoints_3d": (
-        (NUM_KEYPOINTS, 4),
-        np.float32,
-    ),  # metres, camera frame (x right, y down, z forward); validity 0 or 1
+    "image_size": ((2,), np.int32),  # height and width of the stored image, pixels
+    # x, y in pixels of the stored image; confidence in [0, 1]
+    "keypoints_2d": ((NUM_KEYPOINTS, 3), np.float32),
+    # metres, camera frame (x right, y down, z forward); validity, 0 or 1
+    "keypoints_3d": ((NUM_KEYPOINTS, 4), np.float32),
     "pose": ((72,), np.float32),  # axis-angle, radians; root in the camera frame
     "shape": ((10,), np.float32),  # betas of the body named by `body`
     "has_smpl": ((), np.bool_),  # True: pose and shape are labels
     "has_3d": ((), np.bool_),  # True: keypoints_3d are labels
     "box": ((4,), np.float32),  # centre x, centre y, width, height of the person, pixels, no margin
-    "intrinsics": (
-        (4,),
-        np.float32,
-    ),  # fx, fy, cx, cy in pixels of the stored image; zeros where unknown
+    "intrinsics": ((4,), np.float32),  # fx, fy, cx, cy, pixels; zeros where unknown
     "frame": ((), np.int32),  # frame number within its video, from 0
 }
 STRINGS = ("body", "gender", "source", "track")

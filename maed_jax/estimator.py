@@ -1,0 +1,40 @@
+"""A trained model with its body: call it with clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+
+from maed_jax.body.smpl import Body
+from maed_jax.models.maed import MAED, Prediction
+
+
+@functools.partial(jax.jit, static_argnames=("model", "vertices"))
+def _apply(model: MAED, params: Any, body: Body, clip: jax.Array, vertices: bool) -> Prediction:
+    return model.apply({"params": params}, clip, body, vertices=vertices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimator:
+    """Maps clips of person crops to bodies. Compiled once for each shape of clip."""
+
+    model: MAED
+    params: Any
+    body: Body
+
+    @property
+    def image_size(self) -> int:
+        """Side of the crops that the model takes, pixels."""
+        return self.model.image_size
+
+    @property
+    def clip_length(self) -> int:
+        """The most frames that a clip may have."""
+        return self.model.clip_length
+
+    def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
+        """Reconstructs float32 clips `[b t h w 3]`, RGB, ImageNet-normalised."""
+        return _apply(self.model, self.params, self.body, clip, vertices)

@@ -1,0 +1,64 @@
+"""KTD, the kinematic topology decoder: pose along the tree of joints (paper, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import linen as nn
+
+from maed_jax.body.skeleton import ANCESTORS
+
+NUM_BETAS = 10
+
+
+def torch_linear(name: str, width: int) -> nn.Dense:
+    """A layer that starts as PyTorch's Linear does: uniform within 1 / sqrt(inputs)."""
+    uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    return nn.Dense(width, kernel_init=uniform, name=name)
+
+
+def timid_linear(name: str, width: int) -> nn.Dense:
+    """A head that starts near zero: Xavier-uniform of gain 0.01."""
+    small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
+    return nn.Dense(width, kernel_init=small, bias_init=nn.initializers.uniform(0.02), name=name)
+
+
+class Regression(NamedTuple):
+    """What a decoder answers for each frame, any leading axes."""
+
+    pose6d: jax.Array
+    """`[... joints 6]`, each joint's rotation in its parent's frame"""
+    shape: jax.Array
+    """`[... betas]`"""
+    camera: jax.Array
+    """`[... 3]`, scale and translation of the weak-perspective camera"""
+
+
+class KinematicTopologyDecoder(nn.Module):
+    """Features `[... d]` to a `Regression`: a joint reads the feature and its ancestors' rotations.
+
+    `ancestors` holds, for each joint, its ancestors from the root down; joints come parents first.
+    """
+
+    width: int = 1024
+    dropout: float = 0.5
+    ancestors: tuple[tuple[int, ...], ...] = ANCESTORS
+
+    @nn.compact
+    def __call__(self, feature: jax.Array, *, train: bool) -> Regression:
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        x = dropout(torch_linear("fc1", self.width)(feature))
+        x = dropout(torch_linear("fc2", self.width)(x))
+
+        pose: list[jax.Array] = []
+        for joint, ancestors in enumerate(self.ancestors):
+            inputs = jnp.concatenate([x, *(pose[a] for a in ancestors)], axis=-1)
+            pose.append(timid_linear(f"joint{joint}", 6)(inputs))
+        return Regression(
+            pose6d=rearrange(pose, "joints ... six -> ... joints six"),
+            shape=timid_linear("shape", NUM_BETAS)(x),
+            camera=timid_linear("camera", 3)(x),
+        )

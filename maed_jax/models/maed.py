@@ -1,0 +1,114 @@
+"""MAED: a clip of person crops to a body in every frame."""
+
+from __future__ import annotations
+
+import jax
+from einops import rearrange
+from flax import linen as nn
+from flax import struct
+
+from maed_jax.body import camera as weak_perspective
+from maed_jax.body import smpl
+from maed_jax.body.rotations import axis_angle_from_matrix, matrix_from_6d
+from maed_jax.errors import UserError
+from maed_jax.models.attention import Mode
+from maed_jax.models.encoder import SpatialTemporalEncoder
+from maed_jax.models.ktd import KinematicTopologyDecoder, Regression
+
+
+@struct.dataclass
+class Prediction:
+    """The body in every frame of a clip, in the camera's frame: x right, y down, z forward."""
+
+    camera: jax.Array
+    """`[b t 3]` weak-perspective scale and translation (s, tx, ty), relative to the crop"""
+    pose: jax.Array
+    """`[b t 72]` axis-angle, each joint in its parent's frame, the root in the camera's"""
+    shape: jax.Array
+    """`[b t 10]` betas"""
+    rotmat: jax.Array
+    """`[b t 24 3 3]` the pose as matrices"""
+    keypoints_3d: jax.Array
+    """`[b t 49 3]` metres, about the body's own origin"""
+    keypoints_2d: jax.Array
+    """`[b t 49 2]` in the crop, which spans [-1, 1]"""
+    verts: jax.Array | None
+    """`[b t verts 3]` metres, or None where they were not asked for"""
+    feature: jax.Array
+    """`[b t d]` the encoder's"""
+
+
+def reconstruct(
+    regression: Regression, feature: jax.Array, body: smpl.Body, *, vertices: bool
+) -> Prediction:
+    """Poses the body as a decoder says; without `vertices`, `smpl.keypoint_body` is enough."""
+    rotmat = matrix_from_6d(regression.pose6d)
+    posed = smpl.pose_body(body, rotmat, regression.shape)
+    keypoints_3d = smpl.keypoints(body, posed)
+    return Prediction(
+        camera=regression.camera,
+        pose=rearrange(axis_angle_from_matrix(rotmat), "... joints xyz -> ... (joints xyz)"),
+        shape=regression.shape,
+        rotmat=rotmat,
+        keypoints_3d=keypoints_3d,
+        keypoints_2d=weak_perspective.project(keypoints_3d, regression.camera),
+        verts=posed.verts if vertices else None,
+        feature=feature,
+    )
+
+
+class MAED(nn.Module):
+    """Encoder and decoder with multi-level attention. The defaults are the paper's network.
+
+    The body is data, passed to the call; it is never a parameter.
+    """
+
+    image_size: int = 224
+    clip_length: int = 16
+    stage_sizes: tuple[int, ...] = (3, 4, 9)
+    width: int = 64
+    dim: int = 768
+    depth: int = 6
+    heads: int = 12
+    mode: Mode = "parallel"
+    feature_dim: int = 768
+    decoder: str = "ktd"
+    decoder_width: int = 1024
+    dropout: float = 0.5
+
+    def __call__(
+        self, clip: jax.Array, body: smpl.Body, *, train: bool = False, vertices: bool = False
+    ) -> Prediction:
+        """Reconstructs normalised clips `[b t h w 3]` (see `maed_jax.data.images.normalise`).
+
+        Args:
+          clip: images that show one person each; t = 1 for single images.
+          body: the body to pose; `smpl.keypoint_body` of it is enough without `vertices`.
+          train: whether dropout is on; it draws from the stream "dropout".
+          vertices: whether the mesh is wanted too.
+
+        Raises:
+          UserError: frames of another size, or more of them than the temporal embedding holds.
+        """
+        feature, regression = self.regress(clip, train=train)
+        return reconstruct(regression, feature, body, vertices=vertices)
+
+    @nn.compact
+    def regress(self, clip: jax.Array, *, train: bool = False) -> tuple[jax.Array, Regression]:
+        """The part with parameters: features `[b t d]`, and pose, shape and camera from them."""
+        feature = SpatialTemporalEncoder(
+            image_size=self.image_size,
+            clip_length=self.clip_length,
+            stage_sizes=tuple(self.stage_sizes),
+            width=self.width,
+            dim=self.dim,
+            depth=self.depth,
+            heads=self.heads,
+            mode=self.mode,
+            feature_dim=self.feature_dim,
+            name="encoder",
+        )(clip)
+        if self.decoder != "ktd":
+            raise UserError(f"there is no decoder {self.decoder!r}; choose 'ktd'")
+        decoder = KinematicTopologyDecoder(self.decoder_width, self.dropout, name="decoder")
+        return feature, decoder(feature, train=train)

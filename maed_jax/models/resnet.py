@@ -1,0 +1,103 @@
+"""The convolutional root of the hybrid: a weight-standardised ResNet without its last stage.
+
+This is the R50 root of "An Image is Worth 16x16 Words" (appendix B.1), after Big Transfer:
+GroupNorm in place of BatchNorm, standardised kernels, TF-style "SAME" padding. Names of parameters
+follow Google's published checkpoints (conv_root, block1/unit1/conv1, gn1, ...).
+"""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+
+
+def standardise(kernel: jax.Array) -> jax.Array:
+    """A kernel `[h w in out]` with zero mean and unit deviation for each output channel."""
+    mean = kernel.mean(axis=(0, 1, 2))
+    return (kernel - mean) / (kernel.std(axis=(0, 1, 2)) + 1e-5)
+
+
+class StdConv(nn.Module):
+    """Convolution by a standardised kernel, "SAME" padding, no bias. `[b h w c]`."""
+
+    channels: int
+    size: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param(
+            "kernel",
+            nn.initializers.lecun_normal(),
+            (self.size, self.size, x.shape[-1], self.channels),
+        )
+        kernel = standardise(kernel)
+        if self.size == 1:  # as a matrix product, which XLA runs faster on a CPU
+            return x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (self.stride, self.stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+
+def group_norm(channels: int, name: str) -> nn.GroupNorm:
+    """GroupNorm of 32 groups; fewer in models so narrow that 32 would leave none to a group."""
+    # The two-pass variance: the fast one loses digits that the weights of others rely on.
+    return nn.GroupNorm(min(32, channels), epsilon=1e-5, use_fast_variance=False, name=name)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1, and the shortcut."""
+
+    channels: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        inner = self.channels // 4
+        shortcut = x
+        if self.stride != 1 or x.shape[-1] != self.channels:
+            shortcut = StdConv(self.channels, 1, self.stride, name="conv_proj")(x)
+            shortcut = group_norm(self.channels, "gn_proj")(shortcut)
+        y = nn.relu(group_norm(inner, "gn1")(StdConv(inner, 1, name="conv1")(x)))
+        y = nn.relu(group_norm(inner, "gn2")(StdConv(inner, 3, self.stride, name="conv2")(y)))
+        y = group_norm(self.channels, "gn3")(StdConv(self.channels, 1, name="conv3")(y))
+        return nn.relu(y + shortcut)
+
+
+class Stage(nn.Module):
+    """Bottlenecks of one width; the first changes width and resolution."""
+
+    blocks: int
+    channels: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.blocks):
+            x = Bottleneck(self.channels, self.stride if i == 0 else 1, name=f"unit{i + 1}")(x)
+        return x
+
+
+class ResNetRoot(nn.Module):
+    """Images `[b h w 3]` to features `[b h/s w/s c]`.
+
+    Each stage but the first halves the resolution and doubles the channels: s = 2^(stages + 1),
+    c = 2^(stages + 1) * width. The paper's has three stages: 224x224 gives 14x14x1024.
+    """
+
+    stage_sizes: tuple[int, ...] = (3, 4, 9)
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = StdConv(self.width, 7, 2, name="conv_root")(x)
+        x = nn.relu(group_norm(self.width, "gn_root")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+        for i, blocks in enumerate(self.stage_sizes):
+            channels = 4 * self.width * 2**i
+            x = Stage(blocks, channels, 1 if i == 0 else 2, name=f"block{i + 1}")(x)
+        return x

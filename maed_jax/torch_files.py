@@ -1,0 +1,175 @@
+"""Reads PyTorch checkpoints without PyTorch, and without running anything that they contain.
+
+A checkpoint is a pickle of containers whose tensors are views of raw storages. Both layouts are
+read: the zip archive of PyTorch 1.6 and later, and the older stream of pickles.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import math
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from maed_jax.body.unpickle import restricted_loads
+from maed_jax.errors import UserError
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+MAX_ARCHIVE_BYTES = 16 << 30
+
+DTYPES = {
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+class Storage:
+    """A flat run of numbers that tensors are views of; filled in when its bytes are reached."""
+
+    def __init__(self, dtype: type, size: int):
+        self.dtype = np.dtype(dtype)
+        self.size = size
+        self.values: np.ndarray | None = None
+
+    def fill(self, data: bytes) -> None:
+        if len(data) != self.size * self.dtype.itemsize:
+            raise ValueError(f"a storage of {self.size} {self.dtype} holds {len(data)} bytes")
+        self.values = np.frombuffer(data, self.dtype)
+
+
+class Tensor:
+    """A view that `resolve` turns into an array once the storages are filled."""
+
+    def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple, *_unused: Any):
+        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+    def array(self) -> np.ndarray:
+        values = self.storage.values
+        sizes = (self.offset, *self.shape, *self.strides)
+        if values is None or not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise ValueError("a tensor without its numbers")
+        if math.prod(self.shape) == 0:
+            return np.zeros(self.shape, values.dtype)
+        last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides))
+        if len(self.shape) != len(self.strides) or last >= values.size:
+            raise ValueError("a tensor reaches beyond its storage")
+        step = values.dtype.itemsize
+        view = np.lib.stride_tricks.as_strided(
+            values[self.offset :], self.shape, [s * step for s in self.strides]
+        )
+        # A copy, so that what is returned no longer depends on the view's bounds.
+        return np.array(view)
+
+
+def parameter(data: Tensor, *_unused: Any) -> Tensor:
+    return data
+
+
+ALLOWED = {
+    ("torch._utils", "_rebuild_tensor_v2"): Tensor,
+    ("torch._utils", "_rebuild_tensor"): Tensor,
+    ("torch._utils", "_rebuild_parameter"): parameter,
+    ("torch", "Size"): tuple,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+} | {("torch", name): np.dtype(dtype) for name, dtype in DTYPES.items()}
+
+
+def resolve(value: Any) -> Any:
+    """Replaces every tensor in nested containers by its array."""
+    if isinstance(value, Tensor):
+        return value.array()
+    if isinstance(value, dict):
+        return {key: resolve(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolve(v) for v in value]
+    return value
+
+
+def load_torch(path: str | Path) -> Any:
+    """The content of a `.pt`, `.pth` or `.pth.tar` file: plain containers, with arrays for tensors.
+
+    Raises:
+      UserError: no such file, not a PyTorch file, damaged, or it asks for anything but tensors and
+        plain containers.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                content = load_zip(file, str(path))
+            else:
+                file.seek(0)
+                content = load_legacy(file, str(path))
+        return resolve(content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (
+        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, KeyError, IndexError,
+        TypeError, AttributeError, OverflowError, RecursionError, RuntimeError, NotImplementedError,
+    ) as error:  # fmt: skip
+        raise UserError(f"{path} is not a PyTorch checkpoint, or is damaged ({error})") from None
+
+
+class StorageTable:
+    """Storages by key, as the pickle's persistent ids name them."""
+
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+
+    def persistent_load(self, pid: Any) -> Storage:
+        kind, dtype, key, _location, size, *_view = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(size, int):
+            raise pickle.UnpicklingError("a persistent id that is not a storage")
+        return self.storages.setdefault(str(key), Storage(dtype, size))
+
+
+def load_zip(file: io.BufferedIOBase, what: str) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        infos = {info.filename: info for info in archive.infolist()}
+        if sum(info.file_size for info in infos.values()) > MAX_ARCHIVE_BYTES:
+            raise ValueError("it unpacks to more than any model needs")
+        pickles = [name for name in infos if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ValueError("it holds no data.pkl")
+        prefix = pickles[0].removesuffix("data.pkl")
+        order = f"{prefix}byteorder"
+        if order in infos and archive.read(order) != sys.byteorder.encode():
+            raise ValueError("it was written on a machine of another byte order")
+        table = StorageTable()
+        content = restricted_loads(
+            io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load
+        )
+        for key, storage in table.storages.items():
+            storage.fill(archive.read(f"{prefix}data/{key}"))
+    return content
+
+
+def load_legacy(file: io.BufferedIOBase, what: str) -> Any:
+    for expected in (LEGACY_MAGIC, None, None):  # magic number, protocol, facts about the system
+        found = restricted_loads(file, {}, what)
+        if expected is not None and found != expected:
+            raise ValueError("no magic number")
+    table = StorageTable()
+    content = restricted_loads(file, ALLOWED, what, table.persistent_load)
+    for key in restricted_loads(file, {}, what):
+        storage = table.storages[str(key)]
+        size = int.from_bytes(file.read(8), "little")
+        if size != storage.size:
+            raise ValueError(f"storage {key} has {size} numbers in place of {storage.size}")
+        storage.fill(file.read(size * storage.dtype.itemsize))
+    return content

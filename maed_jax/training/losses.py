@@ -1,0 +1,112 @@
+"""The four losses of the paper (section 3.4), as masked means.
+
+Every function takes predictions and labels with the same leading axes and ignores what is masked,
+even where the masked labels are not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+
+from maed_jax.body.rotations import matrix_from_axis_angle
+from maed_jax.body.skeleton import LEFT_HIP, RIGHT_HIP
+from maed_jax.models.maed import Prediction
+
+Labels = Mapping[str, jax.Array]
+
+
+def masked_squares(pred: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
+    """weight * (pred - target)^2, zero wherever the weight is, whatever the target holds there."""
+    difference = jnp.where(weight > 0, pred - target, 0.0)
+    return weight * difference**2
+
+
+def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean of confidence * squared error over everything: `[b t 49 2]` against `[b t 49 3]`."""
+    return masked_squares(pred, target[..., :2], target[..., 2:]).mean()
+
+
+def keypoint_3d_loss(pred: jax.Array, target: jax.Array, has_3d: jax.Array) -> jax.Array:
+    """As in 2D, about the middle of the hips, over the clips where `has_3d [b]` is true.
+
+    `[b t 49 3]` against `[b t 49 4]`, metres.
+    """
+    valid = target[..., 3:]
+    pred = about_hips(pred)
+    target = about_hips(jnp.where(valid > 0, target[..., :3], 0.0))
+    weight = valid * rearrange(has_3d, "b -> b 1 1 1")
+    clips = jnp.maximum(has_3d.sum(), 1.0)
+    return masked_squares(pred, target, weight).sum() / (clips * pred[0].size)
+
+
+def about_hips(points: jax.Array) -> jax.Array:
+    """Keypoints `[... 49 3]` about the middle of the two hips."""
+    return points - (points[..., [RIGHT_HIP], :] + points[..., [LEFT_HIP], :]) / 2
+
+
+def pose_loss(rotmat: jax.Array, target: jax.Array, has_smpl: jax.Array) -> jax.Array:
+    """Mean squared difference of rotation matrices over the frames where `has_smpl [b t]` is true.
+
+    `[b t 24 3 3]` against axis-angle `[b t 72]`. The same value as by way of the predicted
+    axis-angle, whose gradient does not exist at angles 0 and pi.
+    """
+    pose = rearrange(target, "b t (joints xyz) -> b t joints xyz", xyz=3)
+    weight = rearrange(has_smpl, "b t -> b t 1 1")
+    pose = jnp.where(weight > 0, pose, 0.0)
+    squares = masked_squares(rotmat, matrix_from_axis_angle(pose), weight[..., None])
+    return squares.sum() / (jnp.maximum(has_smpl.sum(), 1.0) * rotmat[0, 0].size)
+
+
+def shape_loss(shape: jax.Array, target: jax.Array, has_smpl: jax.Array) -> jax.Array:
+    """Mean squared difference of betas `[b t 10]` where `has_smpl [b t]` is true."""
+    squares = masked_squares(shape, target, has_smpl[..., None])
+    return squares.sum() / (jnp.maximum(has_smpl.sum(), 1.0) * shape.shape[-1])
+
+
+def norm_loss(pose: jax.Array, shape: jax.Array) -> jax.Array:
+    """Frobenius norm of all pose `[b t 72]` and shape `[b t 10]` over the number of frames."""
+    theta = jnp.concatenate([pose, shape], axis=-1)
+    squares = (theta**2).sum()
+    norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    return norm / (theta.shape[0] * theta.shape[1])
+
+
+def losses(
+    prediction: Prediction, labels: Labels, weights: Mapping[str, float]
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The weighted sum of the four losses and the unweighted terms by name.
+
+    Args:
+      prediction: of clips, or of images as clips of one frame. labels: `keypoints_2d [b t 49 3]`,
+      `keypoints_3d [b t 49 4]`, `pose [b t 72]`, `shape [b t 10]`,
+        `has_smpl [b t]` and `has_3d [b]`.
+      weights: of the terms `keypoints_2d`, `keypoints_3d`, `pose`, `shape`, `norm`.
+    """
+    terms = {
+        "keypoints_2d": keypoint_2d_loss(prediction.keypoints_2d, labels["keypoints_2d"]),
+        "keypoints_3d": keypoint_3d_loss(
+            prediction.keypoints_3d, labels["keypoints_3d"], labels["has_3d"]
+        ),
+        "pose": pose_loss(prediction.rotmat, labels["pose"], labels["has_smpl"]),
+        "shape": shape_loss(prediction.shape, labels["shape"], labels["has_smpl"]),
+        "norm": norm_loss(prediction.pose, prediction.shape),
+    }
+    return sum(weights[name] * value for name, value in terms.items()), terms
+
+
+def combined_losses(
+    predictions: Mapping[str, Prediction], batch: Mapping[str, Labels], weights: Mapping[str, float]
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The losses of a step on clips, images or both, each weighed by its share of the frames."""
+    frames = {name: p.camera.shape[0] * p.camera.shape[1] for name, p in predictions.items()}
+    total, terms = 0.0, {}
+    for name, prediction in predictions.items():
+        share = frames[name] / sum(frames.values())
+        part, part_terms = losses(prediction, batch[name], weights)
+        total += share * part
+        terms |= {term: terms.get(term, 0.0) + share * v for term, v in part_terms.items()}
+    return total, terms

@@ -1,0 +1,24 @@
+# Sourced by demo.sh and test.sh: makes the project's own virtual environment, .venv, and puts it on PATH.
+# Versions come from constraints.txt, so that everyone runs what was tested together.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+  echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11" >&2
+  exit 1
+}
+
+stamp=.venv/installed-from
+wanted=$(cat setup.py scripts/constraints.txt | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+  echo "Installing maed_jax and what it needs into .venv (once; a few minutes)"
+  [ -x .venv/bin/python ] || "$python" -m venv .venv || {
+    echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2
+    exit 1
+  }
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --constraint scripts/constraints.txt --editable '.[viz,test]'
+  echo "$wanted" > "$stamp"
+fi
+PATH="$PWD/.venv/bin:$PATH"

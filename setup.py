@@ -1,0 +1,55 @@
+"""Installs `maed_jax` and nothing else at the top level.
+
+`configs/` and `datasets/` stand at the top of the repository, where people look for them, and are
+installed inside the package as `maed_jax.configs` and `maed_jax.datasets`: a wheel can then train
+and prepare data by name, and no one's own `datasets` is shadowed.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+MAPPED = ("configs", "datasets")
+VIZ = ["pyvista>=0.46", "av>=14"]
+
+setup(
+    name="maed_jax",
+    version="0.1.0",
+    description="MAED in JAX: 3D human shape and pose from video",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["maed_jax", "maed_jax.*"])
+    + [
+        f"maed_jax.{name}"
+        for top in MAPPED
+        for name in [top, *(f"{top}.{sub}" for sub in find_packages(str(ROOT / top)))]
+    ],
+    package_dir={f"maed_jax.{name}": name for name in MAPPED},
+    install_requires=[
+        "jax>=0.10,<0.12",
+        "flax>=0.12.7,<0.13",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12,<0.13",
+        "grain>=0.2.18",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources",  # tensorflow-datasets imports it without asking for it
+        "ml-collections>=1.1",
+        "chex>=0.1.91",
+        "einops>=0.8",
+        "numpy>=2",
+        "scipy>=1.13",
+        "opencv-python-headless>=4.10,<5",  # 5 has no HOG person detector
+        "tensorboardX>=2.6",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "viz": VIZ,
+        "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.12", *VIZ],
+    },
+    entry_points={"console_scripts": ["maed = maed_jax.cli:main"]},
+)
