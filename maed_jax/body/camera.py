@@ -1,0 +1,106 @@
+"""Cameras: the weak-perspective camera of a crop, and the perspective camera of the whole image.
+
+Camera frames have x right, y down, z forward; metres and pixels. A crop's camera (s, tx, ty) scales
+the body, s crop half-widths per metre, after moving it by (tx, ty) metres.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+FOCAL = 5000.0  # pixels, of the imagined camera of a crop
+CROP = 224.0  # pixels, side of the crop that it sees; coordinates in [-1, 1] do not depend on it
+_EPS = 1e-9
+
+
+def translation_from_weak_perspective(camera: jax.Array) -> jax.Array:
+    """Camera (s, tx, ty) [... 3] to the body's translation before the crop's camera, metres."""
+    s, tx, ty = camera[..., 0], camera[..., 1], camera[..., 2]
+    return jnp.stack([tx, ty, 2 * FOCAL / (CROP * s + _EPS)], axis=-1)
+
+
+def project(points: jax.Array, camera: jax.Array) -> jax.Array:
+    """Projects points with a crop's camera.
+
+    Args:
+      points: [... n 3] metres, in the frame of the crop's camera, untranslated.
+      camera: [... 3] (s, tx, ty).
+
+    Returns:
+      [... n 2] crop coordinates, -1 to 1 from edge to edge.
+    """
+    translated = points + translation_from_weak_perspective(camera)[..., None, :]
+    return translated[..., :2] / translated[..., 2:] * (FOCAL / (CROP / 2))
+
+
+def default_focal(image_size: tuple[int, int]) -> float:
+    """A focal length in pixels for an image (height, width) that says nothing of its own: its
+    diagonal, a field of view of 53 degrees across it."""
+    height, width = image_size
+    return float((height**2 + width**2) ** 0.5)
+
+
+def camera_from_crop_to_image(
+    camera: jax.Array, box: jax.Array, image_size: tuple[int, int], focal: float | None = None
+) -> jax.Array:
+    """From a crop's camera to the translation of the body before the camera of the whole image.
+
+    Points at the depth of the pelvis project to the same pixels with both; others differ by the
+    parallax, at most their depth over the body's distance times their offset from the image's
+    centre.
+
+    Args:
+      camera: [... 3] (s, tx, ty).
+      box: [... 3] the crop in the image: centre x, centre y, side, pixels.
+      image_size: (height, width), pixels; the principal point is its centre.
+      focal: pixels; `default_focal` if None.
+
+    Returns:
+      [... 3] metres. The depth is negative where s is, which only an untrained model says.
+    """
+    focal = default_focal(image_size) if focal is None else focal
+    height, width = image_size
+    s, tx, ty = camera[..., 0], camera[..., 1], camera[..., 2]
+    metres_per_pixel = 2 / (box[..., 2] * s + _EPS)
+    return jnp.stack(
+        [
+            tx + (box[..., 0] - width / 2) * metres_per_pixel,
+            ty + (box[..., 1] - height / 2) * metres_per_pixel,
+            focal * metres_per_pixel,
+        ],
+        axis=-1,
+    )
+
+
+def weak_perspective_from_translation(
+    translation: jax.Array,
+    box: jax.Array,
+    image_size: tuple[int, int],
+    focal: float | None = None,
+) -> jax.Array:
+    """The inverse of `camera_from_crop_to_image`: translation [... 3] to camera [... 3]."""
+    focal = default_focal(image_size) if focal is None else focal
+    height, width = image_size
+    metres_per_pixel = translation[..., 2] / focal
+    return jnp.stack(
+        [
+            2 / (box[..., 2] * metres_per_pixel),
+            translation[..., 0] - (box[..., 0] - width / 2) * metres_per_pixel,
+            translation[..., 1] - (box[..., 1] - height / 2) * metres_per_pixel,
+        ],
+        axis=-1,
+    )
+
+
+def project_to_image(
+    points: jax.Array,
+    translation: jax.Array,
+    image_size: tuple[int, int],
+    focal: float | None = None,
+) -> jax.Array:
+    """Projects points [... n 3], moved by `translation` [... 3], to an image's pixels [... n 2]."""
+    focal = default_focal(image_size) if focal is None else focal
+    height, width = image_size
+    moved = points + translation[..., None, :]
+    return moved[..., :2] / moved[..., 2:] * focal + jnp.array([width / 2, height / 2])

@@ -1,0 +1,211 @@
+"""The SMPL body: shape, pose, skin. Pure functions of a frozen `Body`; any leading batch axes.
+
+Axes are SMPL's: y up, x to the body's left, z forward; metres. No translation is applied.
+Source: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import einsum, rearrange
+
+from maed_jax.body import skeleton
+from maed_jax.errors import UserError
+
+NUM_JOINTS = len(skeleton.PARENTS)
+NUM_BETAS = 10
+
+
+@functools.partial(jax.tree_util.register_dataclass)
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """A body model; every array is float32 unless said otherwise. Passed in, never a parameter."""
+
+    template: jax.Array
+    """[verts 3] the mean body at rest, metres"""
+    shape_dirs: jax.Array
+    """[verts 3 betas] what one unit of each shape coefficient adds"""
+    pose_dirs: jax.Array
+    """[verts 3 207] what the rotations of the joints add (nine numbers of each but the root)"""
+    skin_weights: jax.Array
+    """[verts joints] how far a vertex follows each joint; rows add up to one"""
+    rest_joints: jax.Array
+    """[joints 3] the joints of the mean body"""
+    rest_joint_dirs: jax.Array
+    """[joints 3 betas] how shape moves them"""
+    faces: jax.Array
+    """[faces 3] int32, counter-clockwise seen from outside"""
+    landmark_regressor: jax.Array | None = None
+    """[30 verts] landmarks as weighted sums of vertices, in the order of `LANDMARK_NAMES`"""
+    h36m_regressor: jax.Array | None = None
+    """[17 verts] the joints of Human3.6M, in the order of the joint set `h36m_regressor`"""
+    mean_pose6d: jax.Array | None = None
+    """[144] mean pose, where the iterative decoder starts"""
+    mean_shape: jax.Array | None = None
+    """[10]"""
+    mean_camera: jax.Array | None = None
+    """[3]"""
+    name: str = dataclasses.field(default="smpl", metadata={"static": True})
+    """"smpl" or "mannequin": whose shape coefficients these are"""
+    parents: tuple[int, ...] = dataclasses.field(
+        default=skeleton.PARENTS, metadata={"static": True}
+    )
+    """each joint's parent, -1 for the root"""
+
+
+class Posed(NamedTuple):
+    """A body in a pose."""
+
+    joints: jax.Array
+    """[... joints 3] metres"""
+    verts: jax.Array
+    """[... verts 3] metres"""
+
+
+def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
+    """Shapes, poses and skins the body.
+
+    Args:
+      body: with all its vertices, or restricted to some.
+      R_parent_joint: [... joints 3 3] rotation of each joint relative to its parent; the root's is
+        its orientation in the world, about the pelvis.
+      betas: [... 10] shape coefficients; its leading axes broadcast against those of the rotations.
+    """
+    batch = jnp.broadcast_shapes(R_parent_joint.shape[:-3], betas.shape[:-1])
+    # One flat batch axis turns everything below into plain matrix products.
+    flat = math.prod(batch)
+    R_parent_joint = jnp.broadcast_to(R_parent_joint, batch + R_parent_joint.shape[-3:])
+    R_parent_joint = R_parent_joint.reshape(flat, *R_parent_joint.shape[-3:])
+    betas = jnp.broadcast_to(betas, batch + betas.shape[-1:]).reshape(flat, betas.shape[-1])
+    with jax.default_matmul_precision("highest"):  # geometry is no place for bfloat16
+        rest_joints = body.rest_joints + einsum(
+            betas, body.rest_joint_dirs, "b betas, joints xyz betas -> b joints xyz"
+        )
+        R_world_joint, t_world_joint = _forward_kinematics(body, R_parent_joint, rest_joints)
+        rest_verts = _rest_verts(body, R_parent_joint, betas)
+        verts = _skin(body, R_world_joint, t_world_joint, rest_joints, rest_verts)
+    return Posed(
+        t_world_joint.reshape(*batch, *t_world_joint.shape[1:]),
+        verts.reshape(*batch, *verts.shape[1:]),
+    )
+
+
+def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.Array:
+    """The shaped body with the corrections of this pose, not yet posed. [b verts 3]"""
+    pose_feature = rearrange(R_parent_joint[:, 1:] - jnp.eye(3), "b joints i j -> b (joints i j)")
+    by_shape = einsum(betas, body.shape_dirs, "b betas, verts xyz betas -> b verts xyz")
+    by_pose = einsum(pose_feature, body.pose_dirs, "b pose, verts xyz pose -> b verts xyz")
+    return body.template + by_shape + by_pose
+
+
+def _forward_kinematics(
+    body: Body, R_parent_joint: jax.Array, rest_joints: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """World rotations [b joints 3 3] and positions [b joints 3], from the root outwards."""
+    R_world: list = [None] * len(body.parents)
+    t_world: list = [None] * len(body.parents)
+    for level in skeleton.levels(body.parents):
+        for joint in level:
+            parent = body.parents[joint]
+            if parent < 0:
+                R_world[joint], t_world[joint] = R_parent_joint[:, joint], rest_joints[:, joint]
+                continue
+            bone = rest_joints[:, joint] - rest_joints[:, parent]
+            R_world[joint] = R_world[parent] @ R_parent_joint[:, joint]
+            t_world[joint] = t_world[parent] + (R_world[parent] @ bone[..., None])[..., 0]
+    return jnp.stack(R_world, axis=1), jnp.stack(t_world, axis=1)
+
+
+def _skin(body, R_world_joint, t_world_joint, rest_joints, rest_verts) -> jax.Array:
+    """Linear blend skinning. [b verts 3]"""
+    moved = einsum(R_world_joint, rest_joints, "b joints i j, b joints j -> b joints i")
+    t_world_rest = t_world_joint - moved
+    T_joint = jnp.concatenate([R_world_joint, t_world_rest[..., None]], axis=-1)
+    T_vert = einsum(body.skin_weights, T_joint, "verts joints, b joints i j -> b verts i j")
+    return jnp.sum(T_vert[..., :3] * rest_verts[..., None, :], axis=-1) + T_vert[..., 3]
+
+
+def keypoints(body: Body, posed: Posed) -> jax.Array:
+    """The 49 keypoints of a posed body, [... 49 3], metres.
+
+    Raises:
+      UserError: the body came without its J_regressor_extra.
+    """
+    regressor = _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
+    sources = jnp.concatenate([posed.joints, _regress(regressor, posed.verts)], axis=-2)
+    return sources[..., skeleton.KEYPOINT_SOURCE, :]
+
+
+def h36m_joints(body: Body, posed: Posed) -> jax.Array:
+    """The 17 joints of Human3.6M of a posed body, [... 17 3], metres.
+
+    Raises:
+      UserError: the body came without its J_regressor_h36m.
+    """
+    regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
+    return _regress(regressor, posed.verts)
+
+
+def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
+    with jax.default_matmul_precision("highest"):
+        return einsum(regressor, verts, "points verts, ... verts xyz -> ... points xyz")
+
+
+def _require(regressor: jax.Array | None, what: str, file: str) -> jax.Array:
+    if regressor is None:
+        raise UserError(
+            f"this body cannot give {what}: put {file} (from SPIN's data, see docs/body.md) beside "
+            "the body's file, or do not restrict the body to other vertices"
+        )
+    return regressor
+
+
+def restrict(body: Body, vertex_ids) -> Body:
+    """The body with only the vertices `vertex_ids` [n]; runs on the host.
+
+    Faces with all their vertices among them stay. A regressor that touches other vertices too is
+    dropped, because what is left of it would give wrong points.
+    """
+    ids = np.asarray(vertex_ids, np.int64)
+    position = np.full(body.template.shape[0], -1)
+    position[ids] = np.arange(len(ids))
+    faces = position[np.asarray(body.faces)]
+
+    def cut(regressor):
+        if regressor is None or np.any(np.asarray(regressor)[:, position < 0]):
+            return None
+        return jnp.asarray(np.asarray(regressor)[:, ids])
+
+    return dataclasses.replace(
+        body,
+        template=jnp.asarray(np.asarray(body.template)[ids]),
+        shape_dirs=jnp.asarray(np.asarray(body.shape_dirs)[ids]),
+        pose_dirs=jnp.asarray(np.asarray(body.pose_dirs)[ids]),
+        skin_weights=jnp.asarray(np.asarray(body.skin_weights)[ids]),
+        faces=jnp.asarray(faces[(faces >= 0).all(axis=-1)].astype(np.int32)),
+        landmark_regressor=cut(body.landmark_regressor),
+        h36m_regressor=cut(body.h36m_regressor),
+    )
+
+
+def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
+    """The body with only the vertices that its keypoints need: the same points without the mesh.
+
+    With `h36m` the vertices of Human3.6M's joints stay as well.
+
+    Raises:
+      UserError: the body came without the regressors.
+    """
+    regressor = _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
+    touched = np.asarray(regressor != 0).any(axis=0)
+    if h36m:
+        regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
+        touched |= np.asarray(regressor != 0).any(axis=0)
+    return restrict(body, np.flatnonzero(touched))
