@@ -1,0 +1,239 @@
+"""Off-screen rendering of coloured meshes with PyVista (VTK); needs no GPU, display or window.
+
+Shading is done here, per vertex, in NumPy, and VTK only fills triangles: with a software OpenGL this
+is the fast way, and pictures do not depend on VTK's lighting model. Everything is in the camera frame
+(x right, y down, z forward, metres). Pixel coordinates have their integers at pixel centres, as in
+OpenCV: the centre of the top left pixel is (0, 0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from scipy import sparse
+
+from maed_jax.errors import UserError
+
+NEAR, FAR = 0.05, 200.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Lights:
+    """Light on a scene; colours are factors of the surface's own colour."""
+
+    directions: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.array([[-0.4, -0.6, -0.7], [0.7, -0.2, -0.5]], np.float32)
+    )
+    """[lights 3] camera frame, from the surface towards the light; any length but zero"""
+    colors: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.array([[0.55, 0.55, 0.55], [0.15, 0.15, 0.17]], np.float32)
+    )
+    """[lights 3] RGB strength of each light"""
+    ambient: tuple[float, float, float] = (0.42, 0.42, 0.42)
+    """RGB strength of the light from everywhere"""
+
+
+class Surface:
+    """What stays the same while a mesh moves: its triangles and which of them meet at each vertex."""
+
+    def __init__(self, faces: np.ndarray, verts: int):
+        """faces [f 3]: vertex numbers below `verts`."""
+        self.faces = np.ascontiguousarray(faces, np.int64)
+        self.verts = verts
+        rows = self.faces.T.reshape(-1)
+        columns = np.tile(np.arange(len(self.faces)), 3)
+        ones = np.ones(len(rows), np.float32)
+        self._gather = sparse.csr_matrix((ones, (rows, columns)), shape=(verts, len(self.faces)))
+
+    def normals(self, verts: np.ndarray) -> np.ndarray:
+        """[verts 3] -> unit normals [verts 3], weighed by the area of the triangles around."""
+        a, b, c = (verts[self.faces[:, i]] for i in range(3))
+        u, v = b - a, c - a
+        cross = np.empty_like(u)  # np.cross is several times slower
+        cross[:, 0] = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
+        cross[:, 1] = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
+        cross[:, 2] = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+        total = self._gather @ cross
+        length = np.sqrt(np.einsum("vi,vi->v", total, total))
+        return total / np.maximum(length, 1e-12)[:, None]
+
+
+def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray:
+    """Matt shading: normals [verts 3], colors [verts 3] in 0..255 -> uint8 [verts 3]."""
+    directions = np.asarray(lights.directions, np.float32)
+    directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    falling = np.maximum(normals.astype(np.float32) @ directions.T, 0)
+    strength = falling @ np.asarray(lights.colors, np.float32)
+    strength += np.asarray(lights.ambient, np.float32)
+    return np.clip(colors * strength + 0.5, 0, 255).astype(np.uint8)
+
+
+def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Perspective projection: points [... 3] metres in front of the camera -> pixels [... 2]."""
+    fx, fy, cx, cy = intrinsics
+    x, y, z = np.moveaxis(np.asarray(points), -1, 0)
+    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1)
+
+
+def composite(background: np.ndarray, rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lays a rendered picture (`rgb`, `alpha` of `Renderer.render`) over a uint8 background."""
+    clear = (255 - alpha.astype(np.uint16))[..., None]
+    return (rgb + ((background * clear + 127) // 255).astype(np.uint8)).astype(np.uint8)
+
+
+class Renderer:
+    """Draws moving meshes into pictures of one size; one per process, and close it.
+
+    `with Renderer(160) as renderer: rgb, alpha = renderer.render(verts, faces, colors, intrinsics)`
+    """
+
+    def __init__(self, size: int | tuple[int, int], supersample: int = 2):
+        """size: pixels, one number or (height, width). supersample: samples per pixel and axis.
+
+        Raises:
+          UserError: PyVista is not installed or cannot draw here.
+        """
+        self.height, self.width = (size, size) if np.isscalar(size) else size
+        self._scale = int(supersample)
+        # VTK's software rasteriser takes every core otherwise: slower with several processes.
+        os.environ.setdefault("LP_NUM_THREADS", "1")
+        try:
+            import pyvista
+            import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
+            from vtkmodules.vtkCommonCore import vtkLogger, vtkObject, vtkUnsignedCharArray
+            from vtkmodules.vtkCommonMath import vtkMatrix4x4
+            from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
+        except ImportError as error:
+            raise UserError(
+                f"rendering needs PyVista ({error}): install it with pip install 'maed_jax[viz]'"
+            ) from None
+        # Without a display VTK falls back to EGL or OSMesa by itself, but complains of it on stderr.
+        vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+        vtkObject.GlobalWarningDisplayOff()
+
+        self._pyvista, self._matrix = pyvista, vtkMatrix4x4()
+        self._pixels = vtkUnsignedCharArray()
+        self._plotter = pyvista.Plotter(
+            off_screen=True,
+            window_size=(self.width * self._scale, self.height * self._scale),
+            lighting="none",
+        )
+        self._plotter.disable_anti_aliasing()
+        self._mapper = vtkPolyDataMapper()
+        self._mapper.SetColorModeToDirectScalars()
+        self._mapper.SetScalarModeToUsePointData()
+        actor = vtkActor()
+        actor.SetMapper(self._mapper)
+        actor.GetProperty().LightingOff()
+        renderer = self._plotter.renderer
+        renderer.AddActor(actor)
+        renderer.GetCullers().RemoveAllItems()  # they do not know of our projection
+        renderer.SetBackground(0, 0, 0)
+        renderer.SetBackgroundAlpha(0)
+        renderer.UseFXAAOff()
+        self._window = self._plotter.render_window
+        self._window.SetAlphaBitPlanes(1)
+        self._window.SetMultiSamples(0)
+        self._camera = renderer.GetActiveCamera()
+        self._camera.SetPosition(0, 0, 0)
+        self._camera.SetFocalPoint(0, 0, 1)
+        self._camera.SetViewUp(0, -1, 0)
+        self._surface: Surface | None = None
+        self._mesh = None
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the window; a second call does nothing."""
+        if self._plotter is not None:
+            self._plotter.close()
+            self._plotter = self._window = self._mesh = None
+
+    def render(
+        self,
+        verts: np.ndarray | Sequence[np.ndarray],
+        faces: np.ndarray | Sequence[np.ndarray],
+        colors: np.ndarray | Sequence[np.ndarray],
+        intrinsics: np.ndarray,
+        lights: Lights | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws one mesh, or several given as lists of equal length.
+
+        Args:
+          verts: [verts 3] metres, camera frame; what is nearer than 5 cm is cut off.
+          faces: [f 3] vertex numbers. Passing the same array again saves time.
+          colors: [verts 3] RGB in 0..255 of the surface itself, or one colour [3].
+          intrinsics: fx, fy, cx, cy in pixels of the picture.
+          lights: default: from the upper left and the right, and from everywhere.
+
+        Returns:
+          rgb uint8 [h w 3] and alpha uint8 [h w] (255: covered). Edges are smooth and `rgb` is already
+          multiplied by alpha; `composite` lays it over a picture.
+        """
+        if isinstance(verts, np.ndarray) or not isinstance(verts, list | tuple):
+            verts, faces, colors = [verts], [faces], [colors]
+        verts = [np.asarray(v, np.float32) for v in verts]
+        self._use(faces, verts)
+        points = np.concatenate(verts)
+        paint = [np.broadcast_to(np.asarray(c, np.float32), v.shape) for c, v in zip(colors, verts)]
+        shaded = shade(self._surface.normals(points), np.concatenate(paint), lights or Lights())
+        return self._draw(points, shaded, intrinsics)
+
+    def _use(self, faces: Sequence[np.ndarray], verts: Sequence[np.ndarray]) -> None:
+        """Builds the triangles anew where they differ from the last call's."""
+        key = [(id(f), len(v)) for f, v in zip(faces, verts)]
+        if self._surface is not None and key == self._key:
+            return
+        starts = np.cumsum([0] + [len(v) for v in verts])
+        joined = np.concatenate([np.asarray(f) + s for f, s in zip(faces, starts)])
+        self._surface, self._key = Surface(joined, int(starts[-1])), key
+        self._kept = list(faces)  # so that no other array gets the same id
+        self._mesh = self._pyvista.PolyData.from_regular_faces(
+            np.zeros((int(starts[-1]), 3), np.float32), self._surface.faces
+        )
+        self._mesh.point_data.set_array(np.zeros((int(starts[-1]), 3), np.uint8), "rgb")
+        self._mesh.GetPointData().SetActiveScalars("rgb")
+        self._mapper.SetInputData(self._mesh)
+
+    def _draw(self, points: np.ndarray, rgb: np.ndarray, intrinsics: np.ndarray):
+        from vtkmodules.util.numpy_support import vtk_to_numpy
+
+        scalars = self._mesh.GetPointData().GetScalars()
+        vtk_to_numpy(self._mesh.GetPoints().GetData())[:] = points
+        vtk_to_numpy(scalars)[:] = rgb
+        self._mesh.GetPoints().Modified()
+        scalars.Modified()
+        self._mesh.Modified()
+        for (row, column), value in np.ndenumerate(self._projection(intrinsics)):
+            self._matrix.SetElement(row, column, float(value))
+        self._camera.SetExplicitProjectionTransformMatrix(self._matrix)
+        self._camera.SetUseExplicitProjectionTransformMatrix(True)
+        self._camera.Modified()  # it does not notice a change within the matrix
+        self._window.Render()
+        width, height = self.width * self._scale, self.height * self._scale
+        self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
+        picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)[::-1]  # rows go upwards
+        if self._scale > 1:
+            picture = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
+
+    def _projection(self, intrinsics: np.ndarray) -> np.ndarray:
+        """The OpenGL matrix that puts a point at `project` of it; VTK's view frame has y up, z back."""
+        fx, fy, cx, cy = (float(value) for value in intrinsics)
+        w, h = self.width, self.height
+        return np.array(
+            [
+                [2 * fx / w, 0, 1 - 2 * (cx + 0.5) / w, 0],
+                [0, 2 * fy / h, 2 * (cy + 0.5) / h - 1, 0],
+                [0, 0, -(FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)],
+                [0, 0, -1, 0],
+            ]
+        )
