@@ -1,0 +1,232 @@
+"""The mannequin: a human body built in code, so that everything runs without SMPL's licensed files.
+
+`mannequin()` is a `Body` with SMPL's 24-joint tree and axes, about 7,000 vertices in one closed
+surface that is exactly symmetric, ten shape directions, and regressors for the 49 keypoints and
+the 17 joints of Human3.6M. It is deterministic and reads no files. Its shape coefficients and
+vertices are its own: results on it are never comparable with results on SMPL.
+
+One unit of a shape coefficient is about one standard deviation among adults:
+
+| beta | name | + means |
+| --- | --- | --- |
+| 0 | stature | 7 cm taller, all over (the head grows half as much) |
+| 1 | girth | more fat: 1 to 2.5 cm on the trunk, less on limbs |
+| 2 | muscle | thicker limbs, shoulders, chest and neck |
+| 3 | leg length | 2.5 cm more leg and as much less trunk |
+| 4 | arm length | 2 cm more from shoulder to wrist |
+| 5 | shoulder width | 1.2 cm more on each side |
+| 6 | hip width | 1.2 cm more on each side |
+| 7 | belly | 2.4 cm forward |
+| 8 | chest depth | 2 cm deeper chest, bust forward |
+| 9 | head size | 4 % |
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from maed_jax.body import mannequin_anatomy as anatomy
+from maed_jax.body import mannequin_surface as surface
+from maed_jax.body.mannequin_rig import pose_dirs, regressor_row, skin_weights
+from maed_jax.body.mannequin_shape import SHAPE_NAMES, shape_dirs
+from maed_jax.body.skeleton import JOINT_FLIP
+from maed_jax.body.smpl import Body
+
+__all__ = [
+    "PART_NAMES",
+    "SHAPE_NAMES",
+    "default_colors",
+    "mannequin",
+    "mirror_vertices",
+    "vertex_parts",
+]
+
+PART_NAMES = (
+    "skin", "hair", "eyes", "lips", "brows", "shirt", "sleeves", "trousers", "shoes", "soles",
+)  # fmt: skip
+_DEFAULT_COLORS = (
+    (214, 168, 140), (62, 44, 34), (40, 40, 48), (176, 106, 98), (70, 50, 40),
+    (62, 104, 150), (62, 104, 150), (66, 68, 82), (46, 44, 46), (225, 225, 220),
+)  # fmt: skip
+
+# Points of the left half and the middle that landmarks and regressed joints are made for.
+_MIDDLE_LANDMARKS = {"nose": (0.0, 0.406, 0.160)}
+_SIDE_LANDMARKS = {
+    "eye": (0.031, 0.437, 0.130),
+    "ear": (0.092, 0.428, -0.004),
+    "bigtoe": (0.108, -1.128, 0.180),
+    "smalltoe": (0.162, -1.132, 0.118),
+    "heel": (0.110, -1.135, -0.100),
+}
+_HIP = (0.088, -0.310, 0.000)
+_PELVIS = (0.000, -0.270, 0.000)
+_NECK = (0.000, 0.285, -0.012)
+_THORAX = (0.000, 0.240, -0.020)
+_SPINE = (0.000, 0.000, 0.000)
+_JAW = (0.000, 0.372, 0.060)
+_HEAD = (0.000, 0.480, 0.030)
+_HEAD_TOP = (0.000, 0.535, 0.015)
+
+
+def _mirrored(point):
+    return np.array(point) * (-1, 1, 1)
+
+
+def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
+    """The 21 vertices of `LANDMARK_NAMES`."""
+
+    def nearest(point):
+        return int(np.argmin(((verts - point) ** 2).sum(axis=1)))
+
+    nose = nearest(_MIDDLE_LANDMARKS["nose"])
+    left = {name: nearest(point) for name, point in _SIDE_LANDMARKS.items()}
+    tips = [nearest(np.array(chain[-1]) + (0.006, 0, 0)) for chain in anatomy._FINGERS]
+    order = [nose, mirror[left["eye"]], left["eye"], mirror[left["ear"]], left["ear"]]
+    feet = [left["bigtoe"], left["smalltoe"], left["heel"]]
+    order += feet + [mirror[i] for i in feet] + tips + [mirror[i] for i in tips]
+    return [int(i) for i in order]
+
+
+class _Regressors:
+    """Makes rows that regress a point from the vertices around it."""
+
+    def __init__(self, verts, mirror, weights):
+        self.verts, self.mirror, self.weights = verts, mirror, weights
+
+    def around(self, point, joints, reach: float) -> np.ndarray:
+        """Row [verts] for a point inside the parts of the body that follow `joints`."""
+        point = np.asarray(point, dtype=np.float64)
+        follows = self.weights[:, list(joints)].sum(axis=1)
+        distance = np.linalg.norm(self.verts - point, axis=1)
+        nearest = np.quantile(distance[follows > 0.4], 0.0)
+        spread = follows * np.exp(-0.5 * (distance / max(reach, nearest)) ** 2)
+        candidates = np.flatnonzero((follows > 0.4) & (distance < max(2.2 * reach, 1.7 * nearest)))
+        row = regressor_row(self.verts, candidates, spread[candidates], point)
+        if point[0] == 0.0:
+            row = 0.5 * (row + row[self.mirror])
+        return row
+
+    def flip(self, row: np.ndarray) -> np.ndarray:
+        return row[self.mirror]
+
+
+# joint: (joints whose skin is near, reach in metres)
+_JOINT_SUPPORT = {
+    0: ((0, 1, 2, 3), 0.07),
+    1: ((0, 1), 0.06),
+    3: ((0, 3, 6), 0.07),
+    4: ((1, 4), 0.04),
+    6: ((3, 6, 9), 0.07),
+    7: ((4, 7), 0.03),
+    9: ((6, 9), 0.07),
+    10: ((7, 10), 0.025),
+    12: ((9, 12, 13, 14), 0.045),
+    13: ((9, 13), 0.05),
+    15: ((12, 15), 0.05),
+    16: ((13, 16), 0.045),
+    18: ((16, 18), 0.03),
+    20: ((18, 20), 0.022),
+    22: ((20, 22), 0.02),
+}
+
+
+def _regressors(verts, mirror, weights, joints):
+    """Joint rows [24 verts], landmark rows [30 verts] and Human3.6M rows [17 verts]."""
+    make = _Regressors(verts, mirror, weights)
+    joint_rows = np.zeros((24, len(verts)))
+    for joint, (support, reach) in _JOINT_SUPPORT.items():
+        joint_rows[joint] = make.around(joints[joint], support, reach)
+        if JOINT_FLIP[joint] != joint:
+            joint_rows[JOINT_FLIP[joint]] = make.flip(joint_rows[joint])
+
+    hip = make.around(_HIP, (0, 1), 0.06)
+    pelvis = make.around(_PELVIS, (0, 1, 2), 0.07)
+    neck = make.around(_NECK, (9, 12, 13, 14), 0.045)
+    thorax = make.around(_THORAX, (9, 12, 13, 14), 0.05)
+    spine = make.around(_SPINE, (3, 6, 9), 0.07)
+    jaw = make.around(_JAW, (12, 15), 0.04)
+    head = make.around(_HEAD, (15,), 0.05)
+    top = make.around(_HEAD_TOP, (15,), 0.03)
+
+    landmarks = np.zeros((30, len(verts)))
+    landmarks[np.arange(21), _landmark_vertices(verts, mirror)] = 1.0
+    landmarks[21:] = make.flip(hip), hip, neck, top, pelvis, thorax, spine, jaw, head
+
+    limb = joint_rows
+    h36m = np.stack(
+        [pelvis, hip, limb[4], limb[7], make.flip(hip), limb[5], limb[8], spine, thorax, jaw, top]
+        + [limb[16], limb[18], limb[20], limb[17], limb[19], limb[21]]
+    )
+    return joint_rows, landmarks, h36m
+
+
+@functools.cache
+def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return surface.extract(anatomy.distance)
+
+
+@functools.cache
+def mannequin() -> Body:
+    """The built-in body: deterministic, built once per process in a second or two."""
+    verts, faces, mirror = _rest()
+    mean = surface.neighbour_mean(faces, len(verts))
+    normals = surface.normals(verts, faces)
+    joints = anatomy.rest_joints()
+    weights = skin_weights(verts, mirror, mean)
+    by_shape = shape_dirs(verts, normals, joints, weights, mirror, mean)
+    joint_rows, landmarks, h36m = _regressors(verts, mirror, weights, joints)
+    pose6d = np.tile(np.eye(3)[:, :2].reshape(6), 24)
+    return Body(
+        template=verts.astype(np.float32),
+        shape_dirs=by_shape.astype(np.float32),
+        pose_dirs=pose_dirs(verts, joints, weights),
+        skin_weights=weights.astype(np.float32),
+        rest_joints=(joint_rows @ verts).astype(np.float32),
+        rest_joint_dirs=np.einsum("jv,vib->jib", joint_rows, by_shape).astype(np.float32),
+        faces=faces.astype(np.int32),
+        landmark_regressor=landmarks.astype(np.float32),
+        h36m_regressor=h36m.astype(np.float32),
+        mean_pose6d=pose6d.astype(np.float32),
+        mean_shape=np.zeros(10, np.float32),
+        mean_camera=np.array([0.9, 0.0, 0.0], np.float32),
+        name="mannequin",
+    )
+
+
+def mirror_vertices() -> np.ndarray:
+    """For each vertex of the mannequin the index of its mirror partner. [verts]"""
+    return _rest()[2].copy()
+
+
+@functools.cache
+def _parts() -> np.ndarray:
+    verts, _, _ = _rest()
+    x, y, z = np.abs(verts[:, 0]), verts[:, 1], verts[:, 2]
+    part = np.zeros(len(verts), dtype=np.int32)
+    name = {n: i for i, n in enumerate(PART_NAMES)}
+    hairline = 0.475 + 0.10 * np.clip(0.07 - z, -0.05, 0.0) - 0.9 * np.clip(0.06 - z, 0.0, 0.11)
+    ear = (x > 0.068) & (y < 0.47) & (z > -0.02)
+    part[(y > hairline) & (y > 0.36) & ~ear] = name["hair"]
+    part[((x - 0.031) / 0.013) ** 2 + ((y - 0.437) / 0.008) ** 2 + (z < 0.08) < 1] = name["eyes"]
+    part[(x / 0.026) ** 2 + ((y - 0.371) / 0.012) ** 2 + (z < 0.09) < 1] = name["lips"]
+    brow = ((x - 0.034) / 0.02) ** 2 + ((y - 0.456) / 0.006) ** 2 + (z < 0.08) < 1
+    part[brow] = name["brows"]
+    trunk = (y > -0.20) & (y < 0.30 - 1.2 * np.clip(0.09 - x, 0.0, 0.05)) & (x < 0.2)
+    part[trunk] = name["shirt"]
+    part[(x >= 0.19) & (x < 0.34) & (y > 0.1)] = name["sleeves"]
+    part[(y <= -0.20) & (y > -1.06)] = name["trousers"]
+    part[y <= -1.06] = name["shoes"]
+    part[y <= anatomy.FLOOR + 0.012] = name["soles"]
+    return part
+
+
+def vertex_parts() -> np.ndarray:
+    """For each vertex of the mannequin the index of its part in `PART_NAMES`. [verts] int32"""
+    return _parts().copy()
+
+
+def default_colors() -> np.ndarray:
+    """A plausible RGB colour (0 to 255) for each part of `PART_NAMES`. [parts 3] uint8"""
+    return np.array(_DEFAULT_COLORS, dtype=np.uint8)

@@ -1,0 +1,150 @@
+"""The mannequin's rig: skin weights, corrections of the skin by pose, and joint regressors.
+
+Every function works on the rest mesh alone, so the rig follows whatever the anatomy says. `mirror`
+[verts] is the index of each vertex's mirror partner.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.skeleton import JOINT_FLIP, PARENTS
+
+MAX_JOINTS_PER_VERTEX = 4
+
+# Where a vertex passes from a joint's parent to the joint: a point of the plane, its direction
+# (towards the joint's side) and half the width of the blend; for joints of the left half and the
+# middle.
+_SPLITS = {
+    1: ((0.085, -0.330, 0.000), (0.42, -0.85, 0.32), 0.060),
+    3: ((0.000, -0.135, 0.000), (0.0, 1.0, 0.0), 0.065),
+    4: ((0.105, -0.690, 0.005), (0.0, -1.0, 0.0), 0.060),
+    6: ((0.000, -0.020, 0.000), (0.0, 1.0, 0.0), 0.060),
+    7: ((0.110, -1.070, -0.030), (0.0, -0.85, 0.50), 0.040),
+    9: ((0.000, 0.075, 0.000), (0.0, 1.0, 0.0), 0.055),
+    10: ((0.120, -1.125, 0.085), (0.12, 0.0, 0.99), 0.028),
+    12: ((0.000, 0.285, -0.020), (0.0, 0.96, 0.25), 0.040),
+    13: ((0.080, 0.200, -0.010), (1.0, 0.0, 0.0), 0.055),
+    15: ((0.000, 0.362, 0.000), (0.0, 0.80, 0.60), 0.036),
+    16: ((0.168, 0.200, -0.020), (0.97, 0.25, 0.0), 0.055),
+    18: ((0.430, 0.215, -0.038), (1.0, 0.0, 0.0), 0.048),
+    20: ((0.685, 0.215, -0.042), (1.0, 0.0, 0.0), 0.030),
+    22: ((0.768, 0.212, -0.045), (0.87, 0.0, -0.50), 0.024),
+}
+
+
+def smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix) -> np.ndarray:
+    """Skin weights [verts joints]: planes through the joints, smoothed over the mesh.
+
+    At most four joints per vertex, rows add up to one, exactly mirror symmetric. `mean` replaces
+    each vertex by the mean of its neighbours.
+    """
+    x, y = np.abs(verts[:, 0]), verts[:, 1]
+    folded = verts * (1, 1, 1)
+    folded[:, 0] = x
+    share = {}
+    for joint, (point, direction, width) in _SPLITS.items():
+        along = (folded - point) @ (np.array(direction) / np.linalg.norm(direction))
+        share[joint] = smooth_step(along, -width, width)
+    share[1] = share[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
+    share[12] = share[12] * (1 - smooth_step(x, 0.055, 0.105))  # a neck is not the shoulders
+    share[13] = share[13] * smooth_step(y, 0.09, 0.20)  # collar bones lift the upper chest only
+    left = smooth_step(verts[:, 0], -0.012, 0.012)
+
+    # How far a vertex belongs to the part of the tree that starts at a joint, then to it alone.
+    subtree = np.zeros((len(verts), len(PARENTS)))
+    subtree[:, 0] = 1.0
+    for joint, parent in enumerate(PARENTS):
+        if joint == 0:
+            continue
+        own = share[joint] if joint in share else share[JOINT_FLIP[joint]]
+        if joint in (1, 2, 13, 14):
+            own = own * (left if joint in (1, 13) else left[mirror])
+        subtree[:, joint] = subtree[:, parent] * own
+    weights = subtree.copy()
+    for joint, parent in enumerate(PARENTS):
+        if joint:
+            weights[:, parent] -= subtree[:, joint]
+    weights = np.maximum(weights, 0.0)
+    for _ in range(4):
+        weights = 0.5 * weights + 0.5 * (mean @ weights)
+    weights = 0.5 * (weights + weights[mirror][:, JOINT_FLIP])
+    surplus = np.sort(weights, axis=1)[:, -MAX_JOINTS_PER_VERTEX - 1, None]
+    weights = np.where((weights > surplus) & (weights > 0.004), weights, 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _descendants(joint: int) -> list[int]:
+    found = [joint]
+    for child, parent in enumerate(PARENTS):
+        if parent in found:
+            found.append(child)
+    return found
+
+
+def pose_dirs(
+    verts: np.ndarray, joints: np.ndarray, weights: np.ndarray, amount: float = 0.8
+) -> np.ndarray:
+    """What joints' rotations add to the rest mesh [verts 3 207] so that bends keep their volume.
+
+    Linear blend skinning averages positions, which makes bent joints thin. For each joint the
+    difference to averaging rotations (quaternions; every point keeps its distance to the joint) is
+    fitted by the nine numbers of R - 1 over rotations up to 120 degrees, and `amount` of it taken.
+    """
+    axes = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
+    axes = axes[np.any(axes != 0, axis=1)].astype(np.float64)
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    vectors = np.concatenate([axes * np.radians(angle) for angle in (40, 80, 120)])
+    rotations = Rotation.from_rotvec(vectors)
+    matrices, quaternions = rotations.as_matrix(), rotations.as_quat()
+    features = (matrices - np.eye(3)).reshape(len(vectors), 9)
+    fit = np.linalg.solve(features.T @ features + 1e-6 * np.eye(9), features.T)  # [9 rotations]
+
+    out = np.zeros((len(verts), 3, 9 * (len(PARENTS) - 1)), dtype=np.float32)
+    identity = np.array([0.0, 0.0, 0.0, 1.0])
+    for joint in range(1, len(PARENTS)):
+        follows = weights[:, _descendants(joint)].sum(axis=1)
+        ids = np.flatnonzero((follows > 0.01) & (follows < 0.99))
+        w = follows[ids][:, None, None]
+        local = verts[ids] - joints[joint]
+        linear = (1 - w[:, None]) * np.eye(3) + w[:, None] * matrices[None]
+        mixed = (1 - w) * identity + w * quaternions[None]
+        turned = Rotation.from_quat(mixed.reshape(-1, 4)).apply(
+            np.repeat(local, len(vectors), axis=0)
+        )
+        wanted = turned.reshape(len(ids), len(vectors), 3)
+        extra = np.linalg.solve(linear, wanted[..., None])[..., 0] - local[:, None]
+        out[ids, :, 9 * (joint - 1) : 9 * joint] = amount * np.einsum("fr,nri->nif", fit, extra)
+    return out
+
+
+def regressor_row(
+    verts: np.ndarray, candidates: np.ndarray, spread: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """Non-negative weights [verts] that add up to one and give `target` [3] exactly.
+
+    `spread` [candidates] are the weights wished for; the closest solution is taken, and vertices
+    whose weight would be negative are dropped.
+    """
+    row = np.zeros(len(verts))
+    for _ in range(20):
+        wish = spread / spread.sum()
+        rows = np.concatenate([verts[candidates].T, np.ones((1, len(candidates)))])
+        goal = np.append(target, 1.0)
+        scaled = rows * wish  # minimise the change relative to the wish
+        change = scaled.T @ np.linalg.lstsq(scaled @ rows.T, goal - rows @ wish, rcond=None)[0]
+        found = wish + change
+        if (found >= 0).all():
+            row[candidates] = found
+            return row
+        keep = found > 0
+        candidates, spread = candidates[keep], spread[keep]
+    raise ValueError(f"no vertices around {target} to regress it from")
