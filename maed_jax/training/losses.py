@@ -35,12 +35,9 @@ def keypoint_3d_loss(pred: jax.Array, target: jax.Array, has_3d: jax.Array) -> j
 
     `[b t 49 3]` against `[b t 49 4]`, metres.
     """
-    valid = target[..., 3:]
-    pred = about_hips(pred)
-    target = about_hips(jnp.where(valid > 0, target[..., :3], 0.0))
-    weight = valid * rearrange(has_3d, "b -> b 1 1 1")
-    clips = jnp.maximum(has_3d.sum(), 1.0)
-    return masked_squares(pred, target, weight).sum() / (clips * pred[0].size)
+    weight = target[..., 3:] * rearrange(has_3d, "b -> b 1 1 1")
+    squares = masked_squares(about_hips(pred), about_hips(target[..., :3]), weight)
+    return squares.sum() / (jnp.maximum(has_3d.sum(), 1.0) * pred[0].size)
 
 
 def about_hips(points: jax.Array) -> jax.Array:

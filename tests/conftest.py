@@ -1,0 +1,23 @@
+"""What all tests share: the golden vectors, and JAX on the CPU as eight devices."""
+
+from pathlib import Path
+
+import absl.flags
+import jax
+import pytest
+
+# Grain's worker processes look at absl's flags, which pytest never parses.
+absl.flags.FLAGS.mark_as_parsed()
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_default_matmul_precision", "highest")
+# The second run of the suite skips most of the compiling.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """The answers of the original implementation (see parity_rules.py)."""
+    return Path(__file__).parent / "golden"
