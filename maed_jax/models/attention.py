@@ -92,5 +92,5 @@ class SpatialTemporalAttention(nn.Module):
         summary = jnp.concatenate([space, time], axis=-1).mean(axis=2)
         gate = rearrange(nn.Dense(2 * d, name="gate")(summary), "b t (d two) -> b t 1 d two", two=2)
         gate = jax.nn.softmax(gate)
-        self.sow("intermediates", "gate", gate)  # [..., 0] weighs space, [..., 1] time
+        self.sow("intermediates", "gate_weights", gate)  # [..., 0] weighs space, [..., 1] time
         return gate[..., 1] * time + gate[..., 0] * space

@@ -64,12 +64,15 @@ def shape_loss(shape: jax.Array, target: jax.Array, has_smpl: jax.Array) -> jax.
     return squares.sum() / (jnp.maximum(has_smpl.sum(), 1.0) * shape.shape[-1])
 
 
-def norm_loss(pose: jax.Array, shape: jax.Array) -> jax.Array:
-    """Frobenius norm of all pose `[b t 72]` and shape `[b t 10]` over the number of frames."""
+def norm_loss(pose: jax.Array, shape: jax.Array, has_3d: jax.Array) -> jax.Array:
+    """Frobenius norm of pose `[b t 72]` and shape `[b t 10]` over the number of frames.
+
+    As in the original it holds back only the clips where `has_3d [b]` is true.
+    """
     theta = jnp.concatenate([pose, shape], axis=-1)
-    squares = (theta**2).sum()
+    squares = (rearrange(has_3d, "b -> b 1 1") * theta**2).sum()
     norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-    return norm / (theta.shape[0] * theta.shape[1])
+    return norm / (jnp.maximum(has_3d.sum(), 1.0) * theta.shape[1])
 
 
 def losses(
@@ -90,7 +93,7 @@ def losses(
         ),
         "pose": pose_loss(prediction.rotmat, labels["pose"], labels["has_smpl"]),
         "shape": shape_loss(prediction.shape, labels["shape"], labels["has_smpl"]),
-        "norm": norm_loss(prediction.pose, prediction.shape),
+        "norm": norm_loss(prediction.pose, prediction.shape, labels["has_3d"]),
     }
     return sum(weights[name] * value for name, value in terms.items()), terms
 
