@@ -1,0 +1,266 @@
+"""Configurations: found by name, changed on the command line, kept with the run.
+
+A configuration is a Python file with `get_config(variant)`; see `configs/`. `defaults()` below is
+the list of all there is to set. Nothing here imports JAX.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from maed_jax.errors import UserError
+
+PACKAGE = Path(__file__).parents[1]
+# An installed package holds its configs/ inside; in a checkout they stand beside the package.
+PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+# What a second run in the same work directory may set otherwise: it changes where things lie, how
+# they are spread and how often they are written, and none of the numbers.
+FREE_TO_CHANGE = (
+    *("log_every", "eval_every", "eval_windows", "checkpoint_every", "keep", "init_from"),
+    *("data.data_dir", "data.workers", "mesh.data", "mesh.fsdp"),
+)
+
+
+def defaults() -> ConfigDict:
+    """Everything that can be set, with the paper's network and the settings of its stage 2."""
+    c = ConfigDict()
+    c.steps = 100_000
+    c.seed = 0
+    c.log_every = 50
+    c.eval_every = 1000  # 0: never
+    c.eval_windows = 0  # how many windows of the validation split to look at; 0: all
+    c.checkpoint_every = 1000
+    c.keep = 3  # latest checkpoints to keep, besides the best
+    c.max_skipped = 20  # give up after so many steps in a row without a finite gradient
+    c.init_from = ""  # work directory of an earlier stage to take the encoder from
+    c.init_decoder = False  # take its decoder too
+    c.body = "mannequin"  # or where the body's files are
+
+    c.model = ConfigDict()  # the arguments of maed_jax.models.maed.MAED
+    c.model.image_size = 224
+    c.model.clip_length = 16
+    c.model.stage_sizes = (3, 4, 9)
+    c.model.width = 64
+    c.model.dim = 768
+    c.model.depth = 6
+    c.model.heads = 12
+    c.model.mode = "parallel"
+    c.model.feature_dim = 768
+    c.model.decoder = "ktd"
+    c.model.decoder_width = 1024
+    c.model.dropout = 0.5
+
+    c.data = ConfigDict()
+    c.data.data_dir = "data"
+    c.data.clips = (("mannequins/demo", 1.0),)  # (dataset, its share of the clips), ...
+    c.data.images = (("mannequins/demo", 1.0),)
+    c.data.clip_length = 16
+    c.data.interval = 8  # a clip takes every so many frames
+    c.data.clips_per_batch = 16  # over all devices; 0: none
+    c.data.images_per_batch = 16
+    c.data.train_split = "train"
+    c.data.val_split = "validation"
+    c.data.workers = 0  # processes that prepare batches; 0: threads of this one
+    c.data.augment = ConfigDict()
+    c.data.augment.crop_probability = 0.2  # of a random crop, by the two lines below
+    c.data.augment.scale = (0.7, 1.3)
+    c.data.augment.shift = 0.1  # of the box's side
+    c.data.augment.rotation = 0.0  # degrees
+    c.data.augment.flip = 0.5  # probability
+    c.data.augment.jitter = 0.3  # strength
+    c.data.augment.erase = 0.3  # probability
+    c.data.augment.erase_max = 0.7  # of the frame, from one side
+
+    c.loss = ConfigDict()  # weights of the losses
+    c.loss.keypoints_2d = 300.0
+    c.loss.keypoints_3d = 600.0
+    c.loss.pose = 60.0
+    c.loss.shape = 0.06
+    c.loss.norm = 1.0
+
+    c.optimizer = ConfigDict()
+    c.optimizer.learning_rate = 1e-4
+    c.optimizer.schedule = "step"  # or "cosine", which ends at 0
+    c.optimizer.decay_at = (0.6, 0.9)  # of all steps; for "step"
+    c.optimizer.decay_factor = 0.1
+    c.optimizer.warmup_steps = 0  # linear, from 0
+    c.optimizer.l2 = 1e-5  # added to the gradient
+    c.optimizer.clip_norm = 0.0  # largest norm of the gradient; 0: any
+
+    c.mesh = ConfigDict()  # how devices are laid out; -1: all that are left
+    c.mesh.data = -1  # copies of the model, each with a share of the batch
+    c.mesh.fsdp = 1  # devices that share one copy of parameters and optimiser
+    return c
+
+
+def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The configuration `spec`, locked, with `--config.section.key=value` overrides.
+
+    Args:
+      spec: a path or a name, the variant after a colon: `configs/demo.py:stage1`, `demo:stage1`.
+      overrides: arguments as on the command line.
+
+    Raises:
+      UserError: no such configuration, key or type.
+    """
+    name, _, variant = spec.partition(":")
+    get_config = getattr(_load_module(name), "get_config", None)
+    if get_config is None:
+        raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
+    config = get_config(variant or None).lock()
+    return _override(config, overrides)
+
+
+def list_configs() -> dict[str, str]:
+    """Name -> first line of the docstring, of every configuration at hand; reads, runs nothing."""
+    found = {}
+    for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
+        if not path.stem.startswith("_"):
+            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            found.setdefault(path.stem, docstring.partition("\n")[0])
+    return found
+
+
+def config_to_json(config: ConfigDict) -> str:
+    """JSON with one key a line; `config_from_json` gives the same configuration back."""
+    return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def config_from_json(text: str) -> ConfigDict:
+    """The inverse of `config_to_json`. Lists become tuples: configurations hold no lists.
+
+    Raises:
+      ValueError: not such a text.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not an object")
+    return ConfigDict(_tuples(values)).lock()
+
+
+def flatten(config: ConfigDict | dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Pairs of dotted key and value."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> None:
+    """Checks that a run with `new` goes on with what `old` began in `workdir`.
+
+    Raises:
+      UserError: a setting that changes the numbers differs.
+    """
+    old_values, new_values = dict(flatten(old)), dict(flatten(new))
+    absent = "absent"
+    differing = [
+        f"{key} ({old_values.get(key, absent)!r} there, {new_values.get(key, absent)!r} here)"
+        for key in sorted(old_values.keys() | new_values.keys())
+        if key not in FREE_TO_CHANGE and old_values.get(key, absent) != new_values.get(key, absent)
+    ]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise UserError(
+            f"{workdir} holds a run with other settings: {', '.join(differing[:3])}{more}; "
+            "use the same settings to go on with it, or another --workdir"
+        )
+
+
+def _load_module(name: str) -> ModuleType:
+    path = _find(name)
+    spec = importlib.util.spec_from_file_location(f"maed_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError) as error:
+        raise UserError(f"the configuration {path} cannot be read: {error}") from None
+    return module
+
+
+def _find(name: str) -> Path:
+    as_path = Path(name)
+    if as_path.suffix == ".py":
+        if as_path.is_file():
+            return as_path
+        raise UserError(f"there is no configuration file {name}")
+    for place in PLACES:
+        if (path := place / f"{name}.py").is_file():
+            return path
+    raise UserError(f"there is no configuration {name!r}; {_suggest(name, list(list_configs()))}")
+
+
+def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
+    keys = dict(flatten(config))
+    for name, value in _pairs(arguments):
+        if name not in keys:
+            sections = any(key.startswith(f"{name}.") for key in keys)
+            hint = "name one of its keys" if sections else _suggest(name, list(keys))
+            kind = "is a section" if sections else "does not exist"
+            raise UserError(f"the setting config.{name} {kind}; {hint}")
+        if value is None and not isinstance(keys[name], bool):
+            raise UserError(f"--config.{name} needs a value: --config.{name}=...")
+        argument = f"--config.{name}" + ("" if value is None else f"={value}")
+        parsed = flags.FlagValues()
+        try:
+            config_flags.DEFINE_config_dict(
+                "config", config, flag_values=parsed, sys_argv=[argument]
+            )
+            parsed(["maed", argument])
+            if not _alike(dict(flatten(parsed.config))[name], keys[name]):
+                raise TypeError  # a tuple of other things: the flag takes any
+        except (flags.Error, TypeError, ValueError, SyntaxError):
+            kinds = {int: "a whole number", float: "a number", bool: "true or false"}
+            what = kinds.get(type(keys[name]), f'a tuple such as "{keys[name]}"')
+            raise UserError(f"config.{name} must be {what}, not {value!r}") from None
+        config = parsed.config
+    return config
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Dotted name and value of each override; both `--key=value` and `--key value` are known."""
+    arguments = list(arguments)
+    while arguments:
+        name, equals, value = arguments.pop(0).partition("=")
+        name = name.lstrip("-").removeprefix("config.")
+        if not equals:
+            following = bool(arguments) and not arguments[0].startswith("--")
+            value = arguments.pop(0) if following else None
+        yield name, value
+
+
+def _alike(new: Any, old: Any) -> bool:
+    """Whether `new` has the types of `old`; tuples may differ in length."""
+    if isinstance(old, tuple):
+        if not isinstance(new, tuple):
+            return False
+        pairs = zip(new, old if len(new) == len(old) else old[:1] * len(new))
+        return all(_alike(n, o) for n, o in pairs)
+    numbers = (int, float)
+    return isinstance(new, numbers if isinstance(old, numbers) else type(old))
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not near:  # the right word in the wrong section
+        last = {key.rpartition(".")[2]: key for key in known}
+        near = [last[n] for n in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)]
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(sorted(known))}"
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,65 @@
+"""Batches are made and sent to the devices while the devices work on the ones before."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Prefetch:
+    """Yields `(batch, position)`: position is the source's state just after that batch.
+
+    Checkpoints need that pair: the source itself has already run ahead.
+
+    Args:
+      source: an iterator with `get_state()`, as Grain's; touched by no one else from here on.
+      place: puts a batch on the devices.
+      depth: how many batches may wait.
+    """
+
+    def __init__(self, source: Any, place: Callable[[Any], Any], depth: int = 2):
+        self._queue: queue.Queue = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(source, place), daemon=True)
+        self._thread.start()
+
+    def _fill(self, source, place) -> None:
+        try:
+            for batch in source:
+                if not self._put((place(batch), source.get_state(), None)):
+                    return
+            self._put((None, None, StopIteration()))
+        except BaseException as error:  # handed to whoever waits for the batch
+            self._put((None, None, error))
+
+    def _put(self, item) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return self
+
+    def __next__(self) -> tuple[Any, Any]:
+        batch, position, error = self._queue.get()
+        if error is not None:
+            self.close()
+            raise error
+        return batch, position
+
+    def close(self) -> None:
+        """Stops the thread; batches that wait are dropped."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def __enter__(self) -> Prefetch:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()

@@ -1,0 +1,89 @@
+"""How arrays lie on devices: one mesh, batches split over all of it, parameters over part of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from maed_jax.errors import UserError
+
+# Arrays below this size stay whole on every device: gathering them costs more than they weigh.
+SMALLEST_SPLIT = 2**12
+
+
+def make_mesh(data: int, fsdp: int) -> Mesh:
+    """A mesh of `data` copies of the model, each over `fsdp` devices; -1 takes all that are left.
+
+    Raises:
+      UserError: there are not so many devices, or they cannot be laid out so.
+    """
+    present = jax.device_count()
+    if 0 in (data, fsdp) or min(data, fsdp) < -1 or data == fsdp == -1:
+        raise UserError(
+            f"config.mesh must be numbers of devices, one of them -1 at most: {data} x {fsdp}"
+        )
+    data = present // fsdp if data == -1 else data
+    fsdp = present // data if fsdp == -1 else fsdp
+    needed = data * fsdp
+    if needed > present or needed == 0:
+        raise UserError(
+            f"config.mesh asks for {max(data, 1)} x {max(fsdp, 1)} devices and there are {present}"
+        )
+    if needed < present and jax.process_count() > 1:
+        raise UserError(
+            f"config.mesh uses {needed} of {present} devices; "
+            "with several processes it must use all of them"
+        )
+    # JAX's default, AxisType.Explicit, rejects rearranges that the model needs.
+    return jax.make_mesh(
+        (data, fsdp), ("data", "fsdp"), (AxisType.Auto,) * 2, devices=jax.devices()[:needed]
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The first axis over all devices."""
+    return NamedSharding(mesh, P(("data", "fsdp")))
+
+
+def state_shardings(mesh: Mesh, state: Any) -> Any:
+    """For each array of `state` (shapes are enough): its largest axis that divides, over `fsdp`."""
+    parts = mesh.shape["fsdp"]
+
+    def sharding(array) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(array.shape) if size % parts == 0]
+        if parts == 1 or not axes or np.prod(array.shape) < SMALLEST_SPLIT:
+            return replicated(mesh)
+        largest = max(axes, key=lambda axis: array.shape[axis])
+        return NamedSharding(mesh, P(*[None] * largest, "fsdp"))
+
+    return jax.tree.map(sharding, state)
+
+
+def check_batch(mesh: Mesh, **batch_sizes: int) -> None:
+    """Checks that every batch divides over the mesh: `check_batch(mesh, clips_per_batch=8)`.
+
+    Raises:
+      UserError: one does not, or there is nothing to train on.
+    """
+    if not any(batch_sizes.values()):
+        raise UserError(f"{' and '.join(f'config.data.{n}' for n in batch_sizes)} are 0")
+    for name, size in batch_sizes.items():
+        if size < 0 or size % mesh.size:
+            raise UserError(
+                f"config.data.{name}={size} does not divide over {mesh.size} devices; choose a "
+                "multiple of them, or fewer devices with config.mesh.data"
+            )
+
+
+def to_devices(batch: Any, mesh: Mesh) -> Any:
+    """Host arrays, this process's share of the batch, as global arrays split over the mesh."""
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -1,0 +1,74 @@
+"""What training carries from step to step, the optimiser, and its learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from maed_jax.errors import UserError
+
+
+@struct.dataclass
+class TrainState:
+    """Arrays only; the model and the optimiser stay outside."""
+
+    step: jax.Array
+    """int32, steps done"""
+    params: Any
+    opt_state: Any
+    skipped: jax.Array
+    """int32, how many steps up to now, in a row, were skipped for want of a finite gradient"""
+
+
+def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(step=zero, params=params, opt_state=optimizer.init(params), skipped=zero)
+
+
+def make_optimizer(config) -> optax.GradientTransformation:
+    """Adam with L2 added to the gradient (not AdamW), as the original. `config.optimizer`.
+
+    It gives directions; the step multiplies them with the learning rate, which depends on the step
+    alone and so survives skipped steps and resumed runs.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        optax.add_decayed_weights(config.l2),
+        optax.scale_by_adam(),
+    )
+
+
+def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
+    """The learning rate as a function of the step, from 0 to `steps`. `config.optimizer`.
+
+    "step" multiplies by `decay_factor` at each share of the steps in `decay_at`; "cosine" falls to
+    zero along half a cosine. `warmup_steps` climb linearly before either.
+
+    Raises:
+      UserError: no such schedule, or settings that do not fit it.
+    """
+    base, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule not in ("step", "cosine"):
+        raise UserError(
+            f"config.optimizer.schedule must be 'step' or 'cosine', not {config.schedule!r}"
+        )
+    if not 0 <= warmup < max(steps, 1):
+        raise UserError(f"config.optimizer.warmup_steps must lie between 0 and the {steps} steps")
+    if not all(0 <= share <= 1 for share in config.decay_at):
+        raise UserError(f"config.optimizer.decay_at are shares of the steps, not {config.decay_at}")
+    decay_steps = jnp.array([round(share * steps) for share in config.decay_at], jnp.int32)
+
+    def rate(step: jax.Array) -> jax.Array:
+        if config.schedule == "step":
+            factor = config.decay_factor ** jnp.sum(step >= decay_steps)
+        else:
+            done = jnp.clip((step - warmup) / (steps - warmup), 0.0, 1.0)
+            factor = (1 + jnp.cos(jnp.pi * done)) / 2
+        return base * factor * jnp.minimum(1.0, (step + 1) / max(warmup, 1))
+
+    return rate

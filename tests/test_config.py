@@ -1,0 +1,107 @@
+"""Configurations: names, overrides, and what goes wrong with them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.training import config as configs
+
+
+def test_every_config_loads_and_has_exactly_the_known_keys():
+    known = {key for key, _ in configs.flatten(configs.defaults())}
+    assert set(configs.list_configs()) >= {"debug", "demo", "stage1", "stage2"}
+    for name, headline in configs.list_configs().items():
+        assert headline.endswith((".", ":")) or headline
+        assert {key for key, _ in configs.flatten(configs.load_config(name))} == known
+
+
+def test_path_and_name_are_the_same(monkeypatch, tmp_path):
+    path = configs.PACKAGE.parent / "configs" / "demo.py"
+    by_path = configs.load_config(f"{path}:stage2")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # a folder of that name is not in the way
+    assert by_path == configs.load_config("demo:stage2")
+    assert by_path.model.clip_length == 16 != configs.load_config("demo:stage1").model.clip_length
+
+
+@pytest.mark.parametrize(
+    "argument, key, value",
+    [
+        ("--config.optimizer.learning_rate=3e-4", "optimizer.learning_rate", 3e-4),
+        ("--config.optimizer.learning_rate=1", "optimizer.learning_rate", 1.0),
+        ("--config.steps=7", "steps", 7),
+        ("--config.init_decoder=true", "init_decoder", True),
+        ("--config.init_decoder", "init_decoder", True),
+        ("--config.init_from=some/where", "init_from", "some/where"),
+        ("--config.optimizer.decay_at=(0.5, 0.8)", "optimizer.decay_at", (0.5, 0.8)),
+        ("--config.data.clips=(('a/b',1.0),('c',2.0))", "data.clips", (("a/b", 1.0), ("c", 2.0))),
+    ],
+)
+def test_overrides(argument, key, value):
+    config = configs.load_config("debug", [argument])
+    assert dict(configs.flatten(config))[key] == value
+
+
+def test_override_in_two_words_and_several():
+    config = configs.load_config("debug", ["--config.steps", "9", "--config.seed=-3"])
+    assert (config.steps, config.seed) == (9, -3)
+
+
+@pytest.mark.parametrize(
+    "spec, arguments, says",
+    [
+        ("debug", ["--config.optimizer.learning_rte=1"], "did you mean optimizer.learning_rate"),
+        ("debug", ["--config.lerning_rate=1"], "did you mean optimizer.learning_rate"),
+        ("debug", ["--config.optimizer=1"], "is a section"),
+        ("debug", ["--config.steps=many"], "config.steps must be a whole number, not 'many'"),
+        ("debug", ["--config.steps=1.5"], "whole number"),
+        ("debug", ["--config.optimizer.l2=x"], "config.optimizer.l2 must be a number"),
+        ("debug", ["--config.init_decoder=perhaps"], "true or false"),
+        ("debug", ["--config.data.clips=(("], "must be a tuple"),
+        ("debug", ["--config.steps"], "needs a value"),
+        ("dmeo:stage1", [], "did you mean demo"),
+        ("demo:stage9", [], "no variant 'stage9'"),
+        ("no/such/file.py", [], "there is no configuration file no/such/file.py"),
+    ],
+)
+def test_mistakes_are_one_line(spec, arguments, says):
+    with pytest.raises(UserError, match=says) as error:
+        configs.load_config(spec, arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_broken_file(tmp_path):
+    (tmp_path / "broken.py").write_text("def get_config(:")
+    with pytest.raises(UserError, match="cannot be read"):
+        configs.load_config(str(tmp_path / "broken.py"))
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match="no get_config"):
+        configs.load_config(str(tmp_path / "empty.py"))
+
+
+def test_json_round_trip_keeps_types():
+    config = configs.load_config("stage2")
+    again = configs.config_from_json(configs.config_to_json(config))
+    assert again == config
+    assert isinstance(again.model.stage_sizes, tuple) and isinstance(again.data.clips[0], tuple)
+    assert isinstance(again.loss.norm, float)
+
+
+def test_locked():
+    with pytest.raises(AttributeError):
+        configs.load_config("debug").stepz = 1
+
+
+def test_same_run():
+    old = configs.load_config("debug")
+    configs.check_same_run(old, configs.load_config("debug", ["--config.keep=9"]), "DIR")
+    with pytest.raises(UserError, match=r"DIR .*steps \(2 there, 4 here\)"):
+        configs.check_same_run(old, configs.load_config("debug", ["--config.steps=4"]), "DIR")
+
+
+def test_does_not_import_jax():
+    code = "import sys, maed_jax.training.config as c; c.load_config('demo'); c.list_configs()"
+    code += "; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
