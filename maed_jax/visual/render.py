@@ -155,7 +155,7 @@ class Renderer:
         """Frees the window; a second call does nothing."""
         if self._plotter is not None:
             self._plotter.close()
-            self._plotter = self._window = self._mesh = None
+            self._plotter = self._window = self._camera = self._mapper = self._mesh = None
 
     def render(
         self,

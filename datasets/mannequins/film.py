@@ -1,0 +1,229 @@
+"""Films a mannequin: one track of records, or one video, from a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import cv2
+import jax
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body import mannequin as mannequin_body
+from maed_jax.body import skeleton, smpl
+from maed_jax.data import schema
+from maed_jax.visual.render import Lights, Renderer, composite
+
+from . import motion as motions
+from . import scene
+from .pose import plant
+
+FEET = [
+    skeleton.KEYPOINT_NAMES.index(f"OP {s}{p}")
+    for s in "LR"
+    for p in ("BigToe", "SmallToe", "Heel")
+]
+MARGIN = 1.6  # side of the stored picture over the longer side of the person's box
+_CHUNK = 32  # frames posed at once: one size, so that JAX compiles once
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What decides a track; equal plans give equal records."""
+
+    split: str
+    number: int
+    seed: int
+    subset: str = ""
+    """"", plain, clutter, occlusion or extreme"""
+    kind: str = "walking"
+    """a key of `motion.MOTIONS`, or "recorded" """
+    frames: int = 128
+    size: int = 160
+    """pixels, side of the stored picture"""
+    fps: float = 30.0
+    recording: tuple[str, int] | None = None
+    """of a recorded motion: its file and the frame (at `fps`) where the track starts"""
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.number:04d}-{self.kind}"
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *self.split.encode(), self.number])
+
+
+@dataclasses.dataclass(frozen=True)
+class Actor:
+    """A body in motion on the floor of the world (y up, metres)."""
+
+    rotations: np.ndarray
+    """[frames 24 3 3] R_world_root, then R_parent_joint"""
+    betas: np.ndarray
+    """[10]"""
+    t_world_root: np.ndarray
+    """[frames 3]"""
+    verts: np.ndarray
+    """[frames verts 3] relative to the root joint, world axes"""
+    keypoints: np.ndarray
+    """[frames 49 3] likewise"""
+    colors: np.ndarray
+    """[verts 3] RGB in 0..255"""
+
+
+@functools.cache
+def _poser():
+    body = jax.device_put(mannequin_body.mannequin())
+
+    @jax.jit
+    def posed(body, rotations, betas):
+        out = smpl.pose_body(body, rotations, betas)
+        return out.verts - out.joints[:, :1], smpl.keypoints(body, out) - out.joints[:, :1]
+
+    return body, posed
+
+
+@functools.cache
+def _renderer(size: tuple[int, int]) -> Renderer:
+    return Renderer(size)
+
+
+@functools.cache
+def _faces() -> np.ndarray:
+    return np.asarray(mannequin_body.mannequin().faces)
+
+
+def pose_bodies(rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [frames verts 3] and keypoints [frames 49 3] relative to the root joint, metres."""
+    body, posed = _poser()
+    frames = len(rotations)
+    padded = np.concatenate([rotations, np.repeat(rotations[-1:], -frames % _CHUNK, axis=0)])
+    parts = [
+        posed(body, padded[i : i + _CHUNK].astype(np.float32), betas.astype(np.float32))
+        for i in range(0, len(padded), _CHUNK)
+    ]
+    verts, keypoints = (np.concatenate([np.asarray(p[i]) for p in parts])[:frames] for i in (0, 1))
+    return verts, keypoints
+
+
+def draw_actor(rng: np.random.Generator, motion: motions.Motion) -> Actor:
+    """Gives a motion a body, clothes and a place on the floor."""
+    body, _ = _poser()
+    betas = np.clip(rng.normal(0, 1, 10), -2.2, 2.2).astype(np.float32)
+    rotations = motion.rotations.astype(np.float32)
+    verts, keypoints = pose_bodies(rotations, betas)
+    lowest = verts[..., 1].min(axis=1)
+    if motion.t_world_root is None:
+        t_world_root = plant(keypoints[:, FEET], lowest, motion.hop)
+    else:
+        t_world_root = motion.t_world_root.copy()
+        t_world_root[:, 1] -= np.percentile(lowest + t_world_root[:, 1], 10)
+    parts, names = mannequin_body.vertex_parts(), mannequin_body.PART_NAMES
+    colors = scene.draw_clothes(rng, parts, names, np.asarray(body.template))
+    return Actor(rotations, betas, t_world_root, verts, keypoints, colors)
+
+
+def draw_motion(plan: Plan, rng: np.random.Generator) -> motions.Motion:
+    if plan.recording is None:
+        return motions.make(plan.kind, rng, plan.frames, plan.fps)
+    from . import mocap
+
+    path, start = plan.recording
+    return mocap.load_motion(path, plan.fps).cut(start, plan.frames)
+
+
+def _crops(verts_2d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From projected vertices [frames verts 2]: tight boxes [frames 4] (centre, size) and the
+    square pictures to store [frames 3] (centre, side), which follow the person smoothly."""
+    low, high = verts_2d.min(1), verts_2d.max(1)
+    boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
+    center = gaussian_filter1d(boxes[:, :2], 4, axis=0, mode="nearest")
+    longest = maximum_filter1d(boxes[:, 2:].max(1), 15, mode="nearest")
+    side = MARGIN * gaussian_filter1d(longest, 5, mode="nearest")
+    return boxes, np.concatenate([center, side[:, None]], axis=1)
+
+
+def track(plan: Plan) -> list[dict]:
+    """Records of one track (see `maed_jax.data.schema`), in order."""
+    rng = plan.rng()
+    motion = draw_motion(plan, rng)
+    actor = draw_actor(rng, motion)
+    camera = scene.draw_camera(rng, actor.t_world_root, plan.fps)
+    verts = camera.to_camera(actor.verts + actor.t_world_root[:, None]).astype(np.float32)
+    keypoints = camera.to_camera(actor.keypoints + actor.t_world_root[:, None])
+    # On the plane at z = 1; a picture's focal length is its size over the side of its window there.
+    boxes, crops = _crops(verts[..., :2] / verts[..., 2:])
+    focal = plan.size / crops[:, 2]
+    middle = (plan.size - 1) / 2
+    intrinsics = np.stack(
+        [focal, focal, middle - focal * crops[:, 0], middle - focal * crops[:, 1]], axis=1
+    ).astype(np.float32)
+    keypoints_2d = keypoints[..., :2] / keypoints[..., 2:] * focal[:, None, None]
+    keypoints_2d += intrinsics[:, None, 2:]
+    boxes = np.concatenate(
+        [boxes[:, :2] * focal[:, None] + intrinsics[:, 2:], boxes[:, 2:] * focal[:, None]], axis=1
+    )
+    R_cam_root = camera.R_cam_world @ actor.rotations[:, 0]
+    rotations = np.concatenate([R_cam_root[:, None], actor.rotations[:, 1:]], axis=1)
+    pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
+
+    pictures = _pictures(plan, rng, actor, camera, verts, crops, intrinsics)
+    inside = ((keypoints_2d > -0.5) & (keypoints_2d < plan.size - 0.5)).all(-1, keepdims=True)
+    ones = np.ones((plan.frames, schema.NUM_KEYPOINTS, 1))
+    return [
+        {
+            "image": picture,
+            "image_size": np.array([plan.size, plan.size], np.int32),
+            "keypoints_2d": np.concatenate([keypoints_2d[t], inside[t]], -1).astype(np.float32),
+            "keypoints_3d": np.concatenate([keypoints[t], ones[t]], -1).astype(np.float32),
+            "pose": pose[t].astype(np.float32),
+            "shape": actor.betas,
+            "has_smpl": True,
+            "has_3d": True,
+            "box": boxes[t].astype(np.float32),
+            "intrinsics": intrinsics[t],
+            "frame": t,
+            "body": "mannequin",
+            "gender": "neutral",
+            "source": f"mannequins/{plan.kind}",
+            "track": plan.name,
+        }
+        for t, picture in enumerate(pictures)
+    ]
+
+
+def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
+    """How cluttered the background is and how many things hide the person."""
+    if plan.subset:
+        level = {"plain": "plain", "clutter": "clutter"}.get(plan.subset, "normal")
+        return level, int(rng.integers(1, 4)) if plan.subset == "occlusion" else 0
+    level = str(rng.choice(["plain", "normal", "clutter"], p=[0.2, 0.5, 0.3]))
+    return level, int(rng.integers(1, 4)) if rng.random() < 0.4 else 0
+
+
+def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
+    """Yields the JPEG bytes of each frame."""
+    level, hidden_by = _surroundings(plan, rng)
+    panorama = scene.draw_panorama(rng, level, density=300 * max(1, plan.size / 224))
+    lights = scene.draw_lights(rng)
+    darkness = rng.uniform(0.1, 0.5)
+    occluders = [scene.draw_occluder(rng, crops) for _ in range(hidden_by)]
+    sensor = scene.draw_sensor(rng)
+    size = (plan.size, plan.size)
+    renderer = _renderer(size)
+    for t in range(plan.frames):
+        image = panorama.view(camera, t, intrinsics[t], size)
+        spots = (actor.keypoints[t] + actor.t_world_root[t])[[*FEET, 39, 37]]
+        scene.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
+        turned = lights.directions @ camera.R_cam_world[t].T
+        light = Lights(turned, lights.colors, lights.ambient)
+        rgb, alpha = renderer.render(verts[t], _faces(), actor.colors, intrinsics[t], light)
+        image = composite(image, rgb, alpha)
+        for occluder in occluders:
+            occluder.cover(image, t)
+        image = sensor(image, rng)
+        yield cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[
+            1
+        ].tobytes()

@@ -1,0 +1,153 @@
+"""The TFDS builder `mannequins`: rendered people of the built-in body, everything about them known."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+import tqdm
+
+from maed_jax.data import schema
+from maed_jax.data.parallel import in_order
+from maed_jax.errors import UserError
+
+from . import film, motion
+
+# Kinds of motion of consecutive tracks; the test split's subsets take everyday motions but for
+# "extreme".
+MIXED = (
+    "walking", "reaching", "dancing", "sitting", "extreme", "running", "dancing", "reaching",
+    "extreme", "walking",
+)  # fmt: skip
+SUBSETS = ("plain", "clutter", "occlusion", "extreme")
+
+
+@dataclasses.dataclass
+class MannequinsConfig(tfds.core.BuilderConfig):
+    """How much to make; numbers of tracks by split."""
+
+    train: int = 240
+    validation: int = 24
+    test: int = 48
+    frames: tuple[int, int] = (128, 192)
+    """shortest and longest track"""
+    size: int = 288
+    """pixels, side of the stored pictures"""
+
+
+class Mannequins(tfds.core.GeneratorBasedBuilder):
+    """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First."}
+    BUILDER_CONFIGS = [
+        MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
+        MannequinsConfig(
+            name="demo", description="small, pictures of 160 px",
+            train=128, validation=8, test=24, frames=(128, 128), size=160,
+        ),
+        MannequinsConfig(
+            name="tiny", description="for a first look and for tests: a few short tracks",
+            train=2, validation=1, test=4, frames=(16, 24), size=96,
+        ),
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        motions: str | Path | None = None,
+        processes: int | None = None,
+        **kwargs,
+    ):
+        """seed: of everything random; motions: folder of BVH or ASF/AMC files for half of the tracks;
+        processes: default one per core. The rest is TFDS's (data_dir, config, ...)."""
+        super().__init__(file_format="array_record", **kwargs)
+        self.seed, self.motions, self.processes = seed, motions, processes
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """The options of `maed data build mannequins`; they become arguments of the builder."""
+        parser.add_argument("--seed", type=int, default=0, help="another seed, other people")
+        parser.add_argument(
+            "--motions", metavar="DIR",
+            help="folder of BVH or ASF/AMC motion capture: half of the tracks move as recorded",
+        )  # fmt: skip
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=schema.features(),
+            disable_shuffling=True,  # frames of a track stay together
+        )
+
+    def _split_generators(self, _):
+        plans = plan(self.builder_config, self.seed, self.motions)
+        total = sum(p.frames for part in plans.values() for p in part)
+        self._progress = tqdm.tqdm(
+            total=total, desc="rendering", unit=" frames", smoothing=0.05, mininterval=0.5
+        )
+        # One pool for all splits: the records come in the order in which TFDS asks for them.
+        self._records = in_order(
+            film.track, [p for part in plans.values() for p in part], self.processes
+        )
+        return {split: self._generate_examples(split, part) for split, part in plans.items()}
+
+    def _generate_examples(self, split: str, plans: list[film.Plan]):
+        tracks, start = [], 0
+        for each in plans:
+            records = next(self._records)
+            for number, record in enumerate(records, start):
+                yield number, record
+            self._progress.update(len(records))
+            tracks.append(schema.Track(each.name, start, len(records), each.subset))
+            start += len(records)
+        # TFDS moves the whole folder into place at the end: there is no dataset without its tables.
+        schema.write_tracks(self.data_dir, split, tracks)
+        if split == "test":
+            self._progress.close()
+            self._records.close()
+
+
+def plan(
+    config: MannequinsConfig, seed: int = 0, folder: str | Path | None = None
+) -> dict[str, list[film.Plan]]:
+    """What each split consists of.
+
+    Raises:
+      UserError: there are no motions in the folder.
+    """
+    recordings: dict[str, list] = {}
+    if folder is not None:
+        from . import mocap
+
+        recordings = mocap.split(mocap.find(folder), config.frames[0], fps=30.0)
+        if not recordings["train"]:
+            raise UserError(
+                f"no motion in {folder} is as long as {config.frames[0]} frames at 30 per second"
+            )
+    plans = {}
+    for split in ("train", "validation", "test"):
+        plans[split] = []
+        for number in range(getattr(config, split)):
+            subset = SUBSETS[number % len(SUBSETS)] if split == "test" else ""
+            kinds = MIXED
+            if subset:
+                kinds = ("extreme",) if subset == "extreme" else motion.EVERYDAY
+            turn = number // len(SUBSETS) if subset else number
+            each = film.Plan(
+                split, number, seed, subset, kinds[turn % len(kinds)], size=config.size
+            )
+            frames = int(each.rng().integers(config.frames[0], config.frames[1] + 1))
+            each = dataclasses.replace(each, frames=frames)
+            if recordings.get(split) and turn % 2 and subset != "extreme":
+                parts = recordings[split]
+                path, start, length = parts[turn // 2 % len(parts)]
+                each = dataclasses.replace(
+                    each, kind="recorded", recording=(path, start), frames=min(frames, length)
+                )
+            plans[split].append(each)
+    return plans

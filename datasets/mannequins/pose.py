@@ -1,0 +1,157 @@
+"""Poses as anatomical angles, and what turns them into joint rotations on a floor.
+
+A pose is a row of `ANGLES`, in degrees: all zero is standing upright with hanging arms, thumbs
+forward. Every angle means the same on the left and the right, so mirroring swaps columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+# Limits in degrees. Of the trunk: pitch leans forward, roll leans to the right, yaw turns to the left.
+TRUNK_LIMITS = {
+    "yaw": (-np.inf, np.inf),
+    "pitch": (-np.inf, np.inf),
+    "roll": (-np.inf, np.inf),
+    "spine_flexion": (-30, 75),
+    "spine_bend": (-35, 35),
+    "spine_twist": (-50, 50),
+    "neck_flexion": (-50, 45),
+    "neck_bend": (-35, 35),
+    "neck_twist": (-70, 70),
+}
+SIDE_LIMITS = {
+    "hip_flexion": (-25, 125),
+    "hip_abduction": (-20, 60),
+    "hip_rotation": (-35, 50),  # toes outward
+    "knee": (0, 145),
+    "ankle": (-45, 25),  # toes up
+    "collar_up": (-8, 30),
+    "collar_forward": (-15, 25),
+    "arm_flexion": (-50, 180),  # forward and up, of the hanging arm
+    "arm_abduction": (0, 160),  # sideways and up
+    "arm_rotation": (-80, 90),  # about its own axis; raises the forearm of an arm held sideways
+    "elbow": (0, 145),
+    "forearm": (-70, 70),
+    "wrist": (-50, 50),
+}
+ANGLES = (*TRUNK_LIMITS, *(f"{name}_{side}" for side in "lr" for name in SIDE_LIMITS))
+INDEX = {name: i for i, name in enumerate(ANGLES)}
+_ODD = tuple(  # change their sign in a mirror
+    INDEX[name] for name in ("yaw", "roll", "spine_bend", "spine_twist", "neck_bend", "neck_twist")
+)
+_LEFT = slice(len(TRUNK_LIMITS), len(TRUNK_LIMITS) + len(SIDE_LIMITS))
+_RIGHT = slice(_LEFT.stop, len(ANGLES))
+_LIMITS = np.array([*TRUNK_LIMITS.values(), *SIDE_LIMITS.values(), *SIDE_LIMITS.values()])
+
+
+def pose(**angles: float) -> np.ndarray:
+    """One row of angles, degrees. A name without `_l` or `_r` of a limb sets both sides."""
+    row = np.zeros(len(ANGLES))
+    for name, value in angles.items():
+        for full in (name,) if name in INDEX else (f"{name}_l", f"{name}_r"):
+            row[INDEX[full]] = value
+    return row
+
+
+def mirrored(angles: np.ndarray) -> np.ndarray:
+    """The same motion of the person in a mirror: angles [... angles] -> the same shape."""
+    out = angles.copy()
+    out[..., _LEFT], out[..., _RIGHT] = angles[..., _RIGHT], angles[..., _LEFT]
+    out[..., _ODD] *= -1
+    return out
+
+
+def limited(angles: np.ndarray) -> np.ndarray:
+    """Keeps angles within the joints' limits, bending smoothly near them."""
+    low, high = _LIMITS.T
+    free = ~np.isfinite(low)
+    low, high = np.where(free, -1, low), np.where(free, 1, high)
+    middle, half = (low + high) / 2, (high - low) / 2
+    unit = (angles - middle) / half
+    knee = 0.85
+    over = np.maximum(np.abs(unit) - knee, 0)
+    bent = np.sign(unit) * (knee + (1 - knee) * np.tanh(over / (1 - knee)))
+    return np.where(free, angles, middle + half * np.where(over > 0, bent, unit))
+
+
+def _turn(axes: str, *degrees: np.ndarray) -> Rotation:
+    """Product of rotations about fixed axes of the resting body: `_turn("YX", a, b)` = Ry(a) Rx(b)."""
+    return Rotation.from_euler(axes, np.stack(np.broadcast_arrays(*degrees), -1), degrees=True)
+
+
+def rotations(angles: np.ndarray) -> np.ndarray:
+    """angles [frames angles], degrees -> [frames 24 3 3]: R_world_root, then R_parent_joint.
+
+    The world has y up; at yaw 0 the person faces z. Joints and axes are SMPL's (T-pose, x to the left).
+    """
+    a = {name: angles[:, i] for name, i in INDEX.items()}
+    out = np.tile(np.eye(3), (len(angles), 24, 1, 1))
+
+    def put(joint: int, rotation: Rotation) -> None:
+        out[:, joint] = rotation.as_matrix()
+
+    put(0, _turn("YXZ", a["yaw"], a["pitch"], a["roll"]))
+    for joint, share in ((3, 0.3), (6, 0.4), (9, 0.3)):
+        twist, flexion, bend = (share * a[f"spine_{n}"] for n in ("twist", "flexion", "bend"))
+        put(joint, _turn("YXZ", twist, flexion, bend))
+    for joint, share in ((12, 0.45), (15, 0.55)):
+        twist, flexion, bend = (share * a[f"neck_{n}"] for n in ("twist", "flexion", "bend"))
+        put(joint, _turn("YXZ", twist, flexion, bend))
+    for side, hip, sign in (("l", 1, 1), ("r", 2, -1)):
+        s = {name: a[f"{name}_{side}"] for name in SIDE_LIMITS}
+        put(
+            hip,
+            _turn("XZY", -s["hip_flexion"], sign * s["hip_abduction"], sign * s["hip_rotation"]),
+        )
+        put(hip + 3, _turn("X", s["knee"]))
+        put(hip + 6, _turn("X", -s["ankle"]))
+        put(hip + 12, _turn("ZY", sign * s["collar_up"], -sign * s["collar_forward"]))
+        # The arm rests sideways; hanging is 80 degrees down from there.
+        down = -sign * (80 - s["arm_abduction"])
+        put(hip + 15, _turn("XZX", -s["arm_flexion"], down, -s["arm_rotation"]))
+        put(hip + 17, _turn("YX", -sign * s["elbow"], -s["forearm"]))
+        put(hip + 19, _turn("Z", -sign * s["wrist"]))
+    return out
+
+
+def joint_positions(rotations: np.ndarray, rest_joints: np.ndarray, parents) -> np.ndarray:
+    """Joints relative to the root in the world's axes: [frames 24 3 3], [24 3] -> [frames 24 3]."""
+    turned = [rotations[:, 0]]
+    places = [np.zeros((len(rotations), 3))]
+    for joint in range(1, rotations.shape[1]):
+        parent = parents[joint]
+        places.append(places[parent] + turned[parent] @ (rest_joints[joint] - rest_joints[parent]))
+        turned.append(turned[parent] @ rotations[:, joint])
+    return np.stack(places, axis=1)
+
+
+def plant(feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray) -> np.ndarray:
+    """Where the root is, from what touches the floor (y = 0).
+
+    Args:
+      feet: [frames points 3] points under the feet relative to the root, world axes.
+      lowest: [frames] lowest height of the whole body relative to the root.
+      hop: [frames] height over the floor of the lowest point.
+
+    Returns:
+      t_world_root [frames 3]: the lowest point at height `hop`; horizontally the feet that carry the
+      body stay where they are. Starts at x = z = 0.
+    """
+    height = hop - gaussian_filter1d(lowest, 1.0, mode="nearest")
+    if len(feet) == 1:
+        return np.array([[0.0, height[0], 0.0]])
+    clearance = feet[..., 1] + height[:, None]
+    weight = np.exp(-((np.maximum(clearance, 0) / 0.03) ** 2)) + 1e-6
+    step = np.diff(feet[..., [0, 2]], axis=0)
+    weight = np.sqrt(weight[1:] * weight[:-1])[..., None]
+    velocity = -(step * weight).sum(1) / weight.sum(1)
+    carried = weight.max(axis=1) > 1e-3
+    velocity = np.where(carried, velocity, 0)
+    # In the air, and where nothing carries for a moment, the body keeps its speed.
+    share = gaussian_filter1d(carried.astype(float), 2.0, axis=0, mode="nearest")
+    velocity = gaussian_filter1d(velocity, 2.0, axis=0, mode="nearest") / np.maximum(share, 0.15)
+    ground = np.concatenate([np.zeros((1, 2)), np.cumsum(velocity, axis=0)])
+    return np.stack([ground[:, 0], height, ground[:, 1]], axis=-1)

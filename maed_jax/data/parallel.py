@@ -1,0 +1,98 @@
+"""Work on many tasks in several processes, results in the order of the tasks."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures.process
+import importlib.util
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from maed_jax.errors import UserError
+
+DATASETS = "maed_jax.datasets"
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def find_datasets() -> None:
+    """Makes the dataset builders importable as `maed_jax.datasets`.
+
+    An installed package has them there. In a checkout that is not installed they lie in the folder
+    `datasets` beside the package.
+
+    Raises:
+      UserError: they are nowhere.
+    """
+    if DATASETS in sys.modules or importlib.util.find_spec(DATASETS) is not None:
+        return
+    import maed_jax
+
+    folder = Path(maed_jax.__file__).parents[1] / "datasets"
+    if not (folder / "__init__.py").is_file():
+        raise UserError("the dataset builders are missing: install maed_jax anew")
+    spec = importlib.util.spec_from_file_location(
+        DATASETS, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[DATASETS] = maed_jax.datasets = module
+    spec.loader.exec_module(module)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
+    # Each worker is one core; and the accelerator, if any, is not for a dozen of processes.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["LP_NUM_THREADS"] = "1"
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = flags + " --xla_cpu_multi_thread_eigen=false"
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_platforms", "cpu")
+    import cv2
+
+    cv2.setNumThreads(1)
+    find_datasets()
+
+
+def in_order(
+    function: Callable[[T], R], tasks: Iterable[T], processes: int | None = None
+) -> Iterator[R]:
+    """Yields `function(task)` for each task, in order, computed in fresh processes.
+
+    Args:
+      function: importable by name from any module of the package or of `maed_jax.datasets`.
+      processes: default: one per core.
+
+    Raises:
+      whatever `function` raises; the other processes are then stopped at once.
+      UserError: a process died, for want of memory most likely.
+    """
+    processes = max(1, processes or os.cpu_count() or 1)
+    before = set(multiprocessing.active_children())
+    pool = concurrent.futures.ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), _start_worker
+    )
+    waiting: collections.deque = collections.deque()
+    finished = False
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) > 2 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        finished = True
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError(
+            "a worker process died, most likely for want of memory: use fewer --processes"
+        ) from None
+    finally:
+        if not finished:
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)

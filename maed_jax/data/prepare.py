@@ -1,0 +1,211 @@
+"""`maed data`: prepares datasets, lists them, shows what is in one, makes a video to try things on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import inspect
+import io
+import json
+import logging
+import os
+import pkgutil
+import shutil
+import sys
+import uuid
+from pathlib import Path
+
+from maed_jax.data import parallel, schema
+from maed_jax.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="maed data", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|list|check|video")
+    build_parser = verbs.add_parser("build", help="prepare a dataset", add_help=False)
+    build_parser.add_argument("name", nargs="?", help="see maed data list")
+    build_parser.add_argument("-h", "--help", action="store_true")
+    verbs.add_parser("list", help="the datasets that can be prepared")
+    check_parser = verbs.add_parser("check", help="draw the labels of a prepared dataset")
+    check_parser.add_argument("directory", help="folder of the dataset, with its dataset_info.json")
+    check_parser.add_argument("--out", default="sheet.png", help="picture to write")
+    check_parser.add_argument("--split", default="test")
+    check_parser.add_argument("--tracks", type=int, default=8)
+    check_parser.add_argument("--frames", type=int, default=8, help="of each track")
+    video_parser = verbs.add_parser("video", help="render a video of two people, with its truth")
+    video_parser.add_argument("--out", required=True, help="video file; its truth goes beside it")
+    video_parser.add_argument("--seed", type=int, default=0)
+    video_parser.add_argument("--frames", type=int, default=96)
+
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.verb != "build":
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    if arguments.verb == "list":
+        for name, summary in available().items():
+            print(f"{name:<14} {summary}")
+    elif arguments.verb == "build":
+        _build_command(arguments, rest, build_parser)
+    elif arguments.verb == "check":
+        from maed_jax.visual.sheet import write_sheet
+
+        write_sheet(
+            arguments.directory, arguments.out, arguments.split, arguments.tracks, arguments.frames
+        )
+        print(f"wrote {arguments.out}")
+    else:
+        parallel.find_datasets()
+        video = importlib.import_module(f"{parallel.DATASETS}.mannequins.video")
+        truth = video.write_video(arguments.out, arguments.seed, arguments.frames)
+        print(f"wrote {arguments.out} and {truth}")
+
+
+def available() -> dict[str, str]:
+    """The datasets that can be prepared: name -> one line about it."""
+    parallel.find_datasets()
+    package = importlib.import_module(parallel.DATASETS)
+    found = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            text = importlib.import_module(f"{parallel.DATASETS}.{module.name}").__doc__ or ""
+            found[module.name] = text.strip().split("\n")[0]
+    return found
+
+
+def builder_class(name: str) -> type:
+    """The TFDS builder of a dataset: the class that its module `<name>/<name>.py` defines.
+
+    Raises:
+      UserError: there is no such dataset.
+    """
+    names = available()
+    if name not in names:
+        raise UserError(f"there is no dataset {name!r}; choose from {', '.join(names)}")
+    module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
+    import tensorflow_datasets as tfds
+
+    return next(
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, tfds.core.GeneratorBasedBuilder)
+        and value.__module__ == module.__name__
+    )
+
+
+def _build_command(arguments, rest: list[str], parent: argparse.ArgumentParser) -> None:
+    if arguments.name is None:
+        parent.add_argument("--data_dir", metavar="DIR")
+        print(f"usage: maed data build NAME --data_dir DIR\n\nNAME: {', '.join(available())}")
+        return
+    cls = builder_class(arguments.name)
+    configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
+    parser = argparse.ArgumentParser(
+        prog=f"maed data build {arguments.name}",
+        description=cls.__doc__,
+        epilog="configs: " + "; ".join(f"{name}: {text}" for name, text in configs.items()),
+    )
+    parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
+    parser.add_argument("--config", default=next(iter(configs), None), choices=list(configs))
+    parser.add_argument("--processes", type=int, help="default: one per core")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    cls.add_arguments(parser)
+    options = vars(parser.parse_args([*rest, *(["--help"] if arguments.help else [])]))
+    data_dir, config = options.pop("data_dir"), options.pop("config")
+    overwrite = options.pop("overwrite")
+    directory = build(arguments.name, data_dir, config, overwrite=overwrite, **options)
+    print(summary(directory))
+
+
+def build(
+    name: str,
+    data_dir: str | Path,
+    config: str | None = None,
+    *,
+    overwrite: bool = False,
+    processes: int | None = None,
+    **options,
+) -> Path:
+    """Prepares a dataset below `data_dir` and returns its own folder.
+
+    Nothing is there before all of it is. A dataset that was built with the same options is left alone.
+
+    Args:
+      options: arguments of the dataset's own builder.
+
+    Raises:
+      UserError: one is there that was built otherwise, or the options are wrong.
+    """
+    cls = builder_class(name)
+    data_dir = Path(data_dir).expanduser().resolve()
+    if data_dir.exists() and not data_dir.is_dir():
+        raise UserError(f"{data_dir} is a file: give --data_dir a folder")
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Work beside the final place: TFDS's own marks of unfinished work stay in there, and what is to be
+    # replaced stays until the new is complete.
+    data_dir.mkdir(parents=True, exist_ok=True)
+    work = data_dir / f".building-{uuid.uuid4().hex[:8]}"
+    final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
+    final = Path(final_of.data_dir)
+    built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
+    if final.exists() and not overwrite:
+        if _built_with(final) == built_with:
+            return final
+        raise UserError(
+            f"{final} was built with other options ({_built_with(final)}): "
+            "add --overwrite to replace it, or use another --data_dir"
+        )
+    try:
+        builder = cls(data_dir=work, config=config, processes=processes, **options)
+        with _quiet():
+            builder.download_and_prepare(file_format="array_record")
+        made = Path(builder.data_dir)
+        (made / "options.json").write_text(json.dumps(built_with))
+        if final.exists():
+            shutil.rmtree(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return final
+
+
+def _built_with(directory: Path) -> dict | None:
+    try:
+        return json.loads((directory / "options.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps what TFDS prints to stdout off the screen; progress bars go to stderr."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def summary(directory: str | Path) -> str:
+    """Tracks and frames of each split and subset of a prepared dataset, as a table."""
+    directory = Path(directory)
+    lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
+    for path in sorted(directory.glob("tracks-*.json"), key=lambda p: "trvate".find(p.stem[7:9])):
+        split = path.stem.removeprefix("tracks-")
+        tracks = schema.read_tracks(directory, split)
+        groups = {"": tracks} | {
+            subset: [t for t in tracks if t.subset == subset]
+            for subset in dict.fromkeys(t.subset for t in tracks)
+            if subset
+        }
+        for subset, group in groups.items():
+            frames = sum(track.length for track in group)
+            lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main, sys.argv[1:])
