@@ -89,46 +89,56 @@ def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
     return [int(i) for i in order]
 
 
+_RING = 48  # vertices at most that a joint or landmark is regressed from
+
+
 class _Regressors:
     """Makes rows that regress a point from the vertices around it."""
 
     def __init__(self, verts, mirror, weights):
         self.verts, self.mirror, self.weights = verts, mirror, weights
 
-    def around(self, point, joints, reach: float) -> np.ndarray:
-        """Row [verts] for a point inside the parts of the body that follow `joints`."""
+    def around(self, point, joints, reach: float, axis=(0.0, 1.0, 0.0), band=0.02) -> np.ndarray:
+        """Row [verts] for a point inside the parts of the body that follow `joints`.
+
+        Vertices within `band` of the plane through the point across `axis` are preferred, and
+        those within `reach` of the point.
+        """
         point = np.asarray(point, dtype=np.float64)
-        follows = self.weights[:, list(joints)].sum(axis=1)
-        distance = np.linalg.norm(self.verts - point, axis=1)
-        nearest = np.quantile(distance[follows > 0.4], 0.0)
-        spread = follows * np.exp(-0.5 * (distance / max(reach, nearest)) ** 2)
-        candidates = np.flatnonzero((follows > 0.4) & (distance < max(2.2 * reach, 1.7 * nearest)))
-        row = regressor_row(self.verts, candidates, spread[candidates], point)
+        offset = self.verts - point
+        along = offset @ np.asarray(axis)
+        distance = np.linalg.norm(offset, axis=1)
+        spread = self.weights[:, list(joints)].sum(axis=1) ** 2
+        spread = spread * np.exp(-0.5 * (along / band) ** 2 - 0.5 * (distance / reach) ** 2)
         if point[0] == 0.0:
-            row = 0.5 * (row + row[self.mirror])
-        return row
+            spread = np.minimum(spread, spread[self.mirror])  # equal in the last bit
+        least = np.sort(spread)[-_RING - 1]
+        candidates = np.flatnonzero(spread > least)
+        row = regressor_row(self.verts, candidates, spread[candidates], point)
+        return 0.5 * (row + row[self.mirror]) if point[0] == 0.0 else row
 
     def flip(self, row: np.ndarray) -> np.ndarray:
         return row[self.mirror]
 
 
-# joint: (joints whose skin is near, reach in metres)
+_X, _Y, _Z = np.eye(3)
+# joint: (joints whose skin is near, reach in metres, axis of the ring)
 _JOINT_SUPPORT = {
-    0: ((0, 1, 2, 3), 0.07),
-    1: ((0, 1), 0.06),
-    3: ((0, 3, 6), 0.07),
-    4: ((1, 4), 0.04),
-    6: ((3, 6, 9), 0.07),
-    7: ((4, 7), 0.03),
-    9: ((6, 9), 0.07),
-    10: ((7, 10), 0.025),
-    12: ((9, 12, 13, 14), 0.045),
-    13: ((9, 13), 0.05),
-    15: ((12, 15), 0.05),
-    16: ((13, 16), 0.045),
-    18: ((16, 18), 0.03),
-    20: ((18, 20), 0.022),
-    22: ((20, 22), 0.02),
+    0: ((0, 1, 2, 3), 0.09, _Y),
+    1: ((0, 1), 0.07, (0.44, -0.90, 0.0)),
+    3: ((0, 3, 6), 0.09, _Y),
+    4: ((1, 4), 0.05, _Y),
+    6: ((3, 6, 9), 0.09, _Y),
+    7: ((4, 7), 0.04, _Y),
+    9: ((6, 9), 0.09, _Y),
+    10: ((7, 10), 0.03, _Z),
+    12: ((9, 12, 13, 14), 0.06, _Y),
+    13: ((9, 13), 0.06, _X),
+    15: ((12, 15), 0.06, (0.0, 0.8, 0.6)),
+    16: ((13, 16), 0.06, _X),
+    18: ((16, 18), 0.04, _X),
+    20: ((18, 20), 0.03, _X),
+    22: ((20, 22), 0.025, _X),
 }
 
 
@@ -136,19 +146,19 @@ def _regressors(verts, mirror, weights, joints):
     """Joint rows [24 verts], landmark rows [30 verts] and Human3.6M rows [17 verts]."""
     make = _Regressors(verts, mirror, weights)
     joint_rows = np.zeros((24, len(verts)))
-    for joint, (support, reach) in _JOINT_SUPPORT.items():
-        joint_rows[joint] = make.around(joints[joint], support, reach)
+    for joint, (support, reach, axis) in _JOINT_SUPPORT.items():
+        joint_rows[joint] = make.around(joints[joint], support, reach, axis)
         if JOINT_FLIP[joint] != joint:
             joint_rows[JOINT_FLIP[joint]] = make.flip(joint_rows[joint])
 
-    hip = make.around(_HIP, (0, 1), 0.06)
-    pelvis = make.around(_PELVIS, (0, 1, 2), 0.07)
-    neck = make.around(_NECK, (9, 12, 13, 14), 0.045)
-    thorax = make.around(_THORAX, (9, 12, 13, 14), 0.05)
-    spine = make.around(_SPINE, (3, 6, 9), 0.07)
-    jaw = make.around(_JAW, (12, 15), 0.04)
-    head = make.around(_HEAD, (15,), 0.05)
-    top = make.around(_HEAD_TOP, (15,), 0.03)
+    hip = make.around(_HIP, (0, 1), 0.07)
+    pelvis = make.around(_PELVIS, (0, 1, 2), 0.09)
+    neck = make.around(_NECK, (9, 12, 13, 14), 0.06)
+    thorax = make.around(_THORAX, (9, 12, 13, 14), 0.07)
+    spine = make.around(_SPINE, (3, 6, 9), 0.09)
+    jaw = make.around(_JAW, (12, 15), 0.10, band=0.01)
+    head = make.around(_HEAD, (15,), 0.20, band=0.008)
+    top = make.around(_HEAD_TOP, (15,), 0.10, band=0.006)
 
     landmarks = np.zeros((30, len(verts)))
     landmarks[np.arange(21), _landmark_vertices(verts, mirror)] = 1.0

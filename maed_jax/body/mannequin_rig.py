@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import JOINT_FLIP, PARENTS
@@ -55,8 +56,11 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
         along = (folded - point) @ (np.array(direction) / np.linalg.norm(direction))
         share[joint] = smooth_step(along, -width, width)
     share[1] = share[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
-    share[12] = share[12] * (1 - smooth_step(x, 0.055, 0.105))  # a neck is not the shoulders
-    share[13] = share[13] * smooth_step(y, 0.09, 0.20)  # collar bones lift the upper chest only
+    shoulders = smooth_step(x, 0.055, 0.105) * (1 - smooth_step(y, 0.31, 0.36))
+    share[12] = share[12] * (1 - shoulders)
+    share[13] = (
+        share[13] * smooth_step(y, 0.09, 0.20) * (1 - share[12])
+    )  # collar bones lift the upper chest only
     left = smooth_step(verts[:, 0], -0.012, 0.012)
 
     # How far a vertex belongs to the part of the tree that starts at a joint, then to it alone.
@@ -127,24 +131,26 @@ def pose_dirs(
 
 
 def regressor_row(
-    verts: np.ndarray, candidates: np.ndarray, spread: np.ndarray, target: np.ndarray
+    verts: np.ndarray, candidates: np.ndarray, wish: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Non-negative weights [verts] that add up to one and give `target` [3] exactly.
+    """Non-negative weights [verts] that add up to one and give `target` [3] (to a micrometre).
 
-    `spread` [candidates] are the weights wished for; the closest solution is taken, and vertices
-    whose weight would be negative are dropped.
+    Only `candidates` are used; among the solutions the one closest to `wish` [candidates], in
+    proportion, is taken.
     """
+    wish = wish / wish.sum()
+    local = verts[candidates] - target  # their weighted sum is to vanish
+    exact = np.concatenate([local.T / 0.1, np.ones((1, len(candidates)))])
+    close = np.diag(1e-3 / np.sqrt(wish))
+    found, _ = nnls(
+        np.concatenate([exact, close]), np.concatenate([[0.0, 0.0, 0.0, 1.0], 1e-3 * np.sqrt(wish)])
+    )
+    # What the soft constraints left over is taken out within the vertices that are in use.
+    used = found > 1e-6
+    exact, weights = exact[:, used], found[used]
+    goal = np.array([0.0, 0.0, 0.0, 1.0])
+    scaled = exact * weights
+    weights = weights + scaled.T @ np.linalg.solve(scaled @ exact.T, goal - exact @ weights)
     row = np.zeros(len(verts))
-    for _ in range(20):
-        wish = spread / spread.sum()
-        rows = np.concatenate([verts[candidates].T, np.ones((1, len(candidates)))])
-        goal = np.append(target, 1.0)
-        scaled = rows * wish  # minimise the change relative to the wish
-        change = scaled.T @ np.linalg.lstsq(scaled @ rows.T, goal - rows @ wish, rcond=None)[0]
-        found = wish + change
-        if (found >= 0).all():
-            row[candidates] = found
-            return row
-        keep = found > 0
-        candidates, spread = candidates[keep], spread[keep]
-    raise ValueError(f"no vertices around {target} to regress it from")
+    row[candidates[used]] = weights
+    return row

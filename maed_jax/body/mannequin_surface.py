@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-PITCH = 0.0242  # metres between samples where the grid is not magnified
+PITCH = 0.0258  # metres between samples where the grid is not magnified
 
 
 def _step(x, low, high):
@@ -33,7 +33,7 @@ def _axis_map(lo: float, hi: float, rate: Callable[[np.ndarray], np.ndarray], ze
 
 
 def _rate_x(x):
-    return 1.0 - 0.54 * _step(x, 0.62, 0.72)
+    return 1.0 - 0.62 * _step(x, 0.62, 0.72)
 
 
 def _rate_y(y):
@@ -45,15 +45,15 @@ def grid() -> tuple[np.ndarray, tuple[int, int, int]]:
     xs = _axis_map(0.0, 0.90, _rate_x, 0.5 * PITCH)[1:]
     xs = np.concatenate([[-xs[0]], xs])
     ys = _axis_map(FLOOR_Y - 0.02, 0.58, _rate_y, 0.0)
-    zs = np.arange(-0.42, 0.42, PITCH)
+    zs = np.arange(-0.46, 0.46, PITCH)
     x, y, z = np.meshgrid(xs, ys, zs, indexing="ij")
     hand = _step(x, 0.62, 0.72)
     head = _step(y, 0.26, 0.36) * (1 - hand)
     foot = 1 - _step(y, -1.12, -1.0)
-    real_y = y + hand * (0.213 + (y - 0.213) * 0.36 - y)
-    real_z = z + hand * (-0.030 + z * 0.24 - z) + head * (0.022 + z * 0.42 - z)
+    real_y = y + hand * (0.213 + (y - 0.213) * 0.30 - y)
+    real_z = z + hand * (-0.032 + z * 0.18 - z) + head * (0.022 + z * 0.43 - z)
     real_z = real_z + foot * (0.03 + z * 0.72 - z)
-    real_x = x * (1.0 - 0.56 * head)
+    real_x = x * (1.0 - 0.58 * head)
     return np.stack([real_x, real_y, real_z], axis=-1)
 
 
@@ -68,6 +68,36 @@ _EDGES = np.array(
         if a < b and abs(_CORNERS[a] - _CORNERS[b]).sum() == 1
     ]
 )
+
+
+def _untangle(values: np.ndarray) -> None:
+    """Makes every cell a single sheet, in place, so that the mesh is a manifold.
+
+    Where the corners of a cell's face have signs like a chess board, surface nets would join sheets
+    that merely pass close to each other: the corner nearest to the surface changes sides.
+    """
+
+    def corner(offset):
+        return tuple(slice(o, n - 1 + o) for o, n in zip(offset, values.shape))
+
+    for _ in range(10):
+        before = values.copy()
+        for axis in range(3):
+            u, v = (axis + 1) % 3, (axis + 2) % 3
+            steps = np.eye(3, dtype=int)
+            face = []
+            for offset in (0 * steps[u], steps[u], steps[u] + steps[v], steps[v]):
+                index = list(corner(offset))
+                index[axis] = slice(None)
+                face.append(values[tuple(index)])  # a view
+            inside = [view < 0 for view in face]
+            across = (inside[0] == inside[2]) & (inside[1] == inside[3])
+            for where in np.argwhere(across & (inside[0] != inside[1])):
+                nearest = min(face, key=lambda view: abs(view[tuple(where)]))
+                nearest[tuple(where)] = np.copysign(1e-5, -nearest[tuple(where)])
+        values[0] = values[1]  # the mirror image of the first layer
+        if np.array_equal(values, before):
+            return
 
 
 def surface_nets(points: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +182,7 @@ def extract(
     """
     points = grid()
     values = distance(points.reshape(-1, 3)).reshape(points.shape[:3])
+    _untangle(values)
     verts, quads = surface_nets(points, values)
 
     # The first cell layer straddles x = 0; its vertices are on the middle line by symmetry.
@@ -165,12 +196,18 @@ def extract(
     partner[~middle] = half + np.arange(half - layer)
     mirror = np.concatenate([partner, np.flatnonzero(~middle)])
     all_quads = np.concatenate([quads, partner[quads][:, ::-1]])
-    mean = neighbour_mean(all_quads, len(mirror))
+    incidence = sparse.csr_matrix(
+        (np.ones(all_quads.size), (all_quads.ravel(), np.arange(all_quads.size) // 4)),
+        shape=(len(mirror), len(all_quads)),
+    )[:half]
 
     flip = np.array([-1.0, 1.0, 1.0])
     for _ in range(rounds):
         full = np.concatenate([verts, verts[~middle] * flip])
-        move = (mean @ full)[:half] - verts
+        corner = full[all_quads]
+        across = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
+        area = np.linalg.norm(across, axis=1, keepdims=True)
+        move = (incidence @ (corner.mean(axis=1) * area)) / (incidence @ area) - verts
         value, slope = _gradient(distance, verts)
         length = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
         normal = slope / length
