@@ -1,0 +1,203 @@
+"""People's boxes from a file, where another detector or tracker, or a person, has found them.
+
+Two forms: text in the layout of the MOT challenge (Milan et al., 2016), and `.npz`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+from maed_jax.inference.detect import Detections
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxesFile:
+    """Boxes of a video, in any order."""
+
+    path: Path
+    frames: np.ndarray
+    """int64 [n] frame numbers from 0"""
+    ids: np.ndarray
+    """int64 [n]; below 0: not known whose box it is"""
+    boxes: np.ndarray
+    """float32 [n 4] centre x, centre y, width, height, pixels"""
+    scores: np.ndarray
+    """float32 [n]"""
+    lines: np.ndarray
+    """int64 [n] where each stands in the file (line from 1, or row from 0)"""
+
+    def tracks(self, num_frames: int, fps: float) -> list[Track]:
+        """The people of a video of `num_frames` frames.
+
+        Where the file has ids they are kept: gaps up to `MAX_GAP` seconds are interpolated and
+        longer ones stay, and nothing is dropped. Boxes without ids are linked as a detector's are.
+
+        Raises:
+          UserError: a frame number that the video does not have.
+        """
+        late = np.flatnonzero(self.frames >= num_frames)
+        if len(late):
+            raise UserError(
+                f"{self._place(late[0])}: the video has {num_frames} frames, "
+                f"but this box is for a later one; is it the boxes file of this video?"
+            )
+        if (self.ids < 0).any():
+            return self._linked(num_frames, fps)
+        tracks = []
+        for id in np.unique(self.ids):
+            mine = np.flatnonzero(self.ids == id)
+            mine = mine[np.argsort(self.frames[mine])]
+            breaks = np.flatnonzero(np.diff(self.frames[mine]) > max(2, round(MAX_GAP * fps))) + 1
+            parts = []
+            for part in np.split(mine, breaks):
+                frames = self.frames[part]
+                first, last = int(frames[0]), int(frames[-1])
+                parts.append(
+                    fill(int(id), frames, self.boxes[part], self.scores[part], first, last)
+                )
+            fields = ("frames", "boxes", "detected", "scores")
+            tracks.append(
+                Track(int(id), *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+            )
+        return tracks
+
+    def _linked(self, num_frames: int, fps: float) -> list[Track]:
+        tracker = Tracker(fps, sure=float(self.scores.min()))
+        order = np.argsort(self.frames, kind="stable")
+        starts = np.flatnonzero(np.diff(self.frames[order], prepend=-1))
+        for here in np.split(order, starts[1:]):
+            detections = Detections(self.boxes[here], self.scores[here])
+            tracker.step(int(self.frames[here[0]]), detections)
+        return tracker.finish(num_frames)
+
+    def _place(self, row: int) -> str:
+        where = "row" if self.path.suffix.lower() == ".npz" else "line"
+        return f"{self.path}, {where} {self.lines[row]}"
+
+
+def read_boxes(path: str | Path) -> BoxesFile:
+    """Reads a boxes file.
+
+    `.npz`: `frames` int [n] from 0, `boxes` [n 4] centre x, centre y, width, height in pixels, and,
+    if there are several people, `ids` int [n]; `scores` [n] on request. The files that
+    `maed predict` writes are such files.
+
+    Anything else is read as text, one box a line: `frame, id, left, top, width, height` and on
+    request `confidence` and more, which is ignored; frames count from 1, pixels are the video's, id
+    -1 says that it is not known whose box it is. Commas or blanks separate; a first line of names
+    is skipped, and so is a box with confidence 0, which in this layout means "do not count".
+
+    Raises:
+      UserError: no such file, or what is wrong with it and where.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no boxes file {path}")
+    try:
+        found = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not len(found.frames):
+        raise UserError(f"{path} holds no boxes")
+    bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)
+    for wrong, why in (
+        (bad, "a box needs finite numbers, and a width and height above 0"),
+        (found.frames < 0, "frames of .npz files count from 0, of text files from 1"),
+        (_repeated(found), "this id has a box in this frame already"),
+    ):
+        if wrong.any():
+            raise UserError(f"{found._place(int(np.flatnonzero(wrong)[0]))}: {why}")
+    return found
+
+
+def _repeated(found: BoxesFile) -> np.ndarray:
+    """bool [n]; True: an earlier row has the same frame and the same known id."""
+    key = np.stack([found.frames, found.ids], -1)
+    _, first = np.unique(key, axis=0, return_index=True)
+    repeated = np.ones(len(key), bool)
+    repeated[first] = False
+    return repeated & (found.ids >= 0)
+
+
+def _read_text(path: Path) -> BoxesFile:
+    rows, lines = [], []
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is neither text nor .npz; see docs/prediction.md") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = [field for field in re.split(r"[,;\s]+", line.strip()) if field]
+        if not fields or line.lstrip().startswith("#"):
+            continue
+        try:
+            values = [float(field) for field in fields[:7]]
+        except ValueError:
+            if not rows and number == 1 and re.match(r"[A-Za-z]", fields[0]):
+                continue  # names of columns
+            raise UserError(
+                f"{path}, line {number}: {line.strip()[:60]!r} is not numbers"
+            ) from None
+        if len(values) < 6:
+            raise UserError(
+                f"{path}, line {number}: {len(values)} fields where at least 6 are needed: "
+                "frame, id, left, top, width, height"
+            )
+        for name, value in (("frame", values[0]), ("id", values[1])):
+            if not value.is_integer():
+                raise UserError(f"{path}, line {number}: {name} {value:g} is not a whole number")
+        confidence = values[6] if len(values) > 6 else 1.0
+        if confidence != 0:
+            rows.append([*values[:6], confidence])
+            lines.append(number)
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    boxes = np.concatenate([table[:, 2:4] + table[:, 4:6] / 2, table[:, 4:6]], axis=1)
+    return BoxesFile(
+        path,
+        table[:, 0].astype(np.int64) - 1,
+        table[:, 1].astype(np.int64),
+        boxes.astype(np.float32),
+        # -1 stands for "none" in files of results
+        np.where(table[:, 6] < 0, 1, table[:, 6]).astype(np.float32),
+        np.array(lines, np.int64),
+    )
+
+
+def _read_npz(path: Path) -> BoxesFile:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {
+                name: file[name] for name in ("frames", "boxes", "ids", "scores") if name in file
+            }
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path} is not an .npz file of plain arrays") from None
+    missing = [name for name in ("frames", "boxes") if name not in data]
+    if missing:
+        raise UserError(f"{path} has no array {' and no '.join(missing)}; see docs/prediction.md")
+    count = data["frames"].shape[0] if data["frames"].ndim else 0
+    for name, shape, kinds in (
+        ("frames", (count,), "iu"),
+        ("boxes", (count, 4), "iuf"),
+        ("ids", (count,), "iu"),
+        ("scores", (count,), "iufb"),
+    ):
+        if name in data and (data[name].shape != shape or data[name].dtype.kind not in kinds):
+            wanted = "whole numbers" if kinds == "iu" else "numbers"
+            raise UserError(
+                f"{path}: {name} is {data[name].dtype} {list(data[name].shape)} where "
+                f"{wanted} of shape {list(shape)} are needed"
+            )
+    return BoxesFile(
+        path,
+        data["frames"].astype(np.int64),
+        data.get("ids", np.ones(count)).astype(np.int64),
+        data["boxes"].astype(np.float32),
+        data.get("scores", np.ones(count)).astype(np.float32),
+        np.arange(count),
+    )

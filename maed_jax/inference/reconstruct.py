@@ -1,0 +1,225 @@
+"""From a video and its tracks to bodies: crop, cut into clips, estimate, put back in order.
+
+Clips are those of the evaluation (`data.windows.eval_windows`): 128 frames make eight interleaved
+clips of every eighth frame. What is held in memory depends on how many people are in the picture at
+once and not on how long the video is; only the results grow, by some 3 kB per frame and person.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from maed_jax.body.camera import camera_from_crop_to_image, default_focal
+from maed_jax.data.images import CROP_MARGIN, crop_affine, normalise, warp
+from maed_jax.data.windows import eval_windows
+from maed_jax.errors import UserError
+from maed_jax.inference.results import Person
+from maed_jax.inference.track import Track
+from maed_jax.inference.video import Frame, Video
+
+OUTPUTS = ("camera", "pose", "shape", "rotmat", "keypoints_3d", "keypoints_2d")
+
+
+class _Run:
+    """Consecutive frames of one track: collects crops, lets clips go, takes in their results."""
+
+    def __init__(self, track: Track, part: slice, clip_length: int):
+        self.track, self.part = track, part
+        self.frames = track.frames[part]
+        self.crops = crop_squares(track.boxes[part])
+        self.times = np.zeros(len(self.frames))
+        self.out: dict[str, np.ndarray] = {}
+        self.done = np.zeros(len(self.frames), np.int64)
+        indices, mask = eval_windows(len(self.frames), clip_length=clip_length)
+        order = np.argsort(indices.max(axis=1), kind="stable")  # as soon as they are complete
+        self._indices, self._mask = np.asarray(indices)[order], np.asarray(mask)[order]
+        # the first frame that this clip or any after it still needs
+        self._needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
+        self._next = 0
+        self._held: dict[int, np.ndarray] = {}
+
+    def add(self, position: int, crop: np.ndarray) -> Iterator[_Clip]:
+        """Takes the crop of the run's frame `position`; gives the clips that it completes."""
+        self._held[position] = crop
+        while self._next < len(self._indices) and self._indices[self._next].max() <= position:
+            indices, mask = self._indices[self._next], self._mask[self._next]
+            yield _Clip(self, indices, mask, np.stack([self._held[i] for i in indices]))
+            self._next += 1
+            finished = self._next == len(self._indices)
+            keep_from = len(self.frames) if finished else self._needed[self._next]
+            self._held = {i: image for i, image in self._held.items() if i >= keep_from}
+
+    def put(self, positions: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+        for name, values in outputs.items():
+            if name not in self.out:
+                self.out[name] = np.zeros((len(self.frames), *values.shape[1:]), np.float32)
+            self.out[name][positions] = values
+        self.done[positions] += 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Clip:
+    run: _Run
+    indices: np.ndarray
+    """[t] positions in the run"""
+    mask: np.ndarray
+    """[t] True: this clip's answer for the frame is the one that counts"""
+    images: np.ndarray
+    """uint8 [t h w 3]"""
+
+
+class _Batches:
+    """Runs clips through the estimator, always in batches of one shape: one compilation."""
+
+    def __init__(self, estimator: Callable, batch: int):
+        self._estimator, self._size = estimator, batch
+        self._waiting: list[_Clip] = []
+        self._running: tuple[list[_Clip], Any] | None = None
+
+    def add(self, clip: _Clip) -> None:
+        self._waiting.append(clip)
+        if len(self._waiting) == self._size:
+            self._start()
+
+    def finish(self) -> None:
+        if self._waiting:
+            self._start()
+        self._collect()
+
+    def _start(self) -> None:
+        clips, self._waiting = self._waiting, []
+        images = np.zeros((self._size, *clips[0].images.shape), np.uint8)
+        images[: len(clips)] = [clip.images for clip in clips]
+        self._collect()
+        # JAX returns before the numbers are there: the next frames are decoded meanwhile.
+        self._running = clips, self._estimator(normalise(images), vertices=False)
+
+    def _collect(self) -> None:
+        if self._running is None:
+            return
+        (clips, prediction), self._running = self._running, None
+        outputs = {name: np.asarray(getattr(prediction, name)) for name in OUTPUTS}
+        for row, clip in enumerate(clips):
+            mine = {name: values[row][clip.mask] for name, values in outputs.items()}
+            clip.run.put(clip.indices[clip.mask], mine)
+
+
+def reconstruct(
+    video: Video,
+    tracks: list[Track],
+    estimator: Callable,
+    *,
+    num_frames: int,
+    batch: int = 8,
+    focal: float | None = None,
+    progress: Callable = lambda frames, total: frames,
+) -> list[Person]:
+    """Reconstructs every frame of every track exactly once.
+
+    Args:
+      tracks: people's boxes, as `predict.find_people` gives them.
+      estimator: has `image_size` and `clip_length`; maps normalised clips [b t h w 3] to a
+        `Prediction` (called with `vertices=False`).
+      num_frames: frames of the video that the tracks were made for.
+      batch: clips at a time.
+      focal: pixels, of the whole image's camera; its diagonal if None.
+      progress: wraps the iterator of frames to show how far it is.
+
+    Raises:
+      UserError: the estimator's numbers are not finite.
+    """
+    runs = [_Run(track, part, estimator.clip_length) for track in tracks for part in track.runs()]
+    waiting = sorted(runs, key=lambda run: -int(run.frames[0]))
+    active: list[_Run] = []
+    batches = _Batches(estimator, batch)
+    for frame in progress(exactly(video.frames(), num_frames), num_frames):
+        while waiting and waiting[-1].frames[0] <= frame.index:
+            active.append(waiting.pop())
+        here = [(run, frame.index - int(run.frames[0])) for run in active]
+        crops = cut(frame, [run.crops[i] for run, i in here], estimator.image_size)
+        for (run, i), crop in zip(here, crops):
+            run.times[i] = frame.time
+            for clip in run.add(i, crop):
+                batches.add(clip)
+        active = [run for run in active if run.frames[-1] > frame.index]
+    batches.finish()
+    width, height = video.size
+    focal = default_focal((height, width)) if focal is None else focal
+    intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
+    return [
+        _person(track, [run for run in runs if run.track is track], intrinsics) for track in tracks
+    ]
+
+
+def _person(track: Track, runs: list[_Run], intrinsics: np.ndarray) -> Person:
+    for run in runs:
+        if not (run.done == 1).all():
+            raise AssertionError("a frame was reconstructed twice or never")
+    out = {name: np.concatenate([run.out[name] for run in runs]) for name in OUTPUTS}
+    crops = np.concatenate([run.crops for run in runs])
+    if not all(np.isfinite(values).all() for values in out.values()):
+        raise UserError(
+            "the model gives numbers that are not finite: its training has failed; "
+            "use an earlier checkpoint"
+        )
+    size = (int(round(2 * float(intrinsics[3]))), int(round(2 * float(intrinsics[2]))))
+    translation = camera_from_crop_to_image(out["camera"], crops, size, float(intrinsics[0]))
+    return Person(
+        id=track.id,
+        frames=track.frames,
+        times=np.concatenate([run.times for run in runs]),
+        boxes=track.boxes,
+        crops=crops,
+        detected=track.detected,
+        confidence=track.scores,
+        translation=np.asarray(translation, np.float32),
+        intrinsics=intrinsics,
+        **out | {"keypoints_2d": to_pixels(out["keypoints_2d"], crops)},
+    )
+
+
+def crop_squares(boxes: np.ndarray) -> np.ndarray:
+    """The squares that the model sees of boxes [n 4]: centre x, centre y, side, float32 [n 3]."""
+    side = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1) * CROP_MARGIN
+    return np.concatenate([boxes[:, :2], side], axis=1).astype(np.float32)
+
+
+def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:
+    """Squares [3] (centre x, centre y, side, pixels of the video) of a frame, uint8 [size size 3].
+
+    Where all of them shrink to less than a half, a quarter, ... of their size, the frame is
+    averaged down to that first, as `data.images.decode_crop` does in training.
+    """
+    if not crops:
+        return []
+    shrink = min(float(side) for *_, side in crops) / size
+    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
+    image = frame.image(-(-max(frame.size) // reduce))
+    ratio = np.array([frame.size[0] / image.shape[1], frame.size[1] / image.shape[0]])
+    squares = []
+    for x, y, side in crops:
+        affine = crop_affine(np.array([x, y, side, side]), size, scale=1.0)
+        # pixel i of the smaller picture has its centre at ratio * (i + 1/2) - 1/2
+        offset = affine[:, :2] @ ((ratio - 1) / 2) + affine[:, 2]
+        squares.append(warp(image, np.c_[affine[:, :2] * ratio, offset], size))
+    return squares
+
+
+def to_pixels(points: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """Points [n k 2] in crops, which span [-1, 1], to pixels of the video. crops: [n 3]."""
+    return (crops[:, None, :2] + points * crops[:, None, 2:] / 2).astype(np.float32)
+
+
+def exactly(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
+    """The first `count` frames; the last is repeated where a damaged file gives fewer this time."""
+    frame = None
+    for frame in itertools.islice(frames, count):
+        yield frame
+    if frame is not None:
+        for missing in range(frame.index + 1, count):
+            yield dataclasses.replace(frame, index=missing, damaged=True)

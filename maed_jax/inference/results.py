@@ -1,0 +1,175 @@
+"""What a prediction leaves behind: one `.npz` per person and a `results.json`, all or nothing.
+
+docs/prediction.md explains every field to users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+FORMAT = 1  # raised when a reader of older files would go wrong
+SUMMARY, OVERLAY = "results.json", "overlay.mp4"
+_OURS = re.compile(r"person_\d+\.npz|results\.json|overlay\.mp4")
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """One person in every frame of their track. Camera frames have x right, y down, z forward."""
+
+    id: int
+    frames: np.ndarray
+    """int64 [n] frame numbers in the video, from 0, ascending"""
+    times: np.ndarray
+    """float64 [n] seconds since the video's first frame"""
+    boxes: np.ndarray
+    """float32 [n 4] centre x, centre y, width, height of the person, pixels of the video"""
+    crops: np.ndarray
+    """float32 [n 3] the square that the model saw: centre x, centre y, side, pixels of the video"""
+    detected: np.ndarray
+    """bool [n]; True: the box rests on a detection in this frame, False: it is interpolated"""
+    confidence: np.ndarray
+    """float32 [n] the detector's score; 0 where `detected` is False"""
+    pose: np.ndarray
+    """float32 [n 72] axis-angle, radians; joints in parents' frames, the root in the camera's"""
+    rotmat: np.ndarray
+    """float32 [n 24 3 3] the same as matrices"""
+    shape: np.ndarray
+    """float32 [n 10] betas of the body model"""
+    camera: np.ndarray
+    """float32 [n 3] the crop's weak-perspective camera (s, tx, ty)"""
+    translation: np.ndarray
+    """float32 [n 3] metres; the body's origin in the frame of the camera `intrinsics`"""
+    keypoints_3d: np.ndarray
+    """float32 [n 49 3] metres, camera axes, about the body's origin: add `translation`"""
+    keypoints_2d: np.ndarray
+    """float32 [n 49 2] pixels of the video, as the crop's camera sees them"""
+    intrinsics: np.ndarray
+    """float32 [4] fx, fy, cx, cy of the whole image's camera, pixels; assumed, not measured"""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def file_name(person: Person) -> str:
+    return f"person_{person.id}.npz"
+
+
+def save_person(path: str | Path, person: Person) -> None:
+    """Writes a person as an `.npz` whose arrays are the fields of `Person`."""
+    fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
+    np.savez_compressed(path, **fields)
+
+
+def load_person(path: str | Path) -> Person:
+    """Reads what `save_person` wrote.
+
+    Raises:
+      UserError: no such file, or something else is in it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {field.name: file[field.name] for field in dataclasses.fields(Person)}
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is not a person's file ({error})") from None
+    return Person(**fields | {"id": int(fields["id"])})
+
+
+def summary(people: list[Person], *, video: dict, model: dict, source: dict, overlay: bool) -> dict:
+    """The contents of results.json.
+
+    Args:
+      video: facts of the video, of which `frames` (their number) is needed here.
+      model: facts of the model. source: where the boxes came from.
+      overlay: whether there is an overlay video.
+    """
+    in_frame: list[list[int]] = [[] for _ in range(video["frames"])]
+    for person in people:
+        for frame in person.frames:
+            in_frame[frame].append(person.id)
+    return {
+        "format": FORMAT,
+        "video": video,
+        "model": model,
+        "boxes": source,
+        "overlay": OVERLAY if overlay else None,
+        "people": [
+            {
+                "id": person.id,
+                "file": file_name(person),
+                "frames": len(person),
+                "first_frame": int(person.frames[0]),
+                "last_frame": int(person.frames[-1]),
+                "detected": int(person.detected.sum()),
+            }
+            for person in people
+        ],
+        "people_in_frame": in_frame,
+    }
+
+
+@contextlib.contextmanager
+def all_or_nothing(out: str | Path) -> Iterator[Path]:
+    """Gives a directory to write to; its files appear in `out` when the block ends without error.
+
+    Results of an earlier run in `out` are replaced then, and only then; other files there stay.
+    After an error, or Ctrl-C, everything is as it was before.
+
+    Raises:
+      UserError: `out` cannot be written.
+    """
+    out = Path(out)
+    made = [path for path in (out, *out.parents) if not path.exists()]  # deepest first
+    stage = None
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            stage = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {_reason(error)}") from None
+        yield stage
+        try:
+            _replace_results(stage, out)
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {_reason(error)}") from None
+        made = []
+    finally:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        for path in made:
+            with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+                path.rmdir()
+
+
+def _replace_results(stage: Path, out: Path) -> None:
+    # The summary goes first and comes last: where there is one, all that it lists is there too.
+    (out / SUMMARY).unlink(missing_ok=True)
+    for path in out.iterdir():
+        if _OURS.fullmatch(path.name):
+            path.unlink()
+    for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):
+        path.replace(out / path.name)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes JSON that people can read: indented, but lists of numbers on one line."""
+    text = json.dumps(content, indent=1)
+    text = re.sub(r"\[[\d,\s]+\]", lambda match: "".join(match[0].split()), text)
+    path.write_text(text + "\n")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,235 @@
+"""Linking the people found in single frames into tracks.
+
+Detections are linked frame by frame to the tracks' predicted boxes: a best assignment of the sure
+ones first, then of the weak ones to the tracks left over (the idea of ByteTrack, Zhang et al., ECCV
+2022: weak boxes never start a track but keep one alive), by the overlap of enlarged boxes (Yang et
+al., WACV 2023), which forgives fast motion and the coarse sizes of HOG windows. The whole video is
+known when tracks are finished, so gaps are interpolated, ends are extended backwards too, and what
+was only a part of somebody is dropped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from maed_jax.inference.detect import Detections, iou
+
+ENLARGE = 1.3  # of boxes, before their overlap is measured
+LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person
+SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
+PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
+MAX_GAP = 1.5  # seconds without a detection after which a track ends
+MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
+STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
+STEADY_RATIO = 0.75  # smaller over larger height, against the median around
+SURE_SHARE = 0.3  # of a track's detections; less is a tree that now and then looks like a person
+VELOCITY_GAIN, SIZE_GAIN = 0.3, 0.25  # of exponential means
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """One person through a video."""
+
+    id: int
+    frames: np.ndarray
+    """int64 [n] frame numbers from 0, ascending"""
+    boxes: np.ndarray
+    """float32 [n 4] centre x, centre y, width, height of the person, pixels, no margin"""
+    detected: np.ndarray
+    """bool [n]; True: the box rests on a detection in this frame, False: it is interpolated"""
+    scores: np.ndarray
+    """float32 [n] the detection's score; 0 where `detected` is False"""
+
+    def runs(self) -> list[slice]:
+        """The stretches of consecutive frames, as slices of the arrays."""
+        starts = np.flatnonzero(np.diff(self.frames, prepend=-2) != 1)
+        return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(self.frames)])]
+
+
+class _Open:
+    """A track that is still growing."""
+
+    def __init__(self, frame: int, box: np.ndarray, score: float):
+        self.frames, self.boxes, self.scores = [frame], [box], [score]
+        self.size, self.velocity = box[2:].copy(), np.zeros(2, np.float32)
+
+    def predict(self, frame: int, longest: float) -> np.ndarray:
+        """The box expected in `frame`; motion is trusted for at most `longest` frames."""
+        ahead = min(frame - self.frames[-1], longest)
+        return np.concatenate([self.boxes[-1][:2] + self.velocity * ahead, self.size])
+
+    def add(self, frame: int, box: np.ndarray, score: float) -> None:
+        step = (box[:2] - self.boxes[-1][:2]) / (frame - self.frames[-1])
+        gain = max(VELOCITY_GAIN, 1 / (len(self.frames) + 1))
+        self.velocity += gain * (step - self.velocity)
+        self.size += SIZE_GAIN * (box[2:] - self.size)
+        self.frames.append(frame)
+        self.boxes.append(box)
+        self.scores.append(score)
+
+    def reversed(self) -> _Open:
+        """The same track, time running backwards (frame numbers negated)."""
+        back = _Open(-self.frames[-1], self.boxes[-1], self.scores[-1])
+        for i in range(len(self.frames) - 2, -1, -1):
+            back.add(-self.frames[i], self.boxes[i], self.scores[i])
+        return back
+
+
+class Tracker:
+    """Takes detections frame by frame and gives tracks at the end."""
+
+    def __init__(self, fps: float, sure: float = 0.5):
+        """fps: frames per second. sure: the score from which on a detection may start a track."""
+        self._fps, self._sure = fps, sure
+        self._gap = max(2, round(MAX_GAP * fps))
+        self._growing: list[_Open] = []
+        self._ended: list[_Open] = []
+        self._spare: dict[int, Detections] = {}  # detections that no track took
+
+    def step(self, frame: int, detections: Detections) -> None:
+        """Adds the detections of a frame; frames ascend, and may be left out."""
+        alive = [t for t in self._growing if frame - t.frames[-1] <= self._gap]
+        self._ended += [t for t in self._growing if frame - t.frames[-1] > self._gap]
+        boxes, scores = detections
+        free = np.ones(len(boxes), bool)
+        waiting = list(alive)
+        for eligible in (scores >= self._sure, scores < self._sure):
+            candidates = np.flatnonzero(eligible & free)
+            expected = [t.predict(frame, self._fps / 2) for t in waiting]
+            taken = []
+            for row, column in _assign(expected, boxes[candidates]):
+                pick = candidates[column]
+                waiting[row].add(frame, boxes[pick], float(scores[pick]))
+                free[pick] = False
+                taken.append(row)
+            waiting = [t for row, t in enumerate(waiting) if row not in taken]
+        here = np.array([t.predict(frame, self._fps / 2) for t in alive]).reshape(-1, 4)
+        for pick in np.flatnonzero(free & (scores >= self._sure)):
+            if not _is_part(boxes[pick], here).any():
+                alive.append(_Open(frame, boxes[pick], float(scores[pick])))
+                free[pick] = False
+        if free.any():
+            self._spare[frame] = Detections(boxes[free], scores[free])
+        self._growing = alive
+
+    def finish(self, num_frames: int) -> list[Track]:
+        """The tracks of a video of `num_frames` frames, in order of appearance, ids from 1."""
+        found = [self._extended_back(t) for t in self._ended + self._growing]
+        found = [t for t in found if self._is_person(t, num_frames)]
+        tracks = [self._filled(t, num_frames) for t in _without_parts(found)]
+        tracks.sort(key=lambda t: (t.frames[0], -float(t.boxes[0, 3])))
+        return [dataclasses.replace(t, id=i) for i, t in enumerate(tracks, 1)]
+
+    def _extended_back(self, track: _Open) -> _Open:
+        """Follows a track to before the sure detection that started it."""
+        back, frame = track.reversed(), track.frames[0] - 1
+        while frame >= 0 and -frame - back.frames[-1] <= self._gap:
+            spare = self._spare.get(frame, Detections(np.zeros((0, 4)), np.zeros(0)))
+            match = _assign([back.predict(-frame, self._fps / 2)], spare.boxes)
+            for _, pick in match:
+                back.add(-frame, spare.boxes[pick], float(spare.scores[pick]))
+                rest = np.arange(len(spare.boxes)) != pick
+                self._spare[frame] = Detections(spare.boxes[rest], spare.scores[rest])
+            frame -= 1
+        return back.reversed()
+
+    def _is_person(self, track: _Open, num_frames: int) -> bool:
+        """Seen for a quarter of a second (a third of a very short video), in a third of its frames,
+        and often enough without doubt."""
+        enough = min(max(3, math.ceil(self._fps / 4)), math.ceil(num_frames / 3))
+        seen = len(track.frames)
+        span = track.frames[-1] - track.frames[0] + 1
+        sure = sum(score >= self._sure for score in track.scores)
+        return seen >= max(enough, span / 3) and sure >= seen * SURE_SHARE
+
+    def _filled(self, track: _Open, num_frames: int) -> Track:
+        """Interpolates gaps; holds the ends where the video starts or stops right beside them."""
+        hold = max(1, round(MAX_HOLD * self._fps))
+        first, last = track.frames[0], track.frames[-1]
+        first = 0 if first <= hold else first
+        last = num_frames - 1 if num_frames - 1 - last <= hold else last
+        frames, scores = np.array(track.frames), np.array(track.scores)
+        boxes, right = steady_sizes(frames, np.array(track.boxes), round(STEADY * self._fps))
+        return fill(0, frames[right], boxes[right], scores[right], first, last)
+
+
+def steady_sizes(
+    frames: np.ndarray, boxes: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Takes the size of each box [n 4] from the median of those at most `reach` frames away.
+
+    A detector takes legs for a person now and then, and the step from one size of its windows to
+    the next is coarse; people, however, keep their size for a second.
+
+    Returns:
+      the boxes; and bool [n], False where a box was so far from the median that it showed something
+      else, and its centre is worth nothing either.
+    """
+    heights = boxes[:, 3]
+    median = np.empty_like(boxes[:, 2:])
+    for i, frame in enumerate(frames):
+        low, high = np.searchsorted(frames, [frame - reach, frame + reach + 1])
+        median[i] = np.median(boxes[low:high, 2:], axis=0)
+    ratio = heights / median[:, 1]
+    right = np.minimum(ratio, 1 / ratio) >= STEADY_RATIO
+    return np.concatenate([boxes[:, :2], median], axis=1), right
+
+
+def fill(
+    id: int, frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray, first: int, last: int
+) -> Track:
+    """A track of all frames from `first` to `last`: gaps interpolated, ends held."""
+    every = np.arange(first, last + 1)
+    columns = [np.interp(every, frames, column) for column in np.asarray(boxes).T]
+    detected = np.isin(every, frames)
+    all_scores = np.zeros(len(every), np.float32)
+    all_scores[detected] = scores[(frames >= first) & (frames <= last)]
+    return Track(id, every, np.stack(columns, -1).astype(np.float32), detected, all_scores)
+
+
+def _assign(expected: list[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
+    """The best pairs of expected and found boxes that can be the same person."""
+    if not len(expected) or not len(boxes):
+        return []
+    a, b = np.array(expected, np.float32), np.asarray(boxes, np.float32)
+    grow = np.array([1, 1, ENLARGE, ENLARGE], np.float32)
+    overlap = iou(a * grow, b * grow)
+    ratio = a[:, None, 3] / b[None, :, 3]
+    possible = (overlap >= LEAST_OVERLAP) & (np.minimum(ratio, 1 / ratio) >= SIZE_RATIO)
+    rows, columns = linear_sum_assignment(np.where(possible, 1 - overlap, 1e3))
+    return [(int(i), int(j)) for i, j in zip(rows, columns) if possible[i, j]]
+
+
+def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each of `others` [n 4], whether `box` [4] looks like legs or a torso of it."""
+    if not len(others):
+        return np.zeros(0, bool)
+    return (iou(box, others, over="first")[0] >= PART_SHARE) & (
+        box[3] <= others[:, 3] * (SIZE_RATIO + 0.1)
+    )
+
+
+def _without_parts(tracks: list[_Open]) -> list[_Open]:
+    """Drops tracks that were, most of the time, a part or a double of a better one."""
+    kept: list[_Open] = []
+    for track in sorted(tracks, key=lambda t: -sum(t.scores) * float(np.mean(t.boxes, 0)[3])):
+        if not any(_shadows(better, track) for better in kept):
+            kept.append(track)
+    return kept
+
+
+def _shadows(better: _Open, track: _Open) -> bool:
+    frames = np.array([f for f in track.frames if better.frames[0] <= f <= better.frames[-1]])
+    if len(frames) < len(track.frames) / 2:
+        return False
+    mine, other = (
+        np.stack([np.interp(frames, t.frames, column) for column in np.array(t.boxes).T], -1)
+        for t in (track, better)
+    )
+    double = np.array([iou(a, b)[0, 0] > 0.6 for a, b in zip(mine, other)])
+    part = np.array([_is_part(a, b[None])[0] for a, b in zip(mine, other)])
+    return bool((double | part).mean() > 0.5)

@@ -1,0 +1,286 @@
+"""Videos in and out: frames streamed one at a time, upright, whatever the container did to them.
+
+Only PyAV (ffmpeg's libraries) touches the file. Phones store portrait videos on their side with a
+note to turn them, variable frame rates are common, and files from the field are damaged in places:
+all of that ends here, so that the rest sees upright frames numbered from 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import heapq
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+try:
+    import av
+except ImportError:
+    raise UserError("videos need PyAV: install it with pip install 'maed_jax[viz]'") from None
+
+MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
+CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
+_BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
+_MPEG_RANGE = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One picture of a video, still in the decoder's format."""
+
+    index: int
+    """number within the video, from 0"""
+    time: float
+    """seconds since the first frame"""
+    damaged: bool
+    """True: the file was damaged here; the picture is flawed, or a copy of a neighbour's"""
+    raw: av.VideoFrame = dataclasses.field(repr=False)
+    size: tuple[int, int]
+    """width, height of the upright picture, pixels"""
+    rotation: int
+    """degrees counterclockwise that make it upright: 0, 90, 180 or 270"""
+
+    def image(self, longest: int | None = None) -> np.ndarray:
+        """The upright picture, uint8 [h w 3] RGB; scaled down so that no side exceeds `longest`."""
+        width, height = self.size if longest is None else fit(self.size, longest)
+        on_its_side = self.rotation in (90, 270)
+        scaled = self.raw.reformat(
+            width=height if on_its_side else width,
+            height=width if on_its_side else height,
+            format="rgb24",
+            interpolation="AREA",
+        )
+        return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), self.rotation // 90))
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """A video file that was opened once and found to hold pictures."""
+
+    path: Path
+    size: tuple[int, int]
+    """width, height of the upright picture, pixels"""
+    fps: float
+    """average frame rate, 1/s"""
+    announced: int
+    """number of frames that the file claims, or an estimate; 0 where unknown"""
+    rotation: int
+    """degrees counterclockwise that make the stored pictures upright"""
+
+    def frames(self) -> Iterator[Frame]:
+        """Yields every frame in the order of display.
+
+        A frame that cannot be decoded is yielded all the same, as a `damaged` copy of the frame
+        before it (the first whole frame stands in for damaged ones before itself), so that frame
+        numbers and times never shift.
+        """
+        with _open(self.path) as container:
+            stream = _picture_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            tick = float(stream.time_base or 0)
+            start: int | None = None
+            time, index, last, waiting = 0.0, 0, None, []
+            for pts, raw in _pictures(container, stream):
+                start = pts if start is None else start
+                if pts is not None and start is not None:
+                    time = max(time, (pts - start) * tick)
+                elif index:
+                    time += 1 / self.fps
+                source, damaged = (last, True) if raw is None else (raw, raw.is_corrupt)
+                if source is None:
+                    waiting.append((index, time))
+                else:
+                    for early_index, early_time in waiting:
+                        yield self._frame(early_index, early_time, True, source)
+                    waiting, last = [], source
+                    yield self._frame(index, time, damaged, source)
+                index += 1
+
+    def _frame(self, index: int, time: float, damaged: bool, raw: av.VideoFrame) -> Frame:
+        return Frame(index, time, damaged, raw, self.size, self.rotation)
+
+
+def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Width and height scaled down, never up, so that no side exceeds `longest`."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def open_video(path: str | Path) -> Video:
+    """Opens a video far enough to see that it can be decoded.
+
+    Raises:
+      UserError: no such file, not a video, no pictures in it, or none that can be decoded.
+    """
+    path = Path(path)
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        raw = next((raw for _, raw in _pictures(container, stream) if raw is not None), None)
+        if raw is None:
+            raise UserError(f"{path} holds no picture that can be decoded; is the file damaged?")
+        rotation = round(raw.rotation / 90) * 90 % 360
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        size = (max(1, round(raw.width * aspect)), raw.height)  # square pixels
+        rate = stream.average_rate or stream.guessed_rate
+        fps = float(rate) if rate and 0 < rate <= 1000 else 25.0
+        announced = stream.frames
+        if not announced and container.duration:
+            announced = round(container.duration / av.time_base * fps)
+        return Video(
+            path=path,
+            size=size if rotation in (0, 180) else size[::-1],
+            fps=fps,
+            announced=max(0, announced),
+            rotation=rotation,
+        )
+
+
+@contextlib.contextmanager
+def _open(path: Path):
+    if not path.exists():
+        raise UserError(f"there is no video {path}")
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, not a video")
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise UserError(f"{path} is empty (0 bytes)")
+        # "file:" or a colon in the name would be taken for a protocol
+        container = av.open(f"file:{path}", metadata_errors="ignore")
+    except PermissionError:
+        raise UserError(f"{path} may not be read: permission denied") from None
+    except (av.error.FFmpegError, OSError, ValueError):
+        raise UserError(
+            f"{path} cannot be read as a video: it is cut short, damaged or no video at all"
+        ) from None
+    with container:
+        yield container
+
+
+def _picture_stream(container, path: Path):
+    cover = av.stream.Disposition.attached_pic  # a music file's cover is not a video
+    if container.format.name != "tty":  # ffmpeg would draw the letters of a text file
+        for stream in container.streams.video:
+            if not stream.disposition & cover and stream.codec_context is not None:
+                return stream
+    raise UserError(f"{path} holds no moving pictures: only sound, text or data")
+
+
+def _pictures(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
+    """Decoded frames with their time stamps in display order; None for a frame that was lost.
+
+    The decoder works on several packets at once and reports a failure late, so a failure only says
+    that a frame is missing; the time stamps that went in and never came out say which.
+    """
+    sent: list[int] = []  # heap of time stamps whose frames have not come out yet
+    failures = 0
+    for packet in _packets(container, stream):
+        if packet is not None and packet.pts is not None and not packet.is_discard:
+            heapq.heappush(sent, packet.pts)
+        try:
+            decoded = stream.decode(packet)
+        except av.error.EOFError:
+            continue
+        except (av.error.FFmpegError, ValueError):
+            failures += 1
+            continue
+        for raw in decoded:
+            if raw.pts is None:  # raw streams have no clock: the place of a failure is near enough
+                yield from [(None, None)] * failures
+                failures = 0
+            while raw.pts is not None and sent and sent[0] <= raw.pts:
+                pts = heapq.heappop(sent)
+                # without a failure these were never meant to be seen (VP8 has such packets)
+                if pts < raw.pts and failures:
+                    failures -= 1
+                    yield pts, None
+            yield raw.pts, raw
+    for pts in sorted(sent)[:failures]:
+        yield pts, None
+
+
+def _packets(container, stream) -> Iterator[av.Packet | None]:
+    """The stream's packets, then None (which empties the decoder); read errors are stepped over."""
+    errors = 0
+    while errors < MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(stream):
+                if packet.dts is None and not packet.size:  # PyAV's own mark of the end
+                    break
+                yield packet
+            break
+        except (av.error.FFmpegError, ValueError):
+            errors += 1
+    yield None
+
+
+class VideoWriter:
+    """Writes an H.264 mp4 that browsers play; frames keep their times.
+
+    Use as a context manager. The file appears under its name when the block ends without an error;
+    until then it is `<name>.part`, which an error removes. An odd last row or column is cut off,
+    because the format wants even sizes.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, fps: float):
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._container = self._stream = None
+        self._last = -1
+
+    def __enter__(self) -> VideoWriter:
+        try:
+            # faststart moves the index to the front: a browser plays while it still loads
+            self._container = av.open(
+                f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
+            )
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be written: {error.strerror}") from None
+        return self
+
+    def write(self, image: np.ndarray, time: float) -> None:
+        """Adds uint8 [h w 3] RGB, shown from `time` (seconds) on."""
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if self._stream is None:
+            self._stream = self._new_stream(width, height)
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image[:height, :width]), format="rgb24"
+        )
+        frame = frame.reformat(
+            format="yuv420p", dst_colorspace="ITU709", dst_color_range=_MPEG_RANGE
+        )
+        self._last = frame.pts = max(self._last + 1, round(time * CLOCK))
+        frame.time_base = Fraction(1, CLOCK)
+        self._container.mux(self._stream.encode(frame))
+
+    def _new_stream(self, width: int, height: int):
+        stream = self._container.add_stream(
+            "libx264", rate=self._fps, options={"crf": "20", "preset": "veryfast"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _MPEG_RANGE
+        return stream
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if kind is None and self._stream is not None:
+                self._part.replace(self._path)
+        except OSError as failure:
+            if kind is None:
+                raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
+        finally:
+            self._part.unlink(missing_ok=True)

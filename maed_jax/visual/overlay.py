@@ -1,0 +1,187 @@
+"""A video with the reconstructed bodies laid over it.
+
+Bodies are drawn exactly where the model saw them, with the camera of their crop, and in the depth
+order of the whole image's camera: every vertex goes to the pixel where its crop's camera puts it,
+and gets the depth that its person's translation gives it. So people hide each other as they should.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.body.camera import project
+from maed_jax.body.smpl import Body, pose_body
+from maed_jax.inference.reconstruct import exactly
+from maed_jax.inference.results import Person
+from maed_jax.inference.video import Video, VideoWriter, fit
+from maed_jax.visual.render import FAR, NEAR, Renderer
+
+# Told apart at a glance, also by most of the colour-blind; RGB.
+COLORS = (
+    (86, 160, 222),
+    (240, 150, 80),
+    (104, 190, 132),
+    (226, 110, 142),
+    (170, 138, 220),
+    (238, 204, 98),
+    (92, 200, 204),
+    (206, 132, 98),
+    (150, 186, 86),
+    (232, 150, 210),
+)
+OPACITY = 0.9  # of bodies: a little of the picture shows through
+LONGEST = 1280  # pixels, longest side of the overlay video
+CHUNK = 32  # frames whose vertices are computed at a time
+
+
+def color_of(person_id: int) -> tuple[int, int, int]:
+    """The RGB colour of a person, the same in every picture."""
+    return COLORS[(person_id - 1) % len(COLORS)]
+
+
+def write_overlay(
+    path: str | Path,
+    video: Video,
+    people: list[Person],
+    body: Body,
+    *,
+    num_frames: int,
+    longest: int = LONGEST,
+    progress: Callable = lambda frames, total: frames,
+) -> None:
+    """Writes `video` with everybody's body, box and number drawn over it; every frame, same times.
+
+    Args:
+      path: of the mp4 to write.
+      body: the body that the people were reconstructed with.
+      num_frames: frames of the video that were reconstructed.
+      longest: pixels; larger videos are scaled down to it.
+      progress: wraps the iterator of frames to show how far it is.
+
+    Raises:
+      UserError: the file cannot be written, or rendering is not possible here.
+    """
+    width, height = fit(video.size, longest)
+    scale = np.array([width / video.size[0], height / video.size[1]])
+    faces = np.asarray(body.faces)
+    waiting = sorted(people, key=lambda person: -int(person.frames[0]))
+    active: list[tuple[Person, Iterator[np.ndarray], dict[int, int]]] = []
+    with Renderer((height, width)) as renderer, VideoWriter(path, video.fps) as writer:
+        for frame in progress(exactly(video.frames(), num_frames), num_frames):
+            while waiting and waiting[-1].frames[0] <= frame.index:
+                person = waiting.pop()
+                rows = {int(number): row for row, number in enumerate(person.frames)}
+                active.append((person, camera_verts(person, body), rows))
+            here = [
+                (person, rows[frame.index], next(verts))
+                for person, verts, rows in active
+                if frame.index in rows
+            ]
+            active = [entry for entry in active if entry[0].frames[-1] > frame.index]
+            picture = frame.image(longest)
+            picture = draw_bodies(picture, here, faces, scale, renderer)
+            for person, row, _ in here:
+                draw_label(picture, person, row, scale)
+            writer.write(picture, frame.time)
+
+
+def draw_bodies(
+    picture: np.ndarray,
+    here: list[tuple[Person, int, np.ndarray]],
+    faces: np.ndarray,
+    scale: np.ndarray,
+    renderer: Renderer,
+) -> np.ndarray:
+    """Lays the bodies of `here` (person, row in their arrays, verts [verts 3]) over a picture.
+
+    scale: [2] the picture's pixels per pixel of the video.
+    """
+    visible = [entry for entry in here if _drawable(entry[2])]
+    if not visible:
+        return picture
+    fx, fy, cx, cy = visible[0][0].intrinsics
+    intrinsics = np.array([fx * scale[0], fy * scale[1], cx * scale[0], cy * scale[1]])
+    rgb, alpha = renderer.render(
+        [verts for *_, verts in visible],
+        [faces] * len(visible),
+        [np.array(color_of(person.id), np.float32) for person, *_ in visible],
+        intrinsics,
+    )
+    cover = (alpha.astype(np.float32) * (OPACITY / 255))[..., None]
+    return (picture * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
+
+
+def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
+    """Draws a person's box (dimmed where it is interpolated) and number into a picture."""
+    box = person.boxes[row] * np.tile(scale, 2)
+    low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
+    color = color_of(person.id)
+    if not person.detected[row]:
+        color = tuple(int(0.6 * c + 50) for c in color)
+    line = max(1, round(max(picture.shape[:2]) / 640))
+    cv2.rectangle(picture, _point(low), _point(high), color, line, cv2.LINE_AA)
+    size = max(0.4, max(picture.shape[:2]) / 1600)
+    (width, height), _ = cv2.getTextSize(str(person.id), cv2.FONT_HERSHEY_SIMPLEX, size, line)
+    pad = height // 2
+    corner = np.clip(low, 0, np.array(picture.shape[1::-1]) - [width + 2 * pad, height + 2 * pad])
+    cv2.rectangle(
+        picture, _point(corner), _point(corner + [width + 2 * pad, height + 2 * pad]), color, -1
+    )
+    cv2.putText(
+        picture,
+        str(person.id),
+        _point(corner + [pad, pad + height]),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size,
+        (255, 255, 255),
+        line,
+        cv2.LINE_AA,
+    )
+
+
+def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
+    """Yields a person's vertices [verts 3] frame by frame, in the whole image's camera, metres.
+
+    Seen by the camera `person.intrinsics` they lie on the pixels where the crop's camera sees them;
+    they are therefore slightly sheared against the true body, `pose_body` plus `translation`.
+    """
+    for start in range(0, len(person), CHUNK):
+        part = slice(start, start + CHUNK)
+        inputs = [
+            _padded(array[part], CHUNK)  # one shape, one compilation
+            for array in (
+                person.rotmat, person.shape, person.camera, person.crops, person.translation
+            )
+        ]  # fmt: skip
+        verts = np.asarray(_camera_verts(body, *inputs, jnp.asarray(person.intrinsics)))
+        yield from verts[: len(person.frames[part])]
+
+
+@functools.partial(jax.jit)
+def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
+    verts = pose_body(body, rotmat, shape).verts
+    in_crop = project(verts, camera)
+    pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2
+    depth = verts[..., 2:] + translation[:, None, 2:]
+    return jnp.concatenate([(pixels - intrinsics[2:]) / intrinsics[:2] * depth, depth], axis=-1)
+
+
+def _drawable(verts: np.ndarray) -> bool:
+    """Wholly before the camera; an untrained model puts people anywhere."""
+    depth = verts[:, 2]
+    return bool(np.isfinite(verts).all() and depth.min() > NEAR and depth.max() < FAR)
+
+
+def _padded(array: np.ndarray, count: int) -> np.ndarray:
+    return np.pad(array, [(0, count - len(array)), *[(0, 0)] * (array.ndim - 1)], mode="edge")
+
+
+def _point(xy: np.ndarray) -> tuple[int, int]:
+    return tuple(int(value) for value in np.clip(np.round(xy), -32000, 32000))
