@@ -1,0 +1,46 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.models import resnet
+
+
+def test_standardised_kernels_have_zero_mean_and_unit_deviation():
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 8, 4)) * 5 + 2
+    kernel = resnet.standardise(kernel)
+    np.testing.assert_allclose(kernel.mean((0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(kernel.std((0, 1, 2)), 1, atol=1e-4)
+
+
+def test_a_1x1_convolution_is_the_same_as_a_product():
+    x = jax.random.normal(jax.random.key(1), (2, 7, 6, 8))
+    conv = resnet.StdConv(5, 1, stride=2)
+    params = conv.init(jax.random.key(2), x)
+    expected = jax.lax.conv_general_dilated(
+        x, resnet.standardise(params["params"]["kernel"]), (2, 2), "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )  # fmt: skip
+    np.testing.assert_allclose(conv.apply(params, x), expected, atol=1e-5)
+
+
+def test_padding_of_an_odd_stride_is_tensorflows():
+    # Size 4, kernel 3, stride 2: one column of zeros after, none before.
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
+    conv = resnet.StdConv(1, 3, stride=2)
+    kernel = jnp.arange(9.0).reshape(3, 3, 1, 1)
+    y = conv.apply({"params": {"kernel": kernel}}, x)
+    assert y.shape == (1, 2, 2, 1)
+    np.testing.assert_allclose(y[0, 0, 0, 0], resnet.standardise(kernel)[0, 0, 0, 0], rtol=1e-6)
+
+
+def test_shapes_and_names_are_the_published_ones():
+    root = resnet.ResNetRoot()
+    image = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
+    out, variables = jax.eval_shape(lambda x: root.init_with_output(jax.random.key(0), x), image)
+    assert out.shape == (2, 14, 14, 1024)
+    params = variables["params"]
+    assert [len(params[f"block{i}"]) for i in (1, 2, 3)] == [3, 4, 9]
+    unit = params["block2"]["unit1"]
+    assert unit["conv_proj"]["kernel"].shape == (1, 1, 256, 512)
+    assert unit["conv2"]["kernel"].shape == (3, 3, 128, 128)
+    assert "conv_proj" not in params["block2"]["unit2"]
