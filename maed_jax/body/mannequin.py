@@ -174,7 +174,7 @@ def _regressors(verts, mirror, weights, joints):
 
 @functools.cache
 def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return surface.extract(anatomy.distance)
+    return surface.extract(anatomy.distance, tuple(anatomy.SEAMS.values()))
 
 
 @functools.cache
@@ -214,21 +214,24 @@ def mirror_vertices() -> np.ndarray:
 def _parts() -> np.ndarray:
     verts, _, _ = _rest()
     x, y, z = np.abs(verts[:, 0]), verts[:, 1], verts[:, 2]
-    part = np.zeros(len(verts), dtype=np.int32)
-    name = {n: i for i, n in enumerate(PART_NAMES)}
-    hairline = 0.475 + 0.10 * np.clip(0.07 - z, -0.05, 0.0) - 0.9 * np.clip(0.06 - z, 0.0, 0.11)
-    ear = (x > 0.068) & (y < 0.47) & (z > -0.02)
-    part[(y > hairline) & (y > 0.36) & ~ear] = name["hair"]
-    part[((x - 0.031) / 0.013) ** 2 + ((y - 0.437) / 0.008) ** 2 + (z < 0.08) < 1] = name["eyes"]
-    part[(x / 0.026) ** 2 + ((y - 0.371) / 0.012) ** 2 + (z < 0.09) < 1] = name["lips"]
-    brow = ((x - 0.034) / 0.02) ** 2 + ((y - 0.456) / 0.006) ** 2 + (z < 0.08) < 1
-    part[brow] = name["brows"]
-    trunk = (y > -0.20) & (y < 0.30 - 1.2 * np.clip(0.09 - x, 0.0, 0.05)) & (x < 0.2)
-    part[trunk] = name["shirt"]
-    part[(x >= 0.19) & (x < 0.34) & (y > 0.1)] = name["sleeves"]
-    part[(y <= -0.20) & (y > -1.06)] = name["trousers"]
-    part[y <= -1.06] = name["shoes"]
-    part[y <= anatomy.FLOOR + 0.012] = name["soles"]
+    seam = {name: field(verts) for name, field in anatomy.SEAMS.items()}
+    on = {name: (np.abs(value) < 1e-3) & (z > 0.07) for name, value in seam.items()}
+    edge = 1e-3  # vertices on a seam belong to the cloth, not to the skin
+    ears = anatomy.ear(np.stack([x, y, z], axis=1)) < 0.004
+    regions = {
+        "hair": (seam["hairline"] > -edge) & (y > 0.38) & ~ears,
+        "brows": on["brow"] & (x > 0.016) & (x < 0.050),
+        "eyes": on["eye"] & (x > 0.019) & (x < 0.044),
+        "lips": on["mouth"] & (x < 0.024),
+        "shirt": (seam["collar"] < edge) & (seam["sleeve"] < edge) & (y < 0.315),
+        "sleeves": (seam["sleeve"] < edge) & (x > 0.19) & (y > 0.1) & (y < 0.315),
+        "trousers": seam["waist"] < -edge,
+        "shoes": seam["cuff"] < edge,
+        "soles": seam["sole"] < edge,
+    }
+    part = np.full(len(verts), PART_NAMES.index("skin"), dtype=np.int32)
+    for name, where in regions.items():
+        part[where] = PART_NAMES.index(name)
     return part
 
 

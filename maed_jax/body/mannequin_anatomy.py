@@ -258,9 +258,9 @@ def _trunk(p, d):
     d = smooth_min(d, _ellipsoid(p, (0.078, -0.305, -0.050), (0.080, 0.085, 0.078)), 0.05)
     d = smooth_min(d, _ellipsoid(p, (0.068, 0.148, 0.062), (0.084, 0.060, 0.052)), 0.05)
     d = smooth_min(
-        d, _capsule(p, (0.030, 0.315, -0.045), (0.165, 0.240, -0.030), 0.034, 0.036), 0.07
+        d, _capsule(p, (0.028, 0.318, -0.042), (0.155, 0.236, -0.030), 0.032, 0.032), 0.07
     )
-    d = smooth_min(d, _ellipsoid(p, (0.185, 0.212, -0.020), (0.070, 0.058, 0.060)), 0.05)
+    d = smooth_min(d, _ellipsoid(p, (0.185, 0.206, -0.020), (0.068, 0.056, 0.058)), 0.05)
     d = smooth_min(d, _ellipsoid(p, (0.108, 0.130, -0.055), (0.050, 0.100, 0.060)), 0.05)
     d = smooth_min(d, lofts["arm"](p), 0.05)
     d = smooth_min(d, _ellipsoid(p, (0.106, -0.692, 0.046), (0.024, 0.030, 0.018)), 0.03)
@@ -284,8 +284,7 @@ def _head(p, d):
     head = smooth_min(head, _ellipsoid(p, (0.011, 0.402, 0.119), (0.009, 0.008, 0.010)), 0.012)
     head = smooth_min(head, _ellipsoid(p, (0.0, 0.3765, 0.107), (0.024, 0.006, 0.011)), 0.014)
     head = smooth_min(head, _ellipsoid(p, (0.0, 0.3655, 0.106), (0.020, 0.006, 0.010)), 0.012)
-    ear = _ellipsoid(p, (0.075, 0.430, 0.000), (0.008, 0.030, 0.017), (-12, -18, -4))
-    head = smooth_min(head, ear, 0.016)
+    head = smooth_min(head, ear(p), 0.016)
     return smooth_min(smooth_min(d, head, 0.03), hair(p), 0.006)
 
 
@@ -349,3 +348,34 @@ def distance(points: np.ndarray) -> np.ndarray:
         if len(near):
             d[near] = part(folded[near], d[near])
     return d
+
+
+# How high the hair ends, from the back of the head to the forehead.
+_HAIRLINE_Z = (-0.090, -0.060, -0.025, 0.000, 0.020, 0.050, 0.080, 0.105)
+_HAIRLINE_Y = (0.385, 0.388, 0.405, 0.425, 0.446, 0.478, 0.496, 0.504)
+
+
+def _where(condition: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(condition, values, np.nan)
+
+
+# Where clothes, hair and the parts of the face end or run: functions [n 3] -> [n] of points, along
+# whose zero sets the mesh gets edges. NaN where they do not matter.
+SEAMS = {
+    "collar": lambda p: _where(
+        p[:, 1] < 0.325, 0.090 - np.linalg.norm((p - (0.0, 0.315, -0.005)) * (1, 1, 1.2), axis=1)
+    ),
+    "sleeve": lambda p: np.abs(p[:, 0]) - 0.330,
+    "waist": lambda p: p[:, 1] + 0.195 + 0.10 * p[:, 2],
+    "cuff": lambda p: p[:, 1] + 1.065 - 0.15 * p[:, 2],
+    "sole": lambda p: p[:, 1] - (FLOOR + 0.014),
+    "brow": lambda p: _where(p[:, 2] > 0.05, p[:, 1] - 0.4565),
+    "eye": lambda p: _where(p[:, 2] > 0.05, p[:, 1] - 0.4385),
+    "mouth": lambda p: _where(p[:, 2] > 0.07, p[:, 1] - 0.3710),
+    "hairline": lambda p: p[:, 1] - np.interp(p[:, 2], _HAIRLINE_Z, _HAIRLINE_Y),
+}
+
+
+def ear(points: np.ndarray) -> np.ndarray:
+    """Distance [n] to the ears."""
+    return _ellipsoid(points, (0.075, 0.430, 0.000), (0.008, 0.030, 0.017), (-12, -18, -4))

@@ -7,7 +7,7 @@ put every vertex exactly on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -47,12 +47,12 @@ def grid() -> tuple[np.ndarray, tuple[int, int, int]]:
     ys = _axis_map(FLOOR_Y - 0.02, 0.58, _rate_y, 0.0)
     zs = np.arange(-0.46, 0.46, PITCH)
     x, y, z = np.meshgrid(xs, ys, zs, indexing="ij")
-    hand = _step(x, 0.62, 0.72)
-    head = _step(y, 0.26, 0.36) * (1 - hand)
+    arm, hand = _step(x, 0.20, 0.34), _step(x, 0.62, 0.72)
+    head = _step(y, 0.26, 0.36) * (1 - arm)
     foot = 1 - _step(y, -1.12, -1.0)
-    real_y = y + hand * (0.213 + (y - 0.213) * 0.30 - y)
-    real_z = z + hand * (-0.032 + z * 0.18 - z) + head * (0.022 + z * 0.43 - z)
-    real_z = real_z + foot * (0.03 + z * 0.72 - z)
+    real_y = 0.213 + (y - 0.213) * (1 - 0.26 * arm - 0.44 * hand)
+    real_z = z * (1 - 0.26 * arm - 0.56 * hand - 0.57 * head - 0.28 * foot)
+    real_z += -0.032 * arm + 0.022 * head + 0.030 * foot
     real_x = x * (1.0 - 0.58 * head)
     return np.stack([real_x, real_y, real_z], axis=-1)
 
@@ -100,8 +100,14 @@ def _untangle(values: np.ndarray) -> None:
             return
 
 
-def surface_nets(points: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [verts 3] and outward quads [q 4] of the zero set of values [nx ny nz] at points."""
+def surface_nets(
+    points: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The zero set of values [nx ny nz] given at points [nx ny nz 3].
+
+    Returns vertices [verts 3], outward quads [q 4], and the grid cell of each vertex [verts 3], in
+    ascending order.
+    """
     inside = values < 0.0
     shape = np.array(values.shape) - 1
     count = np.zeros(shape, dtype=np.int8)
@@ -139,7 +145,7 @@ def surface_nets(points: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np
         quad = np.stack(ring, axis=1)
         leaves = first[tuple(where.T)]  # outward is +axis
         quads.append(np.where(leaves[:, None], quad, quad[:, ::-1]))
-    return verts, np.concatenate(quads)
+    return verts, np.concatenate(quads), cells
 
 
 def normals(verts: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -171,10 +177,103 @@ def _gradient(distance, points, eps=2e-4):
     return values.mean(axis=0), np.einsum("sn,si->ni", values, stencil) / (4 * eps)
 
 
+Field = Callable[[np.ndarray], np.ndarray]
+
+
+def _newton(field: Field, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit gradients [n 3], and the steps [n 3] along them that lead to the field's zero set."""
+    value, slope = _gradient(field, points)
+    length = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
+    normal = slope / length
+    return normal, -normal * np.clip(value[:, None] / length, -0.01, 0.01)
+
+
+def _snap(seam: Field, verts: np.ndarray, quads: np.ndarray) -> np.ndarray:
+    """The vertices [n] that are to lie on a seam: of each edge across it, the nearer end."""
+    side = seam(verts)
+    a, b = quads.ravel(), np.roll(quads, -1, axis=1).ravel()
+    across = side[a] * side[b] < 0.0
+    a, b = a[across], b[across]
+    return np.unique(np.where(np.abs(side[a]) <= np.abs(side[b]), a, b))
+
+
+class _Half:
+    """The left half of a mesh of quads, and how the right half follows from it.
+
+    The first `middle` vertices lie on x = 0. Mirror partners of the others come after the half.
+    """
+
+    def __init__(self, verts: np.ndarray, quads: np.ndarray, middle: int):
+        self.verts, self.quads, self.middle = verts, quads, middle
+        verts[:middle, 0] = 0.0
+        self.partner = np.arange(len(verts))
+        self.partner[middle:] += len(verts) - middle
+        self.all_quads = np.concatenate([quads, self.partner[quads][:, ::-1]])
+        self.pinned = np.full(len(verts), -1)  # the seam that a vertex lies on
+        pairs = (self.all_quads.ravel(), np.arange(self.all_quads.size) // 4)
+        shape = (2 * len(verts) - middle, len(self.all_quads))
+        touches = sparse.csr_matrix((np.ones(self.all_quads.size), pairs), shape=shape)
+        self.touches = touches[: len(verts)]
+
+    def full(self) -> np.ndarray:
+        return np.concatenate([self.verts, self.verts[self.middle :] * (-1.0, 1.0, 1.0)])
+
+    def towards_even(self) -> np.ndarray:
+        """Steps [half 3] to the mean of the adjacent quads' centres, weighted by their areas."""
+        corner = self.full()[self.all_quads]
+        across = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
+        area = np.linalg.norm(across, axis=1, keepdims=True)
+        centers = self.touches @ (corner.mean(axis=1) * area)
+        return centers / (self.touches @ area) - self.verts
+
+    def settle(self, distance: Field, seams: Sequence[Field], rate: float) -> None:
+        """Moves vertices `rate` of the way to even quads, within the surface and the seams."""
+        move = rate * self.towards_even()
+        normal, step = _newton(distance, self.verts)
+        move -= normal * (move * normal).sum(axis=1, keepdims=True)
+        self.verts = self.verts + move + step
+        for index, seam in enumerate(seams):
+            ids = np.flatnonzero(self.pinned == index)
+            for _ in range(2):
+                across, step = _newton(seam, self.verts[ids])
+                # Step within the surface: the part of the way along the surface is made longer.
+                inward = (across * normal[ids]).sum(axis=1, keepdims=True)
+                within = across - normal[ids] * inward
+                step = (step * across).sum(axis=1, keepdims=True) * within
+                step = step / np.maximum(1.0 - inward**2, 0.1)
+                self.verts[ids] += np.where(np.isfinite(step), step, 0.0)
+        self.verts[: self.middle, 0] = 0.0
+
+    def triangles(self, distance: Field, seams: Sequence[Field]) -> np.ndarray:
+        """Quads split into triangles [f 3], the right half the left one's mirror image.
+
+        Of the two diagonals the one that crosses fewer seams is taken, else the one nearer to the
+        surface.
+        """
+        quads = self.quads
+        corner = self.verts[quads]
+        middles = np.concatenate([corner[:, 0] + corner[:, 2], corner[:, 1] + corner[:, 3]]) / 2
+        first, second = np.abs(distance(middles)).reshape(2, -1)
+        for index, seam in enumerate(seams):
+            side = np.where(self.pinned == index, 0.0, np.sign(seam(self.verts)))[quads]
+            first = first + (side[:, 0] * side[:, 2] < 0)
+            second = second + (side[:, 1] * side[:, 3] < 0)
+        split = np.where(
+            (first <= second)[:, None], quads[:, [0, 1, 2, 0, 2, 3]], quads[:, [1, 2, 3, 1, 3, 0]]
+        ).reshape(-1, 3)
+        return np.concatenate([split, self.partner[split][:, ::-1]]).astype(np.int32)
+
+
 def extract(
-    distance: Callable[[np.ndarray], np.ndarray], rounds: int = 8
+    distance: Field, seams: Sequence[Field] = (), rounds: int = 8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mesh the zero set of a mirror-symmetric distance function.
+
+    Args:
+      distance: [n 3] -> [n], negative inside.
+      seams: functions [n 3] -> [n] whose zero sets cut the surface where edges are to run, so that
+        colours can change there along clean lines; NaN where a seam does not matter.
+      rounds: of evening out.
 
     Returns vertices [verts 3], outward triangles [f 3] and mirror [verts]: the index of each
     vertex's mirror partner across x = 0 (its own index on the middle line). Positions are exactly
@@ -183,59 +282,14 @@ def extract(
     points = grid()
     values = distance(points.reshape(-1, 3)).reshape(points.shape[:3])
     _untangle(values)
-    verts, quads = surface_nets(points, values)
-
-    # The first cell layer straddles x = 0; its vertices are on the middle line by symmetry.
-    layer = _first_layer(values)
-    middle = np.zeros(len(verts), dtype=bool)
-    middle[:layer] = True
-    verts[middle, 0] = 0.0
-
-    half = len(verts)
-    partner = np.arange(half)
-    partner[~middle] = half + np.arange(half - layer)
-    mirror = np.concatenate([partner, np.flatnonzero(~middle)])
-    all_quads = np.concatenate([quads, partner[quads][:, ::-1]])
-    incidence = sparse.csr_matrix(
-        (np.ones(all_quads.size), (all_quads.ravel(), np.arange(all_quads.size) // 4)),
-        shape=(len(mirror), len(all_quads)),
-    )[:half]
-
-    flip = np.array([-1.0, 1.0, 1.0])
+    verts, quads, cells = surface_nets(points, values)
+    # The first layer of cells straddles x = 0; its vertices are on the middle line by symmetry.
+    half = _Half(verts, quads, middle=int((cells[:, 0] == 0).sum()))
     for _ in range(rounds):
-        full = np.concatenate([verts, verts[~middle] * flip])
-        corner = full[all_quads]
-        across = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
-        area = np.linalg.norm(across, axis=1, keepdims=True)
-        move = (incidence @ (corner.mean(axis=1) * area)) / (incidence @ area) - verts
-        value, slope = _gradient(distance, verts)
-        length = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
-        normal = slope / length
-        move -= normal * np.einsum("ni,ni->n", move, normal)[:, None]
-        verts = verts + 0.6 * move - normal * np.clip(value[:, None] / length, -0.01, 0.01)
-        verts[middle, 0] = 0.0
-    for _ in range(2):
-        value, slope = _gradient(distance, verts)
-        length = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
-        verts = verts - slope / length * np.clip(value[:, None] / length, -0.01, 0.01)
-        verts[middle, 0] = 0.0
-
-    corner = verts[quads]
-    first = ((corner[:, 0] - corner[:, 2]) ** 2).sum(1) <= ((corner[:, 1] - corner[:, 3]) ** 2).sum(
-        1
-    )
-    triangles = np.where(
-        first[:, None], quads[:, [0, 1, 2, 0, 2, 3]], quads[:, [1, 2, 3, 1, 3, 0]]
-    ).reshape(-1, 3)
-    faces = np.concatenate([triangles, partner[triangles][:, ::-1]])
-    verts = np.concatenate([verts, verts[~middle] * flip])
-    return verts, faces.astype(np.int32), mirror
-
-
-def _first_layer(values):
-    inside = values[:2] < 0.0
-    count = sum(
-        inside[i, j : inside.shape[1] - 1 + j, k : inside.shape[2] - 1 + k].astype(int)
-        for i, j, k in _CORNERS
-    )
-    return int(((count > 0) & (count < 8)).sum())
+        half.settle(distance, (), rate=0.6)
+    for index, seam in enumerate(seams):
+        half.pinned[_snap(seam, half.verts, quads)] = index
+    for rate in (0.4, 0.4, 0.4, 0.0, 0.0):
+        half.settle(distance, seams, rate)
+    mirror = np.concatenate([half.partner, np.arange(half.middle, len(half.partner))])
+    return half.full(), half.triangles(distance, seams), mirror
