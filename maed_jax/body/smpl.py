@@ -88,48 +88,58 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
         rest_joints = body.rest_joints + einsum(
             betas, body.rest_joint_dirs, "b betas, joints xyz betas -> b joints xyz"
         )
-        R_world_joint, t_world_joint = _forward_kinematics(body, R_parent_joint, rest_joints)
+        R_world_joint, t_world_joint = _forward_kinematics(
+            body.parents, R_parent_joint, rest_joints
+        )
         rest_verts = _rest_verts(body, R_parent_joint, betas)
-        verts = _skin(body, R_world_joint, t_world_joint, rest_joints, rest_verts)
+        verts = _skin(body.skin_weights, R_world_joint, t_world_joint, rest_joints, rest_verts)
     return Posed(
         t_world_joint.reshape(*batch, *t_world_joint.shape[1:]),
         verts.reshape(*batch, *verts.shape[1:]),
     )
 
 
-def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.Array:
-    """The shaped body with the corrections of this pose, not yet posed. [b verts 3]"""
-    pose_feature = rearrange(R_parent_joint[:, 1:] - jnp.eye(3), "b joints i j -> b (joints i j)")
-    by_shape = einsum(betas, body.shape_dirs, "b betas, verts xyz betas -> b verts xyz")
-    by_pose = einsum(pose_feature, body.pose_dirs, "b pose, verts xyz pose -> b verts xyz")
-    return body.template + by_shape + by_pose
-
-
 def _forward_kinematics(
-    body: Body, R_parent_joint: jax.Array, rest_joints: jax.Array
+    parents: tuple[int, ...], R_parent_joint: jax.Array, rest_joints: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """World rotations [b joints 3 3] and positions [b joints 3], from the root outwards."""
-    R_world: list = [None] * len(body.parents)
-    t_world: list = [None] * len(body.parents)
-    for level in skeleton.levels(body.parents):
-        for joint in level:
-            parent = body.parents[joint]
-            if parent < 0:
-                R_world[joint], t_world[joint] = R_parent_joint[:, joint], rest_joints[:, joint]
-                continue
-            bone = rest_joints[:, joint] - rest_joints[:, parent]
-            R_world[joint] = R_world[parent] @ R_parent_joint[:, joint]
-            t_world[joint] = t_world[parent] + (R_world[parent] @ bone[..., None])[..., 0]
-    return jnp.stack(R_world, axis=1), jnp.stack(t_world, axis=1)
+    """World rotations [b joints 3 3] and positions [b joints 3], level by level of the tree."""
+    first, *deeper = skeleton.levels(parents)
+    order = [joint for level in (first, *deeper) for joint in level]
+    R_world = R_parent_joint[:, np.array(first)]  # joints in `order`
+    t_world = rest_joints[:, np.array(first)]
+    for level in deeper:
+        joints = np.array(level)
+        above = np.array([parents[joint] for joint in level])
+        place = np.array([order.index(joint) for joint in above])
+        bone = (rest_joints[:, joints] - rest_joints[:, above])[..., None]
+        t_world = jnp.concatenate(
+            [t_world, t_world[:, place] + (R_world[:, place] @ bone)[..., 0]], axis=1
+        )
+        R_world = jnp.concatenate([R_world, R_world[:, place] @ R_parent_joint[:, joints]], axis=1)
+    back = np.argsort(order)
+    return R_world[:, back], t_world[:, back]
 
 
-def _skin(body, R_world_joint, t_world_joint, rest_joints, rest_verts) -> jax.Array:
-    """Linear blend skinning. [b verts 3]"""
-    moved = einsum(R_world_joint, rest_joints, "b joints i j, b joints j -> b joints i")
-    t_world_rest = t_world_joint - moved
+def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.Array:
+    """The shaped body with the corrections for this pose, not yet posed. [b 3 verts]"""
+    pose_feature = rearrange(R_parent_joint[:, 1:] - jnp.eye(3), "b joints i j -> b (joints i j)")
+    by_shape = einsum(betas, body.shape_dirs, "b betas, verts xyz betas -> b xyz verts")
+    by_pose = einsum(pose_feature, body.pose_dirs, "b pose, verts xyz pose -> b xyz verts")
+    return body.template.T + by_shape + by_pose
+
+
+def _skin(skin_weights, R_world_joint, t_world_joint, rest_joints, rest_verts) -> jax.Array:
+    """Linear blend skinning of rest_verts [b 3 verts] to [b verts 3].
+
+    With vertices last the blending is one matrix product and the rest are long vectors: half the
+    time on a CPU of having coordinates last.
+    """
+    moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
+    t_world_rest = t_world_joint - moved_rest
     T_joint = jnp.concatenate([R_world_joint, t_world_rest[..., None]], axis=-1)
-    T_vert = einsum(body.skin_weights, T_joint, "verts joints, b joints i j -> b verts i j")
-    return jnp.sum(T_vert[..., :3] * rest_verts[..., None, :], axis=-1) + T_vert[..., 3]
+    T_vert = einsum(T_joint, skin_weights, "b joints i k, verts joints -> k b i verts")
+    verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
+    return rearrange(verts, "b xyz verts -> b verts xyz")
 
 
 def keypoints(body: Body, posed: Posed) -> jax.Array:
