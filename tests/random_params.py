@@ -5,7 +5,7 @@ import numpy as np
 
 
 def random_params(init, *args, seed=0, **kwargs):
-    """Gaussian values, scaled by fan-in, in the tree that `init(key, *args, **kwargs)` would give."""
+    """Gaussian values, scaled by fan-in, in the tree of `init(key, *args, **kwargs)`."""
     shapes = jax.eval_shape(lambda key, *args: init(key, *args, **kwargs), jax.random.key(0), *args)
     rng = np.random.default_rng(seed)
 
