@@ -58,9 +58,9 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     share[1] = share[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
     shoulders = smooth_step(x, 0.055, 0.105) * (1 - smooth_step(y, 0.31, 0.36))
     share[12] = share[12] * (1 - shoulders)
-    share[13] = (
-        share[13] * smooth_step(y, 0.09, 0.20) * (1 - share[12])
-    )  # collar bones lift the upper chest only
+    # Collar bones lift the upper chest only, and all of the arm.
+    share[13] = share[13] * (1 - share[12])
+    share[13] *= 1 - (1 - smooth_step(y, 0.09, 0.20)) * (1 - smooth_step(x, 0.15, 0.21))
     left = smooth_step(verts[:, 0], -0.012, 0.012)
 
     # How far a vertex belongs to the part of the tree that starts at a joint, then to it alone.
