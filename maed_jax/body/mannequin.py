@@ -10,13 +10,13 @@ One unit of a shape coefficient is about one standard deviation among adults:
 | beta | name | + means |
 | --- | --- | --- |
 | 0 | stature | 7 cm taller, all over (the head grows half as much) |
-| 1 | girth | more fat: 1 to 2.5 cm on the trunk, less on limbs |
-| 2 | muscle | thicker limbs, shoulders, chest and neck |
+| 1 | girth | more fat: 1 to 2 cm on the trunk, less on limbs; 11 litres in all |
+| 2 | muscle | thicker limbs, shoulders, chest and neck; 6 litres in all |
 | 3 | leg length | 2.5 cm more leg and as much less trunk |
 | 4 | arm length | 2 cm more from shoulder to wrist |
 | 5 | shoulder width | 1.2 cm more on each side |
 | 6 | hip width | 1.2 cm more on each side |
-| 7 | belly | 2.4 cm forward |
+| 7 | belly | 2 cm forward |
 | 8 | chest depth | 2 cm deeper chest, bust forward |
 | 9 | head size | 4 % |
 """
@@ -26,6 +26,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from maed_jax.body import mannequin_anatomy as anatomy
 from maed_jax.body import mannequin_surface as surface
@@ -54,11 +55,11 @@ _DEFAULT_COLORS = (
 # Points of the left half and the middle that landmarks and regressed joints are made for.
 _MIDDLE_LANDMARKS = {"nose": (0.0, 0.406, 0.160)}
 _SIDE_LANDMARKS = {
-    "eye": (0.031, 0.437, 0.130),
+    "eye": (0.031, 0.4385, 0.100),
     "ear": (0.092, 0.428, -0.004),
-    "bigtoe": (0.108, -1.128, 0.180),
-    "smalltoe": (0.162, -1.132, 0.118),
-    "heel": (0.110, -1.135, -0.100),
+    "bigtoe": (0.106, -1.124, 0.175),
+    "smalltoe": (0.172, -1.130, 0.125),
+    "heel": (0.106, -1.128, -0.110),
 }
 _HIP = (0.088, -0.310, 0.000)
 _PELVIS = (0.000, -0.270, 0.000)
@@ -82,7 +83,7 @@ def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
 
     nose = nearest(_MIDDLE_LANDMARKS["nose"])
     left = {name: nearest(point) for name, point in _SIDE_LANDMARKS.items()}
-    tips = [nearest(np.array(chain[-1]) + (0.006, 0, 0)) for chain in anatomy._FINGERS]
+    tips = [nearest(tip) for tip in anatomy.finger_tips()]
     order = [nose, mirror[left["eye"]], left["eye"], mirror[left["ear"]], left["ear"]]
     feet = [left["bigtoe"], left["smalltoe"], left["heel"]]
     order += feet + [mirror[i] for i in feet] + tips + [mirror[i] for i in tips]
@@ -177,6 +178,16 @@ def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return surface.extract(anatomy.distance, tuple(anatomy.SEAMS.values()))
 
 
+def _standing_pose6d() -> np.ndarray:
+    """Standing with hanging arms, upright in front of a camera (y down, z forward). [144]"""
+    pose = np.zeros((24, 3))
+    pose[0, 0] = np.pi
+    pose[[16, 17], 2] = -1.1, 1.1
+    pose[[18, 19], 1] = -0.2, 0.2
+    matrices = Rotation.from_rotvec(pose).as_matrix()
+    return matrices[:, :, :2].reshape(-1).astype(np.float32)
+
+
 @functools.cache
 def mannequin() -> Body:
     """The built-in body: deterministic, built once per process in a second or two."""
@@ -187,7 +198,6 @@ def mannequin() -> Body:
     weights = skin_weights(verts, mirror, mean)
     by_shape = shape_dirs(verts, normals, joints, weights, mirror, mean)
     joint_rows, landmarks, h36m = _regressors(verts, mirror, weights, joints)
-    pose6d = np.tile(np.eye(3)[:, :2].reshape(6), 24)
     return Body(
         template=verts.astype(np.float32),
         shape_dirs=by_shape.astype(np.float32),
@@ -198,7 +208,7 @@ def mannequin() -> Body:
         faces=faces.astype(np.int32),
         landmark_regressor=landmarks.astype(np.float32),
         h36m_regressor=h36m.astype(np.float32),
-        mean_pose6d=pose6d.astype(np.float32),
+        mean_pose6d=_standing_pose6d(),
         mean_shape=np.zeros(10, np.float32),
         mean_camera=np.array([0.9, 0.0, 0.0], np.float32),
         name="mannequin",
@@ -227,7 +237,7 @@ def _parts() -> np.ndarray:
         "sleeves": (seam["sleeve"] < edge) & (x > 0.19) & (y > 0.1) & (y < 0.315),
         "trousers": seam["waist"] < -edge,
         "shoes": seam["cuff"] < edge,
-        "soles": seam["sole"] < edge,
+        "soles": y < anatomy.FLOOR + 0.008,
     }
     part = np.full(len(verts), PART_NAMES.index("skin"), dtype=np.int32)
     for name, where in regions.items():

@@ -309,6 +309,11 @@ def _hand(p, d):
     return smooth_min(d, fingers, 0.012)
 
 
+def finger_tips() -> np.ndarray:
+    """Tips of the left hand's fingers [5 3], from the thumb on."""
+    return np.array([chain[-1] for chain in _FINGERS]) + (0.006, 0.0, 0.0)
+
+
 _TOE_OUT = Rotation.from_euler("y", 7, degrees=True).as_matrix()
 
 
@@ -368,7 +373,6 @@ SEAMS = {
     "sleeve": lambda p: np.abs(p[:, 0]) - 0.330,
     "waist": lambda p: p[:, 1] + 0.195 + 0.10 * p[:, 2],
     "cuff": lambda p: p[:, 1] + 1.065 - 0.15 * p[:, 2],
-    "sole": lambda p: p[:, 1] - (FLOOR + 0.014),
     "brow": lambda p: _where(p[:, 2] > 0.05, p[:, 1] - 0.4565),
     "eye": lambda p: _where(p[:, 2] > 0.05, p[:, 1] - 0.4385),
     "mouth": lambda p: _where(p[:, 2] > 0.07, p[:, 1] - 0.3710),

@@ -100,9 +100,9 @@ def shape_dirs(
 
     # stature: 7 cm, the head grows half as much as the rest
     frames = _Frames(verts, joints, soft)
-    frames.scale(range(24), 0.041)
+    frames.scale(range(24), 0.0435)
     frames.scale((15,), -0.020)
-    frames.carry(0.041 * joints[0])
+    frames.carry(0.0435 * joints[0])
     out[..., 0] = frames.field()
 
     # girth: fat all over, most on the trunk; legs and arms make room
@@ -115,7 +115,7 @@ def shape_dirs(
     frames = _Frames(verts, joints, soft)
     frames.shift[[1, 2, 4, 5, 7, 8, 10, 11]] = (0.006, 0, 0)
     frames.shift[[2, 5, 8, 11]] *= -1
-    out[..., 1] = frames.field() + along_normals(thickness * (1 - 0.45 * inner))
+    out[..., 1] = frames.field() + along_normals(0.85 * thickness * (1 - 0.45 * inner))
 
     # muscle: limbs, chest, shoulders and neck; nothing at the joints and the belly
     amounts = {1: 0.0055, 4: 0.001, 9: 0.003, 12: 0.005, 13: 0.005, 16: 0.002, 18: 0.001}
