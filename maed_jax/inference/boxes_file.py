@@ -150,7 +150,7 @@ def _read_text(path: Path) -> BoxesFile:
                 "frame, id, left, top, width, height"
             )
         for name, value in (("frame", values[0]), ("id", values[1])):
-            if not value.is_integer():
+            if not value.is_integer() or abs(value) > 2**53:
                 raise UserError(f"{path}, line {number}: {name} {value:g} is not a whole number")
         confidence = values[6] if len(values) > 6 else 1.0
         if confidence != 0:

@@ -325,9 +325,11 @@ def report(content: dict, out: str) -> None:
         )
     empty = sum(not ids for ids in content["people_in_frame"])
     if empty:
-        print(f"  {empty} frames show nobody")
-    if video["damaged_frames"]:
-        print(f"  {len(video['damaged_frames'])} frames are damaged; their boxes are interpolated")
+        print(f"  {empty} {'frame shows' if empty == 1 else 'frames show'} nobody")
+    damaged = len(video["damaged_frames"])
+    if damaged:
+        verb = "frame is" if damaged == 1 else "frames are"
+        print(f"  {damaged} {verb} damaged; boxes there are interpolated")
     if video["frames"] < 0.95 * video["announced_frames"] - 1:
         print(
             f"maed: {video['path']} ends after {video['frames']} of the "

@@ -238,6 +238,7 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         try:
+            self._part.touch()  # ffmpeg itself would open the file at the first frame only
             # faststart moves the index to the front: a browser plays while it still loads
             self._container = av.open(
                 f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
@@ -259,7 +260,10 @@ class VideoWriter:
         )
         self._last = frame.pts = max(self._last + 1, round(time * CLOCK))
         frame.time_base = Fraction(1, CLOCK)
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError as error:  # the disk is full
+            raise UserError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def _new_stream(self, width: int, height: int):
         stream = self._container.add_stream(

@@ -1,0 +1,164 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_videos import FakeEstimator
+
+from maed_jax.body.camera import project_to_image
+from maed_jax.data.images import CROP_MARGIN, crop_affine, warp
+from maed_jax.errors import UserError
+from maed_jax.inference.reconstruct import _Run, crop_squares, cut, exactly, reconstruct, to_pixels
+from maed_jax.inference.track import Track
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """Stands in for a video's frame: all of one brightness, which is its number."""
+
+    index: int
+    size: tuple = (80, 60)
+    damaged: bool = False
+
+    @property
+    def time(self):
+        return self.index / 10
+
+    def image(self, longest=None):
+        return np.full((self.size[1], self.size[0], 3), self.index % 251, np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    count: int
+    size: tuple = (80, 60)
+
+    def frames(self):
+        return (Picture(i, self.size) for i in range(self.count))
+
+
+def track_of(frames, id=1):
+    frames = np.asarray(frames)
+    boxes = np.tile(np.array([[40, 30, 10, 20]], np.float32), (len(frames), 1))
+    return Track(id, frames, boxes, frames % 3 > 0, (frames % 3 > 0).astype(np.float32))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 150), st.integers(1, 90)), min_size=1, max_size=4),
+    st.integers(1, 5),
+)
+def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
+    tracks = [track_of(np.arange(a, a + n), i) for i, (a, n) in enumerate(spans)]
+    count = max(a + n for a, n in spans) + 3
+    estimator = FakeEstimator()
+    people = reconstruct(Pictures(count), tracks, estimator, num_frames=count, batch=batch)
+    assert [person.id for person in people] == list(range(len(spans)))
+    for person, track in zip(people, tracks):
+        np.testing.assert_array_equal(person.frames, track.frames)
+        np.testing.assert_allclose(person.times, track.frames / 10)
+        np.testing.assert_allclose(person.shape[:, 0], track.frames % 251, atol=0.02)
+    assert set(estimator.shapes) == {(batch, 4, 32, 32, 3)}  # one compilation
+
+
+def test_a_track_with_a_gap_is_two_runs():
+    frames = np.r_[3:9, 30:71]
+    (person,) = reconstruct(Pictures(80), [track_of(frames)], FakeEstimator(), num_frames=80)
+    np.testing.assert_array_equal(person.frames, frames)
+    np.testing.assert_allclose(person.shape[:, 0], frames, atol=0.02)
+
+
+def test_memory_is_bounded_by_the_window():
+    run = _Run(track_of(np.arange(1000)), slice(0, 1000), clip_length=4)  # windows of 32 frames
+    held, clips = [], 0
+    for position in range(1000):
+        clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))
+        held.append(len(run._held))
+    assert clips == 256 and max(held) <= 64 and held[-1] == 0
+
+
+def test_fields():
+    frames = np.arange(7)
+    (person,) = reconstruct(Pictures(7), [track_of(frames)], FakeEstimator(), num_frames=7)
+    assert len(person) == 7
+    shapes = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
+    assert {name: value.shape[1:] for name, value in shapes.items() if name != "id"} == {
+        "frames": (), "times": (), "boxes": (4,), "crops": (3,), "detected": (), "confidence": (),
+        "pose": (72,), "rotmat": (24, 3, 3), "shape": (10,), "camera": (3,), "translation": (3,),
+        "keypoints_3d": (49, 3), "keypoints_2d": (49, 2), "intrinsics": (),
+    }  # fmt: skip
+    np.testing.assert_array_equal(person.detected, frames % 3 > 0)
+    np.testing.assert_allclose(person.crops, [[40, 30, 20 * CROP_MARGIN]] * 7)
+    np.testing.assert_allclose(person.intrinsics, [100, 100, 40, 30])  # the diagonal
+    assert person.frames.dtype == np.int64 and person.pose.dtype == np.float32
+
+
+def test_translation_puts_the_body_where_the_crop_camera_saw_it():
+    (person,) = reconstruct(
+        Pictures(1), [track_of([0])], FakeEstimator(), num_frames=1, focal=900.0
+    )
+    assert person.intrinsics[0] == 900
+    s, tx, ty = person.camera[0]
+    origin = np.array([40, 30]) + s * np.array([tx, ty]) * person.crops[0, 2] / 2
+    got = project_to_image(np.zeros((1, 3)), person.translation[0], (60, 80), 900.0)
+    np.testing.assert_allclose(got[0], origin, atol=1e-3)
+    assert person.translation[0, 2] == pytest.approx(2 * 900 / (person.crops[0, 2] * s), rel=1e-4)
+
+
+def test_to_pixels():
+    points = np.array([[[-1, -1], [0, 0], [1, 0.5]]], np.float32)
+    got = to_pixels(points, np.array([[100, 50, 40]], np.float32))
+    np.testing.assert_allclose(got, [[[80, 30], [100, 50], [120, 60]]])
+
+
+def test_numbers_that_are_not_finite():
+    class Broken(FakeEstimator):
+        def __call__(self, clips, **_):
+            prediction = super().__call__(clips)
+            prediction.camera[0, 0] = np.nan
+            return prediction
+
+    with pytest.raises(UserError, match="not finite"):
+        reconstruct(Pictures(3), [track_of([0, 1, 2])], Broken(), num_frames=3)
+
+
+def test_crops_are_those_of_training():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (60, 80, 3), np.uint8)
+
+    class Noise(Picture):
+        def image(self, longest=None):
+            return image
+
+    box = np.array([[30, 25, 14, 28]], np.float32)
+    (crop,) = cut(Noise(0), list(crop_squares(box)), 32)
+    expected = warp(image, crop_affine(box[0], 32), 32)
+    assert np.abs(crop.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("side", [70, 140, 230])
+def test_large_crops_are_averaged_and_stay_in_place(side):
+    """A ramp is a ramp at every scale: a shift of a pixel would show."""
+
+    class Ramp(Picture):
+        def image(self, longest=None):
+            shrink = max(self.size) // longest
+            x = np.arange(self.size[0], dtype=np.float32).reshape(-1, shrink).mean(1)
+            row = x.astype(np.float32)
+            return np.tile(row[None, :, None], (self.size[1] // shrink, 1, 3))
+
+    frame = Ramp(0, size=(240, 160))
+    (crop,) = cut(frame, [np.array([120.0, 80.0, side])], 32)
+    affine = crop_affine(np.array([120.0, 80, side, side]), 32, scale=1.0)
+    x = (np.arange(32) - affine[0, 2]) / affine[0, 0]
+    np.testing.assert_allclose(crop[16, :, 0], x, atol=1.1)
+    assert np.mean(crop[16, :, 0] - x) == pytest.approx(0, abs=0.3)
+
+
+def test_exactly():
+    assert [f.index for f in exactly(Pictures(9).frames(), 4)] == [0, 1, 2, 3]
+    longer = list(exactly(Pictures(2).frames(), 4))
+    assert [f.index for f in longer] == [0, 1, 2, 3]
+    assert [f.damaged for f in longer] == [False, False, True, True]
+    assert list(exactly(Pictures(0).frames(), 4)) == []

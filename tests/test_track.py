@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maed_jax.inference.detect import Detections
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, steady_sizes
+
+FPS = 10
+
+
+def track(frames_of_boxes, fps=FPS):
+    """Runs a tracker over, per frame, a list of (x, y, height, score)."""
+    tracker = Tracker(fps)
+    for frame, people in enumerate(frames_of_boxes):
+        table = np.array(people, np.float32).reshape(-1, 4)
+        boxes = np.stack([table[:, 0], table[:, 1], table[:, 2] / 2, table[:, 2]], axis=-1)
+        tracker.step(frame, Detections(boxes, table[:, 3]))
+    return tracker.finish(len(frames_of_boxes))
+
+
+def walk(count, start=100.0, speed=4.0, height=100.0, score=1.0, y=200.0):
+    return [[(start + speed * i, y, height, score)] for i in range(count)]
+
+
+def both(a, b):
+    return [x + y for x, y in zip(a, b)]
+
+
+def test_one_person():
+    (found,) = track(walk(30))
+    assert found.id == 1 and found.detected.all()
+    np.testing.assert_array_equal(found.frames, np.arange(30))
+    np.testing.assert_allclose(found.boxes[:, 0], 100 + 4 * np.arange(30), rtol=1e-6)
+
+
+@given(st.sets(st.integers(0, 39), max_size=12))
+def test_gaps_are_interpolated_and_marked(missed):
+    people = [[] if i in missed else p for i, p in enumerate(walk(40))]
+    tracks = track(people)
+    # never cut in two, and never a frame twice
+    (found,) = tracks
+    assert (np.diff(found.frames) == 1).all()
+    inner = found.boxes[(found.frames >= min(set(range(40)) - missed))
+                        & (found.frames <= max(set(range(40)) - missed)), 0]  # fmt: skip
+    assert np.allclose(np.diff(inner), 4, atol=1e-3)
+    assert set(found.frames[~found.detected]) <= missed
+    assert (found.scores[~found.detected] == 0).all()
+
+
+def test_ends_are_held_only_beside_the_ends_of_the_video():
+    people = [[]] * 4 + walk(30) + [[]] * 4
+    (found,) = track(people)
+    np.testing.assert_array_equal(found.frames, np.arange(38))
+    assert not found.detected[:4].any() and not found.detected[-4:].any()
+    np.testing.assert_array_equal(found.boxes[0], found.boxes[4])
+    (found,) = track([[]] * 12 + walk(30) + [[]] * 12)
+    np.testing.assert_array_equal(found.frames, np.arange(12, 42))
+
+
+def test_a_long_absence_ends_a_track():
+    gone = [[]] * (int(MAX_GAP * FPS) + 2)
+    first, second = track(walk(20) + gone + walk(20, start=180))
+    assert first.frames[-1] == 19 and second.frames[0] == 20 + len(gone)
+
+
+def test_crossing_people_keep_their_numbers():
+    found = track(both(walk(50, 100, 8), walk(50, 492, -8, y=210)))
+    assert len(found) == 2
+    for person, speed in zip(sorted(found, key=lambda t: t.boxes[0, 0]), (8, -8)):
+        np.testing.assert_allclose(np.diff(person.boxes[:, 0]), speed, atol=1e-3)
+
+
+def test_weak_boxes_keep_a_track_alive_but_start_none():
+    weak = walk(30, score=0.3)
+    assert track(weak) == []
+    people = [p if i < 20 else w for i, (p, w) in enumerate(zip(walk(30), weak))]
+    (found,) = track(people)
+    assert found.detected.all() and found.frames[-1] == 29
+
+
+def test_weak_boxes_before_the_first_sure_one_belong_to_the_track():
+    people = walk(20, score=0.3) + walk(20, start=180)
+    (found,) = track([[]] * 20 + people)
+    np.testing.assert_array_equal(found.frames, np.arange(20, 60))
+    assert found.detected.all()
+
+
+def test_flickers_are_no_people():
+    flicker = [[] for _ in range(60)]
+    flicker[17], flicker[40] = [(400, 100, 90, 0.8)], [(50, 100, 90, 0.9)]
+    tree = [[(600, 150, 80, 0.6 if i % 8 == 0 else 0.2)] for i in range(60)]
+    (found,) = track(both(both(walk(60), flicker), tree))
+    assert found.boxes[0, 0] == pytest.approx(100)
+
+
+def test_one_frame_is_a_video_too():
+    (found,) = track(walk(1))
+    np.testing.assert_array_equal(found.frames, [0])
+
+
+def test_legs_are_part_of_a_person_whichever_came_first():
+    legs = walk(40, height=50, y=222, score=1.3)
+    assert len(track(both(walk(40), legs))) == 1
+    (found,) = track([legs[i] if i < 5 else both(walk(40), legs)[i] for i in range(40)])
+    assert np.median(found.boxes[:, 3]) == pytest.approx(100)
+
+
+def test_two_of_the_same_size_side_by_side_are_two():
+    assert len(track(both(walk(40), walk(40, start=125)))) == 2
+
+
+def test_order_and_numbers_follow_appearance():
+    late = [[]] * 20 + walk(30, start=600)
+    found = track(both(walk(50), late))
+    assert [t.id for t in found] == [1, 2]
+    assert [int(t.frames[0]) for t in found] == [0, 20]
+
+
+def test_frames_may_be_left_out():
+    tracker = Tracker(FPS)
+    for frame, people in enumerate(walk(20)):
+        if frame not in (7, 8):
+            x, y, h, score = people[0]
+            tracker.step(frame, Detections(np.array([[x, y, h / 2, h]]), np.array([score])))
+    (found,) = tracker.finish(20)
+    assert len(found.frames) == 20 and list(found.frames[~found.detected]) == [7, 8]
+
+
+def test_nobody():
+    assert track([[]] * 10) == [] and Tracker(FPS).finish(0) == []
+
+
+def test_sizes_are_steadied_and_wrong_ones_found():
+    boxes = np.tile(np.array([[50, 60, 40, 80]], np.float32), (21, 1))
+    boxes[:, 2:] *= np.random.default_rng(0).uniform(0.9, 1.1, (21, 1))
+    boxes[8, 2:] = (20, 40)
+    steady, right = steady_sizes(np.arange(21), boxes, reach=7)
+    assert list(np.flatnonzero(~right)) == [8]
+    assert np.ptp(steady[:, 3]) < np.ptp(np.delete(boxes[:, 3], 8)) / 2
+    np.testing.assert_array_equal(steady[:, :2], boxes[:, :2])
+
+
+def test_runs():
+    frames = np.array([2, 3, 4, 9, 10, 20])
+    empty = np.zeros(6)
+    runs = Track(1, frames, empty, empty, empty).runs()
+    assert [list(frames[run]) for run in runs] == [[2, 3, 4], [9, 10], [20]]
+
+
+def test_fill():
+    found = fill(3, np.array([2, 5]), np.array([[0, 0, 1, 2], [3, 6, 4, 2]]), np.ones(2), 1, 6)
+    assert found.id == 3
+    np.testing.assert_array_equal(found.boxes[:, 0], [0, 0, 1, 2, 3, 3])
+    np.testing.assert_array_equal(found.detected, [0, 1, 0, 0, 1, 0])

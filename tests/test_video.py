@@ -1,0 +1,195 @@
+import struct
+import wave
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from small_videos import damage, write_video
+
+from maed_jax.errors import UserError
+from maed_jax.inference.video import VideoWriter, fit, open_video
+
+
+def numbered(count, size=(48, 64)):
+    """Grey pictures, each brighter than the one before, with a red upper left corner."""
+    images = np.zeros((count, *size, 3), np.uint8)
+    images += np.linspace(20, 220, count).astype(np.uint8)[:, None, None, None]
+    images[:, : size[0] // 2, : size[1] // 2] = (255, 0, 0)
+    return images
+
+
+def brightness(frame):
+    image = frame.image()
+    return image[-image.shape[0] // 4 :, -image.shape[1] // 4 :].mean()
+
+
+def test_every_frame_in_order_with_its_time(tmp_path):
+    path = write_video(tmp_path / "a.mp4", numbered(25), fps=Fraction(30000, 1001))
+    video = open_video(path)
+    frames = list(video.frames())
+    assert video.size == (64, 48) and video.announced == 25
+    assert video.fps == pytest.approx(29.97, abs=0.01)
+    assert [frame.index for frame in frames] == list(range(25))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(25) * 1001 / 30000, atol=1e-4)
+    np.testing.assert_allclose([brightness(f) for f in frames], np.linspace(20, 220, 25), atol=4)
+    assert not any(frame.damaged for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.webm", "libvpx", "yuv420p"),
+        ("a.mov", "mjpeg", "yuvj420p"),
+    ],
+)
+def test_other_containers_and_codecs(tmp_path, name, codec, pix_fmt):
+    video = open_video(write_video(tmp_path / name, numbered(12), codec=codec, pix_fmt=pix_fmt))
+    frames = list(video.frames())
+    assert [frame.index for frame in frames] == list(range(12))
+    assert not any(frame.damaged for frame in frames)
+    np.testing.assert_allclose([f.time for f in frames], np.arange(12) / 10, atol=2e-3)
+
+
+# a, b, c, d of the header's matrix (x' = a x + c y, y' = b x + d y) -> where the red corner goes
+@pytest.mark.parametrize(
+    ("matrix", "corner", "size"),
+    [
+        ((1, 0, 0, 1), (0, 0), (64, 48)),
+        ((0, 1, -1, 0), (0, -1), (48, 64)),  # a phone held upright
+        ((-1, 0, 0, -1), (-1, -1), (64, 48)),
+        ((0, -1, 1, 0), (-1, 0), (48, 64)),
+    ],
+)
+def test_rotation_of_phone_videos(tmp_path, matrix, corner, size):
+    path = write_video(tmp_path / "a.mp4", numbered(3))
+    data = bytearray(path.read_bytes())
+    start = data.find(b"tkhd") + 44
+    a, b, c, d = (65536 * value for value in matrix)
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    video = open_video(path)
+    image = next(video.frames()).image()
+    assert video.size == size and image.shape == (size[1], size[0], 3)
+    assert image[corner[0], corner[1], 0] > 200
+    assert (image[:, :, 0].astype(int) - image[:, :, 1] > 100).mean() == pytest.approx(0.25, 0.1)
+    assert next(video.frames()).image(longest=32).shape == (fit(size, 32)[1], fit(size, 32)[0], 3)
+
+
+def test_oblong_pixels_are_made_square(tmp_path):
+    video = open_video(write_video(tmp_path / "a.mp4", numbered(2), aspect=Fraction(3, 2)))
+    assert video.size == (96, 48)
+    assert next(video.frames()).image().shape == (48, 96, 3)
+
+
+@pytest.mark.parametrize("lost", [[5], [5, 6, 7], [0], [0, 1], [11]])
+def test_damaged_frames_are_counted_and_stood_in_for(tmp_path, lost):
+    path = write_video(tmp_path / "a.mov", numbered(12), codec="mjpeg", pix_fmt="yuvj420p")
+    frames = list(open_video(damage(path, lost)).frames())
+    assert [frame.index for frame in frames] == list(range(12))
+    assert [frame.index for frame in frames if frame.damaged] == lost
+    np.testing.assert_allclose([f.time for f in frames], np.arange(12) / 10, atol=2e-3)
+    stand_in = lost[0] - 1 if lost[0] else lost[-1] + 1
+    assert brightness(frames[lost[0]]) == pytest.approx(brightness(frames[stand_in]))
+
+
+def test_damage_within_h264_never_ends_a_video(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
+    frames = list(open_video(damage(write_video(tmp_path / "a.mp4", noise), [13, 14])).frames())
+    assert [frame.index for frame in frames] == list(range(40))
+    assert 2 <= sum(frame.damaged for frame in frames) < 40
+    assert (np.diff([frame.time for frame in frames]) > 0).all()
+
+
+def test_a_file_that_is_all_damaged(tmp_path):
+    path = write_video(tmp_path / "a.mov", numbered(3), codec="mjpeg", pix_fmt="yuvj420p")
+    with pytest.raises(UserError, match="no picture that can be decoded"):
+        open_video(damage(path, [0, 1, 2]))
+
+
+def test_a_video_cut_short_is_read_as_far_as_it_goes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, 10) as writer:  # with its index in front
+        for i, image in enumerate(noise):
+            writer.write(image, i / 10)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    video = open_video(path)
+    assert 5 < len(list(video.frames())) < 30 and video.announced == 40
+
+
+def sound(path):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
+        file.writeframes(bytes(8000))
+
+
+def half_a_video(path):
+    data = write_video(path, numbered(20)).read_bytes()  # its index is at the end
+    path.write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("a.mp4", lambda path: None, "there is no video"),
+        ("a.mp4", lambda path: path.write_bytes(b""), "is empty"),
+        ("a.mp4", lambda path: path.mkdir(), "is a directory"),
+        (
+            "a.mp4",
+            lambda path: path.write_bytes(bytes(range(256)) * 40),
+            "cannot be read as a video",
+        ),
+        ("a.txt", lambda path: path.write_text("hello\n" * 100), "no moving pictures"),
+        ("a.mp4", half_a_video, "cannot be read as a video: it is cut short"),
+        ("a.wav", sound, "no moving pictures: only sound"),
+    ],
+)
+def test_what_is_no_video_gets_one_clear_line(tmp_path, name, make, message):
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=message) as error:
+        open_video(tmp_path / name)
+    assert "\n" not in str(error.value) and str(tmp_path / name) in str(error.value)
+
+
+def test_names_that_look_like_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", numbered(2)).rename(tmp_path / "12:30 50%d.mp4")
+    assert len(list(open_video("12:30 50%d.mp4").frames())) == 2
+
+
+def test_written_videos_suit_browsers_and_keep_times(tmp_path):
+    times = [0.0, 0.1, 0.15, 0.4, 0.41]
+    images = numbered(5, (47, 65))
+    path = tmp_path / "out: 1.mp4"
+    with VideoWriter(path, 10) as writer:
+        for image, time in zip(images, times):
+            writer.write(image, time)
+        assert not path.exists()
+    data = path.read_bytes()
+    assert data.find(b"moov") < data.find(b"mdat")
+    with av.open(f"file:{path}") as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert stream.codec_context.colorspace == 1  # BT.709
+    video = open_video(path)
+    frames = list(video.frames())
+    assert video.size == (64, 46)
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-3)
+    for frame, image in zip(frames, images):
+        assert np.abs(frame.image()[:-4, -20:].astype(int) - image[:-5, -21:-1]).mean() < 4
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_failed_video_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", 10) as writer:
+        writer.write(numbered(1)[0], 0)
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_a_video_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="cannot be written"), VideoWriter(tmp_path / "x/a.mp4", 10):
+        pass
