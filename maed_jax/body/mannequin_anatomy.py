@@ -48,6 +48,12 @@ def rest_joints() -> np.ndarray:
     return joints
 
 
+def smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
 def smooth_min(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray:
     """Minimum of two distances [n] that blends within `reach` metres (twice differentiable)."""
     overlap = np.maximum(reach - np.abs(a - b), 0.0) / reach

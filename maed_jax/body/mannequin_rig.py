@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
+from maed_jax.body.mannequin_anatomy import smooth_step
 from maed_jax.body.skeleton import JOINT_FLIP, PARENTS
 
 MAX_JOINTS_PER_VERTEX = 4
@@ -34,12 +35,6 @@ _SPLITS = {
     20: ((0.685, 0.215, -0.042), (1.0, 0.0, 0.0), 0.030),
     22: ((0.768, 0.212, -0.045), (0.87, 0.0, -0.50), 0.024),
 }
-
-
-def smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, smooth between."""
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
 
 
 def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix) -> np.ndarray:

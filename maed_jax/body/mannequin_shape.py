@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from maed_jax.body.mannequin_rig import smooth_step
+from maed_jax.body.mannequin_anatomy import smooth_step
 from maed_jax.body.skeleton import PARENTS
 
 SHAPE_NAMES = (

@@ -12,12 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
+from maed_jax.body.mannequin_anatomy import FLOOR, smooth_step
+
 PITCH = 0.0258  # metres between samples where the grid is not magnified
-
-
-def _step(x, low, high):
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
 
 
 def _axis_map(lo: float, hi: float, rate: Callable[[np.ndarray], np.ndarray], zero: float):
@@ -33,31 +30,29 @@ def _axis_map(lo: float, hi: float, rate: Callable[[np.ndarray], np.ndarray], ze
 
 
 def _rate_x(x):
-    return 1.0 - 0.62 * _step(x, 0.62, 0.72)
+    return 1.0 - 0.62 * smooth_step(x, 0.62, 0.72)
 
 
 def _rate_y(y):
-    return 1.0 - 0.56 * _step(y, 0.26, 0.36) - 0.35 * (1 - _step(y, -1.12, -1.02))
+    return 1.0 - 0.56 * smooth_step(y, 0.26, 0.36) - 0.35 * (1 - smooth_step(y, -1.12, -1.02))
 
 
-def grid() -> tuple[np.ndarray, tuple[int, int, int]]:
+def grid() -> np.ndarray:
     """Sample points [nx ny nz 3] of the left half, the first two layers at x = +-half a pitch."""
     xs = _axis_map(0.0, 0.90, _rate_x, 0.5 * PITCH)[1:]
     xs = np.concatenate([[-xs[0]], xs])
-    ys = _axis_map(FLOOR_Y - 0.02, 0.58, _rate_y, 0.0)
+    ys = _axis_map(FLOOR - 0.02, 0.58, _rate_y, 0.0)
     zs = np.arange(-0.46, 0.46, PITCH)
     x, y, z = np.meshgrid(xs, ys, zs, indexing="ij")
-    arm, hand = _step(x, 0.20, 0.34), _step(x, 0.62, 0.72)
-    head = _step(y, 0.26, 0.36) * (1 - arm)
-    foot = 1 - _step(y, -1.12, -1.0)
+    arm, hand = smooth_step(x, 0.20, 0.34), smooth_step(x, 0.62, 0.72)
+    head = smooth_step(y, 0.26, 0.36) * (1 - arm)
+    foot = 1 - smooth_step(y, -1.12, -1.0)
     real_y = 0.213 + (y - 0.213) * (1 - 0.26 * arm - 0.44 * hand)
     real_z = z * (1 - 0.26 * arm - 0.56 * hand - 0.57 * head - 0.28 * foot)
     real_z += -0.032 * arm + 0.022 * head + 0.030 * foot
     real_x = x * (1.0 - 0.58 * head)
     return np.stack([real_x, real_y, real_z], axis=-1)
 
-
-FLOOR_Y = -1.15
 
 _CORNERS = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 _EDGES = np.array(
