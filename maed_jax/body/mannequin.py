@@ -49,7 +49,7 @@ PART_NAMES = (
 )  # fmt: skip
 _DEFAULT_COLORS = (
     (214, 168, 140), (62, 44, 34), (40, 40, 48), (176, 106, 98), (70, 50, 40),
-    (62, 104, 150), (62, 104, 150), (66, 68, 82), (46, 44, 46), (225, 225, 220),
+    (62, 104, 150), (62, 104, 150), (66, 68, 82), (46, 44, 46), (92, 88, 84),
 )  # fmt: skip
 
 # Points of the left half and the middle that landmarks and regressed joints are made for.
