@@ -17,7 +17,7 @@ from maed_jax.data import schema
 from maed_jax.visual.render import Lights, Renderer, composite
 
 from . import motion as motions
-from . import scene
+from . import scene, surroundings
 from .pose import plant
 
 FEET = [
@@ -131,7 +131,7 @@ def draw_motion(plan: Plan, rng: np.random.Generator) -> motions.Motion:
     from . import mocap
 
     path, start = plan.recording
-    return mocap.load_motion(path, plan.fps).cut(start, plan.frames)
+    return mocap.cut(mocap.load_motion(path, plan.fps), start, plan.frames)
 
 
 def _crops(verts_2d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,17 +206,17 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
 def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
     level, hidden_by = _surroundings(plan, rng)
-    panorama = scene.draw_panorama(rng, level, density=300 * max(1, plan.size / 224))
+    panorama = surroundings.draw_panorama(rng, level, density=300 * max(1, plan.size / 224))
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)
-    occluders = [scene.draw_occluder(rng, crops) for _ in range(hidden_by)]
+    occluders = [surroundings.draw_occluder(rng, crops) for _ in range(hidden_by)]
     sensor = scene.draw_sensor(rng)
     size = (plan.size, plan.size)
     renderer = _renderer(size)
     for t in range(plan.frames):
         image = panorama.view(camera, t, intrinsics[t], size)
         spots = (actor.keypoints[t] + actor.t_world_root[t])[[*FEET, 39, 37]]
-        scene.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
+        surroundings.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
         turned = lights.directions @ camera.R_cam_world[t].T
         light = Lights(turned, lights.colors, lights.ambient)
         rgb, alpha = renderer.render(verts[t], _faces(), actor.colors, intrinsics[t], light)

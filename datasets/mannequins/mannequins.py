@@ -1,4 +1,4 @@
-"""The TFDS builder `mannequins`: rendered people of the built-in body, everything about them known."""
+"""The TFDS builder `mannequins`: rendered people of the built-in body, all about them known."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         processes: int | None = None,
         **kwargs,
     ):
-        """seed: of everything random; motions: folder of BVH or ASF/AMC files for half of the tracks;
-        processes: default one per core. The rest is TFDS's (data_dir, config, ...)."""
+        """seed: of everything random; motions: folder of BVH or ASF/AMC files for half of the
+        tracks; processes: default one per core. The rest is TFDS's (data_dir, config, ...)."""
         super().__init__(file_format="array_record", **kwargs)
         self.seed, self.motions, self.processes = seed, motions, processes
 
@@ -100,8 +100,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         tracks, start = [], 0
         for each in plans:
             records = next(self._records)
-            for number, record in enumerate(records, start):
-                yield number, record
+            yield from enumerate(records, start)
             self._progress.update(len(records))
             tracks.append(schema.Track(each.name, start, len(records), each.subset))
             start += len(records)

@@ -1,7 +1,7 @@
 """Motions made by rule: walking, running, sitting, reaching, dancing, and extreme ones.
 
-Each is a function of a random generator, so that no two tracks are alike; left and right are equally
-likely. See `pose` for what the angles mean.
+Each is a function of a random generator, so that no two tracks are alike; left and right are
+equally likely. See `pose` for what the angles mean.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import pose as body_pose
+from .key_poses import ARMS, POSES, SEATS
 from .pose import INDEX, pose
 
 EVERYDAY = ("walking", "running", "sitting", "reaching", "dancing")
@@ -41,7 +42,7 @@ def make(name: str, rng: np.random.Generator, frames: int, fps: float = 30.0) ->
     return Motion(name, body_pose.rotations(angles), np.broadcast_to(hop, times.shape))
 
 
-# --- pieces -----------------------------------------------------------------------------------------
+# --- pieces ---------------------------------------------------------------------------------------
 
 
 def _waves(
@@ -103,8 +104,8 @@ def _through(
 ) -> np.ndarray:
     """Moves through key poses: [frames angles].
 
-    draw: number of the pose -> pose; speed: typical degrees per second of the joint that turns most;
-    hold: seconds that a pose is kept.
+    draw: number of the pose -> pose; speed: typical degrees per second of the joint that turns
+    most; hold: seconds that a pose is kept.
     """
     clock, number = -rng.uniform(0, 1.5), 0
     here = draw(number)
@@ -130,22 +131,6 @@ def _set(row: np.ndarray, side: str, **angles: float) -> np.ndarray:
     for name, value in angles.items():
         row[INDEX[f"{name}_{side}"]] = value
     return row
-
-
-ARMS = (  # what an arm does while the rest of the body is busy
-    dict(arm_flexion=4, arm_abduction=7, elbow=14),
-    dict(arm_flexion=4, arm_abduction=7, elbow=14),
-    dict(arm_flexion=-25, arm_abduction=48, arm_rotation=-35, elbow=100),  # hand on the hip
-    dict(arm_flexion=-12, arm_abduction=16, arm_rotation=-15, elbow=40),  # in the pocket
-    dict(arm_flexion=38, arm_abduction=4, arm_rotation=-25, elbow=92),  # holding something
-    dict(arm_flexion=48, arm_abduction=14, arm_rotation=-10, elbow=138),  # at the ear
-    dict(arm_flexion=22, arm_abduction=4, arm_rotation=-62, elbow=98),  # across the belly
-    dict(arm_flexion=10, arm_abduction=92, arm_rotation=78, elbow=75),  # waving
-    dict(arm_flexion=165, arm_abduction=8, elbow=12),  # straight up
-    dict(arm_flexion=0, arm_abduction=88, elbow=6),  # sideways
-    dict(arm_flexion=86, arm_abduction=6, elbow=8),  # pointing ahead
-    dict(arm_flexion=25, arm_abduction=125, arm_rotation=60, elbow=125),  # behind the head
-)
 
 
 def _arm(rng: np.random.Generator, row: np.ndarray, side: str, free: float = 0.5) -> np.ndarray:
@@ -177,7 +162,7 @@ def _arms(rng: np.random.Generator, row: np.ndarray, free: float = 0.5) -> np.nd
     return row
 
 
-# --- kinds of motion: (rng, times) -> angles [frames angles] in degrees, hop [frames] in metres -----
+# --- kinds of motion: (rng, times) -> angles [frames angles], degrees, and hop [frames], metres ---
 
 
 def _bump(phase: np.ndarray, at: float, sharpness: float) -> np.ndarray:
@@ -244,16 +229,6 @@ def running(rng: np.random.Generator, times: np.ndarray):
     return out, hop
 
 
-SEATS = (
-    dict(hip_flexion=92, knee=92, spine_flexion=5),
-    dict(hip_flexion=80, knee=95, spine_flexion=15, pitch=-14),  # leaning back
-    dict(hip_flexion=105, knee=95, spine_flexion=25, pitch=18),  # leaning ahead
-    dict(hip_flexion=92, knee=88, hip_abduction=22, hip_rotation=20),  # knees apart
-    dict(hip_flexion=85, knee=55, pitch=-12),  # legs stretched
-    dict(hip_flexion=100, knee=110, spine_flexion=12),
-)
-
-
 def sitting(rng: np.random.Generator, times: np.ndarray):
     """Sits down on a chair that is not seen, moves about on it, stands up."""
     turn = _heading(rng, times, 4)
@@ -317,9 +292,10 @@ def dancing(rng: np.random.Generator, times: np.ndarray):
     beat = rng.uniform(0.7, 1.15)
     size = rng.uniform(0.6, 1.15)
     spread = pose(
-        pitch=4, roll=4, spine_flexion=8, spine_bend=10, spine_twist=14, neck_flexion=8, neck_bend=7,
-        neck_twist=14, hip_flexion=16, hip_abduction=8, hip_rotation=9, knee=16, ankle=8, collar_up=6,
-        arm_flexion=38, arm_abduction=30, arm_rotation=32, elbow=36, forearm=15, wrist=12,
+        pitch=4, roll=4, spine_flexion=8, spine_bend=10, spine_twist=14, neck_flexion=8,
+        neck_bend=7, neck_twist=14, hip_flexion=16, hip_abduction=8, hip_rotation=9, knee=16,
+        ankle=8, collar_up=6, arm_flexion=38, arm_abduction=30, arm_rotation=32, elbow=36,
+        forearm=15, wrist=12,
     )  # fmt: skip
     centre = pose(
         spine_flexion=6, hip_flexion=14, hip_abduction=7, knee=24, ankle=8, arm_flexion=42,
@@ -343,41 +319,6 @@ def dancing(rng: np.random.Generator, times: np.ndarray):
     for side in "lr":
         out[:, INDEX[f"knee_{side}"]] = np.maximum(out[:, INDEX[f"knee_{side}"]], 2)
     return out, 0.0
-
-
-POSES = {  # of "extreme": the feet, the seat, the hands or the back on the floor
-    "squat": (dict(hip_flexion=105, knee=125, ankle=25, pitch=28, spine_flexion=15, hip_abduction=15,
-                   hip_rotation=15),) * 2,
-    "crouch": (dict(hip_flexion=118, knee=138, ankle=22, pitch=32, spine_flexion=35, neck_flexion=15,
-                    arm_flexion=60, elbow=80),),
-    "bend": (dict(pitch=62, spine_flexion=60, hip_flexion=62, knee=8, arm_flexion=75, elbow=5),
-             dict(pitch=40, spine_flexion=70, hip_flexion=55, knee=30, ankle=10, arm_flexion=60)),
-    "kick": (dict(hip_flexion_l=95, knee_l=8, pitch=-12, spine_flexion=12, hip_flexion_r=-8, knee_r=8,
-                  arm_flexion_r=60, arm_abduction_l=60),
-             dict(hip_abduction_l=58, roll=18, knee_l=5, arm_abduction=60, elbow=30),
-             dict(hip_flexion_l=-25, knee_l=60, pitch=25, hip_flexion_r=30, arm_flexion=90)),
-    "lunge": (dict(hip_flexion_l=88, knee_l=92, hip_flexion_r=-18, knee_r=45, ankle_r=15),
-              dict(hip_flexion_l=80, knee_l=85, hip_flexion_r=-20, knee_r=20, pitch=12,
-                   arm_flexion=165)),
-    "kneel": (dict(hip_flexion_l=85, knee_l=90, hip_flexion_r=0, knee_r=95, ankle_r=-10),
-              dict(hip_flexion=10, knee=105, ankle=-35, spine_flexion=10),
-              dict(hip_flexion=85, knee=140, ankle=-40, pitch=35, spine_flexion=40)),
-    "overhead": (dict(arm_flexion=170, arm_abduction=12, spine_flexion=-15, pitch=-4),
-                 dict(arm_abduction=150, arm_rotation=30, hip_abduction=25),
-                 dict(arm_flexion=175, spine_bend=28, hip_abduction=12)),
-    "star": (dict(arm_abduction=125, hip_abduction=32),),
-    "sit on the floor": (dict(hip_flexion=88, knee=8, pitch=-6, arm_flexion=20),
-                         dict(hip_flexion=105, hip_abduction=45, hip_rotation=45, knee=125),
-                         dict(hip_flexion=115, knee=105, pitch=-12, arm_flexion=75, elbow=20)),
-    "lie": (dict(pitch=-88, arm_abduction=25),
-            dict(pitch=-88, hip_flexion=45, knee=90, arm_flexion=160),
-            dict(pitch=88, arm_flexion=150, elbow=60, neck_twist=45),
-            dict(roll=86, hip_flexion=45, knee=60, arm_flexion=70, elbow=60, spine_flexion=20)),
-    "on all fours": (dict(pitch=85, hip_flexion=85, knee=92, arm_flexion=88, neck_flexion=-30,
-                          ankle=-35),
-                     dict(pitch=72, arm_flexion=75, neck_flexion=-20, ankle=15),
-                     dict(pitch=105, hip_flexion=80, knee=5, arm_flexion=150)),
-}  # fmt: skip
 
 
 def extreme(rng: np.random.Generator, times: np.ndarray):

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-# Limits in degrees. Of the trunk: pitch leans forward, roll leans to the right, yaw turns to the left.
+# Limits, degrees. Of the trunk: pitch leans forward, roll leans right, yaw turns left.
 TRUNK_LIMITS = {
     "yaw": (-np.inf, np.inf),
     "pitch": (-np.inf, np.inf),
@@ -78,14 +78,14 @@ def limited(angles: np.ndarray) -> np.ndarray:
 
 
 def _turn(axes: str, *degrees: np.ndarray) -> Rotation:
-    """Product of rotations about fixed axes of the resting body: `_turn("YX", a, b)` = Ry(a) Rx(b)."""
+    """Product of rotations about axes of the resting body: `_turn("YX", a, b)` = Ry(a) Rx(b)."""
     return Rotation.from_euler(axes, np.stack(np.broadcast_arrays(*degrees), -1), degrees=True)
 
 
 def rotations(angles: np.ndarray) -> np.ndarray:
     """angles [frames angles], degrees -> [frames 24 3 3]: R_world_root, then R_parent_joint.
 
-    The world has y up; at yaw 0 the person faces z. Joints and axes are SMPL's (T-pose, x to the left).
+    The world has y up; at yaw 0 the person faces z. Joints and axes are SMPL's, at rest in T-pose.
     """
     a = {name: angles[:, i] for name, i in INDEX.items()}
     out = np.tile(np.eye(3), (len(angles), 24, 1, 1))
@@ -137,8 +137,8 @@ def plant(feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray) -> np.ndarray:
       hop: [frames] height over the floor of the lowest point.
 
     Returns:
-      t_world_root [frames 3]: the lowest point at height `hop`; horizontally the feet that carry the
-      body stay where they are. Starts at x = z = 0.
+      t_world_root [frames 3]: the lowest point at height `hop`; horizontally the feet that carry
+      the body stay where they are. Starts at x = z = 0.
     """
     height = hop - gaussian_filter1d(lowest, 1.0, mode="nearest")
     if len(feet) == 1:

@@ -1,4 +1,4 @@
-"""`maed data`: prepares datasets, lists them, shows what is in one, makes a video to try things on."""
+"""`maed data`: prepares datasets, lists and shows them, makes a video to try things on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import inspect
 import io
 import json
 import logging
-import os
 import pkgutil
 import shutil
 import sys
@@ -128,7 +127,7 @@ def build(
 ) -> Path:
     """Prepares a dataset below `data_dir` and returns its own folder.
 
-    Nothing is there before all of it is. A dataset that was built with the same options is left alone.
+    Nothing is there before all of it is. One that was built with the same options is left alone.
 
     Args:
       options: arguments of the dataset's own builder.
@@ -144,8 +143,8 @@ def build(
 
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
-    # Work beside the final place: TFDS's own marks of unfinished work stay in there, and what is to be
-    # replaced stays until the new is complete.
+    # Work beside the final place: TFDS's own marks of unfinished work stay in there, and what is
+    # to be replaced stays until the new is complete.
     data_dir.mkdir(parents=True, exist_ok=True)
     work = data_dir / f".building-{uuid.uuid4().hex[:8]}"
     final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)

@@ -1,9 +1,9 @@
 """Off-screen rendering of coloured meshes with PyVista (VTK); needs no GPU, display or window.
 
-Shading is done here, per vertex, in NumPy, and VTK only fills triangles: with a software OpenGL this
-is the fast way, and pictures do not depend on VTK's lighting model. Everything is in the camera frame
-(x right, y down, z forward, metres). Pixel coordinates have their integers at pixel centres, as in
-OpenCV: the centre of the top left pixel is (0, 0).
+Shading is done here, per vertex, in NumPy, and VTK only fills triangles: with a software OpenGL
+this is the fast way, and pictures do not depend on VTK's lighting model. Everything is in the
+camera frame (x right, y down, z forward, metres). Pixel coordinates have their integers at pixel
+centres, as in OpenCV: the centre of the top left pixel is (0, 0).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Lights:
 
 
 class Surface:
-    """What stays the same while a mesh moves: its triangles and which of them meet at each vertex."""
+    """What stays the same while a mesh moves: its triangles, and which meet at each vertex."""
 
     def __init__(self, faces: np.ndarray, verts: int):
         """faces [f 3]: vertex numbers below `verts`."""
@@ -111,7 +111,7 @@ class Renderer:
             raise UserError(
                 f"rendering needs PyVista ({error}): install it with pip install 'maed_jax[viz]'"
             ) from None
-        # Without a display VTK falls back to EGL or OSMesa by itself, but complains of it on stderr.
+        # Without a display VTK falls back to EGL or OSMesa by itself, but complains on stderr.
         vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
         vtkObject.GlobalWarningDisplayOff()
 
@@ -175,8 +175,8 @@ class Renderer:
           lights: default: from the upper left and the right, and from everywhere.
 
         Returns:
-          rgb uint8 [h w 3] and alpha uint8 [h w] (255: covered). Edges are smooth and `rgb` is already
-          multiplied by alpha; `composite` lays it over a picture.
+          rgb uint8 [h w 3] and alpha uint8 [h w] (255: covered). Edges are smooth and `rgb` is
+          already multiplied by alpha; `composite` lays it over a picture.
         """
         if isinstance(verts, np.ndarray) or not isinstance(verts, list | tuple):
             verts, faces, colors = [verts], [faces], [colors]
@@ -226,7 +226,7 @@ class Renderer:
         return np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
 
     def _projection(self, intrinsics: np.ndarray) -> np.ndarray:
-        """The OpenGL matrix that puts a point at `project` of it; VTK's view frame has y up, z back."""
+        """The OpenGL matrix that agrees with `project`; VTK's view frame has y up, z back."""
         fx, fy, cx, cy = (float(value) for value in intrinsics)
         w, h = self.width, self.height
         return np.array(

@@ -1,0 +1,318 @@
+"""Recorded motion on our skeleton: BVH and Acclaim (ASF/AMC) files, turned into joint rotations.
+
+Every joint takes the rotation, since a reference pose, of the part of the recorded skeleton that
+stands for it; where the arms and legs of the two resting skeletons point differently, that is made
+up for. What comes out looks like the recording, it is not a fit to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from maed_jax.body import skeleton
+from maed_jax.errors import UserError
+
+from . import acclaim, bvh
+from .motion import Motion
+from .recording import Reader, Recording, read_lines
+
+# Names of the parts on the left, first match first; of the right likewise.
+_LIMBS = {
+    "hip": ("leftupleg", "lefthip", "lfemur", "leftthigh", "lthigh", "lhip", "lupleg"),
+    "knee": ("leftleg", "leftknee", "ltibia", "leftshin", "leftlowleg", "lshin", "lknee", "lleg"),
+    "ankle": ("leftfoot", "leftankle", "lfoot", "lankle"),
+    "toe": ("lefttoebase", "lefttoe", "ltoes", "ltoe", "ltoebase"),
+    "collar": ("leftcollar", "lclavicle", "leftclavicle", "lcollar", "leftshoulder", "lshoulder"),
+    "shoulder": (
+        "leftarm", "leftuparm", "leftupperarm", "lhumerus", "leftshldr", "lshldr", "lupperarm",
+        "lefthumerus", "larm", "leftshoulder", "lshoulder",
+    ),
+    "elbow": (
+        "leftforearm", "leftelbow", "leftlowarm", "leftlowerarm", "lradius", "lforearm", "lelbow",
+        "llowerarm",
+    ),
+    "wrist": ("lefthand", "leftwrist", "lhand", "lwrist"),
+}  # fmt: skip
+_JOINT = {  # our joint on the left; the right one follows it
+    "hip": 1, "knee": 4, "ankle": 7, "toe": 10, "collar": 13, "shoulder": 16, "elbow": 18,
+    "wrist": 20,
+}  # fmt: skip
+_NEEDED = ("hip", "knee", "ankle", "shoulder", "elbow")
+
+
+def _plain(name: str) -> str:
+    """mixamorig:LeftUpLeg -> leftupleg"""
+    name = name.rsplit(":", 1)[-1].lower()
+    return "".join(c for c in name if c.isalnum()).removeprefix("mixamorig")
+
+
+def _match(recording: Recording) -> dict[int, int]:
+    """Our joint -> index of the recorded one, for arms, legs and head.
+
+    Raises:
+      UserError: a part that is needed is missing.
+    """
+    known = {_plain(name): i for i, name in reversed(list(enumerate(recording.names)))}
+    found = {0: 0}
+    for part, names in _LIMBS.items():
+        for right in (0, 1):
+            for name in names:
+                if right:
+                    name = "right" + name[4:] if name.startswith("left") else "r" + name[1:]
+                if name in known:
+                    found[_JOINT[part] + right] = known[name]
+                    break
+            else:
+                if part in _NEEDED:
+                    side = ("left", "right")[right]
+                    raise UserError(
+                        f"{recording.path} has no {side} {part} among its joints "
+                        f"({', '.join(recording.names[:40])})"
+                    )
+    for collar, shoulder in ((13, 16), (14, 17)):
+        if found.get(collar) == found[shoulder]:
+            del found[collar]
+    if "head" in known:
+        found[15] = known["head"]
+    return found
+
+
+def _path_up(parents: tuple[int, ...], joint: int) -> list[int]:
+    """The joint and all above it, the root last."""
+    path = [joint]
+    while parents[path[-1]] >= 0:
+        path.append(parents[path[-1]])
+    return path
+
+
+def _axes(rest: np.ndarray, found: dict[int, int]) -> np.ndarray:
+    """Rotation [3 3] from the recording's axes to ours (x left, y up, z ahead), by right angles."""
+    left = rest[found[1]] - rest[found[2]]
+    up = (rest[found[1]] + rest[found[2]]) - (rest[found[7]] + rest[found[8]])
+    rows = []
+    for direction in (left, up):
+        row = np.zeros(3)
+        axis = np.argmax(np.abs(direction))
+        row[axis] = np.sign(direction[axis])
+        rows.append(row)
+    return np.stack([*rows, np.cross(*rows)])
+
+
+def _upright(rest: np.ndarray, found: dict[int, int]) -> bool:
+    """Whether this pose has the legs down and the arms straight, sideways or down."""
+    axes = _axes(rest, found)
+    if abs(np.linalg.det(axes) - 1) > 1e-6:
+        return False
+    rest = rest @ axes.T
+
+    def toward(start: int, end: int, direction: tuple) -> float:
+        bone = rest[found[end]] - rest[found[start]]
+        return float(bone @ direction / max(np.linalg.norm(bone), 1e-9))
+
+    legs = [toward(a, b, (0, -1, 0)) for a, b in ((1, 4), (4, 7), (2, 5), (5, 8))]
+    arms = [toward(16, 18, (0.87, -0.5, 0)), toward(17, 19, (-0.87, -0.5, 0))]
+    return min(legs) > 0.85 and min(arms) > 0.6
+
+
+def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The smallest rotation [3 3] that takes one direction to another, not opposite one."""
+    a, b = source / np.linalg.norm(source), target / np.linalg.norm(target)
+    axis = np.cross(a, b)
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + skew + skew @ skew / (1 + a @ b)
+
+
+def _between(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    turn = Rotation.from_matrix(first.transpose(0, 2, 1) @ second).as_rotvec()
+    return first @ Rotation.from_rotvec(share * turn).as_matrix()
+
+
+def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a recording on our skeleton.
+
+    Args:
+      rest_joints: [24 3] of the body, at rest in T-pose.
+
+    Returns:
+      rotations [frames 24 3 3] (R_world_root, then R_parent_joint), the world with y up, and
+      t_world_root [frames 3] metres, in proportion to the length of the legs.
+
+    Raises:
+      UserError: a part of the body is missing, or neither the first frame nor the resting skeleton
+        is a pose that tells how the skeleton lies in the body.
+    """
+    found = _match(recording)
+    # A first frame in T-pose is there to calibrate by; it is not a part of the motion.
+    calibrated = _upright(recording.positions(0), found)
+    if calibrated:
+        rest = recording.positions(0)
+        turned = recording.R_world_joint @ recording.R_world_joint[:1].transpose(0, 1, 3, 2)
+    elif _upright(recording.rest, found):
+        rest, turned = recording.rest, recording.R_world_joint
+    else:
+        raise UserError(
+            f"{recording.path}: neither the first frame nor the resting skeleton stands upright with "
+            "straight arms (T-pose); add such a first frame"
+        )
+    axes = _axes(rest, found)
+    rest = rest @ axes.T
+    turned = axes @ turned @ axes.T
+    moved = recording.t_world_root @ axes.T
+
+    chest = next(
+        joint
+        for joint in _path_up(recording.parents, found[16])
+        if joint in _path_up(recording.parents, found[17])
+    )
+    spine = _path_up(recording.parents, chest)[-2::-1]  # without the root, upwards
+    whole: dict[int, np.ndarray] = {joint: turned[:, index] for joint, index in found.items()}
+    if len(spine) >= 3:
+        whole |= {3: turned[:, spine[0]], 6: turned[:, spine[len(spine) // 2]]}
+    whole[9] = turned[:, chest]
+    if len(spine) == 2:
+        whole[3] = turned[:, spine[0]]
+        whole[6] = _between(whole[3], whole[9], 0.5)
+    elif len(spine) < 2:
+        whole |= {3: _between(whole[0], whole[9], 1 / 3), 6: _between(whole[0], whole[9], 2 / 3)}
+    if 15 in found:
+        neck = [
+            j for j in _path_up(recording.parents, found[15])[1:] if j not in (chest, *spine, 0)
+        ]
+        whole[12] = turned[:, neck[0]] if neck else _between(whole[9], whole[15], 0.5)
+    for start, end in ((1, 4), (4, 7), (16, 18), (18, 20)):
+        for right in (0, 1):
+            if end + right not in found:
+                continue
+            bone = rest[found[end + right]] - rest[found[start + right]]
+            ours = rest_joints[end + right] - rest_joints[start + right]
+            whole[start + right] = whole[start + right] @ _least_turn(ours, bone)
+    for hand in (20, 21):
+        if hand in found:
+            bone = rest[found[hand]] - rest[found[hand - 2]]
+            ours = rest_joints[hand] - rest_joints[hand - 2]
+            whole[hand] = whole[hand] @ _least_turn(ours, bone)
+
+    rotations = np.tile(np.eye(3), (len(turned), 24, 1, 1))
+    rotations[:, 0] = whole[0]
+    for joint in range(1, 24):
+        parent = skeleton.PARENTS[joint]
+        whole.setdefault(joint, whole[parent])
+        rotations[:, joint] = whole[parent].transpose(0, 2, 1) @ whole[joint]
+
+    def leg(points: np.ndarray, joints: list[int]) -> float:
+        return float(np.linalg.norm(np.diff(points[joints], axis=0), axis=1).sum())
+
+    scale = leg(rest_joints, [1, 4, 7]) / leg(rest, [found[1], found[4], found[7]])
+    start = 1 if calibrated and len(rotations) > 1 else 0
+    return rotations[start:], scale * (moved[start:] - moved[start])
+
+
+def resample(rotations: np.ndarray, places: np.ndarray, fps: float, to: float):
+    """rotations [frames joints 3 3] and places [frames 3] at another rate."""
+    if len(rotations) < 2:
+        return rotations, places
+    times = np.arange(len(rotations)) / fps
+    new = np.arange(int(times[-1] * to + 1e-6) + 1) / to
+    new = np.minimum(new, times[-1])
+    out = np.stack(
+        [
+            Slerp(times, Rotation.from_matrix(rotations[:, joint]))(new).as_matrix()
+            for joint in range(rotations.shape[1])
+        ],
+        axis=1,
+    )
+    return out, np.stack([np.interp(new, times, places[:, i]) for i in range(3)], axis=1)
+
+
+def read(path: str | Path) -> Recording:
+    """Reads a .bvh file, or an .amc file with the .asf skeleton beside it.
+
+    Raises:
+      UserError: it cannot be read; says where and why.
+    """
+    path = Path(path)
+    return (
+        acclaim.read(path, acclaim.find_asf(path))
+        if path.suffix.lower() == ".amc"
+        else bvh.read(path)
+    )
+
+
+def frame_count(path: str | Path) -> tuple[int, float]:
+    """Number of frames and frames per second, without reading the motion."""
+    path = Path(path)
+    lines = read_lines(path)
+    if path.suffix.lower() == ".amc":
+        return sum(line.strip().isdigit() for line in lines), acclaim.FPS
+    for number, line in enumerate(lines):
+        words = line.split()
+        if words[:1] == ["Frames:"]:
+            reader = Reader(path, lines, number)
+            return reader.motion_header()
+    raise UserError(f"{path}: it has no line 'Frames: ...', so it is no BVH file or not all of it")
+
+
+@functools.lru_cache(maxsize=4)
+def load_motion(path: str, fps: float = 30.0) -> Motion:
+    """A recorded motion on the built-in body, at `fps`.
+
+    Raises:
+      UserError: the file cannot be read or its skeleton is not a person's.
+    """
+    from maed_jax.body.mannequin import mannequin
+
+    recording = read(path)
+    rotations, places = retarget(recording, np.asarray(mannequin().rest_joints, np.float64))
+    rotations, places = resample(rotations, places, recording.fps, fps)
+    return Motion("recorded", rotations, np.zeros(len(rotations)), places)
+
+
+def cut(motion: Motion, start: int, frames: int) -> Motion:
+    """`frames` frames of a recorded motion, which begins at x = z = 0 then."""
+    part = slice(start, start + frames)
+    places = motion.t_world_root[part]
+    places = places - places[:1] * [1, 0, 1]
+    return dataclasses.replace(
+        motion, rotations=motion.rotations[part], hop=motion.hop[part], t_world_root=places
+    )
+
+
+def find(folder: str | Path) -> list[Path]:
+    """All BVH and AMC files below a folder, sorted.
+
+    Raises:
+      UserError: no such folder, or none in it.
+    """
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: --motions wants one with BVH or AMC files")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".bvh", ".amc"))
+    if not files:
+        raise UserError(f"there are no .bvh or .amc files in {folder}")
+    return files
+
+
+def split(files: list[Path], frames: int, fps: float) -> dict[str, list[tuple[str, int, int]]]:
+    """Pieces (file, first frame at `fps`, length) for train, validation and test.
+
+    Of ten or more files, one in ten each goes to validation and test; of fewer, pieces do.
+    """
+    out: dict[str, list[tuple[str, int, int]]] = {"train": [], "validation": [], "test": []}
+    names = {8: "validation", 9: "test"}
+    every: list[tuple[str, int, int]] = []
+    for number, path in enumerate(files):
+        count, rate = frame_count(path)
+        length = int((count - 2) * fps / rate)
+        pieces = [(str(path), start, frames) for start in range(0, length - frames + 1, frames)]
+        every += pieces
+        if len(files) >= 10:
+            out[names.get(number % 10, "train")] += pieces
+    if len(files) < 10:
+        for number, piece in enumerate(every):
+            out[{3: "validation", 4: "test"}.get(number % 5, "train")].append(piece)
+    return out
