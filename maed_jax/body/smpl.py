@@ -163,18 +163,31 @@ def h36m_joints(body: Body, posed: Posed) -> jax.Array:
     return _regress(regressor, posed.verts)
 
 
+def mean_params(body: Body) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean 6D pose [144], shape [10] and camera [3], where an iterative decoder starts.
+
+    Raises:
+      UserError: the body came without its smpl_mean_params.
+    """
+    return (
+        _require(body.mean_pose6d, "a mean pose", "smpl_mean_params.npz"),
+        _require(body.mean_shape, "a mean shape", "smpl_mean_params.npz"),
+        _require(body.mean_camera, "a mean camera", "smpl_mean_params.npz"),
+    )
+
+
 def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
         return einsum(regressor, verts, "points verts, ... verts xyz -> ... points xyz")
 
 
-def _require(regressor: jax.Array | None, what: str, file: str) -> jax.Array:
-    if regressor is None:
+def _require(array: jax.Array | None, what: str, file: str) -> jax.Array:
+    if array is None:
         raise UserError(
             f"this body cannot give {what}: put {file} (from SPIN's data, see docs/body.md) beside "
-            "the body's file, or do not restrict the body to other vertices"
+            "the body's file; a body restricted to some vertices may have lost it"
         )
-    return regressor
+    return array
 
 
 def restrict(body: Body, vertex_ids) -> Body:

@@ -1,0 +1,320 @@
+"""Body files: SMPL's own (.pkl, .npz, a directory, a mapping) and ours.
+
+Nothing here trusts a file: pickles go through `maed_jax.body.unpickle`, NumPy files are read
+without objects, and every array's shape is checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.body import skeleton
+from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
+from maed_jax.body.unpickle import ChumpyNode, restricted_load
+from maed_jax.errors import UserError
+
+MODEL_KEYS = (
+    "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",
+)  # fmt: skip
+# Where a directory may have the body itself, best first.
+MODEL_FILES = (
+    "SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl", "smpl/SMPL_NEUTRAL.npz", "smpl/SMPL_NEUTRAL.pkl",
+    "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "body.npz",
+)  # fmt: skip
+# Key of the mapping -> the file beside the body that holds it.
+COMPANIONS = {
+    "J_regressor_extra": "J_regressor_extra.npy",
+    "J_regressor_h36m": "J_regressor_h36m.npy",
+    "mean_params": "smpl_mean_params.npz",
+}
+_FORMAT = "maed_jax_body"  # the key that tells our own files from SMPL's
+_SMPL_VERTS = 6890
+_NUM_POSE = 9 * (NUM_JOINTS - 1)
+
+
+def load_body(source: Body | str | os.PathLike | Mapping[str, Any]) -> Body:
+    """The body that `source` describes.
+
+    Args:
+      source: a `Body`; "mannequin" for the built-in body; the path of a .pkl, a .npz (SMPL's or
+        `save_body`'s) or a directory with SMPL_NEUTRAL.npz or .pkl; or a mapping with SMPL's own
+        keys. Files named J_regressor_extra.npy, J_regressor_h36m.npy and smpl_mean_params.npz
+        beside the body, or the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping
+        of pose, shape, cam), add what they hold; without them the body loads, and functions which
+        need them say so.
+
+    Raises:
+      UserError: nothing there, not a body, an array of the wrong shape, or a pickle that asks for
+        more than arrays.
+    """
+    if isinstance(source, Body):
+        return source
+    if isinstance(source, Mapping):
+        return body_from_mapping(source, "the body mapping")
+    if source == "mannequin":
+        from maed_jax.body.mannequin import mannequin
+
+        return mannequin()
+    path = find_model_file(source)
+    return body_from_mapping(read_arrays(path), str(path))
+
+
+def find_model_file(path: str | os.PathLike) -> Path:
+    """The file of the body at `path`, which may be the file itself or a directory.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        for name in MODEL_FILES:
+            if (path / name).is_file():
+                return path / name
+        raise UserError(
+            f"{path} holds no body: it needs SMPL_NEUTRAL.npz or SMPL_NEUTRAL.pkl (docs/body.md "
+            "says where to get it)"
+        )
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist: give a body's file, its directory, or mannequin for the "
+            "built-in body"
+        )
+    if path.suffix not in (".pkl", ".npz"):
+        raise UserError(f"{path} is not a body: its name must end in .pkl or .npz")
+    return path
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """What the body's file holds and what lies beside it, by the keys of the mapping.
+
+    Raises:
+      UserError: a file cannot be read safely.
+    """
+    if path.suffix == ".pkl":
+        arrays = restricted_load(path)
+        if not isinstance(arrays, dict):
+            raise UserError(f"{path} holds a {type(arrays).__name__}, not a body's arrays")
+    else:
+        arrays = _read_npz(path)
+    for key, name in COMPANIONS.items():
+        file = path.parent / name
+        if key not in arrays and _FORMAT not in arrays and file.is_file():
+            arrays[key] = _read_npz(file) if file.suffix == ".npz" else _read_npy(file)
+    return arrays
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as an array of numbers: {error}") from None
+
+
+class _Unreadable:
+    """An entry of a .npz that holds Python objects: an error only where it is needed."""
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    try:
+                        array = np.lib.format.read_array(file, allow_pickle=False)
+                    except ValueError as error:
+                        if "allow_pickle" not in str(error):
+                            raise
+                        array = _Unreadable()
+                arrays[member.removesuffix(".npy")] = array
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile, zipfile.zlib.error) as error:  # fmt: skip
+        raise UserError(f"{path} cannot be read as a .npz of arrays: {error}") from None
+    return arrays
+
+
+# --- From arrays to a body ------------------------------------------------------------------------
+
+
+def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
+    """The body that a mapping of SMPL's keys, or of `save_body`'s, describes; `what` names it.
+
+    Raises:
+      UserError: an entry is missing, has the wrong shape, or does not hold numbers.
+    """
+    if _FORMAT in arrays:
+        return _own_body(arrays, what)
+    missing = [key for key in MODEL_KEYS if key not in arrays]
+    if missing:
+        raise UserError(f"{what} is not an SMPL body: it lacks {', '.join(missing)}")
+    template = _numbers(arrays, "v_template", ("vertices", 3), what)
+    verts = template.shape[0]
+    tree = _numbers(arrays, "kintree_table", (2, "joints"), what)
+    if tree.shape[1] != NUM_JOINTS:
+        raise UserError(
+            f"{what} has {tree.shape[1]} joints where SMPL has {NUM_JOINTS}; SMPL-H and SMPL-X are "
+            "other bodies"
+        )
+    if tuple(tree[0, 1:]) != skeleton.PARENTS[1:]:
+        raise UserError(f"{what}: kintree_table does not hold the parents of SMPL's joints")
+    shape_dirs = _numbers(arrays, "shapedirs", (verts, 3, "10 or more"), what)
+    if shape_dirs.shape[2] < NUM_BETAS:
+        raise _misshapen(what, "shapedirs", shape_dirs.shape, (verts, 3, "10 or more"))
+    shape_dirs = shape_dirs[..., :NUM_BETAS]
+    regressor = _numbers(arrays, "J_regressor", (NUM_JOINTS, verts), what)
+    mean = arrays.get("mean_params") or {}
+    if not isinstance(mean, Mapping):
+        raise UserError(f"{what}: mean_params is not a mapping with pose, shape and cam")
+    of_mean = f"{what}: mean_params" if mean else what
+    return _body(
+        template=template,
+        shape_dirs=shape_dirs,
+        pose_dirs=_numbers(arrays, "posedirs", (verts, 3, _NUM_POSE), what),
+        skin_weights=_numbers(arrays, "weights", (verts, NUM_JOINTS), what),
+        rest_joints=regressor @ template,
+        rest_joint_dirs=np.einsum("jv,vxb->jxb", regressor, shape_dirs),
+        faces=_faces(_numbers(arrays, "f", ("faces", 3), what), verts, what),
+        landmark_regressor=_landmarks(arrays, verts, what),
+        h36m_regressor=_optional(arrays, "J_regressor_h36m", (17, verts), what),
+        mean_pose6d=_optional(mean, "pose", (6 * NUM_JOINTS,), of_mean),
+        mean_shape=_optional(mean, "shape", (NUM_BETAS,), of_mean),
+        mean_camera=_optional(mean, "cam", (3,), of_mean),
+    )
+
+
+def _body(faces: np.ndarray, name: str = "smpl", **arrays: np.ndarray | None) -> Body:
+    floats = {
+        key: None if array is None else jnp.asarray(array, jnp.float32)
+        for key, array in arrays.items()
+    }
+    return Body(faces=jnp.asarray(faces, jnp.int32), name=name, **floats)
+
+
+def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np.ndarray:
+    """Entry `key` as float64 (integers for tables) of `shape`, where text stands for any size."""
+    value = arrays[key]
+    if isinstance(value, ChumpyNode):
+        raise UserError(
+            f"{what}: {key} is an expression of chumpy ({value.origin}) and not an array; save the "
+            "file anew with plain arrays"
+        )
+    array = value.toarray() if _is_sparse(value, shape, key, what) else np.asarray(value)
+    if isinstance(value, _Unreadable) or array.dtype.kind not in "biuf":
+        raise UserError(
+            f"{what}: {key} holds Python objects or text, which are not read from a body; save it "
+            "anew as plain numbers"
+        )
+    if not _fits(array.shape, shape):
+        raise _misshapen(what, key, array.shape, shape)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError(f"{what}: {key} has values that are not finite")
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def _is_sparse(value: Any, shape: tuple, key: str, what: str) -> bool:
+    if not (hasattr(value, "toarray") and hasattr(value, "nnz")):
+        return False
+    if not _fits(value.shape, shape):  # before it is made dense, which a wrong size could forbid
+        raise _misshapen(what, key, value.shape, shape)
+    return True
+
+
+def _fits(found: tuple, expected: tuple) -> bool:
+    return len(found) == len(expected) and all(
+        isinstance(b, str) or a == b for a, b in zip(found, expected)
+    )
+
+
+def _misshapen(what: str, key: str, found: tuple, expected: tuple) -> UserError:
+    return UserError(f"{what}: {key} has shape {_text(found)}, expected {_text(expected)}")
+
+
+def _text(shape: tuple) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _optional(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np.ndarray | None:
+    return _numbers(arrays, key, shape, what) if arrays.get(key) is not None else None
+
+
+def _faces(faces: np.ndarray, verts: int, what: str) -> np.ndarray:
+    if faces.size and not (0 <= faces.min() and faces.max() < verts):
+        raise UserError(f"{what}: f points at vertices that the body does not have")
+    return faces
+
+
+def _landmarks(arrays: Mapping[str, Any], verts: int, what: str) -> np.ndarray | None:
+    """[30 verts] the 21 vertices that are landmarks, then the nine regressed ones."""
+    regressed = _optional(arrays, "J_regressor_extra", (9, verts), what)
+    if regressed is None or verts != _SMPL_VERTS:  # the vertices are known for SMPL's mesh only
+        return None
+    chosen = np.zeros((len(skeleton.SMPL_LANDMARK_VERTICES), verts))
+    chosen[np.arange(len(chosen)), skeleton.SMPL_LANDMARK_VERTICES] = 1
+    return np.concatenate([chosen, regressed])
+
+
+# --- Our own files --------------------------------------------------------------------------------
+
+_OPTIONAL = ("landmark_regressor", "h36m_regressor", "mean_pose6d", "mean_shape", "mean_camera")
+
+
+def save_body(body: Body, path: str | os.PathLike) -> None:
+    """Writes `body` with all that it has to one .npz, which `load_body` reads back.
+
+    Raises:
+      UserError: the name does not end in .npz, or it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise UserError(f"{path} must end in .npz")
+    arrays = {
+        field.name: np.asarray(getattr(body, field.name))
+        for field in dataclasses.fields(Body)
+        if getattr(body, field.name) is not None
+    }
+    partial = path.with_suffix(".npz.partial")
+    try:
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **{_FORMAT: np.int64(1)}, **arrays)
+        partial.replace(path)  # so that a half-written file never has the name
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _own_body(arrays: Mapping[str, Any], what: str) -> Body:
+    required = [field.name for field in dataclasses.fields(Body) if field.name not in _OPTIONAL]
+    missing = [key for key in required if key not in arrays]
+    if missing:
+        raise UserError(f"{what} is not a whole body: it lacks {', '.join(missing)}")
+    template = _numbers(arrays, "template", ("vertices", 3), what)
+    verts = template.shape[0]
+    parents = _numbers(arrays, "parents", (NUM_JOINTS,), what)
+    if tuple(parents) != skeleton.PARENTS:
+        raise UserError(f"{what}: parents are not those of SMPL's {NUM_JOINTS} joints")
+    shapes = {
+        "shape_dirs": (verts, 3, NUM_BETAS),
+        "pose_dirs": (verts, 3, _NUM_POSE),
+        "skin_weights": (verts, NUM_JOINTS),
+        "rest_joints": (NUM_JOINTS, 3),
+        "rest_joint_dirs": (NUM_JOINTS, 3, NUM_BETAS),
+    }
+    optional = dict(
+        zip(_OPTIONAL, ((30, verts), (17, verts), (6 * NUM_JOINTS,), (NUM_BETAS,), (3,)))
+    )
+    return _body(
+        name=str(arrays["name"]),
+        template=template,
+        faces=_faces(_numbers(arrays, "faces", ("faces", 3), what), verts, what),
+        **{key: _numbers(arrays, key, shape, what) for key, shape in shapes.items()},
+        **{key: _optional(arrays, key, shape, what) for key, shape in optional.items()},
+    )
