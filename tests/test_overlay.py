@@ -93,6 +93,19 @@ def test_people_behind_the_camera_are_left_out(body):
     assert covered(draw([standing(camera=(-0.9, 0, 0)), standing(2)], body)).any()
 
 
+def test_people_far_away_are_drawn_too(body):
+    far = standing(2)
+    far = dataclasses.replace(
+        far,
+        translation=far.translation * np.float32(400),
+        intrinsics=far.intrinsics * np.array([400, 400, 1, 1], np.float32),
+    )
+    assert far.translation[0, 2] > 1000
+    assert covered(draw([far], body)).sum() == pytest.approx(
+        covered(draw([standing(2)], body)).sum(), rel=0.02
+    )
+
+
 def test_labels_stay_in_the_picture():
     picture = np.full((60, 80, 3), 200, np.uint8)
     someone = dataclasses.replace(standing(12), boxes=np.array([[-5, -5, 60, 90]] * 3, np.float32))

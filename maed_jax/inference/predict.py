@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -273,6 +274,9 @@ def stop_cleanly():
     def stop(*_):
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():  # signals are not ours to take
+        yield
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield

@@ -106,10 +106,12 @@ def draw_bodies(
     visible = [entry for entry in here if _drawable(entry[2])]
     if not visible:
         return picture
+    # Scaling everything about the camera changes no picture; the renderer sees only so far.
+    scene = min(1.0, 0.9 * FAR / max(float(verts[:, 2].max()) for *_, verts in visible))
     fx, fy, cx, cy = visible[0][0].intrinsics
     intrinsics = np.array([fx * scale[0], fy * scale[1], cx * scale[0], cy * scale[1]])
     rgb, alpha = renderer.render(
-        [verts for *_, verts in visible],
+        [verts * np.float32(scene) for *_, verts in visible],
         [faces] * len(visible),
         [np.array(color_of(person.id), np.float32) for person, *_ in visible],
         intrinsics,
@@ -175,8 +177,7 @@ def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
 
 def _drawable(verts: np.ndarray) -> bool:
     """Wholly before the camera; an untrained model puts people anywhere."""
-    depth = verts[:, 2]
-    return bool(np.isfinite(verts).all() and depth.min() > NEAR and depth.max() < FAR)
+    return bool(np.isfinite(verts).all() and verts[:, 2].min() > NEAR)
 
 
 def _padded(array: np.ndarray, count: int) -> np.ndarray:
