@@ -27,7 +27,8 @@ MODEL_KEYS = (
 # Where a directory may have the body itself, best first.
 MODEL_FILES = (
     "SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl", "smpl/SMPL_NEUTRAL.npz", "smpl/SMPL_NEUTRAL.pkl",
-    "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "body.npz",
+    "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl",
+    "body.npz",
 )  # fmt: skip
 # Key of the mapping -> the file beside the body that holds it.
 COMPANIONS = {
@@ -104,10 +105,14 @@ def read_arrays(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} holds a {type(arrays).__name__}, not a body's arrays")
     else:
         arrays = _read_npz(path)
+    if _FORMAT in arrays:
+        return arrays
+    # SPIN keeps SMPL in smpl/ and the rest in the directory above.
+    above = [path.parent.parent] if path.parent.name == "smpl" else []
     for key, name in COMPANIONS.items():
-        file = path.parent / name
-        if key not in arrays and _FORMAT not in arrays and file.is_file():
-            arrays[key] = _read_npz(file) if file.suffix == ".npz" else _read_npy(file)
+        files = [folder / name for folder in (path.parent, *above) if (folder / name).is_file()]
+        if key not in arrays and files:
+            arrays[key] = (_read_npz if files[0].suffix == ".npz" else _read_npy)(files[0])
     return arrays
 
 

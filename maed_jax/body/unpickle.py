@@ -19,29 +19,7 @@ import numpy as np
 from maed_jax.errors import UserError
 
 
-class _Sealed(type):
-    """A class that a pickle cannot change (its BUILD instruction sets attributes)."""
-
-    def __setattr__(cls, name, value):
-        raise TypeError(f"it sets {name} of a class")
-
-
-class _Function:
-    """Hands on calls, and has no attributes that a pickle could set."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable):
-        object.__setattr__(self, "_call", call)
-
-    def __call__(self, *args):
-        return self._call(*args)
-
-    def __setattr__(self, name, value):
-        raise TypeError(f"it sets {name} of a function")
-
-
-class StandIn(metaclass=_Sealed):
+class StandIn:
     """What a pickle gets instead of an object: it keeps the state and does nothing with it.
 
     After loading, `value` is put in its place wherever it stands in a dict, list or tuple.
@@ -50,16 +28,12 @@ class StandIn(metaclass=_Sealed):
     origin = ""
     """the class that the pickle named"""
 
-    def __new__(cls):
-        self = object.__new__(cls)
-        object.__setattr__(self, "state", {})
-        return self
+    state: Any = None
+    """what the pickle gave it"""
 
-    def __setattr__(self, name, value):
-        raise TypeError(f"it sets {name} of an object")
-
-    def __setstate__(self, state: Any) -> None:
-        object.__setattr__(self, "state", state)
+    def build(self, state: Any) -> None:
+        """Takes the state that the pickle gives the object."""
+        self.state = state
 
     def value(self, replace: Callable[[Any], Any]) -> Any:
         """What stands here in the end; `replace` does the same for things in the state."""
@@ -76,8 +50,7 @@ class _Class(StandIn):
 class _DType(StandIn):
     """`numpy.dtype`: only numbers and fixed-size text come to life; objects are told apart."""
 
-    def __new__(cls, code="", align=False, copy=True):
-        self = super().__new__(cls)
+    def __init__(self, code, align=False, copy=True):
         code = code.decode("ascii") if isinstance(code, bytes) else code
         if (
             not isinstance(code, str)
@@ -85,15 +58,14 @@ class _DType(StandIn):
             or not code[1:].isdecimal()
         ):
             raise TypeError(f"it holds an array of type {code!r}")
-        object.__setattr__(self, "state", (code, "="))
-        return self
+        self.state = code, "="
 
-    def __setstate__(self, state):
+    def build(self, state):
         order, *structure = state[1:5]  # after the version; then what only records have
         order = order.decode("ascii") if isinstance(order, bytes) else order
         if order not in ("<", ">", "=", "|") or any(part is not None for part in structure):
             raise TypeError("it holds an array of records")
-        object.__setattr__(self, "state", (self.state[0], order))
+        self.state = self.state[0], order
 
     def value(self, replace) -> np.dtype:
         code, order = self.state
@@ -132,13 +104,13 @@ def _reconstruct_array(cls, shape, code) -> _Array:
 
 def _array(data, dtype, shape, order) -> _Array:
     array = _Array()
-    array.__setstate__((1, shape, dtype, order == "F", data))
+    array.build((1, shape, dtype, order == "F", data))
     return array
 
 
 def _scalar(dtype, data) -> _Scalar:
     scalar = _Scalar()
-    scalar.__setstate__((1, (), dtype, False, data))
+    scalar.build((1, (), dtype, False, data))
     return scalar
 
 
@@ -192,7 +164,8 @@ def _empty_bytes() -> bytes:
 
 
 def _reconstruct_object(cls, base, state) -> StandIn:
-    if not isinstance(cls, _Sealed) or base is not _Class or state is not None:
+    listed = isinstance(cls, type) and issubclass(cls, StandIn)
+    if not listed or base is not _Class or state is not None:
         raise TypeError("it holds an object of a class that is not listed")
     return cls()
 
@@ -201,7 +174,7 @@ def _reconstruct_object(cls, base, state) -> StandIn:
 
 
 def _named(base: type[StandIn], origin: str) -> type[StandIn]:
-    return _Sealed(base.__name__, (base,), {"origin": origin})
+    return type(base.__name__, (base,), {"origin": origin})
 
 
 PYTHON_GLOBALS: dict[tuple[str, str], Any] = {
@@ -236,7 +209,10 @@ CHUMPY_GLOBALS: dict[tuple[str, str], Any] = {
 # --- Reading --------------------------------------------------------------------------------------
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    # Python's own pickle in Python, because the one in C does not let its instructions be replaced.
+    dispatch = dict(pickle._Unpickler.dispatch)
+
     def __init__(self, file, resolve, what, kind, persistent_load):
         super().__init__(file, encoding="latin1")
         self._resolve, self._what, self._kind = resolve, what, kind
@@ -245,40 +221,52 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         package = module.partition(".")[0]
         if (module, name) in self._resolve:
-            found = self._resolve[module, name]
-        elif (package, "*") in self._resolve:
-            found = self._resolve[package, "*"](module, name)
-        else:
-            raise UserError(
-                f"{self._what} asks to construct {module}.{name}, which a {self._kind} never "
-                "needs; it was not opened"
-            )
-        return _Function(found) if callable(found) and not isinstance(found, type) else found
+            return self._resolve[module, name]
+        if (package, "*") in self._resolve:
+            return self._resolve[package, "*"](module, name)
+        raise UserError(
+            f"{self._what} asks to construct {module}.{name}, which a {self._kind} never needs; "
+            "it was not opened"
+        )
 
     def persistent_load(self, pid: Any) -> Any:
         if self._persistent_load is None:
             raise pickle.UnpicklingError("it refers to things outside itself")
         return self._persistent_load(pid)
 
+    def get_extension(self, code: int) -> None:
+        raise pickle.UnpicklingError("it names classes by number")
+
+    def load_build(self) -> None:
+        """BUILD would set attributes of anything, classes and functions included: not here."""
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, StandIn):
+            target.build(state)
+        elif not isinstance(target, collections.OrderedDict):  # whose notes are left out
+            raise pickle.UnpicklingError(f"it sets attributes of a {type(target).__name__}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
 
 def restricted_loads(
     file: BinaryIO,
     resolve: Mapping[tuple[str, str], Any],
     what: str,
-    *,
-    kind: str = "body file",
     persistent_load: Callable[[Any], Any] | None = None,
+    *,
+    kind: str = "file of this kind",
 ) -> Any:
     """Reads one pickle that may name only what `resolve` lists.
 
     Args:
-      file: open for reading bytes.
+      file: open for reading bytes; it is left at the pickle's end.
       resolve: (module, name) -> what the pickle gets for it: a function that checks its arguments,
         a subclass of `StandIn`, or any inert object. (package, "*") -> a function of module and
         name that gives such a thing for every name in the package.
       what: the file's name, for messages.
-      kind: what the file should have been, for messages.
       persistent_load: answers the pickle's references to things outside itself.
+      kind: what the file should have been, for messages.
 
     Returns:
       The object, with stand-ins replaced by their values inside dicts, lists and tuples.

@@ -1,0 +1,120 @@
+"""`maed body check PATH...`: what a body's files hold, what is missing, and who needs it."""
+
+from __future__ import annotations
+
+import argparse
+
+from maed_jax.errors import UserError
+
+_SPIN = "SPIN's data, see docs/body.md"
+# Field of the body -> the file that brings it, what it is, what needs it.
+PARTS = {
+    "landmark_regressor": (
+        "J_regressor_extra.npy",
+        "49 keypoints",
+        "training, evaluation on MPI-INF-3DHP and every 2D keypoint need them",
+    ),
+    "h36m_regressor": (
+        "J_regressor_h36m.npy",
+        "Human3.6M's joints",
+        "evaluation on 3DPW and Human3.6M needs them",
+    ),
+    "mean_pose6d": (
+        "smpl_mean_params.npz",
+        "mean pose, shape and camera",
+        "only the iterative decoder needs them",
+    ),
+}
+
+
+def report(source) -> str:
+    """Describes the body at `source` (anything that `load_body` takes), one fact a line.
+
+    Raises:
+      UserError: it is not a body.
+    """
+    import numpy as np
+
+    from maed_jax.body.files import find_model_file, load_body
+
+    body = load_body(source)
+    template, weights = np.asarray(body.template), np.asarray(body.skin_weights)
+    verts, _, betas = body.shape_dirs.shape
+    low, high = template.min(axis=0), template.max(axis=0)
+    given = isinstance(source, str) and source == "mannequin"
+    lines = [
+        f"{'the built-in mannequin' if given else find_model_file(source)}",
+        f"  {'kind':<12}{body.name}",
+        f"  {'vertices':<12}{verts}",
+        f"  {'faces':<12}{body.faces.shape[0]}",
+        f"  {'joints':<12}{body.rest_joints.shape[0]}",
+        f"  {'betas':<12}{betas}",
+        f"  {'pose dirs':<12}{body.pose_dirs.shape[-1]}",
+        f"  {'stature':<12}{high[1] - low[1]:.2f} m, the mean body from sole to crown",
+    ]
+    for field, (file, content, need) in PARTS.items():
+        if getattr(body, field) is not None:
+            lines.append(f"  {'found':<12}{content}")
+        else:
+            lines.append(f"  {'missing':<12}{content}: {need}; put {file} beside it ({_SPIN})")
+    lines += [f"  {'warning':<12}{warning}" for warning in _warnings(body, weights, high - low)]
+    return "\n".join(lines)
+
+
+def _warnings(body, weights, extent) -> list[str]:
+    """What loads, but can hardly be meant."""
+    import numpy as np
+
+    found = []
+    if not 0.5 < extent[1] < 2.5:
+        found.append(f"the mean body is {extent[1]:.2f} high: are these metres, with y up?")
+    off = int((np.abs(weights.sum(axis=1) - 1) > 1e-3).sum())
+    if off or weights.min() < 0:
+        found.append(f"the skin weights of {off} vertices do not add up to one, or are negative")
+    for name in ("landmark_regressor", "h36m_regressor"):
+        regressor = getattr(body, name)
+        if regressor is not None and np.abs(np.asarray(regressor).sum(axis=1) - 1).max() > 1e-2:
+            found.append(f"rows of the {name.replace('_', ' ')} do not add up to one")
+    return found
+
+
+def main(argv: list[str]) -> None:
+    """The verb `body`.
+
+    Raises:
+      UserError: a path holds no readable body; those after it are reported all the same.
+    """
+    parser = argparse.ArgumentParser(
+        prog="maed body",
+        description="Body models: SMPL's files, which their users fetch themselves (docs/body.md), "
+        "and the built-in mannequin.",
+    )
+    actions = parser.add_subparsers(required=True, metavar="check")
+    check = actions.add_parser(
+        "check",
+        help="print what a body's files hold and what is missing",
+        description="Prints what a body's files hold, what is missing, who needs it and where it "
+        "is found. Nothing in the files is executed. Exit status 1 if one is not a body.",
+    )
+    check.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a .pkl or .npz, a directory that holds SMPL_NEUTRAL.pkl or .npz, or mannequin",
+    )
+    errors = []
+    for path in parser.parse_args(argv).paths:
+        try:
+            print(report(path))
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("\nmaed: ".join(errors))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from maed_jax.cli import run
+
+    run(main, sys.argv[1:])
