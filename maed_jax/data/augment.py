@@ -1,0 +1,225 @@
+"""Random changes of a training clip, to the pictures and all labels alike.
+
+`draw` makes one set of changes, which all frames of a clip share (paper, section 4.1); the other
+functions apply it. The geometry of pictures and 2D keypoints is one affine map per frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body import skeleton
+from maed_jax.data import images
+from maed_jax.errors import UserError
+
+SIDES = ("left", "right", "top", "bottom")
+_GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB
+_YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_ERASED = tuple(round(255 * mean) for mean in images.MEAN)  # 0 once normalised
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """How much of what; the defaults are the released ones of clips. Probabilities are per clip."""
+
+    margin: float = images.CROP_MARGIN
+    """side of the usual crop, in longer sides of the person's box"""
+    crop: float = 0.2
+    """probability of a random crop inside the usual one"""
+    scale: tuple[float, float] = (0.7, 1.3)
+    """range of the side of a random crop, in longer sides of the box"""
+    shift: float = 1.0
+    """how far a random crop may move, 1 for anywhere inside the usual crop, 0 for its middle"""
+    rotation: float = 0.0
+    """largest in-plane rotation, radians; the original has none"""
+    rotation_probability: float = 0.6
+    flip: float = 0.5
+    """probability of a horizontal flip"""
+    jitter: float = 0.3
+    """strength of brightness, contrast and saturation: factors within 1 - jitter and 1 + jitter"""
+    hue: float = 0.3
+    """largest turn of the hue, in full turns"""
+    erase: float = 0.3
+    """probability that the picture is blanked from one side"""
+    erase_max: float = 0.7
+    """largest part of the picture that is blanked"""
+    erase_per_frame: bool = False
+    """draw the blanked part anew for each frame, as the original does"""
+    erase_keypoints: bool = False
+    """set the confidence of 2D keypoints in the blanked part to 0"""
+
+    @classmethod
+    def from_config(cls, config: Mapping | Augment | None) -> Augment:
+        """From a mapping of these fields; `None` changes nothing at all.
+
+        Raises:
+          UserError: a key that is not a field.
+        """
+        if isinstance(config, Augment):
+            return config
+        if config is None:
+            return cls(crop=0.0, flip=0.0, jitter=0.0, hue=0.0, erase=0.0)
+        fields = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(config) - set(fields))
+        if unknown:
+            raise UserError(
+                f"config.data.augment has no {unknown[0]!r}; it has {', '.join(fields)}"
+            )
+        values = dict(config)
+        if "scale" in values:
+            values["scale"] = tuple(values["scale"])
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What is done to one clip."""
+
+    scale: float = images.CROP_MARGIN
+    rotation: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    flip: bool = False
+    colour: tuple[tuple[str, float], ...] = ()
+    """(brightness | contrast | saturation | hue, amount), in the order of application"""
+    erase: tuple[tuple[str, float], ...] | None = None
+    """(side, part of the picture): one for the clip or one per frame; part 0 blanks nothing"""
+
+
+def draw(rng: np.random.Generator, augment: Augment, frames: int = 1) -> Changes:
+    """Draws the changes of a clip of `frames` frames."""
+    scale, shift, rotation = augment.margin, (0.0, 0.0), 0.0
+    if rng.random() < augment.crop:
+        scale = rng.uniform(*augment.scale)
+        room = augment.shift * max(augment.margin - scale, 0.0) / 2
+        shift = (rng.uniform(-room, room), rng.uniform(-room, room))
+    if augment.rotation > 0 and rng.random() < augment.rotation_probability:
+        rotation = rng.uniform(-augment.rotation, augment.rotation)
+    flip = bool(rng.random() < augment.flip)
+    colour = []
+    if augment.jitter > 0:
+        low, high = max(1 - augment.jitter, 0.0), 1 + augment.jitter
+        colour += [(n, rng.uniform(low, high)) for n in ("brightness", "contrast", "saturation")]
+    if augment.hue > 0:
+        colour.append(("hue", rng.uniform(-augment.hue, augment.hue)))
+    colour = tuple(colour[i] for i in rng.permutation(len(colour)))
+    erase = None
+    if augment.erase > 0:
+        erase = tuple(
+            _draw_erasing(rng, augment) for _ in range(frames if augment.erase_per_frame else 1)
+        )
+    return Changes(scale, rotation, shift, flip, colour, erase)
+
+
+def _draw_erasing(rng: np.random.Generator, augment: Augment) -> tuple[str, float]:
+    part = rng.uniform(0, augment.erase_max) if rng.random() < augment.erase else 0.0
+    return SIDES[rng.integers(4)], part
+
+
+def affine(changes: Changes, box: np.ndarray, size: int) -> np.ndarray:
+    """The map `[2 3]` from the stored picture to the changed crop of side `size`, flip included."""
+    crop = images.crop_affine(box, size, changes.scale, changes.rotation, changes.shift)
+    return images.mirror_affine(crop, size) if changes.flip else crop
+
+
+def keypoints_2d(points: np.ndarray, changes: Changes, affine: np.ndarray) -> np.ndarray:
+    """Pixels of the picture `[49 3]` to pixels of the changed crop, left and right swapped on a
+    flip."""
+    moved = images.transform_keypoints(points, affine)
+    return moved[..., skeleton.KEYPOINT_FLIP, :] if changes.flip else moved
+
+
+def keypoints_3d(points: np.ndarray, changes: Changes) -> np.ndarray:
+    """Camera-frame points `[... 49 4]`, metres, turned about the camera's axis and mirrored."""
+    if changes.rotation:
+        turned = points[..., :3] @ in_plane(changes.rotation).T
+        points = np.concatenate([turned, points[..., 3:]], -1).astype(points.dtype)
+    return skeleton.flip_keypoints(points) if changes.flip else points
+
+
+def pose(pose: np.ndarray, changes: Changes) -> np.ndarray:
+    """Axis-angle `[... 72]`, radians: the root turned about the camera's axis, all mirrored."""
+    if changes.rotation:
+        root = Rotation.from_rotvec(pose[..., :3].reshape(-1, 3))
+        turned = (Rotation.from_matrix(in_plane(changes.rotation)) * root).as_rotvec()
+        pose = np.concatenate([turned.reshape(pose[..., :3].shape), pose[..., 3:]], -1)
+        pose = pose.astype(np.float32)
+    return skeleton.flip_pose(pose) if changes.flip else pose
+
+
+def in_plane(rotation: float) -> np.ndarray:
+    """What a `rotation` of the crop does to points of the camera frame (x right, y down, z ahead):
+    `[3 3]`, counter-clockwise as seen."""
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    return np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
+    """Changes the colours of an RGB clip uint8 `[t h w 3]`.
+
+    Each change is linear in the colour (hue by a turn in YIQ space), so that they come to one
+    matrix, applied in a single pass. Contrast is about the mean grey of the clip.
+    """
+    if not changes.colour:
+        return clip
+    matrix = colour_matrix(changes.colour, clip[:, ::4, ::4].mean((0, 1, 2)))
+    t, h, w, _ = clip.shape
+    return cv2.transform(clip.reshape(t * h, w, 3), matrix).reshape(clip.shape)
+
+
+def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np.ndarray:
+    """The changes as one matrix `[3 4]` for a clip of this mean colour."""
+    linear, offset = np.eye(3), np.zeros(3)
+    for name, amount in colour:
+        shift = np.zeros(3)
+        if name == "brightness":
+            step = amount * np.eye(3)
+        elif name == "contrast":
+            step = amount * np.eye(3)
+            shift = np.full(3, (1 - amount) * (_GREY @ (linear @ mean + offset)))
+        elif name == "saturation":
+            step = amount * np.eye(3) + (1 - amount) * _GREY  # each row the grey
+        elif name == "hue":
+            cos, sin = np.cos(2 * np.pi * amount), np.sin(2 * np.pi * amount)
+            turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+            step = np.linalg.solve(_YIQ, turn @ _YIQ)
+        else:
+            raise ValueError(f"unknown change of colour {name!r}")
+        linear, offset = step @ linear, step @ offset + shift
+    return np.c_[linear, offset]
+
+
+def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:
+    """Blanks part of the frames of a clip uint8 `[t h w 3]`, in place: grey, 0 once normalised."""
+    for frame, picture in enumerate(clip):
+        picture[_blank(changes, frame, len(picture))] = _ERASED
+    return clip
+
+
+def hide_erased(points: np.ndarray, changes: Changes, size: int) -> np.ndarray:
+    """2D keypoints of a clip `[t 49 3]`, pixels of the crop, without confidence where blanked."""
+    shown = points.copy()
+    for frame, frame_points in enumerate(shown):
+        rows, columns = _blank(changes, frame, size)
+        x, y = frame_points[:, 0], frame_points[:, 1]
+        inside = (x >= columns.start) & (x <= columns.stop - 1)
+        inside &= (y >= rows.start) & (y <= rows.stop - 1)
+        frame_points[inside, 2] = 0
+    return shown
+
+
+def _blank(changes: Changes, frame: int, size: int) -> tuple[slice, slice]:
+    """Rows and columns of the blanked part of a frame."""
+    side, part = ("left", 0.0) if not changes.erase else changes.erase[frame % len(changes.erase)]
+    whole, count = slice(0, size), round(part * size)
+    near, far = slice(0, count), slice(size - count, size)
+    return {
+        "left": (whole, near),
+        "right": (whole, far),
+        "top": (near, whole),
+        "bottom": (far, whole),
+    }[side]

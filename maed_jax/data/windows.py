@@ -1,0 +1,81 @@
+"""Which frames of a track make a clip: arithmetic on lengths, no frame is read.
+
+A track is continued past its end by reflection: 0 1 2 3 2 1 0 1 2 ... (the last frame is not
+repeated; a track of one frame stands still). The original pads a track to a multiple of the window
+in the same way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def reflect(indices: np.ndarray, length: int) -> np.ndarray:
+    """Frame numbers from 0 on, brought into a track of `length` frames by reflection."""
+    if length < 1:
+        raise ValueError(f"a track of {length} frames")
+    period = max(2 * (length - 1), 1)
+    folded = np.asarray(indices, np.int64) % period
+    return np.minimum(folded, period - folded) if length > 1 else folded * 0
+
+
+def windows(length: int, window: int, stride: int, pad: bool = True) -> np.ndarray:
+    """Windows of consecutive frames, int64 `[windows window]` of indices into the track.
+
+    Args:
+      length: frames of the track.
+      window: frames of a window.
+      stride: from the start of one window to that of the next.
+      pad: continue the track by reflection to a multiple of `window`; otherwise only windows that
+        lie within the track are given, possibly none.
+    """
+    if min(window, stride) < 1:
+        raise ValueError(f"window {window} and stride {stride} have to be positive")
+    total = -(-length // window) * window if pad else length
+    starts = np.arange(0, total - window + 1, stride, dtype=np.int64)
+    return reflect(starts[:, None] + np.arange(window), length)
+
+
+def train_windows(
+    length: int, window: int = 128, stride: int | None = None, pad: bool = True
+) -> np.ndarray:
+    """Windows to train on, int64 `[windows window]`; half of each overlaps the next by default.
+
+    The original takes every 64th start in general and every 8th on 3DPW; with padding, which it
+    always does, a short track gives one window, reflected as often as it takes.
+    """
+    return windows(length, window, window // 2 if stride is None else stride, pad)
+
+
+def sample_clip(window: np.ndarray, clip_length: int, start: int) -> np.ndarray:
+    """Every k-th frame of a window `[window]` from its `start`-th on, k = window // clip_length.
+
+    `start` is less than k; drawn at random in training.
+    """
+    interval = len(window) // clip_length
+    if not 0 <= start < interval:
+        raise ValueError(f"start {start} of an interval of {interval} frames")
+    return window[start::interval][:clip_length]
+
+
+def eval_windows(
+    length: int, clip_length: int = 16, stride: int = 8
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips that cover a track, every frame counted once.
+
+    The track is cut into windows of `clip_length * stride` frames, its end padded by reflection,
+    and each window into `stride` interleaved clips: frames 0, 8, 16, ..., then 1, 9, 17, ... Clips
+    of nothing but padding are left out.
+
+    Returns:
+      Indices into the track, int64 `[clips clip_length]`, and a mask of the same shape that is true
+      the first time that a frame appears.
+    """
+    if length < 1:
+        raise ValueError(f"a track of {length} frames")
+    span = clip_length * stride
+    position = np.arange(-(-length // span) * span, dtype=np.int64)
+    clips = position.reshape(-1, clip_length, stride).swapaxes(1, 2).reshape(-1, clip_length)
+    first_time = clips < length
+    kept = first_time.any(axis=1)
+    return reflect(clips[kept], length), first_time[kept]

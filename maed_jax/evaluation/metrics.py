@@ -1,0 +1,148 @@
+"""The errors that the field reports, in millimetres, from positions in metres.
+
+Everything takes explicit axes (`[... joints 3]`, any leading axes), computes in float64 and returns
+one error per frame, so that the caller decides what to average: frames with a mask, sequences,
+subsets. Source: paper, section 4.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MILLIMETRES = 1000.0
+
+
+def centre(points: np.ndarray, root: np.ndarray | tuple[int, ...]) -> np.ndarray:
+    """Points `[... joints 3]` about the middle of the joints `root`.
+
+    Mid-hip is `root=(2, 3)` in the 14-joint set and `root=(RIGHT_HIP, LEFT_HIP)` in the 49.
+    """
+    points = np.asarray(points, np.float64)
+    return points - points[..., list(root), :].mean(axis=-2, keepdims=True)
+
+
+def procrustes_align(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`pred` moved, turned and scaled, frame by frame, to lie as near to `target` as it can.
+
+    The least-squares similarity (Umeyama, 1991); mirroring is not allowed. Points that all fall
+    together are only moved; a frame that is not finite stays so and disturbs no other.
+
+    Args:
+      pred, target: positions `[... joints 3]`, of one frame each along the leading axes.
+
+    Returns:
+      Aligned `pred`, float64 `[... joints 3]`.
+    """
+    pred, target = np.asarray(pred, np.float64), np.asarray(target, np.float64)
+    pred_mean, target_mean = pred.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
+    x, y = pred - pred_mean, target - target_mean
+    covariance = x.swapaxes(-1, -2) @ y
+    finite = np.isfinite(covariance).all((-1, -2), keepdims=True)  # others stay NaN, alone
+    u, singular, vt = np.linalg.svd(np.where(finite, covariance, 0.0))
+    # Where the best orthogonal map is a mirror, turn its weakest axis round.
+    sign = np.ones_like(singular)
+    sign[..., -1] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
+    rotation = (u * sign[..., None, :]) @ vt  # of row vectors
+    spread = (x**2).sum((-1, -2))
+    fits = (singular * sign).sum(-1)
+    scale = np.divide(fits, spread, out=np.ones_like(spread), where=spread > 0)
+    return scale[..., None, None] * (x @ rotation) + target_mean
+
+
+def distances(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each point, mm `[... points]`, of positions in metres."""
+    difference = np.asarray(pred, np.float64) - np.asarray(target, np.float64)
+    return MILLIMETRES * np.linalg.norm(difference, axis=-1)
+
+
+def mpjpe(
+    pred: np.ndarray,
+    target: np.ndarray,
+    root: tuple[int, ...] | None = (2, 3),
+    valid: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mean per-joint position error of each frame, mm `[...]`, both sides about their own `root`.
+
+    Args:
+      pred, target: positions `[... joints 3]`, metres.
+      root: the joints whose middle is the origin, `None` to compare positions as they are.
+      valid: `[... joints]`, true where a joint counts (all by default). A frame without any is NaN.
+    """
+    if root is not None:
+        pred, target = centre(pred, root), centre(target, root)
+    return _mean(distances(pred, target), valid)
+
+
+def pa_mpjpe(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`mpjpe` after Procrustes alignment of each frame: `[... joints 3]` metres to mm `[...]`."""
+    return distances(procrustes_align(pred, target), target).mean(-1)
+
+
+def pve(
+    pred: np.ndarray,
+    target: np.ndarray,
+    pred_root: np.ndarray | None = None,
+    target_root: np.ndarray | None = None,
+) -> np.ndarray:
+    """Per-vertex error of each frame, mm `[...]`, of vertices `[... verts 3]` in metres.
+
+    The original compares vertices as the body model gives them, without translation. Roots
+    `[... 3]`, where given, are subtracted first.
+    """
+    pred, target = np.asarray(pred, np.float64), np.asarray(target, np.float64)
+    if pred_root is not None:
+        pred = pred - np.asarray(pred_root, np.float64)[..., None, :]
+    if target_root is not None:
+        target = target - np.asarray(target_root, np.float64)[..., None, :]
+    return distances(pred, target).mean(-1)
+
+
+def acceleration(points: np.ndarray) -> np.ndarray:
+    """Second differences over time, `[t ... 3]` to `[t-2 ... 3]`; none for fewer than 3 frames."""
+    points = np.asarray(points, np.float64)
+    return points[2:] - 2 * points[1:-1] + points[:-2]
+
+
+def accel(points: np.ndarray, root: tuple[int, ...] | None = (2, 3)) -> np.ndarray:
+    """How much a motion shakes: mean norm of its acceleration, mm per frame squared.
+
+    `[t joints 3]` in metres to `[t-2]`. The original's "ACCEL".
+    """
+    points = centre(points, root) if root is not None else points
+    return MILLIMETRES * np.linalg.norm(acceleration(points), axis=-1).mean(-1)
+
+
+def accel_error(
+    pred: np.ndarray,
+    target: np.ndarray,
+    root: tuple[int, ...] | None = (2, 3),
+    valid: np.ndarray | None = None,
+) -> np.ndarray:
+    """Acceleration error of one sequence, mm per frame squared: `[t joints 3]` metres to `[t-2]`.
+
+    Call it once per sequence. The original concatenates all sequences first, so that its
+    differences run across their boundaries: to repeat its numbers, concatenate before the call.
+
+    Args:
+      root: as in `mpjpe`; the original centres both sides.
+      valid: `[t]`, true where a frame has labels. An error needs three such frames in a row and is
+        NaN elsewhere.
+    """
+    if root is not None:
+        pred, target = centre(pred, root), centre(target, root)
+    difference = acceleration(pred) - acceleration(target)
+    error = MILLIMETRES * np.linalg.norm(difference, axis=-1).mean(-1)
+    if valid is None:
+        return error
+    valid = np.asarray(valid, bool)
+    return np.where(valid[2:] & valid[1:-1] & valid[:-2], error, np.nan)
+
+
+def _mean(errors: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Mean over the last axis where `valid`, NaN where nothing is."""
+    if valid is None:
+        return errors.mean(-1)
+    valid = np.broadcast_to(np.asarray(valid, bool), errors.shape)
+    count = valid.sum(-1)
+    total = np.where(valid, errors, 0.0).sum(-1)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
