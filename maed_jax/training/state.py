@@ -26,8 +26,12 @@ class TrainState:
 
 
 def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(step=zero, params=params, opt_state=optimizer.init(params), skipped=zero)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        skipped=jnp.zeros((), jnp.int32),  # not the same array: both are donated to the step
+    )
 
 
 def make_optimizer(config) -> optax.GradientTransformation:

@@ -1,0 +1,70 @@
+"""From stage to stage: a new run starts from an earlier one's parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from maed_jax.errors import UserError
+from maed_jax.training.checkpoints import read_params
+
+
+def hand_over(params: Any, workdir: str | Path, *, decoder: bool = False) -> tuple[Any, str]:
+    """Starts a stage from an earlier one: its encoder, and its decoder where wanted.
+
+    An array is taken where name and shape agree. Where the earlier one has a single entry along an
+    axis (the temporal embedding of a stage on single frames), it is added to the fresh array, so
+    that every frame starts from it.
+
+    Returns:
+      The parameters, laid out as `params`, and a report of what was taken and what is new.
+
+    Raises:
+      UserError: the earlier work directory holds no checkpoint, or nothing in it fits.
+    """
+    earlier, step = read_params(workdir)
+    earlier = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
+    taken, repeated, fresh = [], [], []
+
+    def choose(path, new):
+        name = _name(path)
+        old = earlier.get(name) if decoder or name.startswith("encoder/") else None
+        if old is None:
+            fresh.append(name)
+        elif old.shape == new.shape:
+            taken.append(new.size)
+            return jax.device_put(old, new.sharding)
+        elif _spreads(old.shape, new.shape):
+            repeated.append(f"{name} {list(old.shape)} over {list(new.shape)}")
+            return jax.device_put(new + jax.device_put(old, new.sharding), new.sharding)
+        else:
+            fresh.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
+        return new
+
+    params = jax.tree_util.tree_map_with_path(choose, params)
+    if not taken:
+        raise UserError(
+            f"nothing in {workdir} fits this model: is its config.model the one of the same stage?"
+        )
+    report = [f"from {workdir}, step {step}: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
+    report += [f"  repeated: {line}" for line in repeated]
+    report += [f"  new: {line}" for line in _grouped(fresh)]
+    return params, "\n".join(report)
+
+
+def _name(path) -> str:
+    return "/".join(str(entry.key) for entry in path)
+
+
+def _spreads(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    return len(old) == len(new) and all(o in (1, n) for o, n in zip(old, new))
+
+
+def _grouped(names: list[str]) -> list[str]:
+    """The names, or where there are many, how many of each module."""
+    if len(names) <= 6:
+        return names
+    modules = [name.split("/")[0] for name in names]
+    return [f"{module} ({modules.count(module)} arrays)" for module in dict.fromkeys(modules)]

@@ -1,0 +1,186 @@
+"""Checkpoints: exact resume, what is kept, damage, and what users are told."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from test_step import equal, run
+
+from maed_jax.errors import UserError
+from maed_jax.training import checkpoints, sharding
+from maed_jax.training.config import load_config
+
+
+def abstract(state, mesh=None):
+    mesh = mesh or sharding.make_mesh(1, 1)
+    layout = sharding.state_shardings(mesh, state)
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, layout
+    )
+
+
+@pytest.fixture
+def two_steps(tmp_path):
+    """A work directory with checkpoints 1 and 2, their states, and the step."""
+    state, step = tiny.trainer()
+    step, states = jax.jit(step), []
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        for i in range(2):
+            state, _ = run(step, state, [tiny.batch(i)])
+            saved.save(state, {"place": i + 1})
+            states.append(state)
+    return tmp_path, states, step
+
+
+def test_resumed_run_is_bit_identical(tmp_path):
+    """Four steps, and two steps, a stop, and two more: with donation and saving in between."""
+    state, step = tiny.trainer()
+    step = jax.jit(step, donate_argnames="state")
+    straight, _ = run(step, jax.tree.map(np.array, state), [next_batch(i) for i in range(4)])
+
+    source = tiny.Batches()
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        assert saved.restore(abstract(state)) is None
+        for _ in range(2):
+            state, _ = run(step, state, [next(source)])
+        saved.save(state, source.get_state())
+        for _ in range(2):  # goes on while the save is being written
+            state, _ = run(step, state, [next(source)])
+
+    fresh, source = tiny.trainer()[0], tiny.Batches()
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        resumed, position = saved.restore(abstract(fresh))
+    source.set_state(position)
+    assert int(resumed.step) == 2
+    resumed, _ = run(step, resumed, [next(source) for _ in range(2)])
+    assert equal(resumed, straight) and equal(state, straight)
+
+
+def next_batch(i):
+    return tiny.batch(i + 1)  # as tiny.Batches counts
+
+
+def test_restores_on_another_mesh(two_steps):
+    directory, states, _ = two_steps
+    with checkpoints.Checkpoints(directory) as saved:
+        state, _ = saved.restore(abstract(states[-1], sharding.make_mesh(2, 4)))
+    assert equal(state, states[-1])
+    kernel = state.params["encoder"]["embedding"]["kernel"]
+    assert kernel.addressable_shards[0].data.size == kernel.size // 4
+
+
+def test_keeps_the_latest_and_the_best(tmp_path):
+    state, _ = tiny.trainer()
+    with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+        for step in range(1, 7):
+            metrics = {"pa_mpjpe": abs(step - 2.0), "mpjpe": 1.0} if step % 2 == 0 else None
+            saved.save(state.replace(step=jnp.int32(step)), {}, metrics)
+    with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+        assert saved.steps == [2, 5, 6]
+        saved.save(state.replace(step=jnp.int32(6)), {})  # already there: nothing happens
+
+
+def cut_short(step):
+    for file in (step / "params").rglob("*"):
+        if file.is_file():
+            with open(file, "r+b") as f:
+                f.truncate(10)
+
+
+def flip_bits(step):
+    for file in (step / "params" / "ocdbt.process_0").rglob("*"):
+        if file.is_file():
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 255
+            file.write_bytes(content)
+
+
+def empty(step):
+    shutil.rmtree(step)
+    step.mkdir()
+
+
+DAMAGE = [cut_short, flip_bits, empty, lambda step: shutil.rmtree(step / "facts")]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_newest_falls_back(two_steps, damage, capsys):
+    directory, states, step = two_steps
+    damage(directory / "checkpoints" / "2")
+    params, number = checkpoints.read_params(directory)
+    assert number == 1 and equal(params, states[0].params)
+    assert "checkpoint 2" in capsys.readouterr().err
+    with checkpoints.Checkpoints(directory) as saved:
+        state, position = saved.restore(abstract(states[0]))
+        assert equal(state, states[0]) and position == {"place": 1}
+        assert "checkpoint 2 is damaged" in capsys.readouterr().err
+        state, _ = run(step, state, [tiny.batch(1)])
+        saved.save(state, {"place": 2})  # the place is free again
+    assert (directory / "damaged" / "2").is_dir()
+    params, number = checkpoints.read_params(directory)
+    assert number == 2 and equal(params, states[1].params)
+
+
+def test_all_damaged_moves_nothing(two_steps):
+    directory, states, _ = two_steps
+    for step in (1, 2):
+        empty(directory / "checkpoints" / str(step))
+    with checkpoints.Checkpoints(directory) as saved:
+        with pytest.raises(UserError, match=r"none of the checkpoints \[1, 2\]"):
+            saved.restore(abstract(states[0]))
+    with pytest.raises(UserError, match="no checkpoint in .* can be read"):
+        checkpoints.read_params(directory)
+    assert not (directory / "damaged").exists()
+
+
+def test_read_one_step(two_steps):
+    directory, states, _ = two_steps
+    params, number = checkpoints.read_params(directory, 1)
+    assert number == 1 and equal(params, states[0].params)
+    with pytest.raises(UserError, match=r"no checkpoint of step 5, only of \[1, 2\]"):
+        checkpoints.read_params(directory, 5)
+
+
+def test_nothing_to_restore(tmp_path):
+    with pytest.raises(UserError, match="there is no work directory"):
+        checkpoints.restore_estimator(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        checkpoints.restore_estimator(tmp_path)
+
+
+def test_no_config(two_steps):
+    with pytest.raises(UserError, match="no config.json"):
+        checkpoints.restore_estimator(two_steps[0])
+
+
+def test_a_work_directory_that_vanishes(tmp_path):
+    state, _ = tiny.trainer()
+    work = tmp_path / "work"
+    saved = checkpoints.Checkpoints(work)
+    shutil.rmtree(work)
+    work.write_text("a file is in the way")
+    with pytest.raises(UserError, match="could not save step 0 in .*work"):
+        saved.save(state, {})
+
+
+def test_a_full_disk(two_steps, monkeypatch):
+    directory, states, _ = two_steps
+    usage = shutil.disk_usage(directory)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with checkpoints.Checkpoints(directory) as saved:
+        with pytest.raises(UserError, match="could not save step 3 .*0 MB are free"):
+            saved.save(states[-1].replace(step=jnp.int32(3)), {})
+    assert equal(checkpoints.read_params(directory)[0], states[-1].params)
+
+
+def test_config_file(tmp_path):
+    assert checkpoints.read_config(tmp_path) is None
+    config = load_config("debug")
+    checkpoints.write_config(tmp_path, config)
+    assert checkpoints.read_config(tmp_path) == config
+    (tmp_path / "config.json").write_text('{"steps": ')
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoints.read_config(tmp_path)

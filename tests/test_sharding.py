@@ -1,0 +1,47 @@
+"""Meshes, layouts, and the mistakes that stop before compiling."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.training import sharding
+
+
+@pytest.mark.parametrize(
+    "asked, got",
+    [((-1, 1), (8, 1)), ((2, -1), (2, 4)), ((-1, 4), (2, 4)), ((1, 1), (1, 1)), ((2, 2), (2, 2))],
+)
+def test_mesh(asked, got):
+    assert tuple(sharding.make_mesh(*asked).shape.values()) == got
+
+
+@pytest.mark.parametrize("asked", [(16, 1), (3, 4), (-1, 16), (-1, -1), (0, 1), (1, -2)])
+def test_impossible_meshes(asked):
+    with pytest.raises(UserError, match="config.mesh"):
+        sharding.make_mesh(*asked)
+
+
+def test_batches_must_divide():
+    mesh = sharding.make_mesh(4, 2)
+    sharding.check_batch(mesh, clips_per_batch=16, images_per_batch=0)
+    with pytest.raises(UserError, match="clips_per_batch=12 does not divide over 8 devices"):
+        sharding.check_batch(mesh, clips_per_batch=12, images_per_batch=8)
+    with pytest.raises(UserError, match="are 0"):
+        sharding.check_batch(mesh, clips_per_batch=0, images_per_batch=0)
+
+
+def test_fsdp_holds_an_eighth():
+    mesh = sharding.make_mesh(1, 8)
+    tree = {"big": jnp.ones((96, 64)), "odd": jnp.ones((97, 71)), "small": jnp.ones(8)}
+    placed = jax.device_put(tree, sharding.state_shardings(mesh, jax.eval_shape(lambda: tree)))
+    held = jax.tree.map(lambda x: x.addressable_shards[0].data.size, placed)
+    assert held == {"big": 96 * 64 // 8, "odd": 97 * 71, "small": 8}
+
+
+def test_to_devices():
+    batch = {"images": {"image": np.arange(16, dtype=np.uint8).reshape(8, 2)}}
+    placed = sharding.to_devices(batch, sharding.make_mesh(4, 2))["images"]["image"]
+    assert [s.data.shape for s in placed.addressable_shards] == [(1, 2)] * 8
+    np.testing.assert_array_equal(placed, batch["images"]["image"])

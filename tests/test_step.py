@@ -1,0 +1,97 @@
+"""The step: what it learns, what it skips, and that it is the same however it is spread."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from jax.sharding import NamedSharding
+
+from maed_jax.training import sharding
+
+
+def run(step_function, state, batches, key=None):
+    key = jax.random.key(7) if key is None else key
+    history = []
+    for batch in batches:
+        state, metrics = step_function(state, batch, key)
+        history.append(metrics)
+    return state, history
+
+
+def equal(a, b):
+    return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+def test_it_learns_and_counts():
+    state, step = tiny.trainer(tiny.config(learning_rate=1e-2))
+    state, history = run(jax.jit(step), state, [tiny.batch(0)] * 30)
+    assert float(history[-1]["loss"]) < 0.7 * float(history[0]["loss"])
+    assert int(state.step) == 30 and int(state.skipped) == 0
+    expected = {"loss", "keypoints_2d", "keypoints_3d", "pose", "shape", "norm"}
+    assert set(history[0]) == expected | {"gradient_norm", "learning_rate", "skipped"}
+
+
+def test_each_kind_weighs_by_its_frames():
+    """Clips of 8 x 4 frames and 8 images: the loss is 32 : 8 of the losses alone."""
+    state, step = tiny.trainer()
+    batch, step = tiny.batch(0), jax.jit(step)
+    both, clips, images = (
+        float(step(state, {k: batch[k] for k in kinds}, jax.random.key(0))[1]["loss"])
+        for kinds in (("clips", "images"), ("clips",), ("images",))
+    )
+    assert both == pytest.approx((32 * clips + 8 * images) / 40, rel=1e-5)
+
+
+def test_dropout_follows_key_and_step_alone():
+    state, step = tiny.trainer()
+    step, batch = jax.jit(step), tiny.batch(0)
+
+    def loss(state, seed):
+        return float(step(state, batch, jax.random.key(seed))[1]["loss"])
+
+    assert loss(state, 0) == loss(state, 0)
+    assert loss(state, 0) != loss(state, 1)
+    assert loss(state, 0) != loss(state.replace(step=jnp.int32(1)), 0)
+
+
+@pytest.mark.parametrize("poison", ["labels", "params"])
+def test_a_non_finite_step_is_skipped(poison):
+    state, step = tiny.trainer()
+    step, good = jax.jit(step), tiny.batch(0)
+    bad = tiny.batch(1)
+    bad["images"]["shape"] = np.full_like(bad["images"]["shape"], 1e30)  # squared: infinite
+    if poison == "params":  # finite loss, infinite gradient
+        bad = tiny.batch(1)
+        state = state.replace(params=jax.tree.map(lambda p: p * 1e25, state.params))
+    after, metrics = step(state, bad, jax.random.key(0))
+    assert int(metrics["skipped"]) == 1 and int(after.skipped) == 1 and int(after.step) == 1
+    assert equal((after.params, after.opt_state), (state.params, state.opt_state))
+    again, _ = step(after, bad, jax.random.key(0))
+    assert int(again.skipped) == 2
+    if poison == "labels":
+        well, metrics = step(again, good, jax.random.key(0))
+        assert int(well.skipped) == 0 and int(metrics["skipped"]) == 0
+        assert not equal(well.params, state.params)
+
+
+@pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
+def test_eight_devices_are_one(data, fsdp):
+    state, step = tiny.trainer()
+    batches = [tiny.batch(i) for i in range(5)]
+    one, history_one = run(jax.jit(step), state, batches)
+
+    mesh = sharding.make_mesh(data, fsdp)
+    layout = sharding.state_shardings(mesh, state)
+    spread = jax.device_put(state, layout)
+    whole = sharding.replicated(mesh)
+    many_step = jax.jit(step, donate_argnames="state", out_shardings=(layout, whole))
+    placed = [sharding.to_devices(batch, mesh) for batch in batches]
+    many, history_many = run(many_step, spread, placed)
+    losses = [[float(m["loss"]) for m in h] for h in (history_one, history_many)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(many.params)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    kernel = many.params["encoder"]["embedding"]["kernel"]
+    assert isinstance(kernel.sharding, NamedSharding)
+    assert kernel.addressable_shards[0].data.size == kernel.size // fsdp

@@ -1,0 +1,111 @@
+"""A tiny model with MAED's call, and batches for it: what tests of training share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from maed_jax.body.rotations import matrix_from_6d
+from maed_jax.models.maed import Prediction
+from maed_jax.training.config import defaults
+from maed_jax.training.state import create_state, make_optimizer, make_schedule
+from maed_jax.training.step import make_train_step
+
+SIZE = 8
+
+
+class TinyEncoder(nn.Module):
+    clip_length: int
+
+    @nn.compact
+    def __call__(self, clip):
+        shape = (1, self.clip_length, 32)
+        time = self.param("time_embedding", nn.initializers.normal(0.02), shape)
+        x = nn.Dense(32, name="embedding")(rearrange(clip, "b t h w c -> b t (h w c)") / 10)
+        return jnp.tanh(x + time[:, : clip.shape[1]])
+
+
+class TinyDecoder(nn.Module):
+    @nn.compact
+    def __call__(self, feature, train):
+        x = nn.Dropout(0.5, deterministic=not train)(feature)
+        out = nn.Dense(24 * 6 + 10 + 3 + 49 * 3, name="head")(x)
+        return jnp.split(out, np.cumsum([24 * 6, 10, 3]), axis=-1)
+
+
+class TinyModel(nn.Module):
+    """Regresses everything from the pixels; takes the body and ignores it."""
+
+    image_size: int = SIZE
+    clip_length: int = 4
+
+    @nn.compact
+    def __call__(self, clip, body, *, train=False, vertices=False):
+        feature = TinyEncoder(self.clip_length, name="encoder")(clip)
+        pose6d, shape, camera, points = TinyDecoder(name="decoder")(feature, train)
+        rotmat = matrix_from_6d(rearrange(pose6d, "b t (j six) -> b t j six", six=6))
+        points = rearrange(points, "b t (k xyz) -> b t k xyz", xyz=3)
+        pose = rearrange(pose6d[..., :72], "b t pose -> b t pose")
+        return Prediction(camera, pose, shape, rotmat, points, points[..., :2], None, feature)
+
+
+def labels(rng: np.random.Generator, b: int, t: int) -> dict[str, np.ndarray]:
+    """Random labels of `b` clips of `t` frames, as the pipeline gives them."""
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    ones = np.ones((b, t, 49, 1), np.float32)
+    return {
+        "image": rng.integers(0, 256, (b, t, SIZE, SIZE, 3), np.uint8),
+        "keypoints_2d": np.concatenate([normal(b, t, 49, 2), ones], -1),
+        "keypoints_3d": np.concatenate([normal(b, t, 49, 3), ones], -1),
+        "pose": normal(b, t, 72),
+        "shape": normal(b, t, 10),
+        "has_smpl": np.ones((b, t), np.float32),
+        "has_3d": np.ones((b,), np.float32),
+    }
+
+
+def batch(step: int, clips: int = 8, images: int = 8) -> dict:
+    rng = np.random.default_rng(step)
+    return {"clips": labels(rng, clips, 4), "images": labels(rng, images, 1)}
+
+
+class Batches:
+    """An iterator with a state, as Grain's: the batch depends on its place alone."""
+
+    def __init__(self):
+        self.place = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.place += 1
+        return batch(self.place)
+
+    def get_state(self):
+        return {"place": self.place}
+
+    def set_state(self, state):
+        self.place = state["place"]
+
+
+def config(**optimizer) -> ConfigDict:
+    c = defaults()
+    c.optimizer.update(optimizer)
+    return c
+
+
+def trainer(c: ConfigDict | None = None, model: nn.Module | None = None):
+    """A fresh state and the compiled step."""
+    c, model = c or config(), model or TinyModel()
+    clip = jnp.zeros((1, model.clip_length, SIZE, SIZE, 3))
+    params = model.init(jax.random.key(0), clip, None)["params"]
+    optimizer = make_optimizer(c.optimizer)
+    schedule = make_schedule(c.optimizer, 100)
+    step = make_train_step(model, None, optimizer, schedule, c.loss)
+    return create_state(params, optimizer), step
