@@ -36,8 +36,8 @@ def make_train_step(
     uint8 `image [b t h w 3]`. Key: the root key; the step folds its number in, so nothing random
     has to be saved. Metrics are scalars on the device.
 
-    Where loss or gradient is not finite, parameters and optimiser stay as they were; `skipped` in
-    the metrics is then 1, and in the state one more than before.
+    Where loss or gradient is not finite, parameters and optimiser stay as they were and `skipped`
+    in the state is one more than before; it is among the metrics.
     """
     weights = dict(loss_weights)
 
@@ -67,12 +67,12 @@ def make_train_step(
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
         metrics = {"loss": total, **terms, "gradient_norm": norm, "learning_rate": rate}
-        metrics["skipped"] = 1 - finite.astype(jnp.int32)
+        metrics["skipped"] = jnp.where(finite, 0, state.skipped + 1)
         return TrainState(
             step=state.step + 1,
             params=if_finite(params, state.params),
             opt_state=if_finite(opt_state, state.opt_state),
-            skipped=jnp.where(finite, 0, state.skipped + 1),
+            skipped=metrics["skipped"],
         ), metrics
 
     return train_step

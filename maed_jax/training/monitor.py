@@ -1,0 +1,163 @@
+"""What a run tells while it lasts: TensorBoard, JSON lines and a progress bar, by one process."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from maed_jax.errors import UserError
+
+
+class Monitor:
+    """Gathers the metrics of steps on the device and writes their means every `log_every` steps.
+
+    Only the lead process writes. Lines of a run that was interrupted after its last checkpoint are
+    cut off when it goes on, so that every step has one line.
+
+    Args:
+      workdir: holds `metrics.jsonl` and `tensorboard/`.
+      start, total: steps done and steps in all.
+      items: what a step consumes, for the throughput: `{"clips": 4, "images": 16}`.
+      max_skipped: how many skipped steps in a row are too many.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        start: int,
+        total: int,
+        log_every: int,
+        items: Mapping[str, int],
+        max_skipped: int,
+    ):
+        if log_every < 1:
+            raise UserError(f"config.log_every must be at least 1, not {log_every}")
+        self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
+        self._items = {name: n for name, n in items.items() if n}
+        self._waiting: list[Mapping[str, jax.Array]] = []
+        self._lead = jax.process_index() == 0
+        self._bar = self._lines = self._board = None
+        if self._lead:
+            from tensorboardX import SummaryWriter
+
+            workdir = Path(workdir)
+            try:
+                self._lines = _open_lines(workdir / "metrics.jsonl", start)
+                self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+            except OSError as error:
+                raise UserError(f"cannot write metrics in {workdir}: {error}") from None
+            patience = 0.5 if sys.stderr.isatty() else 15.0  # seconds between lines of a log file
+            self._bar = tqdm(
+                total=total, initial=start, desc="train", unit="step", mininterval=patience
+            )
+        self._since = time.monotonic()
+
+    def record(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Takes the metrics of `step`, the number of steps done.
+
+        Raises:
+          UserError: too many steps in a row had no finite gradient.
+        """
+        self._waiting.append(metrics)
+        if len(self._waiting) > 2:  # the host may run two steps ahead of the devices, not more
+            jax.block_until_ready(self._waiting[-3])
+        if self._bar is not None:
+            self._bar.update()
+        if step % self._log_every == 0 or step == self._total:
+            self.flush(step)
+
+    def flush(self, step: int) -> None:
+        """Writes the means of what was recorded since the last time."""
+        if not self._waiting:
+            return
+        history = jax.device_get(self._waiting)
+        self._waiting = []
+        now = time.monotonic()
+        per_second = len(history) / (now - self._since)
+        self._since = now
+        skipped = [int(metrics.get("skipped", 0)) for metrics in history]
+        means = {
+            name: _mean([m[name] for m, bad in zip(history, skipped) if not bad])
+            for name in history[0]
+            if name != "skipped"
+        }
+        means["skipped"] = sum(map(bool, skipped))
+        rates = {f"{name}_per_second": n * per_second for name, n in self._items.items()}
+        self.write(step, means | rates)
+        if self._bar is not None:
+            shown = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
+            shown |= {f"{name}/s": f"{n * per_second:.1f}" for name, n in self._items.items()}
+            self._bar.set_postfix(shown)
+        if max(skipped) >= self._max_skipped:
+            raise UserError(
+                f"{max(skipped)} steps in a row up to step {step} had no finite gradient: "
+                "lower config.optimizer.learning_rate or look at the data"
+            )
+        if any(skipped):
+            self.say(f"{means['skipped']} of {len(skipped)} steps skipped: no finite gradient")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of `metrics.jsonl` and one point in each curve of TensorBoard."""
+        if not self._lead:
+            return
+        # JSON knows no NaN: what could not be measured is null.
+        known = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        try:
+            self._lines.write(json.dumps({"step": step} | known) + "\n")
+            self._lines.flush()
+            for name, value in known.items():
+                if value is not None:
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise UserError(f"cannot write metrics: {error}") from None
+
+    def say(self, text: str) -> None:
+        """A line for people, above the progress bar."""
+        if self._lead:
+            tqdm.write(text, file=sys.stderr)
+
+    def restart_clock(self) -> None:
+        """Leaves what happened since the last flush (a validation) out of the throughput."""
+        self._since = time.monotonic()
+
+    def close(self) -> None:
+        if self._lead:
+            self._bar.close()
+            self._board.close()
+            self._lines.close()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+
+def _open_lines(path: Path, start: int):
+    """Opens a file of JSON lines for appending after those of step `start`."""
+    kept = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= start:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # cut short when the run was killed
+    part = path.with_suffix(".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    os.replace(part, path)
+    return path.open("a", encoding="utf-8")
+
+
+def _mean(values: list) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,70 @@
+"""Metrics on disk: means, one line a step, resumed runs, and the end of hopeless ones."""
+
+import json
+
+import jax.numpy as jnp
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.training.monitor import Monitor
+
+
+def monitor(workdir, start=0, log_every=2):
+    items = {"clips": 0, "images": 8}
+    return Monitor(workdir, start=start, total=10, log_every=log_every, items=items, max_skipped=3)
+
+
+def metrics(loss, skipped=0):
+    return {"loss": jnp.float32(loss), "skipped": jnp.int32(skipped)}
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_means_and_throughput(tmp_path):
+    with monitor(tmp_path) as m:
+        for step in range(1, 5):
+            m.record(step, metrics(step))
+    got = lines(tmp_path)
+    assert [(line["step"], line["loss"]) for line in got] == [(2, 1.5), (4, 3.5)]
+    assert got[0]["images_per_second"] > 0 and "clips_per_second" not in got[0]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_skipped_steps_are_left_out_of_means(tmp_path):
+    with monitor(tmp_path) as m:
+        m.record(1, metrics(float("nan"), skipped=1))
+        m.record(2, metrics(5.0))
+        m.record(3, metrics(float("nan"), skipped=1))
+        m.record(4, metrics(float("inf"), skipped=2))
+    assert [(line["loss"], line["skipped"]) for line in lines(tmp_path)] == [(5.0, 1), (None, 2)]
+
+
+def test_gives_up_after_too_many_skips_in_a_row(tmp_path):
+    with monitor(tmp_path) as m:
+        for step, skipped in enumerate([1, 2, 0, 1, 2], start=1):
+            m.record(step, metrics(1.0, skipped))
+        with pytest.raises(UserError, match="3 steps in a row up to step 6"):
+            m.record(6, metrics(1.0, 3))
+
+
+def test_a_resumed_run_cuts_what_comes_again(tmp_path):
+    with monitor(tmp_path) as m:
+        for step in range(1, 7):
+            m.record(step, metrics(step))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')  # killed while writing
+    with monitor(tmp_path, start=4) as m:
+        m.record(5, metrics(50))
+        m.record(6, metrics(60))
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
+        (2, 1.5),
+        (4, 3.5),
+        (6, 55.0),
+    ]
+
+
+def test_log_every(tmp_path):
+    with pytest.raises(UserError, match="log_every"):
+        monitor(tmp_path, log_every=0)
