@@ -91,7 +91,7 @@ def _renderer(size: tuple[int, int]) -> Renderer:
 
 
 @functools.cache
-def _faces() -> np.ndarray:
+def faces() -> np.ndarray:
     return np.asarray(mannequin_body.mannequin().faces)
 
 
@@ -116,7 +116,7 @@ def draw_actor(rng: np.random.Generator, motion: motions.Motion) -> Actor:
     verts, keypoints = pose_bodies(rotations, betas)
     lowest = verts[..., 1].min(axis=1)
     if motion.t_world_root is None:
-        t_world_root = plant(keypoints[:, FEET], lowest, motion.hop)
+        t_world_root = plant(keypoints[:, FEET], lowest, motion.hop, motion.support)
     else:
         t_world_root = motion.t_world_root.copy()
         t_world_root[:, 1] -= np.percentile(lowest + t_world_root[:, 1], 10)
@@ -219,7 +219,7 @@ def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
         surroundings.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
         turned = lights.directions @ camera.R_cam_world[t].T
         light = Lights(turned, lights.colors, lights.ambient)
-        rgb, alpha = renderer.render(verts[t], _faces(), actor.colors, intrinsics[t], light)
+        rgb, alpha = renderer.render(verts[t], faces(), actor.colors, intrinsics[t], light)
         image = composite(image, rgb, alpha)
         for occluder in occluders:
             occluder.cover(image, t)

@@ -57,3 +57,22 @@ POSES = {  # of "extreme": the feet, the seat, the hands or the back on the floo
                      dict(pitch=72, arm_flexion=75, neck_flexion=-20, ankle=15),
                      dict(pitch=105, hip_flexion=80, knee=5, arm_flexion=150)),
 }  # fmt: skip
+
+# A stride of one leg, from the heel's contact: fraction of the cycle -> degrees. After textbook
+# curves of able-bodied adults (D. Winter, "The Biomechanics and Motor Control of Human Gait"), the
+# toes lifted a little more in the swing so that the mannequin's feet clear the floor.
+WALK = {
+    "hip_flexion": ((0, 30), (0.1, 25), (0.2, 15), (0.3, 5), (0.4, -4), (0.5, -10), (0.6, -5),
+                    (0.7, 12), (0.8, 26), (0.9, 32)),
+    "knee": ((0, 5), (0.07, 11), (0.15, 14), (0.25, 10), (0.4, 5), (0.5, 9), (0.6, 34), (0.72, 65),
+             (0.8, 56), (0.9, 22), (0.97, 4)),
+    "ankle": ((0, 0), (0.07, -6), (0.2, 3), (0.3, 7), (0.45, 11), (0.5, 8), (0.56, -3), (0.63, -13),
+              (0.7, 2), (0.8, 10), (0.9, 6)),
+}  # fmt: skip
+RUN = {
+    "hip_flexion": ((0, 35), (0.1, 28), (0.2, 12), (0.35, -8), (0.45, -8), (0.6, 15), (0.75, 40),
+                    (0.85, 47), (0.93, 42)),
+    "knee": ((0, 18), (0.13, 40), (0.25, 28), (0.35, 18), (0.5, 60), (0.65, 100), (0.75, 92),
+             (0.9, 38), (0.96, 20)),
+    "ankle": ((0, 8), (0.15, 24), (0.26, 8), (0.37, -22), (0.5, -8), (0.65, 0), (0.85, 4)),
+}  # fmt: skip

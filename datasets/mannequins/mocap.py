@@ -103,8 +103,8 @@ def _axes(rest: np.ndarray, found: dict[int, int]) -> np.ndarray:
     return np.stack([*rows, np.cross(*rows)])
 
 
-def _upright(rest: np.ndarray, found: dict[int, int]) -> bool:
-    """Whether this pose has the legs down and the arms straight, sideways or down."""
+def _upright(rest: np.ndarray, found: dict[int, int], *, sideways: bool = False) -> bool:
+    """Whether this pose has the legs down and the upper arms sideways, or else down if allowed."""
     axes = _axes(rest, found)
     if abs(np.linalg.det(axes) - 1) > 1e-6:
         return False
@@ -115,8 +115,9 @@ def _upright(rest: np.ndarray, found: dict[int, int]) -> bool:
         return float(bone @ direction / max(np.linalg.norm(bone), 1e-9))
 
     legs = [toward(a, b, (0, -1, 0)) for a, b in ((1, 4), (4, 7), (2, 5), (5, 8))]
-    arms = [toward(16, 18, (0.87, -0.5, 0)), toward(17, 19, (-0.87, -0.5, 0))]
-    return min(legs) > 0.85 and min(arms) > 0.6
+    x, y = (1, 0) if sideways else (0.87, -0.5)
+    arms = [toward(16, 18, (x, y, 0)), toward(17, 19, (-x, y, 0))]
+    return min(legs) > 0.85 and min(arms) > (0.85 if sideways else 0.6)
 
 
 def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -148,16 +149,17 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
     """
     found = _match(recording)
     # A first frame in T-pose is there to calibrate by; it is not a part of the motion.
-    calibrated = _upright(recording.positions(0), found)
-    if calibrated:
-        rest = recording.positions(0)
+    first = recording.positions(0)
+    calibrated = _upright(first, found, sideways=True)
+    if calibrated or (_upright(first, found) and not _upright(recording.rest, found)):
+        rest = first
         turned = recording.R_world_joint @ recording.R_world_joint[:1].transpose(0, 1, 3, 2)
     elif _upright(recording.rest, found):
         rest, turned = recording.rest, recording.R_world_joint
     else:
         raise UserError(
-            f"{recording.path}: neither the first frame nor the resting skeleton stands upright with "
-            "straight arms (T-pose); add such a first frame"
+            f"{recording.path}: neither the first frame nor the skeleton at rest stands upright "
+            "with straight arms (T-pose); add such a first frame"
         )
     axes = _axes(rest, found)
     rest = rest @ axes.T
@@ -170,6 +172,10 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
         if joint in _path_up(recording.parents, found[17])
     )
     spine = _path_up(recording.parents, chest)[-2::-1]  # without the root, upwards
+    moving = [
+        j for j in spine if np.abs(turned[:, j] - turned[:, recording.parents[j]]).max() > 1e-9
+    ]
+    spine = moving or spine  # links that never move by themselves are none of the back's joints
     whole: dict[int, np.ndarray] = {joint: turned[:, index] for joint, index in found.items()}
     if len(spine) >= 3:
         whole |= {3: turned[:, spine[0]], 6: turned[:, spine[len(spine) // 2]]}

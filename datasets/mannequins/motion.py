@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from . import pose as body_pose
-from .key_poses import ARMS, POSES, SEATS
+from .key_poses import ARMS, POSES, RUN, SEATS, WALK
 from .pose import INDEX, pose
 
 EVERYDAY = ("walking", "running", "sitting", "reaching", "dancing")
@@ -29,17 +30,34 @@ class Motion:
     """[frames] metres between the floor and the lowest point of the body"""
     t_world_root: np.ndarray | None = None
     """[frames 3] metres, of a recorded motion; None: found from the feet on the floor"""
+    support: np.ndarray | None = None
+    """[frames 2] how much the left and the right foot carry; None: told by which is the lower"""
 
 
-def make(name: str, rng: np.random.Generator, frames: int, fps: float = 30.0) -> Motion:
-    """Draws one motion of a kind; name: a key of `MOTIONS`."""
+def make(
+    name: str,
+    rng: np.random.Generator,
+    frames: int,
+    fps: float = 30.0,
+    heading: float | None = None,
+) -> Motion:
+    """Draws one motion of a kind.
+
+    name: a key of `MOTIONS`; heading: degrees of yaw to keep to, default: any, and turning.
+    """
     times = np.arange(frames) / fps
-    angles, hop = MOTIONS[name](rng, times)
+    angles, hop, support = MOTIONS[name](rng, times)
     angles = angles + _habit(rng) + _liveliness(rng, times)
     angles = body_pose.limited(angles)
     if rng.random() < 0.5:
         angles = body_pose.mirrored(angles)
-    return Motion(name, body_pose.rotations(angles), np.broadcast_to(hop, times.shape))
+        support = None if support is None else support[:, ::-1]
+    if heading is not None:
+        yaw = angles[:, INDEX["yaw"]]
+        trend = np.polyval(np.polyfit(times, yaw, min(2, frames - 1)), times)
+        angles[:, INDEX["yaw"]] = yaw - trend + heading
+    hop = np.broadcast_to(hop, times.shape)
+    return Motion(name, body_pose.rotations(angles), hop, support=support)
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -162,12 +180,21 @@ def _arms(rng: np.random.Generator, row: np.ndarray, free: float = 0.5) -> np.nd
     return row
 
 
-# --- kinds of motion: (rng, times) -> angles [frames angles], degrees, and hop [frames], metres ---
+# --- kinds of motion ------------------------------------------------------------------------------
+# (rng, times) -> angles [frames angles] in degrees, hop [frames] in metres, support [frames 2]
 
 
-def _bump(phase: np.ndarray, at: float, sharpness: float) -> np.ndarray:
-    """1 at phase `at` (radians), about 0 far from it."""
-    return np.exp(sharpness * (np.cos(phase - at) - 1))
+def _stride(curve: tuple[tuple[float, float], ...], phase: np.ndarray) -> np.ndarray:
+    """Degrees of a joint by phase (radians from the heel's contact); curve: of `key_poses`."""
+    at, degrees = zip(*curve)
+    spline = CubicSpline([*at, 1.0], [*degrees, degrees[0]], bc_type="periodic")
+    return spline(phase / (2 * np.pi) % 1)
+
+
+def _support(cycle: np.ndarray, middle: float) -> np.ndarray:
+    """How much each foot carries [frames 2]; middle: of the left one's stance, in cycles."""
+    both = cycle[:, None] + np.array([0, np.pi]) - 2 * np.pi * middle
+    return np.maximum(np.cos(both), 0) ** 2
 
 
 def walking(rng: np.random.Generator, times: np.ndarray):
@@ -180,12 +207,8 @@ def walking(rng: np.random.Generator, times: np.ndarray):
     swing = rng.uniform(8, 28) * size
     elbow = rng.uniform(8, 35)
     for side, phase, sign in (("l", cycle, 1), ("r", cycle + np.pi, -1)):
-        # phase 0: this heel touches the floor in front
-        out[:, INDEX[f"hip_flexion_{side}"]] = 6 + 25 * size * np.cos(phase)
-        out[:, INDEX[f"knee_{side}"]] = (
-            5 + 14 * size * _bump(phase, 0.8, 6) + 58 * size * _bump(phase, 4.75, 2.2)
-        )
-        out[:, INDEX[f"ankle_{side}"]] = 8 * np.sin(phase - 0.6) - 16 * size * _bump(phase, 3.75, 5)
+        for name, curve in WALK.items():
+            out[:, INDEX[f"{name}_{side}"]] = size * _stride(curve, phase)
         out[:, INDEX[f"hip_abduction_{side}"]] = 1 + 2 * np.sin(phase)
         out[:, INDEX[f"arm_flexion_{side}"]] = 2 - swing * np.cos(phase - 0.2)
         out[:, INDEX[f"arm_abduction_{side}"]] = 8
@@ -201,7 +224,7 @@ def walking(rng: np.random.Generator, times: np.ndarray):
                 column = INDEX[f"{name}_{side}"]
                 swinging = out[:, column] - out[:, column].mean()
                 out[:, column] = busy[:, column] + 0.25 * swinging
-    return out, 0.0
+    return out, 0.0, _support(cycle, 0.3)
 
 
 def running(rng: np.random.Generator, times: np.ndarray):
@@ -214,19 +237,17 @@ def running(rng: np.random.Generator, times: np.ndarray):
     swing = rng.uniform(25, 45) * size
     elbow = rng.uniform(65, 110)
     for side, phase, sign in (("l", cycle, 1), ("r", cycle + np.pi, -1)):
-        out[:, INDEX[f"hip_flexion_{side}"]] = 22 * size + 38 * size * np.cos(phase)
-        out[:, INDEX[f"knee_{side}"]] = (
-            20 + 15 * _bump(phase, 0.9, 5) + 80 * size * _bump(phase, 4.6, 1.6)
-        )
-        out[:, INDEX[f"ankle_{side}"]] = 8 * np.sin(phase - 0.4) - 25 * _bump(phase, 3.2, 3)
+        for name, curve in RUN.items():
+            out[:, INDEX[f"{name}_{side}"]] = size * _stride(curve, phase)
         out[:, INDEX[f"arm_flexion_{side}"]] = -8 - swing * np.cos(phase)
         out[:, INDEX[f"arm_abduction_{side}"]] = 12
         out[:, INDEX[f"arm_rotation_{side}"]] = -15
         out[:, INDEX[f"elbow_{side}"]] = elbow - 0.35 * swing * np.cos(phase)
         out[:, INDEX["spine_twist"]] += sign * 7 * size * np.cos(phase)
     out[:, INDEX["yaw"]] += _heading(rng, times, 25) - 7 * size * np.cos(cycle)
-    hop = rng.uniform(0.03, 0.09) * size * np.maximum(0, -np.cos(2 * (cycle - 0.9))) ** 2
-    return out, hop
+    # Both feet are off the floor after 0.37 of each leg's cycle, for a while.
+    hop = rng.uniform(0.03, 0.09) * size * np.maximum(0, np.cos(2 * (cycle - 0.87 * np.pi))) ** 2
+    return out, hop, _support(cycle, 0.18)
 
 
 def sitting(rng: np.random.Generator, times: np.ndarray):
@@ -259,7 +280,7 @@ def sitting(rng: np.random.Generator, times: np.ndarray):
 
     out = _through(rng, times, draw, 115, (0.2, 1.2))
     out[:, INDEX["yaw"]] += turn
-    return out, 0.0
+    return out, 0.0, None
 
 
 def reaching(rng: np.random.Generator, times: np.ndarray):
@@ -284,7 +305,7 @@ def reaching(rng: np.random.Generator, times: np.ndarray):
 
     out = _through(rng, times, draw, rng.uniform(90, 190), (0.0, 0.8))
     out[:, INDEX["yaw"]] += turn
-    return out, 0.0
+    return out, 0.0, None
 
 
 def dancing(rng: np.random.Generator, times: np.ndarray):
@@ -318,7 +339,7 @@ def dancing(rng: np.random.Generator, times: np.ndarray):
     )
     for side in "lr":
         out[:, INDEX[f"knee_{side}"]] = np.maximum(out[:, INDEX[f"knee_{side}"]], 2)
-    return out, 0.0
+    return out, 0.0, None
 
 
 def extreme(rng: np.random.Generator, times: np.ndarray):
@@ -344,7 +365,7 @@ def extreme(rng: np.random.Generator, times: np.ndarray):
 
     out = _through(rng, times, draw, rng.uniform(100, 170), (0.1, 0.8))
     out[:, INDEX["yaw"]] += turn
-    return out, 0.0
+    return out, 0.0, None
 
 
 MOTIONS: dict[str, Callable] = {

@@ -128,13 +128,17 @@ def joint_positions(rotations: np.ndarray, rest_joints: np.ndarray, parents) -> 
     return np.stack(places, axis=1)
 
 
-def plant(feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray) -> np.ndarray:
+def plant(
+    feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray, support: np.ndarray | None = None
+) -> np.ndarray:
     """Where the root is, from what touches the floor (y = 0).
 
     Args:
-      feet: [frames points 3] points under the feet relative to the root, world axes.
+      feet: [frames points 3] points under the feet relative to the root, world axes; the first half
+        of them of the left foot.
       lowest: [frames] lowest height of the whole body relative to the root.
       hop: [frames] height over the floor of the lowest point.
+      support: [frames 2] how much each foot carries; default: the lower ones carry.
 
     Returns:
       t_world_root [frames 3]: the lowest point at height `hop`; horizontally the feet that carry
@@ -143,12 +147,17 @@ def plant(feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray) -> np.ndarray:
     height = hop - gaussian_filter1d(lowest, 1.0, mode="nearest")
     if len(feet) == 1:
         return np.array([[0.0, height[0], 0.0]])
+    # The points lie some way above the soles, so the foot that carries is told by being the lower.
     clearance = feet[..., 1] + height[:, None]
-    weight = np.exp(-((np.maximum(clearance, 0) / 0.03) ** 2)) + 1e-6
+    lower = clearance.min(axis=1)
+    if support is None:
+        weight = np.exp(-(((clearance - lower[:, None]) / 0.02) ** 2))
+    else:
+        weight = np.repeat(support, feet.shape[1] // 2, axis=1)
     step = np.diff(feet[..., [0, 2]], axis=0)
-    weight = np.sqrt(weight[1:] * weight[:-1])[..., None]
+    weight = (weight[1:] * weight[:-1])[..., None] + 1e-9
     velocity = -(step * weight).sum(1) / weight.sum(1)
-    carried = weight.max(axis=1) > 1e-3
+    carried = ((lower < 0.12) & (hop < 0.02))[1:, None]
     velocity = np.where(carried, velocity, 0)
     # In the air, and where nothing carries for a moment, the body keeps its speed.
     share = gaussian_filter1d(carried.astype(float), 2.0, axis=0, mode="nearest")

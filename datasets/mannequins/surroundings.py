@@ -88,8 +88,9 @@ def _floor(rng: np.random.Generator, image: np.ndarray, horizon: int, edge: int,
     x = aside[None] * depth[:, None]
     z = np.broadcast_to(depth[:, None], x.shape)
     scale = rng.uniform(25, 110)  # texture pixels per metre
-    u = (np.cos(turn) * x - np.sin(turn) * z) * scale % 255
-    v = (np.sin(turn) * x + np.cos(turn) * z) * scale % 255
+    u = (np.cos(turn) * x - np.sin(turn) * z) * scale
+    v = (np.sin(turn) * x + np.cos(turn) * z) * scale
+    u, v = (np.abs(axis % 510 - 255) for axis in (u, v))  # there and back: no seams
     ground = cv2.remap(texture, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
     fade = np.clip(depth / 14, 0, 1)[:, None, None] ** 1.5
     image[edge:] = ground * (1 - fade) + ground.mean((0, 1)) * fade

@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
         print(f"wrote {arguments.out}")
     else:
         parallel.find_datasets()
-        video = importlib.import_module(f"{parallel.DATASETS}.mannequins.video")
+        video = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
         truth = video.write_video(arguments.out, arguments.seed, arguments.frames)
         print(f"wrote {arguments.out} and {truth}")
 
