@@ -1,6 +1,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import linen as nn
 
 from maed_jax.models import resnet
 
@@ -44,3 +46,19 @@ def test_shapes_and_names_are_the_published_ones():
     assert unit["conv_proj"]["kernel"].shape == (1, 1, 256, 512)
     assert unit["conv2"]["kernel"].shape == (3, 3, 128, 128)
     assert "conv_proj" not in params["block2"]["unit2"]
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_max_pool_and_its_gradient_are_the_window_reductions(size):
+    x = jax.random.normal(jax.random.key(0), (2, size, size + 1, 3))
+
+    def flax_max_pool(x):
+        return nn.max_pool(x, (3, 3), (2, 2), "SAME")
+
+    np.testing.assert_array_equal(resnet.max_pool(x), flax_max_pool(x))
+    weights = jax.random.normal(jax.random.key(1), resnet.max_pool(x).shape)
+    ours, theirs = (
+        jax.grad(lambda x, pool=pool: (pool(x) * weights).sum())(x)
+        for pool in (resnet.max_pool, flax_max_pool)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -8,6 +8,7 @@ follow Google's published checkpoints (conv_root, block1/unit1/conv1, gn1, ...).
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 
@@ -41,6 +42,26 @@ class StdConv(nn.Module):
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """3x3 maximum at stride 2, "SAME" padding. `[b h w c]`.
+
+    One axis after the other by three slices: the gradient of XLA's own window reduction takes about
+    four times as long on a CPU.
+    """
+    for axis in (1, 2):
+        size = x.shape[axis]
+        out = -(-size // 2)
+        missing = max(2 * out + 1 - size, 0)
+        padding = [(0, 0, 0)] * x.ndim
+        padding[axis] = (missing // 2, missing - missing // 2, 0)
+        x = jax.lax.pad(x, jnp.array(-jnp.inf, x.dtype), padding)
+        left, middle, right = (
+            jax.lax.slice_in_dim(x, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
+        )
+        x = jnp.maximum(jnp.maximum(left, middle), right)
+    return x
 
 
 def group_norm(channels: int, name: str) -> nn.GroupNorm:
@@ -96,7 +117,7 @@ class ResNetRoot(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = StdConv(self.width, 7, 2, name="conv_root")(x)
         x = nn.relu(group_norm(self.width, "gn_root")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), "SAME")
+        x = max_pool(x)
         for i, blocks in enumerate(self.stage_sizes):
             channels = 4 * self.width * 2**i
             x = Stage(blocks, channels, 1 if i == 0 else 2, name=f"block{i + 1}")(x)
