@@ -25,7 +25,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c = defaults()
     c.model.clip_length = 1  # single frames: the branch over time sees only the frame itself
     c.data.clips_per_batch, c.data.images_per_batch = 0, 512
-    c.data.augment.jitter = c.data.augment.erase = 0.0
+    c.data.augment.jitter = c.data.augment.hue = c.data.augment.erase = 0.0
     c.steps = 100 * FRAMES_PER_EPOCH // 512
     c.log_every, c.eval_every, c.checkpoint_every = 100, 5000, 5000
     return c

@@ -72,15 +72,19 @@ def defaults() -> ConfigDict:
     c.data.train_split = "train"
     c.data.val_split = "validation"
     c.data.workers = 0  # processes that prepare batches; 0: threads of this one
-    c.data.augment = ConfigDict()
-    c.data.augment.crop_probability = 0.2  # of a random crop, by the two lines below
+    c.data.augment = ConfigDict()  # see maed_jax.data.augment.Augment
+    c.data.augment.margin = 1.3  # sides of crops, in longer sides of the person's box
+    c.data.augment.crop_probability = 0.2  # of a random crop, by the next three
     c.data.augment.scale = (0.7, 1.3)
-    c.data.augment.shift = 0.1  # of the box's side
+    c.data.augment.shift = 0.1
     c.data.augment.rotation = 0.0  # degrees
     c.data.augment.flip = 0.5  # probability
-    c.data.augment.jitter = 0.3  # strength
-    c.data.augment.erase = 0.3  # probability
-    c.data.augment.erase_max = 0.7  # of the frame, from one side
+    c.data.augment.jitter = 0.3  # strength, of brightness, contrast and saturation
+    c.data.augment.hue = 0.3
+    c.data.augment.erase = 0.3  # probability of blanking the picture from one side
+    c.data.augment.erase_max = 0.7
+    c.data.augment.erase_per_frame = False
+    c.data.augment.erase_keypoints = False
 
     c.loss = ConfigDict()  # weights of the losses
     c.loss.keypoints_2d = 300.0
