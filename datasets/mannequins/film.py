@@ -86,8 +86,8 @@ def _poser():
 
 
 @functools.cache
-def _renderer(size: tuple[int, int]) -> Renderer:
-    return Renderer(size)
+def renderer(height: int, width: int) -> Renderer:
+    return Renderer((height, width))
 
 
 @functools.cache
@@ -212,14 +212,14 @@ def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
     occluders = [surroundings.draw_occluder(rng, crops) for _ in range(hidden_by)]
     sensor = scene.draw_sensor(rng)
     size = (plan.size, plan.size)
-    renderer = _renderer(size)
+    draw = renderer(*size).render
     for t in range(plan.frames):
         image = panorama.view(camera, t, intrinsics[t], size)
         spots = (actor.keypoints[t] + actor.t_world_root[t])[[*FEET, 39, 37]]
         surroundings.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
         turned = lights.directions @ camera.R_cam_world[t].T
         light = Lights(turned, lights.colors, lights.ambient)
-        rgb, alpha = renderer.render(verts[t], faces(), actor.colors, intrinsics[t], light)
+        rgb, alpha = draw(verts[t], faces(), actor.colors, intrinsics[t], light)
         image = composite(image, rgb, alpha)
         for occluder in occluders:
             occluder.cover(image, t)

@@ -20,43 +20,71 @@ from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
+    if argv[:1] == ["build"]:
+        _build_command(argv[1:])
+        return
     parser = argparse.ArgumentParser(prog="maed data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|list|check|video")
-    build_parser = verbs.add_parser("build", help="prepare a dataset", add_help=False)
-    build_parser.add_argument("name", nargs="?", help="see maed data list")
-    build_parser.add_argument("-h", "--help", action="store_true")
+    verbs.add_parser("build", help="prepare a dataset: maed data build NAME --data_dir DIR")
     verbs.add_parser("list", help="the datasets that can be prepared")
-    check_parser = verbs.add_parser("check", help="draw the labels of a prepared dataset")
-    check_parser.add_argument("directory", help="folder of the dataset, with its dataset_info.json")
-    check_parser.add_argument("--out", default="sheet.png", help="picture to write")
-    check_parser.add_argument("--split", default="test")
-    check_parser.add_argument("--tracks", type=int, default=8)
-    check_parser.add_argument("--frames", type=int, default=8, help="of each track")
-    video_parser = verbs.add_parser("video", help="render a video of two people, with its truth")
-    video_parser.add_argument("--out", required=True, help="video file; its truth goes beside it")
-    video_parser.add_argument("--seed", type=int, default=0)
-    video_parser.add_argument("--frames", type=int, default=96)
-
-    arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.verb != "build":
-        parser.error(f"unknown arguments: {' '.join(rest)}")
-    if arguments.verb == "list":
+    check = verbs.add_parser("check", help="draw the labels of a prepared dataset")
+    check.add_argument("directory", help="folder of the dataset, with its dataset_info.json")
+    check.add_argument("--out", default="sheet.png", help="picture to write")
+    check.add_argument("--split", default="test")
+    check.add_argument("--tracks", type=int, default=8)
+    check.add_argument("--frames", type=int, default=8, help="of each track")
+    video = verbs.add_parser("video", help="render a video of people walking, with its truth")
+    video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
+    video.add_argument("--seed", type=int, default=0)
+    video.add_argument("--frames", type=int, default=96)
+    video.add_argument("--people", type=int, default=2)
+    arguments = vars(parser.parse_args(argv))
+    verb = arguments.pop("verb")
+    if verb == "list":
         for name, summary in available().items():
             print(f"{name:<14} {summary}")
-    elif arguments.verb == "build":
-        _build_command(arguments, rest, build_parser)
-    elif arguments.verb == "check":
+    elif verb == "check":
         from maed_jax.visual.sheet import write_sheet
 
         write_sheet(
-            arguments.directory, arguments.out, arguments.split, arguments.tracks, arguments.frames
+            arguments["directory"],
+            arguments["out"],
+            arguments["split"],
+            tracks=arguments["tracks"],
+            frames=arguments["frames"],
         )
-        print(f"wrote {arguments.out}")
+        print(f"wrote {arguments['out']}")
     else:
         parallel.find_datasets()
-        video = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
-        truth = video.write_video(arguments.out, arguments.seed, arguments.frames)
-        print(f"wrote {arguments.out} and {truth}")
+        module = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
+        truth = module.write_video(arguments.pop("out"), **arguments)
+        print(f"wrote the video and {truth}")
+
+
+def _build_command(argv: list[str]) -> None:
+    if not argv or argv[0].startswith("-"):
+        names = ", ".join(available())
+        if argv[:1] in (["-h"], ["--help"]):
+            print("usage: maed data build NAME --data_dir DIR ...\n")
+            print(f"NAME is one of: {names}\n\nmaed data build NAME --help explains the rest.")
+            raise SystemExit(0)
+        raise UserError(f"name a dataset: maed data build NAME ..., NAME one of {names}")
+    name, *rest = argv
+    cls = builder_class(name)
+    configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
+    parser = argparse.ArgumentParser(
+        prog=f"maed data build {name}",
+        description=cls.__doc__,
+        epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
+    )
+    parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
+    parser.add_argument("--config", default=next(iter(configs), None), choices=list(configs))
+    parser.add_argument("--processes", type=int, help="default: one per core")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    cls.add_arguments(parser)
+    options = vars(parser.parse_args(rest))
+    directory = build(name, options.pop("data_dir"), options.pop("config"), **options)
+    print(summary(directory))
 
 
 def available() -> dict[str, str]:
@@ -90,30 +118,6 @@ def builder_class(name: str) -> type:
         and issubclass(value, tfds.core.GeneratorBasedBuilder)
         and value.__module__ == module.__name__
     )
-
-
-def _build_command(arguments, rest: list[str], parent: argparse.ArgumentParser) -> None:
-    if arguments.name is None:
-        parent.add_argument("--data_dir", metavar="DIR")
-        print(f"usage: maed data build NAME --data_dir DIR\n\nNAME: {', '.join(available())}")
-        return
-    cls = builder_class(arguments.name)
-    configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
-    parser = argparse.ArgumentParser(
-        prog=f"maed data build {arguments.name}",
-        description=cls.__doc__,
-        epilog="configs: " + "; ".join(f"{name}: {text}" for name, text in configs.items()),
-    )
-    parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
-    parser.add_argument("--config", default=next(iter(configs), None), choices=list(configs))
-    parser.add_argument("--processes", type=int, help="default: one per core")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    cls.add_arguments(parser)
-    options = vars(parser.parse_args([*rest, *(["--help"] if arguments.help else [])]))
-    data_dir, config = options.pop("data_dir"), options.pop("config")
-    overwrite = options.pop("overwrite")
-    directory = build(arguments.name, data_dir, config, overwrite=overwrite, **options)
-    print(summary(directory))
 
 
 def build(

@@ -1,0 +1,110 @@
+"""The command line of `maed data`, and what is there when a build fails."""
+
+import json
+
+import pytest
+
+from maed_jax.data import prepare, schema
+from maed_jax.errors import UserError
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.fixture
+def builder(monkeypatch, tmp_path):
+    """Replaces the mannequins by records that cost nothing; `fail_at` makes the writing break."""
+    pytest.importorskip("pyvista")
+    import numpy as np
+
+    cls = prepare.builder_class("mannequins")
+    settings = {"fail_at": None}
+
+    def records(function, plans, processes):
+        for number, plan in enumerate(plans):
+            if settings["fail_at"] == number:
+                raise settings["error"]
+            yield [
+                {name: np.zeros(shape, dtype) for name, (shape, dtype) in schema.ARRAYS.items()}
+                | {"frame": t, "image": b"jpeg", "track": plan.name}
+                | {"body": "mannequin", "gender": "neutral", "source": "test"}
+                for t in range(plan.frames)
+            ]
+
+    module = __import__(cls.__module__, fromlist=["in_order"])
+    monkeypatch.setattr(module, "in_order", records)
+    return settings
+
+
+def test_list_names_the_datasets(capsys):
+    prepare.main(["list"])
+    assert "mannequins" in capsys.readouterr().out
+
+
+def test_build_ends_in_a_summary(builder, tmp_path, capsys):
+    prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--config", "tiny"])
+    out = capsys.readouterr().out
+    folder = tmp_path / "mannequins/tiny/1.0.0"
+    assert str(folder) in out and "occlusion" in out
+    for split in ("train", "validation", "test"):
+        tracks = schema.read_tracks(folder, split)
+        assert any(
+            line.split()[:1] == [split] and line.split()[-2] == str(len(tracks))
+            for line in out.splitlines()
+        )
+    assert json.loads((folder / "options.json").read_text()) == {"seed": "0"}
+
+
+def test_a_second_build_is_quick_and_another_one_asks_first(builder, tmp_path):
+    first = prepare.build("mannequins", tmp_path, "tiny", seed=0)
+    stamp = (first / "dataset_info.json").stat().st_mtime_ns
+    builder["fail_at"], builder["error"] = 0, Broken()
+    assert prepare.build("mannequins", tmp_path, "tiny", seed=0) == first
+    assert (first / "dataset_info.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="--overwrite"):
+        prepare.build("mannequins", tmp_path, "tiny", seed=1)
+    builder["fail_at"] = None
+    prepare.build("mannequins", tmp_path, "tiny", seed=1, overwrite=True)
+    assert json.loads((first / "options.json").read_text()) == {"seed": "1"}
+
+
+@pytest.mark.parametrize("error", [Broken(), KeyboardInterrupt(), UserError("no")])
+def test_a_build_that_breaks_leaves_what_was_there(builder, tmp_path, error):
+    builder["fail_at"], builder["error"] = 3, error
+    with pytest.raises(type(error)):
+        prepare.build("mannequins", tmp_path, "tiny", seed=0)
+    assert list(tmp_path.iterdir()) == []
+    builder["fail_at"] = None
+    folder = prepare.build("mannequins", tmp_path, "tiny", seed=0)
+    builder["fail_at"] = 3
+    with pytest.raises(type(error)):
+        prepare.build("mannequins", tmp_path, "tiny", seed=1, overwrite=True)
+    assert (folder / "dataset_info.json").is_file()
+    assert [p.name for p in tmp_path.iterdir()] == ["mannequins"]
+
+
+def test_mistakes_have_one_line(tmp_path):
+    with pytest.raises(UserError, match="no dataset 'manequins'.*mannequins"):
+        prepare.main(["build", "manequins", "--data_dir", str(tmp_path)])
+    with pytest.raises(UserError, match="name a dataset"):
+        prepare.main(["build"])
+    with pytest.raises(UserError, match="no folder"):
+        prepare.build("mannequins", tmp_path, "tiny", motions=tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        prepare.build("mannequins", tmp_path / "file", "tiny")
+    with pytest.raises(UserError, match="no prepared dataset"):
+        prepare.main(["check", str(tmp_path)])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
+
+
+def test_help_of_a_dataset(capsys):
+    with pytest.raises(SystemExit) as stop:
+        prepare.main(["build", "mannequins", "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "--motions" in out and "demo" in out
+    with pytest.raises(SystemExit):
+        prepare.main(["build", "--help"])
+    assert "mannequins" in capsys.readouterr().out

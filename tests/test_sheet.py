@@ -1,0 +1,37 @@
+"""Contact sheets draw the right labels in the right place."""
+
+import cv2
+import numpy as np
+import pytest
+
+from maed_jax.body.skeleton import KEYPOINT_FLIP, KEYPOINT_NAMES
+from maed_jax.visual import sheet
+
+
+def test_labels_are_drawn_on_a_copy_in_the_colours_of_their_side():
+    image = np.zeros((100, 100, 3), np.uint8)
+    points = np.zeros((49, 3))
+    points[KEYPOINT_NAMES.index("lwrist")] = (70, 20, 1)
+    points[KEYPOINT_NAMES.index("rwrist")] = (30, 20, 1)
+    points[KEYPOINT_NAMES.index("headtop")] = (50, 10, 0)
+    out = sheet.draw_labels(image, points, np.array([50, 50, 40, 80]))
+    assert image.max() == 0
+    assert tuple(out[20, 71]) == sheet.LEFT and tuple(out[20, 29]) == sheet.RIGHT
+    assert out[10, 50].max() == 0 or tuple(out[10, 50]) == (255, 255, 0)
+    assert tuple(out[50, 30]) == tuple(out[50, 70]) == (255, 255, 0)
+
+
+@pytest.mark.parametrize("name", KEYPOINT_NAMES)
+def test_sides_swap_with_the_mirror(name):
+    partner = KEYPOINT_NAMES[KEYPOINT_FLIP[KEYPOINT_NAMES.index(name)]]
+    swap = {sheet.LEFT: sheet.RIGHT, sheet.RIGHT: sheet.LEFT, sheet.MIDDLE: sheet.MIDDLE}
+    assert sheet._color(partner) == swap[sheet._color(name)]
+
+
+def test_a_sheet_of_a_dataset(tmp_path):
+    from fake_dataset import write_fake_dataset
+
+    folder = write_fake_dataset(tmp_path, [6, 5])
+    sheet.write_sheet(folder, tmp_path / "sheet.png", "train", tracks=2, frames=3)
+    picture = cv2.imread(str(tmp_path / "sheet.png"))
+    assert picture.shape[1] == 3 * sheet.TILE and picture.std() > 1
