@@ -78,11 +78,12 @@ def quaternion_from_matrix(matrix: jax.Array) -> jax.Array:
     zz = 1 - m[0][0] - m[1][1] + m[2][2]
     # Row i is 4 * q_i * q; its own entry is 4 * q_i^2.
     rows = [[ww, wx, wy, wz], [wx, xx, xy, xz], [wy, xy, yy, yz], [wz, xz, yz, zz]]
-    outer = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-    squares = jnp.stack([ww, xx, yy, zz], axis=-1)
-    largest = jnp.argmax(squares, axis=-1)[..., None]
-    row = jnp.take_along_axis(outer, largest[..., None], axis=-2)[..., 0, :]
-    quaternion = row / (2 * jnp.sqrt(jnp.take_along_axis(squares, largest, axis=-1)))
+    largest, row = ww, jnp.stack(rows[0], axis=-1)
+    for square, candidate in zip((xx, yy, zz), rows[1:]):
+        better = square > largest
+        row = jnp.where(better[..., None], jnp.stack(candidate, axis=-1), row)
+        largest = jnp.where(better, square, largest)
+    quaternion = row / (2 * jnp.sqrt(largest[..., None]))
     return jnp.where(quaternion[..., :1] < 0, -quaternion, quaternion)
 
 

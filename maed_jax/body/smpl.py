@@ -88,36 +88,32 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
         rest_joints = body.rest_joints + einsum(
             betas, body.rest_joint_dirs, "b betas, joints xyz betas -> b joints xyz"
         )
-        R_world_joint, t_world_joint = _forward_kinematics(
-            body.parents, R_parent_joint, rest_joints
-        )
+        T_world_joint = _forward_kinematics(body.parents, R_parent_joint, rest_joints)
         rest_verts = _rest_verts(body, R_parent_joint, betas)
-        verts = _skin(body.skin_weights, R_world_joint, t_world_joint, rest_joints, rest_verts)
+        verts = _skin(body.skin_weights, T_world_joint, rest_joints, rest_verts)
+    joints = T_world_joint[..., 3]
     return Posed(
-        t_world_joint.reshape(*batch, *t_world_joint.shape[1:]),
+        joints.reshape(*batch, *joints.shape[1:]),
         verts.reshape(*batch, *verts.shape[1:]),
     )
 
 
 def _forward_kinematics(
     parents: tuple[int, ...], R_parent_joint: jax.Array, rest_joints: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """World rotations [b joints 3 3] and positions [b joints 3], level by level of the tree."""
-    first, *deeper = skeleton.levels(parents)
-    order = [joint for level in (first, *deeper) for joint in level]
-    R_world = R_parent_joint[:, np.array(first)]  # joints in `order`
-    t_world = rest_joints[:, np.array(first)]
-    for level in deeper:
-        joints = np.array(level)
-        above = np.array([parents[joint] for joint in level])
-        place = np.array([order.index(joint) for joint in above])
-        bone = (rest_joints[:, joints] - rest_joints[:, above])[..., None]
-        t_world = jnp.concatenate(
-            [t_world, t_world[:, place] + (R_world[:, place] @ bone)[..., 0]], axis=1
-        )
-        R_world = jnp.concatenate([R_world, R_world[:, place] @ R_parent_joint[:, joints]], axis=1)
-    back = np.argsort(order)
-    return R_world[:, back], t_world[:, back]
+) -> jax.Array:
+    """World transforms [rotation | position] of the joints, [b joints 3 4], level by level."""
+    above = np.array(parents)
+    bones = jnp.where((above < 0)[:, None], rest_joints, rest_joints - rest_joints[:, above])
+    T_parent_joint = jnp.concatenate([R_parent_joint, bones[..., None]], axis=-1)
+    position_only = np.array([0, 0, 0, 1], np.float32)
+    by_level = skeleton.levels(parents)
+    T_levels = [T_parent_joint[:, np.array(by_level[0])]]
+    for higher, level in zip(by_level, by_level[1:]):
+        T_above = T_levels[-1][:, np.array([higher.index(parents[joint]) for joint in level])]
+        T_joint = T_parent_joint[:, np.array(level)]
+        T_levels.append(T_above[..., :3] @ T_joint + T_above * position_only)
+    in_order = np.argsort([joint for level in by_level for joint in level])
+    return jnp.concatenate(T_levels, axis=1)[:, in_order]
 
 
 def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.Array:
@@ -128,15 +124,15 @@ def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.
     return body.template.T + by_shape + by_pose
 
 
-def _skin(skin_weights, R_world_joint, t_world_joint, rest_joints, rest_verts) -> jax.Array:
+def _skin(skin_weights, T_world_joint, rest_joints, rest_verts) -> jax.Array:
     """Linear blend skinning of rest_verts [b 3 verts] to [b verts 3].
 
     With vertices last the blending is one matrix product and the rest are long vectors: half the
     time on a CPU of having coordinates last.
     """
+    R_world_joint, t_world_joint = T_world_joint[..., :3], T_world_joint[..., 3]
     moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
-    t_world_rest = t_world_joint - moved_rest
-    T_joint = jnp.concatenate([R_world_joint, t_world_rest[..., None]], axis=-1)
+    T_joint = jnp.concatenate([R_world_joint, (t_world_joint - moved_rest)[..., None]], axis=-1)
     T_vert = einsum(T_joint, skin_weights, "b joints i k, verts joints -> k b i verts")
     verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
     return rearrange(verts, "b xyz verts -> b verts xyz")

@@ -1,0 +1,90 @@
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maed_jax.body import camera
+
+SIZE = (720, 1280)  # height, width
+
+
+def people(seed, count=8):
+    """Cameras, boxes and points of people of 20 to 600 pixels anywhere in the picture."""
+    rng = np.random.default_rng(seed)
+    cameras = np.stack([rng.uniform(0.4, 1.3, count), *rng.uniform(-0.3, 0.3, (2, count))], -1)
+    boxes = np.stack([rng.uniform(0, SIZE[1], count), rng.uniform(0, SIZE[0], count),
+                      rng.uniform(20, 600, count)], -1)  # fmt: skip
+    points = rng.uniform(-1, 1, (count, 30, 3)) * [0.9, 0.9, 0.3]
+    return [array.astype(np.float32) for array in (cameras, boxes, points)]
+
+
+def crop_pixels(points, cameras, boxes):
+    """Where the crop's own camera puts the points, in pixels of the image."""
+    crop = np.asarray(camera.project(points, cameras))
+    return boxes[:, None, :2] + crop * boxes[:, None, 2:] / 2
+
+
+def test_projection_by_hand():
+    # At s = 1 and depth 0 the crop shows the world from -1 m to 1 m.
+    points = np.array([[0, 0, 0], [1, -1, 0], [0.5, 0, 2]], np.float32)
+    found = camera.project(points, np.array([1, 0, 0], np.float32))
+    depth = 2 * 5000 / 224
+    np.testing.assert_allclose(found, [[0, 0], [1, -1], [0.5 * depth / (depth + 2), 0]], atol=1e-5)
+    moved = camera.project(points[:1], np.array([0.5, 0.2, -0.4], np.float32))
+    np.testing.assert_allclose(moved, [[0.1, -0.2]], atol=1e-6)
+
+
+def test_scale_zero_is_far_away_and_finite():
+    points = np.ones((3, 3), np.float32)
+
+    def total(cam):
+        return camera.project(points, cam).sum()
+
+    value, gradient = jax.value_and_grad(total)(np.zeros(3, np.float32))
+    assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("focal", [None, 400.0, 1200.0, 5000.0])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_image_camera_agrees_with_the_crop(focal, seed):
+    cameras, boxes, points = people(seed)
+    translation = camera.camera_from_crop_to_image(cameras, boxes, SIZE, focal)
+    flat = points * np.array([1, 1, 0], np.float32)
+    # At the pelvis's depth: the same pixel.
+    found = np.asarray(camera.project_to_image(flat, translation, SIZE, focal))
+    np.testing.assert_allclose(found, crop_pixels(flat, cameras, boxes), atol=0.02)
+    # Elsewhere: parallax, the image's own camera being nearer than the crop's.
+    found = np.asarray(camera.project_to_image(points, translation, SIZE, focal))
+    expected = crop_pixels(points, cameras, boxes)
+    depth = np.asarray(translation)[:, None, 2:]
+    near = np.abs(points[..., 2:])
+    ahead = depth > 2 * near  # nobody stands in the camera
+    offset = np.abs(crop_pixels(flat, cameras, boxes) - np.array(SIZE[::-1]) / 2)
+    own = np.abs(crop_pixels(flat, cameras, boxes) - boxes[:, None, :2]) * near / 20
+    bound = offset * near / (depth - near) + own + 0.02
+    assert np.all((np.abs(found - expected) <= bound) | ~ahead)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_translation_back_to_the_crop(seed):
+    cameras, boxes, _ = people(seed)
+    translation = camera.camera_from_crop_to_image(cameras, boxes, SIZE)
+    back = camera.weak_perspective_from_translation(translation, boxes, SIZE)
+    np.testing.assert_allclose(back, cameras, atol=2e-4)
+
+
+def test_a_person_of_known_place():
+    # 4 m ahead, half a metre right and below the axis, focal 1000: 125 pixels off the centre.
+    translation = np.array([0.5, 0.5, 4], np.float32)
+    pixels = camera.project_to_image(np.zeros((1, 3), np.float32), translation, SIZE, 1000.0)
+    np.testing.assert_allclose(pixels, [[640 + 125, 360 + 125]], atol=1e-3)
+    box = np.array([765, 485, 500], np.float32)
+    cam = camera.weak_perspective_from_translation(translation, box, SIZE, 1000.0)
+    np.testing.assert_allclose(cam, [1, 0, 0], atol=1e-6)  # 500 px are 2 m at 4 m
+
+
+def test_default_focal_is_the_diagonal():
+    assert camera.default_focal((300, 400)) == 500

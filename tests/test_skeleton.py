@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maed_jax.body import skeleton
+from maed_jax.errors import UserError
+
+SETS_WITH_VECTORS = (
+    "common", "h36m", "mpii3d", "mpii3d_test", "posetrack", "insta", "coco", "mpii", "spin",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def names(golden_dir):
+    return json.loads((golden_dir / "joint_names.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def vectors(golden_dir):
+    with np.load(golden_dir / "keypoints.npz") as arrays:
+        return dict(arrays)
+
+
+@st.composite
+def trees(draw):
+    size = draw(st.integers(1, 40))
+    return [-1, *(draw(st.integers(-1, joint - 1)) for joint in range(1, size))]
+
+
+def test_joint_sets_are_the_originals(names):
+    renamed = {"smpl": skeleton.MOCAP_NAMES}
+    for key, expected in names.items():
+        if not key.endswith("_flipped"):
+            assert renamed.get(key, skeleton.JOINT_SETS.get(key)) == tuple(expected), key
+
+
+def test_no_set_names_a_joint_twice():
+    for key, joints in skeleton.JOINT_SETS.items():
+        assert len(set(joints)) == len(joints), key
+
+
+@pytest.mark.parametrize("key", SETS_WITH_VECTORS)
+def test_conversion_to_49(vectors, key):
+    converted = skeleton.to_keypoints49(vectors[f"{key}/in"], key)
+    np.testing.assert_array_equal(converted, vectors[f"{key}/spin"])
+    assert converted.dtype == vectors[f"{key}/in"].dtype
+
+
+@pytest.mark.parametrize("key", ["common", "h36m", "coco", "insta"])
+def test_conversion_back_gives_the_same(vectors, key):
+    points = vectors[f"{key}/in"]
+    known = skeleton.joint_map(key, "spin")
+    back = skeleton.convert_joints(skeleton.to_keypoints49(points, key), "spin", key)
+    for joint in range(points.shape[-2]):
+        expected = points[:, joint] if joint in known else np.zeros_like(points[:, joint])
+        np.testing.assert_array_equal(back[:, joint], expected)
+
+
+def test_conversion_refuses_other_joints():
+    with pytest.raises(UserError, match="no joint set 'cocoo'"):
+        skeleton.joint_map("cocoo", "spin")
+    with pytest.raises(ValueError, match="17"):
+        skeleton.to_keypoints49(np.zeros((2, 16, 3)), "coco")
+
+
+def test_flip_tables_are_the_originals(names):
+    flipped = tuple(np.array(skeleton.KEYPOINT_NAMES)[skeleton.KEYPOINT_FLIP])
+    assert flipped == tuple(names["spin_flipped"])
+    flipped = tuple(np.array(skeleton.MOCAP_NAMES)[skeleton.JOINT_FLIP])
+    assert flipped == tuple(names["smpl_flipped"])
+
+
+@pytest.mark.parametrize("key", skeleton.JOINT_SETS)
+def test_flips_are_their_own_inverse(key):
+    flip = skeleton.flip_permutation(key)
+    np.testing.assert_array_equal(flip[flip], np.arange(len(flip)))
+    sided = [name for name in skeleton.JOINT_SETS[key] if "left" in name or "right" in name]
+    moved = {skeleton.JOINT_SETS[key][i] for i in np.flatnonzero(flip != np.arange(len(flip)))}
+    assert set(sided) <= moved
+
+
+def test_keypoint_flips(vectors):
+    points = vectors["hflip2d_in"]
+    pixels = skeleton.flip_keypoints(points, (224 - 1) / 2)
+    np.testing.assert_allclose(pixels, vectors["hflip2d"], atol=1e-4 * 223)
+    # In 3D the original mirrors about the middle of the hips, which stays where it was.
+    middle = points[:, [skeleton.RIGHT_HIP, skeleton.LEFT_HIP], :1].mean(axis=1, keepdims=True)
+    about = skeleton.flip_keypoints(points, middle)
+    np.testing.assert_allclose(about, vectors["hflip3d"], atol=1e-6)
+    after = about[:, [skeleton.RIGHT_HIP, skeleton.LEFT_HIP], :1].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(after, middle, atol=1e-6)
+
+
+def test_pose_flip_moves_the_right_hand_too(vectors):
+    pose = vectors["pose_in"]
+    ours = skeleton.flip_pose(pose).reshape(-1, 24, 3)
+    official = vectors["pose_hflip_official"].reshape(-1, 24, 3)
+    np.testing.assert_array_equal(ours[:, :22], official[:, :22])
+    np.testing.assert_array_equal(ours[:, 22], official[:, 22])
+    # The original leaves the last joint, the right hand, as it was; here it is the left one's.
+    np.testing.assert_array_equal(ours[:, 23], pose.reshape(-1, 24, 3)[:, 22] * [1, -1, -1])
+    assert np.abs(ours[:, 23] - official[:, 23]).max() > 0.1
+    np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)
+
+
+@given(trees())
+def test_ancestors_and_levels_of_any_tree(parents):
+    chains = skeleton.ancestors(parents)
+    for joint, chain in enumerate(chains):
+        path, at = [], parents[joint]
+        while at >= 0:
+            path.insert(0, at)
+            at = parents[at]
+        assert list(chain) == path
+    by_level = skeleton.levels(parents)
+    assert sorted(joint for level in by_level for joint in level) == list(range(len(parents)))
+    for depth, level in enumerate(by_level):
+        assert all(len(chains[joint]) == depth for joint in level)
+
+
+def test_the_tree_of_smpl():
+    assert skeleton.ANCESTORS[23] == (0, 3, 6, 9, 14, 17, 19, 21)
+    assert len(skeleton.LEVELS) == 9
+    with pytest.raises(ValueError, match="joint 1"):
+        skeleton.ancestors([-1, 2, 0])
+
+
+def test_keypoints_come_from_joints_and_landmarks_of_the_same_name():
+    sources = [*skeleton.JOINT_NAMES, *skeleton.LANDMARK_NAMES]
+    side = {"l": "left", "r": "right"}
+    part = {"ankle": "ankle", "knee": "knee", "wrist": "wrist", "elbow": "elbow",
+            "shoulder": "shoulder", "hip": "hip"}  # fmt: skip
+    for name, source in zip(skeleton.KEYPOINT_NAMES[25:], skeleton.KEYPOINT_SOURCE[25:]):
+        joint = f"{side.get(name[0], '')}_{part.get(name[1:], '')}"
+        assert sources[source] in (name, joint), name
+
+
+def test_tables_cannot_be_changed_by_accident():
+    with pytest.raises(ValueError):
+        skeleton.KEYPOINT_FLIP[0] = 5
+
+
+def test_bones_are_mirrored():
+    bones = {frozenset(bone) for bone in skeleton.SKELETON_BONES}
+    flip = skeleton.KEYPOINT_FLIP
+    assert {frozenset(int(flip[end]) for end in bone) for bone in bones} == bones
