@@ -1,4 +1,4 @@
-"""The demo video: playable, true to its truth, and its people are found by the built-in detector."""
+"""The demo video: playable, true to its truth, its people found by the built-in detector."""
 
 import numpy as np
 import pytest

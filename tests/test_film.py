@@ -1,5 +1,7 @@
 """A filmed track agrees with itself: pictures, keypoints, pose, shape, box and camera."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,26 @@ def test_equal_plans_give_equal_records():
         np.testing.assert_array_equal(a["pose"], b["pose"])
     other = film.track(film.Plan("train", 8, 3, kind="sitting", frames=6, size=64))
     assert np.abs(other[0]["shape"] - first[0]["shape"]).max() > 0.1
+
+
+def test_sparse_tracks_show_the_same_motion():
+    plan = film.Plan("train", 1, 0, kind="running", frames=33, every=8, size=64)
+    records = film.track(plan)
+    assert [record["frame"] for record in records] == [0, 8, 16, 24, 32]
+    dense = film.track(dataclasses.replace(plan, every=1))
+    for record, other in zip(records, dense[::8]):
+        np.testing.assert_allclose(record["pose"][3:], other["pose"][3:], atol=1e-5)
+        np.testing.assert_array_equal(record["shape"], other["shape"])
+
+
+def test_the_outline_has_the_keypoints_and_the_floor_of_the_whole_body():
+    rng = np.random.default_rng(0)
+    rotations = film.motions.make("extreme", rng, 40).rotations
+    betas = rng.normal(0, 1, 10)
+    verts, points = film.pose_bodies(rotations, betas)
+    some, same = film.pose_bodies(rotations, betas, outline=True)
+    np.testing.assert_allclose(same, points, atol=1e-5)
+    assert some.shape[1] < verts.shape[1] / 3
+    lowest = verts[..., 1].min(1)
+    assert (some[..., 1].min(1) >= lowest - 1e-5).all()
+    assert np.abs(some[..., 1].min(1) - lowest).max() < 0.012

@@ -41,6 +41,9 @@ class Plan:
     kind: str = "walking"
     """a key of `motion.MOTIONS`, or "recorded" """
     frames: int = 128
+    """of the motion, at `fps`"""
+    every: int = 1
+    """one frame in so many is filmed"""
     size: int = 160
     """pixels, side of the stored picture"""
     fps: float = 30.0
@@ -74,15 +77,21 @@ class Actor:
 
 
 @functools.cache
-def _poser():
-    body = jax.device_put(mannequin_body.mannequin())
+def _body(outline: bool) -> smpl.Body:
+    """The mannequin, or enough of its vertices to find its keypoints and what touches the floor."""
+    body = mannequin_body.mannequin()
+    if outline:
+        needed = np.abs(np.asarray(body.landmark_regressor)).sum(0) > 0
+        needed[::6] = True
+        body = smpl.restrict(body, np.flatnonzero(needed))
+    return jax.device_put(body)
 
-    @jax.jit
-    def posed(body, rotations, betas):
-        out = smpl.pose_body(body, rotations, betas)
-        return out.verts - out.joints[:, :1], smpl.keypoints(body, out) - out.joints[:, :1]
 
-    return body, posed
+@jax.jit
+def _posed(body: smpl.Body, rotations: jax.Array, betas: jax.Array):
+    out = smpl.pose_body(body, rotations, betas)
+    root = out.joints[:, :1]
+    return out.verts - root, smpl.keypoints(body, out) - root
 
 
 @functools.cache
@@ -95,34 +104,38 @@ def faces() -> np.ndarray:
     return np.asarray(mannequin_body.mannequin().faces)
 
 
-def pose_bodies(rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [frames verts 3] and keypoints [frames 49 3] relative to the root joint, metres."""
-    body, posed = _poser()
+def pose_bodies(
+    rotations: np.ndarray, betas: np.ndarray, *, outline: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [frames verts 3] and keypoints [frames 49 3] relative to the root joint, metres.
+
+    outline: only some of the vertices, but the same keypoints; much quicker.
+    """
     frames = len(rotations)
     padded = np.concatenate([rotations, np.repeat(rotations[-1:], -frames % _CHUNK, axis=0)])
     parts = [
-        posed(body, padded[i : i + _CHUNK].astype(np.float32), betas.astype(np.float32))
+        _posed(_body(outline), padded[i : i + _CHUNK].astype(np.float32), betas.astype(np.float32))
         for i in range(0, len(padded), _CHUNK)
     ]
     verts, keypoints = (np.concatenate([np.asarray(p[i]) for p in parts])[:frames] for i in (0, 1))
     return verts, keypoints
 
 
-def draw_actor(rng: np.random.Generator, motion: motions.Motion) -> Actor:
-    """Gives a motion a body, clothes and a place on the floor."""
-    body, _ = _poser()
+def draw_actor(rng: np.random.Generator, motion: motions.Motion, every: int = 1) -> Actor:
+    """Gives a motion a body, clothes and a place on the floor; keeps one frame of `every`."""
     betas = np.clip(rng.normal(0, 1, 10), -2.2, 2.2).astype(np.float32)
-    rotations = motion.rotations.astype(np.float32)
-    verts, keypoints = pose_bodies(rotations, betas)
-    lowest = verts[..., 1].min(axis=1)
+    outline, keypoints = pose_bodies(motion.rotations, betas, outline=True)
+    lowest = outline[..., 1].min(axis=1)
     if motion.t_world_root is None:
         t_world_root = plant(keypoints[:, FEET], lowest, motion.hop, motion.support)
     else:
         t_world_root = motion.t_world_root.copy()
         t_world_root[:, 1] -= np.percentile(lowest + t_world_root[:, 1], 10)
     parts, names = mannequin_body.vertex_parts(), mannequin_body.PART_NAMES
-    colors = scene.draw_clothes(rng, parts, names, np.asarray(body.template))
-    return Actor(rotations, betas, t_world_root, verts, keypoints, colors)
+    colors = scene.draw_clothes(rng, parts, names, np.asarray(mannequin_body.mannequin().template))
+    rotations = motion.rotations[::every].astype(np.float32)
+    verts, keypoints = pose_bodies(rotations, betas)
+    return Actor(rotations, betas, t_world_root[::every], verts, keypoints, colors)
 
 
 def draw_motion(plan: Plan, rng: np.random.Generator) -> motions.Motion:
@@ -134,14 +147,14 @@ def draw_motion(plan: Plan, rng: np.random.Generator) -> motions.Motion:
     return mocap.cut(mocap.load_motion(path, plan.fps), start, plan.frames)
 
 
-def _crops(verts_2d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _crops(verts_2d: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """From projected vertices [frames verts 2]: tight boxes [frames 4] (centre, size) and the
     square pictures to store [frames 3] (centre, side), which follow the person smoothly."""
     low, high = verts_2d.min(1), verts_2d.max(1)
     boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
-    center = gaussian_filter1d(boxes[:, :2], 4, axis=0, mode="nearest")
-    longest = maximum_filter1d(boxes[:, 2:].max(1), 15, mode="nearest")
-    side = MARGIN * gaussian_filter1d(longest, 5, mode="nearest")
+    center = gaussian_filter1d(boxes[:, :2], 0.13 * fps, axis=0, mode="nearest")
+    longest = maximum_filter1d(boxes[:, 2:].max(1), max(3, round(fps / 2)), mode="nearest")
+    side = MARGIN * gaussian_filter1d(longest, 0.17 * fps, mode="nearest")
     return boxes, np.concatenate([center, side[:, None]], axis=1)
 
 
@@ -149,12 +162,13 @@ def track(plan: Plan) -> list[dict]:
     """Records of one track (see `maed_jax.data.schema`), in order."""
     rng = plan.rng()
     motion = draw_motion(plan, rng)
-    actor = draw_actor(rng, motion)
-    camera = scene.draw_camera(rng, actor.t_world_root, plan.fps)
+    actor = draw_actor(rng, motion, plan.every)
+    fps = plan.fps / plan.every
+    camera = scene.draw_camera(rng, actor.t_world_root, fps)
     verts = camera.to_camera(actor.verts + actor.t_world_root[:, None]).astype(np.float32)
     keypoints = camera.to_camera(actor.keypoints + actor.t_world_root[:, None])
     # On the plane at z = 1; a picture's focal length is its size over the side of its window there.
-    boxes, crops = _crops(verts[..., :2] / verts[..., 2:])
+    boxes, crops = _crops(verts[..., :2] / verts[..., 2:], fps)
     focal = plan.size / crops[:, 2]
     middle = (plan.size - 1) / 2
     intrinsics = np.stack(
@@ -171,7 +185,7 @@ def track(plan: Plan) -> list[dict]:
 
     pictures = _pictures(plan, rng, actor, camera, verts, crops, intrinsics)
     inside = ((keypoints_2d > -0.5) & (keypoints_2d < plan.size - 0.5)).all(-1, keepdims=True)
-    ones = np.ones((plan.frames, schema.NUM_KEYPOINTS, 1))
+    ones = np.ones((len(verts), schema.NUM_KEYPOINTS, 1))
     return [
         {
             "image": picture,
@@ -184,7 +198,7 @@ def track(plan: Plan) -> list[dict]:
             "has_3d": True,
             "box": boxes[t].astype(np.float32),
             "intrinsics": intrinsics[t],
-            "frame": t,
+            "frame": t * plan.every,
             "body": "mannequin",
             "gender": "neutral",
             "source": f"mannequins/{plan.kind}",
@@ -213,7 +227,7 @@ def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
     sensor = scene.draw_sensor(rng)
     size = (plan.size, plan.size)
     draw = renderer(*size).render
-    for t in range(plan.frames):
+    for t in range(len(verts)):
         image = panorama.view(camera, t, intrinsics[t], size)
         spots = (actor.keypoints[t] + actor.t_world_root[t])[[*FEET, 39, 37]]
         surroundings.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)

@@ -32,7 +32,9 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     validation: int = 24
     test: int = 48
     frames: tuple[int, int] = (128, 192)
-    """shortest and longest track"""
+    """shortest and longest track, before `every`"""
+    train_every: int = 1
+    """of the train split's tracks one frame in so many is made"""
     size: int = 288
     """pixels, side of the stored pictures"""
 
@@ -47,6 +49,11 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         MannequinsConfig(
             name="demo", description="small, pictures of 160 px",
             train=128, validation=8, test=24, frames=(128, 128), size=160,
+        ),
+        MannequinsConfig(
+            name="demo8",
+            description="as demo, but 1000 people to train on, only every 8th frame of each",
+            train=1000, validation=8, test=24, frames=(128, 128), train_every=8, size=160,
         ),
         MannequinsConfig(
             name="tiny", description="for a first look and for tests: a few short tracks",
@@ -86,7 +93,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, _):
         plans = plan(self.builder_config, self.seed, self.motions)
-        total = sum(p.frames for part in plans.values() for p in part)
+        total = sum(-(-p.frames // p.every) for part in plans.values() for p in part)
         self._progress = tqdm.tqdm(
             total=total, desc="rendering", unit=" frames", smoothing=0.05, mininterval=0.5
         )
