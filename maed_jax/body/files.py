@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
                         array = _Unreadable()
                 arrays[member.removesuffix(".npy")] = array
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
-            zipfile.BadZipFile, zipfile.zlib.error) as error:  # fmt: skip
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise UserError(f"{path} cannot be read as a .npz of arrays: {error}") from None
     return arrays
 
@@ -176,7 +177,7 @@ def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
         raise _misshapen(what, "shapedirs", shape_dirs.shape, (verts, 3, "10 or more"))
     shape_dirs = shape_dirs[..., :NUM_BETAS]
     regressor = _numbers(arrays, "J_regressor", (NUM_JOINTS, verts), what)
-    mean = arrays.get("mean_params") or {}
+    mean = {} if arrays.get("mean_params") is None else arrays["mean_params"]
     if not isinstance(mean, Mapping):
         raise UserError(f"{what}: mean_params is not a mapping with pose, shape and cam")
     of_mean = f"{what}: mean_params" if mean else what

@@ -224,9 +224,11 @@ class _Unpickler(pickle._Unpickler):
             return self._resolve[module, name]
         if (package, "*") in self._resolve:
             return self._resolve[package, "*"](module, name)
+        wanted = f"{module}.{name}"
+        wanted = wanted if wanted.isprintable() and len(wanted) < 100 else ascii(wanted[:100])
         raise UserError(
-            f"{self._what} asks to construct {module}.{name}, which a {self._kind} never needs; "
-            "it was not opened"
+            f"{self._what} asks to construct {wanted}, which a {self._kind} never needs; it was "
+            "not opened"
         )
 
     def persistent_load(self, pid: Any) -> Any:
@@ -280,6 +282,8 @@ def restricted_loads(
         raise
     except Exception as error:  # a broken pickle can raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not reason.startswith("it "):
+            reason = f"it is damaged, or not a pickle ({reason})"
         raise UserError(f"{what} cannot be read as a {kind}: {reason}") from None
 
 
