@@ -62,3 +62,13 @@ def test_max_pool_and_its_gradient_are_the_window_reductions(size):
         for pool in (resnet.max_pool, flax_max_pool)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+def test_group_norm_is_flaxs(channels):
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 4, channels))
+    theirs = nn.GroupNorm(min(32, channels), epsilon=1e-5)
+    params = theirs.init(jax.random.key(1), x)
+    params = jax.tree.map(lambda p: p + jax.random.normal(jax.random.key(2), p.shape), params)
+    ours = resnet.GroupNorm().apply(params, x)
+    np.testing.assert_allclose(ours, theirs.apply(params, x), atol=1e-5)

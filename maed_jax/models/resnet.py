@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from einops import reduce, repeat
 from flax import linen as nn
 
 
@@ -64,10 +65,26 @@ def max_pool(x: jax.Array) -> jax.Array:
     return x
 
 
-def group_norm(channels: int, name: str) -> nn.GroupNorm:
-    """GroupNorm of 32 groups; fewer in models so narrow that 32 would leave none to a group."""
-    # The two-pass variance: the fast one loses digits that the weights of others rely on.
-    return nn.GroupNorm(min(32, channels), epsilon=1e-5, use_fast_variance=False, name=name)
+class GroupNorm(nn.Module):
+    """Normalises each of 32 groups of channels over the image. `[b h w c]`.
+
+    Sums over the image first and over a group's channels second, which keeps `c` the last axis
+    throughout: about three times as fast on a CPU as to split it into groups.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        groups = min(32, channels)  # fewer where 32 would leave none to a group
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+
+        def group_mean(x: jax.Array) -> jax.Array:
+            mean = reduce(x.mean(axis=(1, 2)), "b (groups c) -> b groups", "mean", groups=groups)
+            return repeat(mean, "b groups -> b 1 1 (groups c)", c=channels // groups)
+
+        x = x - group_mean(x)
+        return x * (jax.lax.rsqrt(group_mean(x**2) + 1e-5) * scale) + bias
 
 
 class Bottleneck(nn.Module):
@@ -82,10 +99,10 @@ class Bottleneck(nn.Module):
         shortcut = x
         if self.stride != 1 or x.shape[-1] != self.channels:
             shortcut = StdConv(self.channels, 1, self.stride, name="conv_proj")(x)
-            shortcut = group_norm(self.channels, "gn_proj")(shortcut)
-        y = nn.relu(group_norm(inner, "gn1")(StdConv(inner, 1, name="conv1")(x)))
-        y = nn.relu(group_norm(inner, "gn2")(StdConv(inner, 3, self.stride, name="conv2")(y)))
-        y = group_norm(self.channels, "gn3")(StdConv(self.channels, 1, name="conv3")(y))
+            shortcut = GroupNorm(name="gn_proj")(shortcut)
+        y = nn.relu(GroupNorm(name="gn1")(StdConv(inner, 1, name="conv1")(x)))
+        y = nn.relu(GroupNorm(name="gn2")(StdConv(inner, 3, self.stride, name="conv2")(y)))
+        y = GroupNorm(name="gn3")(StdConv(self.channels, 1, name="conv3")(y))
         return nn.relu(y + shortcut)
 
 
@@ -116,7 +133,7 @@ class ResNetRoot(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = StdConv(self.width, 7, 2, name="conv_root")(x)
-        x = nn.relu(group_norm(self.width, "gn_root")(x))
+        x = nn.relu(GroupNorm(name="gn_root")(x))
         x = max_pool(x)
         for i, blocks in enumerate(self.stage_sizes):
             channels = 4 * self.width * 2**i
