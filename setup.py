@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 MAPPED = ("configs", "datasets")
-VIZ = ["pyvista>=0.46", "av>=14"]
+VIZ = ["pyvista>=0.46"]
 
 setup(
     name="maed_jax",
@@ -42,6 +42,7 @@ setup(
         "numpy>=2",
         "scipy>=1.13",
         "opencv-python-headless>=4.10,<5",  # 5 has no HOG person detector
+        "av>=14",
         "tensorboardX>=2.6",
         "tqdm>=4.66",
     ],

@@ -6,7 +6,6 @@ read: the zip archive of PyTorch 1.6 and later, and the older stream of pickles.
 
 from __future__ import annotations
 
-import collections
 import io
 import math
 import pickle
@@ -18,11 +17,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from maed_jax.body.unpickle import restricted_loads
+from maed_jax.body.unpickle import NUMPY_GLOBALS, PYTHON_GLOBALS, restricted_loads
 from maed_jax.errors import UserError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_ARCHIVE_BYTES = 16 << 30
+KIND = "PyTorch checkpoint"
 
 DTYPES = {
     "FloatStorage": np.float32,
@@ -66,8 +66,9 @@ class Tensor:
         if math.prod(self.shape) == 0:
             return np.zeros(self.shape, values.dtype)
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides))
-        if len(self.shape) != len(self.strides) or last >= values.size:
-            raise ValueError("a tensor reaches beyond its storage")
+        beyond = last >= values.size or math.prod(self.shape) > values.size
+        if len(self.shape) != len(self.strides) or beyond:
+            raise ValueError("a tensor is larger than its storage")
         step = values.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(
             values[self.offset :], self.shape, [s * step for s in self.strides]
@@ -81,12 +82,14 @@ def parameter(data: Tensor, *_unused: Any) -> Tensor:
 
 
 ALLOWED = {
+    **PYTHON_GLOBALS,
+    **NUMPY_GLOBALS,
     ("torch._utils", "_rebuild_tensor_v2"): Tensor,
     ("torch._utils", "_rebuild_tensor"): Tensor,
     ("torch._utils", "_rebuild_parameter"): parameter,
     ("torch", "Size"): tuple,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-} | {("torch", name): np.dtype(dtype) for name, dtype in DTYPES.items()}
+    **{("torch", name): np.dtype(dtype) for name, dtype in DTYPES.items()},
+}
 
 
 def resolve(value: Any) -> Any:
@@ -96,7 +99,7 @@ def resolve(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: resolve(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(v) for v in value]
+        return type(value)(resolve(v) for v in value)
     return value
 
 
@@ -152,7 +155,7 @@ def load_zip(file: io.BufferedIOBase, what: str) -> Any:
             raise ValueError("it was written on a machine of another byte order")
         table = StorageTable()
         content = restricted_loads(
-            io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load
+            io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load, kind=KIND
         )
         for key, storage in table.storages.items():
             storage.fill(archive.read(f"{prefix}data/{key}"))
@@ -161,12 +164,12 @@ def load_zip(file: io.BufferedIOBase, what: str) -> Any:
 
 def load_legacy(file: io.BufferedIOBase, what: str) -> Any:
     for expected in (LEGACY_MAGIC, None, None):  # magic number, protocol, facts about the system
-        found = restricted_loads(file, {}, what)
+        found = restricted_loads(file, {}, what, kind=KIND)
         if expected is not None and found != expected:
             raise ValueError("no magic number")
     table = StorageTable()
-    content = restricted_loads(file, ALLOWED, what, table.persistent_load)
-    for key in restricted_loads(file, {}, what):
+    content = restricted_loads(file, ALLOWED, what, table.persistent_load, kind=KIND)
+    for key in restricted_loads(file, {}, what, kind=KIND):
         storage = table.storages[str(key)]
         size = int.from_bytes(file.read(8), "little")
         if size != storage.size:
