@@ -15,7 +15,7 @@ from maed_jax.data.images import encode_jpeg
 def record(
     rng: np.random.Generator, track: str, frame: int, size: tuple[int, int] = (48, 40)
 ) -> dict:
-    """One record with labels drawn from `rng`; its picture shows the frame's number as brightness."""
+    """One record with labels drawn from `rng`; its picture is the brighter the later the frame."""
     height, width = size
     image = rng.integers(0, 60, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     image = np.kron(image, np.ones((8, 8, 1), np.uint8))[:height, :width] + np.uint8(frame % 190)
@@ -57,7 +57,7 @@ def write_fake_dataset(
     `edit(index, record)` may change a record (in place) before it is written.
     """
 
-    class Fake(tfds.core.GeneratorBasedBuilder):
+    class Fake(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
         BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="crops")]
 

@@ -20,6 +20,10 @@ from maed_jax.errors import UserError
 SIDES = ("left", "right", "top", "bottom")
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB
 _YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+# A turn of the hue by an angle is _HUE[0] + cos(angle) _HUE[1] + sin(angle) _HUE[2].
+_HUE = np.linalg.inv(_YIQ) @ np.array(
+    [np.diag([1, 0, 0]), np.diag([0, 1, 1]), [[0, 0, 0], [0, 0, -1], [0, 1, 0]]], float
+) @ _YIQ  # fmt: skip
 _ERASED = tuple(round(255 * mean) for mean in images.MEAN)  # 0 once normalised
 
 
@@ -29,21 +33,20 @@ class Augment:
 
     margin: float = images.CROP_MARGIN
     """side of the usual crop, in longer sides of the person's box"""
-    crop: float = 0.2
-    """probability of a random crop inside the usual one"""
+    crop_probability: float = 0.2
+    """of a random crop in place of the usual one"""
     scale: tuple[float, float] = (0.7, 1.3)
     """range of the side of a random crop, in longer sides of the box"""
-    shift: float = 1.0
-    """how far a random crop may move, 1 for anywhere inside the usual crop, 0 for its middle"""
+    shift: float = 0.1
+    """how far a random crop may move off the middle of the box, in longer sides of the box"""
     rotation: float = 0.0
-    """largest in-plane rotation, radians; the original has none"""
-    rotation_probability: float = 0.6
+    """largest in-plane rotation, degrees; the original has none"""
     flip: float = 0.5
     """probability of a horizontal flip"""
     jitter: float = 0.3
     """strength of brightness, contrast and saturation: factors within 1 - jitter and 1 + jitter"""
-    hue: float = 0.3
-    """largest turn of the hue, in full turns"""
+    hue: float | None = None
+    """largest turn of the hue, in full turns; as `jitter` if not given"""
     erase: float = 0.3
     """probability that the picture is blanked from one side"""
     erase_max: float = 0.7
@@ -63,7 +66,7 @@ class Augment:
         if isinstance(config, Augment):
             return config
         if config is None:
-            return cls(crop=0.0, flip=0.0, jitter=0.0, hue=0.0, erase=0.0)
+            return cls(crop_probability=0.0, flip=0.0, jitter=0.0, erase=0.0)
         fields = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(config) - set(fields))
         if unknown:
@@ -82,37 +85,40 @@ class Changes:
 
     scale: float = images.CROP_MARGIN
     rotation: float = 0.0
+    """radians, counter-clockwise as seen"""
     shift: tuple[float, float] = (0.0, 0.0)
     flip: bool = False
     colour: tuple[tuple[str, float], ...] = ()
     """(brightness | contrast | saturation | hue, amount), in the order of application"""
     erase: tuple[tuple[str, float], ...] | None = None
     """(side, part of the picture): one for the clip or one per frame; part 0 blanks nothing"""
+    hide_erased: bool = False
+    """2D keypoints in the blanked part lose their confidence"""
 
 
 def draw(rng: np.random.Generator, augment: Augment, frames: int = 1) -> Changes:
     """Draws the changes of a clip of `frames` frames."""
     scale, shift, rotation = augment.margin, (0.0, 0.0), 0.0
-    if rng.random() < augment.crop:
+    if rng.random() < augment.crop_probability:
         scale = rng.uniform(*augment.scale)
-        room = augment.shift * max(augment.margin - scale, 0.0) / 2
-        shift = (rng.uniform(-room, room), rng.uniform(-room, room))
-    if augment.rotation > 0 and rng.random() < augment.rotation_probability:
-        rotation = rng.uniform(-augment.rotation, augment.rotation)
+        shift = tuple(rng.uniform(-augment.shift, augment.shift, 2))
+    if augment.rotation > 0:
+        rotation = np.deg2rad(rng.uniform(-augment.rotation, augment.rotation))
     flip = bool(rng.random() < augment.flip)
     colour = []
     if augment.jitter > 0:
         low, high = max(1 - augment.jitter, 0.0), 1 + augment.jitter
         colour += [(n, rng.uniform(low, high)) for n in ("brightness", "contrast", "saturation")]
-    if augment.hue > 0:
-        colour.append(("hue", rng.uniform(-augment.hue, augment.hue)))
+    hue = augment.jitter if augment.hue is None else augment.hue
+    if hue > 0:
+        colour.append(("hue", rng.uniform(-hue, hue)))
     colour = tuple(colour[i] for i in rng.permutation(len(colour)))
     erase = None
     if augment.erase > 0:
         erase = tuple(
             _draw_erasing(rng, augment) for _ in range(frames if augment.erase_per_frame else 1)
         )
-    return Changes(scale, rotation, shift, flip, colour, erase)
+    return Changes(scale, rotation, shift, flip, colour, erase, augment.erase_keypoints)
 
 
 def _draw_erasing(rng: np.random.Generator, augment: Augment) -> tuple[str, float]:
@@ -127,8 +133,7 @@ def affine(changes: Changes, box: np.ndarray, size: int) -> np.ndarray:
 
 
 def keypoints_2d(points: np.ndarray, changes: Changes, affine: np.ndarray) -> np.ndarray:
-    """Pixels of the picture `[49 3]` to pixels of the changed crop, left and right swapped on a
-    flip."""
+    """Pixels of the picture `[... 49 3]` to pixels of the changed crop, by `affine` `[... 2 3]`."""
     moved = images.transform_keypoints(points, affine)
     return moved[..., skeleton.KEYPOINT_FLIP, :] if changes.flip else moved
 
@@ -166,7 +171,7 @@ def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
     """
     if not changes.colour:
         return clip
-    matrix = colour_matrix(changes.colour, clip[:, ::4, ::4].mean((0, 1, 2)))
+    matrix = colour_matrix(changes.colour, clip[:, ::8, ::8].mean((0, 1, 2)))
     t, h, w, _ = clip.shape
     return cv2.transform(clip.reshape(t * h, w, 3), matrix).reshape(clip.shape)
 
@@ -175,22 +180,19 @@ def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np
     """The changes as one matrix `[3 4]` for a clip of this mean colour."""
     linear, offset = np.eye(3), np.zeros(3)
     for name, amount in colour:
-        shift = np.zeros(3)
-        if name == "brightness":
-            step = amount * np.eye(3)
-        elif name == "contrast":
-            step = amount * np.eye(3)
-            shift = np.full(3, (1 - amount) * (_GREY @ (linear @ mean + offset)))
-        elif name == "saturation":
-            step = amount * np.eye(3) + (1 - amount) * _GREY  # each row the grey
+        if name == "saturation":  # each row of the second term is the grey so far
+            linear = amount * linear + (1 - amount) * (_GREY @ linear)
+            offset = amount * offset + (1 - amount) * (_GREY @ offset)
         elif name == "hue":
-            cos, sin = np.cos(2 * np.pi * amount), np.sin(2 * np.pi * amount)
-            turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-            step = np.linalg.solve(_YIQ, turn @ _YIQ)
+            angle = 2 * np.pi * amount
+            step = _HUE[0] + np.cos(angle) * _HUE[1] + np.sin(angle) * _HUE[2]
+            linear, offset = step @ linear, step @ offset
+        elif name in ("brightness", "contrast"):
+            middle = _GREY @ (linear @ mean + offset) if name == "contrast" else 0.0
+            linear, offset = amount * linear, amount * offset + (1 - amount) * middle
         else:
             raise ValueError(f"unknown change of colour {name!r}")
-        linear, offset = step @ linear, step @ offset + shift
-    return np.c_[linear, offset]
+    return np.concatenate([linear, offset[:, None]], 1)
 
 
 def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:

@@ -49,7 +49,8 @@ def smooth_boxes(
 
     Args:
       zero_padded: pad the median filter with zeros, as the original does: it pulls the first and
-        last five boxes towards the smallest values nearby. By default the end values are repeated.
+        last five boxes towards the smallest values nearby. By default, and where a track is so
+        short that only zeros would remain, the end values are repeated.
 
     Raises:
       ValueError: no box is known.
@@ -62,8 +63,8 @@ def smooth_boxes(
     span = np.arange(rows[0], rows[-1] + 1)
     values = np.c_[boxes[known, :2], 1 / boxes[known, 2:]]
     filled = np.stack([np.interp(span, rows, column) for column in values.T], axis=1)
-    edge = {"mode": "constant", "cval": 0.0} if zero_padded else {"mode": "nearest"}
-    filled = median_filter(filled, size=(median, 1), **edge)
+    mode = "constant" if zero_padded and len(span) > median // 2 else "nearest"
+    filled = median_filter(filled, size=(median, 1), mode=mode, cval=0.0)
     smooth = gaussian_filter1d(filled, sigma, axis=0)
     smooth = smooth[np.clip(np.arange(len(boxes)), span[0], span[-1]) - span[0]]
     return np.c_[smooth[:, :2], 1 / smooth[:, 2:]]

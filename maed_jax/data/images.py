@@ -28,7 +28,7 @@ class ImageError(ValueError):
 
 
 def normalise(image):
-    """RGB values 0 to 255 `[... 3]`, NumPy or JAX, as float32 that ImageNet has at mean 0, std 1."""
+    """RGB values 0 to 255 `[... 3]`, NumPy or JAX, to float32 by ImageNet's mean and deviation."""
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
 
@@ -72,6 +72,8 @@ def _jpeg_is_whole(data: bytes) -> bool:
     Segments before the scan are stepped over by their lengths: a thumbnail among them has an end
     marker of its own. Within the scan the two bytes cannot occur by chance.
     """
+    if data.endswith(b"\xff\xd9"):
+        return True
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         if data[position + 1] == 0xFF:  # a fill byte
@@ -132,7 +134,7 @@ def decode_crop(
     A JPEG decoded at 1/2, 1/4 or 1/8 is an average over blocks of pixels, so a crop that shrinks
     the picture strongly is also smoother than a bilinear sample of the full one.
     """
-    shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
+    shrink = 1 / np.hypot(affine[0, 0], affine[1, 0])
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1) if data[:2] == b"\xff\xd8" else 1
     if reduce > 1:  # pixel i of the reduced picture has its centre at reduce * (i + 1/2) - 1/2
         offset = affine[:, :2].sum(1) * (reduce - 1) / 2 + affine[:, 2]
@@ -141,9 +143,10 @@ def decode_crop(
 
 
 def transform_keypoints(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Maps x and y of `points` `[... n c]` by `affine`; further channels (confidence) are kept."""
+    """Maps x and y of `points` `[... n c]` by `affine` `[... 2 3]`; further channels are kept."""
     moved = np.array(points, copy=True)
-    moved[..., :2] = points[..., :2] @ affine[:, :2].T + affine[:, 2]
+    linear, offset = affine[..., :2], affine[..., None, :, 2]
+    moved[..., :2] = points[..., :2] @ linear.swapaxes(-1, -2) + offset
     return moved
 
 

@@ -29,11 +29,16 @@ def windows(length: int, window: int, stride: int, pad: bool = True) -> np.ndarr
       pad: continue the track by reflection to a multiple of `window`; otherwise only windows that
         lie within the track are given, possibly none.
     """
+    starts = window_starts(length, window, stride, pad)
+    return reflect(starts[:, None] + np.arange(window), length)
+
+
+def window_starts(length: int, window: int, stride: int, pad: bool = True) -> np.ndarray:
+    """The first frame of each of `windows`, int64, before reflection."""
     if min(window, stride) < 1:
         raise ValueError(f"window {window} and stride {stride} have to be positive")
     total = -(-length // window) * window if pad else length
-    starts = np.arange(0, total - window + 1, stride, dtype=np.int64)
-    return reflect(starts[:, None] + np.arange(window), length)
+    return np.arange(0, total - window + 1, stride, dtype=np.int64)
 
 
 def train_windows(

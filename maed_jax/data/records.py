@@ -1,0 +1,139 @@
+"""Prepared datasets on disk, read record by record without TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.data import schema
+from maed_jax.errors import UserError
+
+# name, shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
+_ARRAYS = [
+    (name, shape, dtype, "float_list" if np.issubdtype(dtype, np.floating) else "int64_list")
+    for name, (shape, dtype) in schema.ARRAYS.items()
+]
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
+    """The folder of the newest version of a dataset.
+
+    Args:
+      data_dir: where datasets live, or the dataset's own folder.
+      name: `<dataset>` or `<dataset>/<config>`, below `data_dir`. A dataset with a single config
+        needs no `<config>`.
+
+    Raises:
+      UserError: it has not been prepared.
+    """
+    here = Path(data_dir) / name
+    if (here / "dataset_info.json").is_file():
+        return here
+    versions = _versions(here)
+    configs = [] if versions or not here.is_dir() else [p for p in here.iterdir() if _versions(p)]
+    if len(configs) == 1:
+        versions = _versions(configs[0])
+    if len(configs) > 1:
+        names = ", ".join(sorted(f"{name}/{p.name}".strip("/") for p in configs))
+        raise UserError(f"{here} holds several datasets: choose from {names}")
+    if not versions:
+        dataset, _, config = name.partition("/")
+        option = f" --config {config}" if config else ""
+        command = f"maed data build {dataset or 'NAME'} --data_dir {data_dir}{option}"
+        raise UserError(f"there is no prepared dataset in {here}: prepare it with `{command}`")
+    return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+
+
+def _versions(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return [
+        path
+        for path in directory.iterdir()
+        if _VERSION.fullmatch(path.name) and (path / "dataset_info.json").is_file()
+    ]
+
+
+class Records:
+    """The records of a split, by number: `records[i]` is a dict as `data.schema` describes it.
+
+    TFDS opens the files; its own parser of records takes longer than all the rest of the pipeline,
+    so that the bytes are parsed here. Can be pickled (another process opens the files anew) and
+    shared by threads.
+
+    Attributes:
+      directory: folder of the dataset. split: name of the split.
+      tracks: the table of tracks, empty ones left out.
+    """
+
+    def __init__(self, directory: str | Path, split: str):
+        """Opens `split` of the dataset in `directory`.
+
+        Raises:
+          UserError: no such split, or records of another schema.
+        """
+        self.directory, self.split = Path(directory), split
+        self._open()
+        self.tracks = [t for t in schema.read_tracks(directory, split) if t.length > 0]
+        end = max((track.start + track.length for track in self.tracks), default=0)
+        if end > len(self):
+            raise UserError(
+                f"{schema.tracks_path(directory, split)} speaks of {end} records, but there are "
+                f"{len(self)}: prepare the dataset anew"
+            )
+
+    def _open(self) -> None:
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        builder = tfds.builder_from_directory(self.directory)
+        if self.split not in builder.info.splits:
+            raise UserError(
+                f"{self.directory} has no split {self.split!r}; "
+                f"it has {', '.join(builder.info.splits)}"
+            )
+        wanted = {*schema.ARRAYS, *schema.STRINGS, schema.IMAGE}
+        if missing := sorted(wanted - set(builder.info.features)):
+            raise UserError(
+                f"the records in {self.directory} lack {', '.join(missing)}: "
+                "prepare the dataset anew"
+            )
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        self._source = builder.as_data_source(self.split, deserialize_method=raw)
+        self._parse = tf_example_pb2.Example.FromString
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict:
+        return parse(self._parse(self._source[int(index)]).features.feature)
+
+    def __getstate__(self) -> dict:
+        return {"directory": self.directory, "split": self.split, "tracks": self.tracks}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+    def __repr__(self) -> str:
+        return f"Records({str(self.directory)!r}, {self.split!r})"
+
+
+def parse(features: Mapping) -> dict:
+    """A record from the features of a `tf.train.Example`."""
+    record: dict = {}
+    for name, shape, dtype, kind in _ARRAYS:
+        values = getattr(features[name], kind).value
+        if not shape:
+            record[name] = dtype(values[0])
+        else:
+            array = np.array(values, dtype)
+            record[name] = array.reshape(shape) if len(shape) > 1 else array
+    for name in schema.STRINGS:
+        record[name] = features[name].bytes_list.value[0].decode()
+    record[schema.IMAGE] = features[schema.IMAGE].bytes_list.value[0]
+    return record

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maed_jax.data.boxes import box_from_keypoints, smooth_boxes
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir):
+    return np.load(golden_dir / "cropping.npz")
+
+
+def test_boxes_are_those_of_the_original(golden):
+    boxes = box_from_keypoints(golden["bbox_kp"])
+    np.testing.assert_allclose(boxes, golden["bbox_from_kp2d"], rtol=1e-10)
+
+
+def test_smoothed_boxes_are_those_of_the_original(golden):
+    boxes = box_from_keypoints(golden["smooth_kp"], diagonal=True)
+    smooth = smooth_boxes(boxes, zero_padded=True)
+    first, last = golden["smooth_range"]
+    assert not np.isfinite(boxes[:first]).any() and np.isnan(boxes).any(axis=1).sum() > first
+    # The original keeps 150 / diagonal of the keypoints' extent.
+    zoom = 150 * 1.1 / smooth[:, 2]
+    np.testing.assert_allclose(smooth[first:last, :2], golden["smooth_bbox"][first:last, :2])
+    np.testing.assert_allclose(zoom[first:last], golden["smooth_bbox"][first:last, 2])
+    np.testing.assert_allclose(smooth[:first], smooth[[first] * first])  # held before the first
+
+
+def test_unseen_keypoints_do_not_count():
+    points = np.array([[10.0, 20, 1], [30, 60, 1], [900, 900, 0.1], [np.nan, 5, 1]])
+    np.testing.assert_allclose(box_from_keypoints(points, margin=1.0), [20, 40, 40, 40])
+    assert np.isnan(box_from_keypoints(points[2:])).all()
+    assert np.isnan(box_from_keypoints(points[:1])).all()  # no extent
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 10**6), st.booleans())
+def test_steady_boxes_stay_and_gaps_close(length, seed, zero_padded):
+    rng = np.random.default_rng(seed)
+    box = rng.uniform(50, 100, 4)
+    boxes = np.tile(box, (length, 1))
+    boxes[rng.random(length) < 0.4] = np.nan
+    boxes[rng.integers(length)] = box
+    if not zero_padded:
+        np.testing.assert_allclose(smooth_boxes(boxes), np.tile(box, (length, 1)))
+    else:
+        assert smooth_boxes(boxes, zero_padded=True).shape == (length, 4)
+
+
+def test_an_outlier_is_taken_out():
+    boxes = np.tile([50.0, 60, 20, 40], (30, 1))
+    boxes[12] = [900, 0, 500, 3]
+    np.testing.assert_allclose(smooth_boxes(boxes), np.tile([50.0, 60, 20, 40], (30, 1)))
+
+
+def test_a_track_without_boxes_is_refused():
+    with pytest.raises(ValueError):
+        smooth_boxes(np.full((4, 4), np.nan))

@@ -1,0 +1,152 @@
+import cv2
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from maed_jax.data import images
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir):
+    return np.load(golden_dir / "cropping.npz")
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """Smooth colours, so that neither JPEG nor resampling loses much."""
+    y, x = np.mgrid[:96, :120]
+    return np.stack([x * 2, y * 2, 255 - x - y], -1).astype(np.uint8)
+
+
+def test_affine_is_that_of_the_original(golden):
+    for box, (scale, degrees, *shift), affine, points, moved in zip(
+        *(golden[name] for name in ("bbox", "scale_rot_shift", "affine", "kp_in", "kp_out"))
+    ):
+        ours = images.crop_affine(box, 224, scale, np.deg2rad(degrees), shift)
+        np.testing.assert_allclose(ours, affine, atol=1e-4 * np.abs(affine).max())
+        # The original rounds the corners to float32 on the way.
+        np.testing.assert_allclose(images.transform_keypoints(points, ours), moved, atol=5e-3)
+
+
+def test_crop_is_that_of_the_original(golden):
+    crop = images.warp(golden["image"], images.crop_affine(golden["image_bbox"], 224), 224)
+    difference = np.abs(crop[::4, ::4].astype(int) - golden["image_warped"])
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.05
+
+
+def test_several_affines_at_once():
+    rng = np.random.default_rng(0)
+    points, affines = rng.normal(size=(5, 7, 3)), rng.normal(size=(5, 2, 3))
+    together = images.transform_keypoints(points, affines)
+    for one, point, affine in zip(together, points, affines):
+        np.testing.assert_allclose(one, images.transform_keypoints(point, affine))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(0.7, 1.5),
+    st.floats(-0.5, 0.5),
+    st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_a_spot_is_where_its_keypoint_goes(scale, rotation, shift, mirror, seed):
+    rng = np.random.default_rng(seed)
+    spot = rng.uniform(30, 70, 2)
+    y, x = np.mgrid[:100, :90]
+    blob = 255 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / 8)
+    image = np.repeat(blob[..., None], 3, -1).astype(np.uint8)
+    affine = images.crop_affine([45, 50, 60, 50], 128, scale, rotation, shift)
+    affine = images.mirror_affine(affine, 128) if mirror else affine
+    expected = images.transform_keypoints(spot[None], affine)[0]
+    assume((expected > 24).all() and (expected < 104).all())
+    weight = images.warp(image, affine, 128)[..., 0].astype(float)
+    rows, columns = np.mgrid[:128, :128]
+    found = [(weight * grid).sum() / weight.sum() for grid in (columns, rows)]
+    np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+def test_mirrored_crop_is_the_crop_mirrored(picture):
+    affine = images.crop_affine([60, 48, 60, 80], 64)
+    plain = images.warp(picture, affine, 64)
+    mirrored = images.warp(picture, images.mirror_affine(affine, 64), 64)
+    assert np.abs(plain[:, ::-1].astype(int) - mirrored).max() <= 2
+
+
+def test_a_box_without_a_size_is_survived():
+    assert np.isfinite(images.crop_affine([3, 4, 0, 0], 32)).all()
+
+
+def test_keypoints_span_minus_one_to_one():
+    points = np.array([[0.0, 32, 0.5], [64, 16, 1]])
+    np.testing.assert_allclose(images.normalise_keypoints(points, 64), [[-1, 0, 0.5], [1, -0.5, 1]])
+
+
+def test_jpeg_round_trip_keeps_colours(picture):
+    again = images.decode_jpeg(images.encode_jpeg(picture, 95))
+    assert again.shape == picture.shape
+    assert np.abs(again.astype(int) - picture).mean() < 3
+
+
+@pytest.mark.parametrize("reduce", [2, 4, 8])
+def test_reduced_decoding_is_an_average(picture, reduce):
+    small = images.decode_jpeg(images.encode_jpeg(picture), reduce)
+    blocks = picture.reshape(96 // reduce, reduce, 120 // reduce, reduce, 3).mean((1, 3))
+    assert np.abs(small - blocks).mean() < 4
+
+
+@pytest.mark.parametrize("out_size", [80, 40, 20, 10])
+def test_decode_crop_is_the_crop_of_the_whole_picture(picture, out_size):
+    """Also where the picture is decoded at a part of its size: not shifted by half a pixel."""
+    affine = images.crop_affine([60, 48, 64, 64], out_size, 1.0)
+    crop = images.decode_crop(images.encode_jpeg(picture, 98), affine, out_size)
+    columns, rows = images.transform_keypoints(
+        np.stack(np.meshgrid(np.arange(out_size), np.arange(out_size)), -1),
+        cv2.invertAffineTransform(affine),
+    ).transpose(2, 0, 1)
+    exact = np.stack([columns * 2, rows * 2, 255 - columns - rows], -1)
+    inside = (slice(1, -1), slice(1, -1))
+    assert np.abs(np.clip(exact, 0, 255) - crop)[inside].mean() < 1.5
+
+
+def test_out_receives_the_crop(picture):
+    clip = np.zeros((2, 32, 32, 3), np.uint8)
+    affine = images.crop_affine([60, 48, 64, 64], 32)
+    images.decode_crop(images.encode_jpeg(picture), affine, 32, clip[1])
+    assert clip[1].any() and not clip[0].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 0.98))
+def test_truncated_jpeg_is_refused(share):
+    data = images.encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+    with pytest.raises(images.ImageError):
+        images.decode_jpeg(data[: int(share * len(data))])
+
+
+def test_thumbnail_does_not_hide_the_truncation(picture):
+    """An EXIF segment holds a whole JPEG of its own, end marker included."""
+    data, thumbnail = images.encode_jpeg(picture), images.encode_jpeg(picture[::4, ::4])
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = data[:2] + segment + data[2:]
+    assert images.decode_jpeg(whole + b"junk").shape == picture.shape
+    with pytest.raises(images.ImageError, match="truncated"):
+        images.decode_jpeg(whole[:-200])
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", b"\xff\xd8\xff\xd9"])
+def test_what_is_no_picture_is_refused(data):
+    with pytest.raises(images.ImageError):
+        images.decode_jpeg(data)
+
+
+def test_normalise_is_the_same_in_numpy_and_jax():
+    values = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    exact = (values / 255.0 - np.array(images.MEAN)) / np.array(images.STD)
+    for array in (values, jnp.asarray(values)):
+        ours = images.normalise(array)
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(np.asarray(ours), exact, atol=1e-5)
+    np.testing.assert_array_equal(images.denormalise(images.normalise(values)), values)

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from maed_jax.evaluation.metrics import (
+    accel,
+    accel_error,
+    centre,
+    distances,
+    mpjpe,
+    pa_mpjpe,
+    procrustes_align,
+    pve,
+)
+
+
+@pytest.fixture(scope="module")
+def golden(golden_dir):
+    return np.load(golden_dir / "metrics.npz")
+
+
+def points(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape) * 0.3
+
+
+def test_alignment_is_that_of_the_original(golden):
+    aligned = procrustes_align(golden["pred_joints"], golden["target_joints"])
+    np.testing.assert_allclose(aligned, golden["aligned"], atol=1e-5)
+
+
+def test_metrics_are_those_of_the_original(golden):
+    pred, target = golden["pred_joints"], golden["target_joints"]
+    ours = {
+        "mpjpe": mpjpe(pred, target),
+        "pa-mpjpe": pa_mpjpe(pred, target),
+        "accel": accel(pred),
+        "accel_err": accel_error(pred, target),
+    }
+    for name, frames in ours.items():
+        assert frames.mean() == pytest.approx(golden[f"official/{name}"].item(), rel=1e-6), name
+    np.testing.assert_allclose(accel(pred, None), 1000 * golden["accel"], rtol=1e-5)
+    errors = accel_error(pred, target, root=None)
+    np.testing.assert_allclose(errors, 1000 * golden["accel_error"], rtol=1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.floats(0.2, 5))
+def test_similarities_are_undone_whatever_the_batch(seed, frames, scale):
+    """Also for 1, 2 and 3 frames, which must not be mistaken for axes."""
+    target = points(seed, frames, 14, 3)
+    turn = Rotation.random(frames, random_state=seed).as_matrix()
+    moved = scale * target @ turn.swapaxes(-1, -2) + points(seed + 1, frames, 1, 3)
+    np.testing.assert_allclose(procrustes_align(moved, target), target, atol=1e-9)
+    assert pa_mpjpe(moved, target).shape == (frames,)
+    for frame in range(frames):
+        alone = pa_mpjpe(points(seed, 14, 3), target[frame])
+        together = pa_mpjpe(np.stack([points(seed, 14, 3)] * frames), target)[frame]
+        assert alone == pytest.approx(together, abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_alignment_is_the_best_similarity(seed):
+    rng = np.random.default_rng(seed)
+    pred, target = points(seed, 9, 3), points(seed + 1, 9, 3)
+    aligned = procrustes_align(pred, target)
+    least = ((aligned - target) ** 2).sum()
+    middle = aligned.mean(0)
+    for _ in range(10):
+        turn = Rotation.from_rotvec(rng.normal(size=3) * 0.02).as_matrix()
+        other = (aligned - middle) @ turn.T * rng.uniform(0.97, 1.03) + middle
+        other += rng.normal(size=3) * 0.01
+        assert ((other - target) ** 2).sum() >= least - 1e-12
+
+
+def test_mirror_images_are_not_undone():
+    target = points(0, 2, 14, 3)
+    assert (pa_mpjpe(target * [-1, 1, 1], target) > 50).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_degenerate_points_give_numbers(count):
+    target = points(1, 4, count, 3)
+    for pred in (np.zeros_like(target), points(2, 4, count, 3), points(2, 1, 1, 3) + 0 * target):
+        for a, b in ((pred, target), (target, pred)):
+            assert np.isfinite(procrustes_align(a, b)).all()
+    line = np.arange(5.0)[:, None] * [1, 2, 3]
+    np.testing.assert_allclose(procrustes_align(line[::-1] * 2, line), line, atol=1e-9)
+
+
+def test_a_broken_frame_disturbs_no_other():
+    pred, target = points(0, 3, 14, 3), points(1, 3, 14, 3)
+    whole = pa_mpjpe(pred, target)
+    pred[1, 4, 2] = np.nan
+    broken = pa_mpjpe(pred, target)
+    assert np.isnan(broken[1])
+    np.testing.assert_allclose(broken[[0, 2]], whole[[0, 2]])
+
+
+def test_errors_are_millimetres_about_the_hips():
+    target = points(0, 2, 5, 14, 3)
+    assert distances(target + [0.003, 0, 0.004], target) == pytest.approx(5.0)
+    assert mpjpe(target + [0.5, 0, 0], target) == pytest.approx(0.0)
+    assert mpjpe(target + [0.5, 0, 0], target, root=None) == pytest.approx(500)
+    np.testing.assert_allclose(centre(target, (2, 3))[..., 2:4, :].mean(-2), 0, atol=1e-12)
+    assert pve(target + [0, 0.1, 0], target) == pytest.approx(100)
+    root = target[..., 0, :]
+    assert pve(target + [0, 0.1, 0], target, root + [0, 0.1, 0], root) == pytest.approx(0)
+
+
+def test_only_valid_joints_count():
+    target = points(0, 3, 14, 3)
+    pred = target.copy()
+    pred[:, 7] += 9.0
+    valid = np.ones((3, 14), bool)
+    valid[:, 7] = False
+    valid[2] = False
+    error = mpjpe(pred, target, valid=valid)
+    np.testing.assert_allclose(error[:2], 0, atol=1e-9)
+    assert np.isnan(error[2])
+
+
+def test_acceleration_is_of_one_sequence():
+    """Moving at constant speed, two sequences have no error; run together they would."""
+    frames = np.arange(10.0)[:, None, None]
+    pose = points(0, 1, 14, 3)
+    first, second = pose + frames * 0.01, pose[:, ::-1] - frames * 0.01
+    still = np.zeros((10, 14, 3))
+    for motion in (first, second):
+        np.testing.assert_allclose(accel_error(motion, still, None), 0, atol=1e-9)
+    both = accel_error(np.concatenate([first, second]), np.zeros((20, 14, 3)), None)
+    assert (both > 1).sum() == 2
+    assert accel_error(first[:2], still[:2]).shape == (0,)
+    assert accel_error(first[:1], still[:1]).shape == (0,)
+
+
+def test_acceleration_needs_three_valid_frames():
+    valid = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
+    error = accel_error(points(0, 8, 14, 3), points(1, 8, 14, 3), valid=valid)
+    np.testing.assert_array_equal(np.isfinite(error), [1, 0, 0, 0, 1, 1])

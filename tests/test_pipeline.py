@@ -1,0 +1,206 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from fake_dataset import write_fake_dataset
+
+from maed_jax.data.pipeline import clip_dataset, image_dataset, mix, training_batches
+from maed_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data")
+    write_fake_dataset(path, [40, 3, 21])
+
+    def relabel(index, record):
+        record["shape"][:] = 7
+
+    write_fake_dataset(path, [10], name="other", edit=relabel, seed=1)
+    return path
+
+
+@pytest.fixture
+def config(data_dir):
+    return {
+        "data_dir": str(data_dir),
+        "clips": (("fake/crops", 1.0),),
+        "images": (("fake/crops", 3.0), ("other", 1.0)),
+        "clip_length": 4,
+        "interval": 3,
+        "clips_per_batch": 2,
+        "images_per_batch": 4,
+        "train_split": "train",
+        "workers": 0,
+        "augment": {"rotation": 20},
+    }
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def assert_equal(ours, theirs):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_batches_have_the_promised_arrays(config):
+    batch = next(training_batches(config, 0, 16))
+    assert set(batch) == {"clips", "images"}
+    for part, b, t in (("clips", 2, 4), ("images", 4, 1)):
+        shapes = {name: value.shape for name, value in batch[part].items()}
+        assert shapes == {
+            "image": (b, t, 16, 16, 3),
+            "keypoints_2d": (b, t, 49, 3),
+            "keypoints_3d": (b, t, 49, 4),
+            "pose": (b, t, 72),
+            "shape": (b, t, 10),
+            "has_smpl": (b, t),
+            "has_3d": (b,),
+        }
+        assert batch[part]["image"].dtype == np.uint8
+        assert all(v.dtype == np.float32 for n, v in batch[part].items() if n != "image")
+
+
+@pytest.mark.parametrize("part", ["clips", "images"])
+def test_either_part_may_be_absent(config, part):
+    config[f"{part}_per_batch"] = 0
+    config[part] = ()
+    assert set(next(training_batches(config, 0, 16))) == {"clips", "images"} - {part}
+
+
+def test_the_same_seed_gives_the_same_and_another_not(config):
+    first = take(training_batches(config, 3, 16), 4)
+    assert_equal(first, take(training_batches(config, 3, 16), 4))
+    other = next(training_batches(config, 4, 16))
+    assert not np.array_equal(first[0]["clips"]["image"], other["clips"]["image"])
+
+
+def test_a_restored_state_goes_on_exactly(config):
+    iterator = training_batches(config, 0, 16)
+    take(iterator, 5)
+    state = iterator.get_state()
+    expected = take(iterator, 20)  # beyond the end of an epoch
+    iterator.set_state(state)
+    assert_equal(take(iterator, 20), expected)
+    fresh = training_batches(config, 0, 16)
+    fresh.set_state(state)
+    assert_equal(take(fresh, 20), expected)
+    assert fresh.get_state() == iterator.get_state()
+
+
+def test_hosts_share_each_batch(config):
+    whole = take(training_batches(config, 0, 16), 3)
+    hosts = [take(training_batches(config, 0, 16, shard=(i, 2)), 3) for i in range(2)]
+    for step, batch in enumerate(whole):
+        for part, labels in batch.items():
+            for name, value in labels.items():
+                for host in range(2):
+                    np.testing.assert_array_equal(
+                        hosts[host][step][part][name], value[host::2], err_msg=name
+                    )
+
+
+def test_worker_processes_change_nothing(config, tmp_path):
+    """In a program of its own, which parses no flags, as most do not."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, numpy as np\n"
+        "from maed_jax.data.pipeline import training_batches\n"
+        "if __name__ == '__main__':\n"
+        f"    batches = training_batches({config | {'workers': 1}!r}, 0, 16, shard=(0, 1))\n"
+        "    batches.set_state({'batches': 1})\n"
+        "    np.save(sys.argv[1], next(batches)['clips']['image'])\n"
+        "    batches.close()\n"
+    )
+    out = tmp_path / "image.npy"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, program, out], check=True, timeout=300, env=environment)
+    expected = take(training_batches(config, 0, 16), 2)[1]
+    np.testing.assert_array_equal(np.load(out), expected["clips"]["image"])
+
+
+def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
+    common = dict(seed=0, image_size=8)
+    pictures = image_dataset(data_dir, "fake", "train", **common)
+    for epoch in range(2):
+        poses = [pictures[i]["pose"].tobytes() for i in range(64 * epoch, 64 * epoch + 64)]
+        assert len(set(poses)) == 64
+    orders = [[pictures[e * 64 + i]["pose"][0, 0] for i in range(64)] for e in range(2)]
+    assert orders[0] != orders[1]
+    clips = clip_dataset(data_dir, "fake", "train", clip_length=2, interval=1, stride=2, **common)
+    firsts = {clips[i]["pose"][0].tobytes() for i in range(20 + 2 + 11)}
+    assert len(firsts) == 20 + 2 + 11
+
+
+def test_every_nth_frame_on_demand(data_dir):
+    pictures = image_dataset(data_dir, "fake", "train", seed=0, image_size=8, every=8)
+    assert len({pictures[i]["pose"].tobytes() for i in range(64)}) == 8
+
+
+def test_datasets_are_mixed_by_their_shares(data_dir):
+    parts = [
+        image_dataset(data_dir, name, "train", seed=i, image_size=8)
+        for i, name in enumerate(("fake", "other"))
+    ]
+    mixed = mix(parts, [3, 1])
+    from_other = [(mixed[i]["shape"] == 7).all() for i in range(40)]
+    assert sum(from_other) == 10
+    assert mix(parts[:1], [0.2]) is parts[0]
+
+
+def test_short_tracks_give_whole_clips(data_dir):
+    clips = clip_dataset(data_dir, "other", "train", seed=0, image_size=8)
+    assert clips[0]["image"].shape == (16, 8, 8, 3)
+
+
+def test_unreadable_samples_are_counted(config, tmp_path):
+    def spoil(index, record):
+        if index % 2:
+            record["image"] = record["image"][:100]
+
+    write_fake_dataset(tmp_path, [12], edit=spoil)
+    config |= {"data_dir": str(tmp_path), "images": (("fake", 1.0),), "clips_per_batch": 0}
+    iterator = training_batches(config, 0, 8)
+    take(iterator, 6)
+    assert iterator.skipped == iterator.get_state()["skipped"] >= 12
+    again = training_batches(config, 0, 8)
+    take(again, 6)
+    assert again.skipped == iterator.skipped
+
+
+def test_labels_of_another_body_do_not_count(config):
+    iterator = training_batches(config | {"body": "smpl"}, 0, 8)
+    assert not next(iterator)["clips"]["has_smpl"].any()
+
+
+def test_a_third_entry_is_the_stride_or_every_nth(config):
+    config |= {"clips": (("fake", 1.0, 1),), "images": (("fake", 1.0, 64),)}
+    batches = take(training_batches(config, 0, 8), 3)
+    pose = np.concatenate([batch["images"]["shape"] for batch in batches])
+    assert (pose == pose[0]).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"clips_per_batch": 0, "images_per_batch": 0}, "both 0"),
+        ({"clips": ()}, "config.data.clips is"),
+        ({"images": (("absent/crops", 1.0),)}, "maed data build absent"),
+        ({"train_split": "trian"}, "no split 'trian'"),
+        ({"augment": {"flop": 1}}, "no 'flop'"),
+    ],
+)
+def test_mistakes_are_named(config, change, message):
+    with pytest.raises(UserError, match=message):
+        training_batches(config | change, 0, 8)
+
+
+def test_batches_that_hosts_cannot_share_are_named(config):
+    with pytest.raises(UserError, match="multiple of the 3 hosts"):
+        training_batches(config, 0, 8, shard=(0, 3))

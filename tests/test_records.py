@@ -1,0 +1,87 @@
+import pickle
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from fake_dataset import write_fake_dataset
+
+from maed_jax.data import schema
+from maed_jax.data.records import Records, dataset_directory
+from maed_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data")
+    write_fake_dataset(path, [5, 0, 2])
+    return path
+
+
+def test_records_are_what_tfds_reads(data_dir):
+    directory = dataset_directory(data_dir, "fake/crops")
+    ours = Records(directory, "train")
+    theirs = tfds.builder_from_directory(directory).as_data_source("train")
+    assert len(ours) == len(theirs) == 7
+    for index in range(7):
+        record = ours[index]
+        assert set(record) == set(theirs[index])
+        for name, value in theirs[index].items():
+            if name in schema.STRINGS:
+                value = value.decode()
+            np.testing.assert_array_equal(record[name], value)
+            if name in schema.ARRAYS:
+                assert record[name].dtype == schema.ARRAYS[name][1], name
+
+
+def test_frames_of_a_track_follow_each_other(data_dir):
+    records = Records(dataset_directory(data_dir, "fake"), "train")
+    assert [track.name for track in records.tracks] == ["track0", "track2"]  # an empty one between
+    for track in records.tracks:
+        frames = [records[track.start + i] for i in range(track.length)]
+        assert [frame["frame"] for frame in frames] == list(range(track.length))
+        assert {frame["track"] for frame in frames} == {track.name}
+
+
+def test_records_travel_to_other_processes(data_dir):
+    records = Records(dataset_directory(data_dir, "fake"), "train")
+    again = pickle.loads(pickle.dumps(records))
+    np.testing.assert_array_equal(again[3]["pose"], records[3]["pose"])
+    assert len(pickle.dumps(records)) < 2000
+
+
+def test_the_newest_version_is_taken(tmp_path):
+    for version in ("1.9.0", "1.10.0", "2.0.0", "incomplete.1_3.0.0"):
+        (tmp_path / "set" / "crops" / version).mkdir(parents=True)
+    for version in ("1.9.0", "1.10.0", "incomplete.1_3.0.0"):  # 2.0.0 has not been completed
+        (tmp_path / "set" / "crops" / version / "dataset_info.json").touch()
+    newest = tmp_path / "set" / "crops" / "1.10.0"
+    assert dataset_directory(tmp_path, "set/crops") == newest
+    assert dataset_directory(tmp_path, "set") == newest
+    assert dataset_directory(newest) == newest
+    (tmp_path / "set" / "frames" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "set" / "frames" / "1.0.0" / "dataset_info.json").touch()
+    with pytest.raises(UserError, match="choose from set/crops, set/frames"):
+        dataset_directory(tmp_path, "set")
+
+
+def test_a_missing_dataset_says_how_to_prepare_it(tmp_path):
+    with pytest.raises(UserError, match="maed data build mannequins .*--config crops"):
+        dataset_directory(tmp_path, "mannequins/crops")
+
+
+def test_a_missing_split_lists_those_there_are(data_dir):
+    with pytest.raises(UserError, match="no split 'validation'; it has train"):
+        Records(dataset_directory(data_dir, "fake"), "validation")
+
+
+def test_tracks_beyond_the_records_are_noticed(tmp_path):
+    directory = write_fake_dataset(tmp_path, [2])
+    schema.write_tracks(directory, "train", [schema.Track("a", 0, 3)])
+    with pytest.raises(UserError, match="3 records, but there are 2"):
+        Records(directory, "train")
+
+
+def test_records_of_another_schema_are_noticed(data_dir, monkeypatch):
+    monkeypatch.setitem(schema.ARRAYS, "temperature", ((), np.float32))
+    with pytest.raises(UserError, match="lack temperature"):
+        Records(dataset_directory(data_dir, "fake"), "train")

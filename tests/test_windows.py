@@ -1,0 +1,90 @@
+"""Golden `chunks/*`: four tracks of 40, 9, 130 and 16 frames, one after another; a row holds the
+frames of a window. `train_50`: 128 frames, half overlapping; `train_8`: a stride of 16 frames;
+`eval`: 16 frames without overlap; `nopad`: 16 frames at a stride of 8, without padding."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maed_jax.data.windows import eval_windows, reflect, sample_clip, train_windows, windows
+
+LENGTHS = {"a": 40, "b": 9, "c": 130, "d": 16}
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("train_50", dict(window=128, stride=64)),
+        ("train_8", dict(window=128, stride=16)),
+        ("eval", dict(window=16, stride=16)),
+        ("nopad", dict(window=16, stride=8, pad=False)),
+    ],
+)
+def test_windows_are_those_of_the_original(golden_dir, name, options):
+    golden = np.load(golden_dir / "cropping.npz")
+    names = golden["chunk_names"].tolist()
+    ours = [names.index(track) + windows(n, **options) for track, n in LENGTHS.items()]
+    np.testing.assert_array_equal(np.concatenate(ours), golden[f"chunks/{name}"])
+
+
+def test_train_windows_overlap_by_half():
+    np.testing.assert_array_equal(train_windows(130), windows(130, 128, 64))
+    assert train_windows(130, stride=8).shape == (17, 128)
+    assert train_windows(130, pad=False).shape == (1, 128)
+    assert train_windows(5, 8, pad=False).shape == (0, 8)
+
+
+@given(st.integers(1, 60), st.integers(1, 300))
+def test_reflection_is_numpys(length, total):
+    padded = np.pad(np.arange(length), (0, max(total - length, 0)), mode="reflect")
+    np.testing.assert_array_equal(reflect(np.arange(total), length), padded[:total])
+
+
+@given(st.integers(1, 700), st.integers(1, 16), st.integers(1, 9))
+def test_every_frame_is_evaluated_once(length, clip_length, stride):
+    indices, mask = eval_windows(length, clip_length, stride)
+    assert indices.shape == mask.shape and indices.shape[1] == clip_length
+    assert sorted(indices[mask]) == list(range(length))
+    assert 0 <= indices.min() and indices.max() < length
+    assert mask.any(axis=1).all()
+
+
+@given(st.integers(1, 700))
+def test_clips_stay_in_their_window_and_interleave(length):
+    indices, mask = eval_windows(length)
+    position = np.where(mask, indices, -1)
+    for row in position:
+        own = row[row >= 0]
+        assert set(np.diff(own)) <= {8}
+        assert len(set(own // 128)) == 1
+
+
+def test_a_full_window_is_eight_clips_at_stride_8():
+    indices, mask = eval_windows(128)
+    np.testing.assert_array_equal(indices, np.arange(128).reshape(16, 8).T)
+    assert mask.all()
+
+
+def test_a_single_frame_is_repeated():
+    indices, mask = eval_windows(1)
+    assert (indices == 0).all() and indices.shape == (1, 16)
+    assert mask.sum() == 1 and mask[0, 0]
+
+
+@pytest.mark.parametrize("call", [lambda: eval_windows(0), lambda: windows(5, 0, 1)])
+def test_senseless_lengths_are_refused(call):
+    with pytest.raises(ValueError):
+        call()
+
+
+@given(st.integers(1, 20), st.integers(1, 9), st.data())
+def test_clips_take_every_kth_frame_of_a_window(clip_length, interval, data):
+    start = data.draw(st.integers(0, interval - 1))
+    clip = sample_clip(np.arange(clip_length * interval), clip_length, start)
+    np.testing.assert_array_equal(clip, start + interval * np.arange(clip_length))
+
+
+def test_start_outside_of_the_interval_is_refused():
+    with pytest.raises(ValueError):
+        sample_clip(np.arange(128), 16, 8)
