@@ -1,0 +1,33 @@
+import functools
+
+import jax
+import numpy as np
+from random_params import random_params
+
+import maed_jax
+from maed_jax.body.mannequin import mannequin
+from maed_jax.estimator import Estimator
+from maed_jax.models.maed import MAED
+
+MODEL = MAED(
+    image_size=32, clip_length=4, stage_sizes=(1,), width=8, dim=16, depth=1, heads=2,
+    feature_dim=12, decoder_width=16,
+)  # fmt: skip
+
+
+def test_an_estimator_is_the_model_with_its_body():
+    clip = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
+    params = random_params(MODEL.init, clip, method="regress")["params"]
+    estimator = Estimator(MODEL, params, mannequin())
+    assert (estimator.image_size, estimator.clip_length) == (32, 4)
+    got = estimator(clip)
+    apply = jax.jit(functools.partial(MODEL.apply, vertices=True))
+    expected = apply({"params": params}, clip, mannequin())
+    for name, value in vars(expected).items():
+        np.testing.assert_allclose(getattr(got, name), value, atol=1e-4, err_msg=name)
+    assert estimator(clip, vertices=False).verts is None
+
+
+def test_the_package_offers_its_names_without_loading_jax_for_them():
+    for name in maed_jax.__all__:
+        assert getattr(maed_jax, name) is not None

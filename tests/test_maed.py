@@ -1,0 +1,120 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_params import random_params
+
+from maed_jax.body import smpl
+from maed_jax.body.mannequin import mannequin
+from maed_jax.errors import UserError
+from maed_jax.models.ktd import Regression
+from maed_jax.models.maed import MAED, reconstruct
+from maed_jax.training.losses import losses
+
+SMALL = dict(
+    image_size=32, clip_length=4, stage_sizes=(1, 1), width=8, dim=16, depth=2, heads=2,
+    feature_dim=12, decoder_width=16,
+)  # fmt: skip
+WEIGHTS = {"keypoints_2d": 300, "keypoints_3d": 600, "pose": 60, "shape": 0.06, "norm": 1}
+
+
+@pytest.fixture(scope="module")
+def body():
+    return smpl.keypoint_body(mannequin())
+
+
+@pytest.fixture(scope="module")
+def model_and_params():
+    model = MAED(**SMALL)
+    return model, random_params(model.init, clip(), method="regress")["params"]
+
+
+def clip(b=2, t=3):
+    return jax.random.normal(jax.random.key(0), (b, t, 32, 32, 3))
+
+
+def labels(b=2, t=3, pose=0.0, valid=1.0):
+    return {
+        "keypoints_2d": jnp.zeros((b, t, 49, 3)).at[..., 2].set(valid),
+        "keypoints_3d": jnp.zeros((b, t, 49, 4)).at[..., 3].set(valid),
+        "pose": jnp.full((b, t, 72), pose),
+        "shape": jnp.zeros((b, t, 10)),
+        "has_smpl": jnp.full((b, t), valid),
+        "has_3d": jnp.full((b,), valid),
+    }
+
+
+def test_shapes_of_a_prediction(model_and_params):
+    model, params = model_and_params
+    whole = mannequin()
+    p = jax.jit(functools.partial(model.apply, vertices=True))({"params": params}, clip(), whole)
+    shapes = {name: value.shape[2:] for name, value in vars(p).items()}
+    assert shapes == {
+        "camera": (3,), "pose": (72,), "shape": (10,), "rotmat": (24, 3, 3),
+        "keypoints_3d": (49, 3), "keypoints_2d": (49, 2), "verts": whole.template.shape, "feature": (12,),
+    }  # fmt: skip
+    assert all(value.shape[:2] == (2, 3) for value in vars(p).values())
+
+
+def test_images_and_clips_share_the_parameters(model_and_params, body):
+    model, params = model_and_params
+    shapes = jax.eval_shape(
+        lambda x: model.init(jax.random.key(0), x, method="regress")["params"], clip(t=1)
+    )
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda s: s.shape, shapes)
+    answer = jax.jit(model.apply)({"params": params}, clip(t=1), body)
+    assert answer.camera.shape == (2, 1, 3)
+
+
+LABELS = {
+    "zero pose": labels(pose=0.0),
+    "angle pi": labels(pose=np.pi / np.sqrt(3)),
+    "all masked": labels(valid=0.0),
+    "masked and not finite": labels(valid=0.0) | {"pose": jnp.full((2, 3, 72), jnp.nan)},
+}
+
+
+@pytest.fixture(scope="module")
+def value_and_gradient(model_and_params, body):
+    model, _ = model_and_params
+
+    def total(params, labels):
+        rngs = {"dropout": jax.random.key(1)}
+        prediction = model.apply({"params": params}, clip(), body, train=True, rngs=rngs)
+        return losses(prediction, labels, WEIGHTS)[0]
+
+    return jax.jit(jax.value_and_grad(total))
+
+
+@pytest.mark.parametrize("which", LABELS)
+def test_gradients_through_everything_are_finite(which, value_and_gradient, model_and_params):
+    value, gradient = value_and_gradient(model_and_params[1], LABELS[which])
+    assert np.isfinite(value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi])
+@pytest.mark.parametrize("degenerate", [False, True])
+def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body):
+    """The prediction itself at rest, half a turn away, or of zeros that are no rotation."""
+    cos = np.cos(angle)
+    pose6d = jnp.tile(jnp.array([1.0, 0, 0, cos, 0, 0]) * (not degenerate), (2, 3, 24, 1))
+    regression = Regression(pose6d, jnp.zeros((2, 3, 10)), jnp.zeros((2, 3, 3)))
+
+    def total(regression):
+        feature = jnp.zeros((2, 3, 4))
+        prediction = reconstruct(regression, feature, body, vertices=False)
+        return losses(prediction, labels(), WEIGHTS)[0]
+
+    gradient = jax.jit(jax.grad(total))(regression)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_an_unknown_decoder_is_named():
+    with pytest.raises(UserError, match="no decoder 'tree'"):
+        jax.eval_shape(
+            lambda x: MAED(**SMALL, decoder="tree").init(jax.random.key(0), x, method="regress"),
+            clip(),
+        )
