@@ -53,7 +53,8 @@ def test_shapes_of_a_prediction(model_and_params):
     shapes = {name: value.shape[2:] for name, value in vars(p).items()}
     assert shapes == {
         "camera": (3,), "pose": (72,), "shape": (10,), "rotmat": (24, 3, 3),
-        "keypoints_3d": (49, 3), "keypoints_2d": (49, 2), "verts": whole.template.shape, "feature": (12,),
+        "keypoints_3d": (49, 3), "keypoints_2d": (49, 2), "feature": (12,),
+        "verts": whole.template.shape,
     }  # fmt: skip
     assert all(value.shape[:2] == (2, 3) for value in vars(p).values())
 
