@@ -124,18 +124,21 @@ def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.
     return body.template.T + by_shape + by_pose
 
 
-def _skin(skin_weights, T_world_joint, rest_joints, rest_verts) -> jax.Array:
+def _skin(
+    skin_weights: jax.Array, T_world_joint: jax.Array, rest_joints: jax.Array, rest_verts: jax.Array
+) -> jax.Array:
     """Linear blend skinning of rest_verts [b 3 verts] to [b verts 3].
 
-    With vertices last the blending is one matrix product and the rest are long vectors: half the
-    time on a CPU of having coordinates last.
+    Blending is one plain matrix product with vertices last, so that the rest are long vectors: half
+    the time on a CPU of having coordinates last.
     """
     R_world_joint, t_world_joint = T_world_joint[..., :3], T_world_joint[..., 3]
     moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
     T_joint = jnp.concatenate([R_world_joint, (t_world_joint - moved_rest)[..., None]], axis=-1)
-    T_vert = einsum(T_joint, skin_weights, "b joints i k, verts joints -> k b i verts")
+    rows = rearrange(T_joint, "b joints i k -> (k b i) joints")
+    T_vert = rearrange(rows @ skin_weights.T, "(k b i) verts -> k b i verts", k=4, i=3)
     verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
-    return rearrange(verts, "b xyz verts -> b verts xyz")
+    return rearrange(verts, "b i verts -> b verts i")
 
 
 def keypoints(body: Body, posed: Posed) -> jax.Array:
