@@ -145,7 +145,13 @@ def plan(
                 kinds = ("extreme",) if subset == "extreme" else motion.EVERYDAY
             turn = number // len(SUBSETS) if subset else number
             each = film.Plan(
-                split, number, seed, subset, kinds[turn % len(kinds)], size=config.size
+                split,
+                number,
+                seed,
+                subset,
+                kinds[turn % len(kinds)],
+                every=config.train_every if split == "train" else 1,
+                size=config.size,
             )
             frames = int(each.rng().integers(config.frames[0], config.frames[1] + 1))
             each = dataclasses.replace(each, frames=frames)

@@ -11,6 +11,7 @@ import json
 import logging
 import pkgutil
 import shutil
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -83,6 +84,7 @@ def _build_command(argv: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     cls.add_arguments(parser)
     options = vars(parser.parse_args(rest))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
     directory = build(name, options.pop("data_dir"), options.pop("config"), **options)
     print(summary(directory))
 
