@@ -1,9 +1,14 @@
 """The renderer puts pixels exactly where our own projection says."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("pyvista")
+from maed_jax.errors import UserError
 from maed_jax.visual.render import Lights, Renderer, Surface, composite, project, shade
 
 # A tetrahedron; vertex order is irrelevant to the tests.
@@ -105,3 +110,22 @@ def test_composite():
     np.testing.assert_array_equal(out[0, 1], (90, 80, 70))
     np.testing.assert_allclose(out[1, 0], np.array([45, 40, 35]) + 200 * 127 / 255, atol=1)
     np.testing.assert_array_equal(out[1, 1], (255, 255, 255))
+
+
+def test_without_pyvista_there_is_one_clear_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvista", None)
+    with pytest.raises(UserError, match=r"pip install 'maed_jax\[viz\]'"):
+        Renderer(64)
+
+
+def test_nothing_is_said_on_stderr():
+    script = (
+        "import numpy as np; from maed_jax.visual.render import Renderer; r = Renderer(32);"
+        "v = np.eye(3, dtype=np.float32) + [0, 0, 3];"
+        "r.render(v, np.array([[0, 1, 2]]), (9, 9, 9), np.array([30., 30, 16, 16]))"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert done.stderr == "" and done.stdout == ""
