@@ -1,7 +1,7 @@
 """Two steps of a tiny network: shows that everything is in place.
 
-    maed data mannequins --data_dir demo/data --tiny
-    maed train --config debug --workdir /tmp/maed_debug --config.data.data_dir=demo/data
+    maed data build mannequins --config tiny --data_dir data
+    maed train --config debug --workdir /tmp/maed_debug
 
 Hardware: any CPU. Time: seconds, most of them compiling. Result: none; no one learns in two steps.
 """
@@ -26,6 +26,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.model.dim, c.model.depth, c.model.heads = 32, 1, 2
     c.model.feature_dim = c.model.decoder_width = 32
 
+    c.data.clips = c.data.images = (("mannequins/tiny", 1.0),)
     c.data.clip_length = 4
     c.data.clips_per_batch = 0 if variant == "stage1" else 2
     c.data.images_per_batch = 4

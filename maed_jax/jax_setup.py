@@ -22,8 +22,8 @@ def configure() -> None:
 
     # Grain's worker processes look at absl's flags, and our command line is argparse's.
     absl.flags.FLAGS.mark_as_parsed()
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return  # JAX reads it itself
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir:
+        return  # the user or the program has chosen
     directory = cache_dir() / "xla"
     try:
         directory.mkdir(parents=True, exist_ok=True)

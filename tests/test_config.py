@@ -61,6 +61,8 @@ def test_override_in_two_words_and_several():
         ("debug", ["--config.init_decoder=perhaps"], "true or false"),
         ("debug", ["--config.data.clips=(("], "must be a tuple"),
         ("debug", ["--config.steps"], "needs a value"),
+        ("debug", ["--steps=3"], "the argument '--steps' is unknown"),
+        ("debug", ["stray"], "the argument 'stray' is unknown"),
         ("dmeo:stage1", [], "did you mean demo"),
         ("demo:stage9", [], "no variant 'stage9'"),
         ("no/such/file.py", [], "there is no configuration file no/such/file.py"),

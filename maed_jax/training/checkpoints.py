@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -224,6 +224,28 @@ def read_params(workdir: str | Path, step: int | None = None) -> tuple[Any, int]
     raise UserError(f"no checkpoint in {workdir} can be read")
 
 
+class Run(NamedTuple):
+    """A trained model and where it comes from."""
+
+    estimator: Any
+    step: int
+    config: ConfigDict
+
+
+def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) -> Run:
+    """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
+    from maed_jax.body.files import load_body
+    from maed_jax.estimator import Estimator
+    from maed_jax.models.maed import MAED
+
+    params, step = read_params(workdir, step)
+    config = read_config(workdir)
+    if config is None:
+        raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
+    estimator = Estimator(MAED(**config.model), params, load_body(body or config.body))
+    return Run(estimator, step, config)
+
+
 def restore_estimator(workdir: str | Path, step: int | None = None, *, body: Any = None):
     """The estimator that was trained in `workdir`.
 
@@ -234,15 +256,7 @@ def restore_estimator(workdir: str | Path, step: int | None = None, *, body: Any
     Raises:
       UserError: the directory holds no such checkpoint, or its body is not at hand.
     """
-    from maed_jax.body.files import load_body
-    from maed_jax.estimator import Estimator
-    from maed_jax.models.maed import MAED
-
-    params, _ = read_params(workdir, step)
-    config = read_config(workdir)
-    if config is None:
-        raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
-    return Estimator(MAED(**config.model), params, load_body(body or config.body))
+    return open_run(workdir, step, body=body).estimator
 
 
 class _Facts:

@@ -238,7 +238,11 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     arguments = list(arguments)
     while arguments:
         name, equals, value = arguments.pop(0).partition("=")
-        name = name.lstrip("-").removeprefix("config.")
+        if not name.startswith("--config."):
+            raise UserError(
+                f"the argument {name!r} is unknown; settings are changed by --config.KEY=VALUE"
+            )
+        name = name.removeprefix("--config.")
         if not equals:
             following = bool(arguments) and not arguments[0].startswith("--")
             value = arguments.pop(0) if following else None

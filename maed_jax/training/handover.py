@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from maed_jax.errors import UserError
-from maed_jax.training.checkpoints import read_params
 
 
-def hand_over(params: Any, workdir: str | Path, *, decoder: bool = False) -> tuple[Any, str]:
+def hand_over(params: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any, str]:
     """Starts a stage from an earlier one: its encoder, and its decoder where wanted.
 
     An array is taken where name and shape agree. Where the earlier one has a single entry along an
     axis (the temporal embedding of a stage on single frames), it is added to the fresh array, so
     that every frame starts from it.
 
+    Args:
+      params: fresh ones, of the new stage.
+      earlier: those of the earlier stage, see `checkpoints.read_params`.
+      decoder: whether to take the decoder too.
+
     Returns:
       The parameters, laid out as `params`, and a report of what was taken and what is new.
 
     Raises:
-      UserError: the earlier work directory holds no checkpoint, or nothing in it fits.
+      UserError: nothing fits.
     """
-    earlier, step = read_params(workdir)
     earlier = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
     taken, repeated, fresh = [], [], []
 
@@ -46,9 +48,9 @@ def hand_over(params: Any, workdir: str | Path, *, decoder: bool = False) -> tup
     params = jax.tree_util.tree_map_with_path(choose, params)
     if not taken:
         raise UserError(
-            f"nothing in {workdir} fits this model: is its config.model the one of the same stage?"
+            "nothing in config.init_from fits this model: the settings in config.model must agree"
         )
-    report = [f"from {workdir}, step {step}: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
+    report = [f"  taken: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
     report += [f"  repeated: {line}" for line in repeated]
     report += [f"  new: {line}" for line in _grouped(fresh)]
     return params, "\n".join(report)

@@ -1,0 +1,165 @@
+"""Runs of `maed train`: resumed, interrupted, handed over, mistaken."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import tiny
+from fake_dataset import write_fake_dataset
+from test_step import equal
+
+from maed_jax.errors import UserError
+from maed_jax.training import train as train_module
+from maed_jax.training.checkpoints import read_config, read_params
+from maed_jax.training.config import load_config
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data")
+    write_fake_dataset(directory, [20, 40, 9])
+    write_fake_dataset(directory, [10, 12], name="other", split="validation")
+    return directory
+
+
+@pytest.fixture
+def small(monkeypatch, data_dir):
+    """Settings for the tiny model in MAED's place."""
+    monkeypatch.setattr(
+        "maed_jax.models.maed.MAED",
+        lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),
+    )
+
+    def settings(variant="stage2", **changes):
+        arguments = {"model.image_size": tiny.SIZE, "data.data_dir": data_dir}
+        arguments |= {f"data.{k}": "(('fake/crops',1.0),)" for k in ("clips", "images")}
+        arguments |= {"steps": 6, "log_every": 1, "checkpoint_every": 100} | changes
+        overrides = [f"--config.{key}={value}" for key, value in arguments.items()]
+        return load_config(f"debug:{variant}", overrides)
+
+    return settings
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(workdir):
+    return [line["loss"] for line in lines(workdir) if "loss" in line]
+
+
+def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch, capsys):
+    config = small()
+    assert train_module.train(config, tmp_path / "straight") == 0
+
+    from maed_jax.data.pipeline import TrainingBatches
+
+    draw, drawn = TrainingBatches.__next__, []
+
+    def draw_and_interrupt(self):
+        drawn.append(1)
+        if len(drawn) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return draw(self)
+
+    monkeypatch.setattr(TrainingBatches, "__next__", draw_and_interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    assert train_module.train(config, tmp_path / "broken") == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    _, stopped = read_params(tmp_path / "broken")
+    assert 1 <= stopped < 6 and f"stopped at step {stopped}" in capsys.readouterr().err
+
+    assert train_module.train(config, tmp_path / "broken") == 0
+    assert f"going on from step {stopped}" in capsys.readouterr().err
+    (straight, _), (broken, step) = (read_params(tmp_path / n) for n in ("straight", "broken"))
+    assert step == 6 and equal(straight, broken)
+    assert losses(tmp_path / "straight") == losses(tmp_path / "broken")
+
+    # Nothing is left to do, whatever does not change the numbers; other settings are refused.
+    assert train_module.train(small(keep=7), tmp_path / "broken") == 0
+    assert read_config(tmp_path / "broken").keep == 7
+    with pytest.raises(UserError, match="holds a run with other settings: optimizer.l2"):
+        train_module.train(small(**{"optimizer.l2": 0.5}), tmp_path / "broken")
+
+
+def test_stage2_starts_from_stage1(small, tmp_path, capsys):
+    train_module.train(small("stage1"), tmp_path / "one")
+    config = small("stage2", checkpoint_every=1, keep=9, init_from=tmp_path / "one")
+    train_module.train(config, tmp_path / "two")
+    report = capsys.readouterr().err
+    assert f"from {tmp_path / 'one'}, step 6" in report and "new: decoder/head/kernel" in report
+    (one, _), (two, _) = read_params(tmp_path / "one"), read_params(tmp_path / "two", 1)
+    for take, same in (("encoder", True), ("decoder", False)):
+        layer = {"encoder": "embedding", "decoder": "head"}[take]
+        near = np.abs(one[take][layer]["kernel"] - two[take][layer]["kernel"]).max() < 2e-4
+        assert near == same  # one step of Adam is at most the learning rate, 1e-4
+    with pytest.raises(UserError, match="there is no work directory"):
+        train_module.train(small(init_from=tmp_path / "nowhere"), tmp_path / "three")
+
+
+def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
+    from maed_jax.data.pipeline import TrainingBatches
+
+    draw = TrainingBatches.__next__
+
+    def poisoned(self):
+        batch = draw(self)
+        batch["images"]["shape"] = np.full_like(batch["images"]["shape"], 1e30)
+        return batch
+
+    monkeypatch.setattr(TrainingBatches, "__next__", poisoned)
+    with pytest.raises(UserError, match="2 steps in a row up to step 2"):
+        train_module.train(small(max_skipped=2), tmp_path)
+    assert lines(tmp_path)[0]["loss"] is None
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"data.clip_length": 9}, "data.clip_length=9 is more than"),
+        ({"model.dim": 33}, "model.dim=33 does not divide"),
+        ({"steps": 0}, "config.steps must be at least 1"),
+        ({"mesh.data": 99}, "asks for 99 x 1 devices"),
+        ({"mesh.data": 4}, "clips_per_batch=2 does not divide over 4 devices"),
+        ({"data.data_dir": "/nowhere"}, "no prepared dataset"),
+        ({"body": "/nowhere.npz"}, "nowhere.npz"),
+        ({"eval_every": 1}, "no split 'validation'"),
+    ],
+)
+def test_impossible_settings_stop_before_anything_is_written(small, tmp_path, changes, says):
+    with pytest.raises(UserError, match=says) as error:
+        train_module.train(small(**changes), tmp_path / "run")
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
+    """The real network: two steps, a validation, the checkpoint restored, the table printed."""
+    from maed_jax.evaluation import evaluate
+    from maed_jax.training.checkpoints import restore_estimator
+
+    write_fake_dataset(tmp_path / "data", [12, 9], split="train")
+    work = str(tmp_path / "work")
+    settings = {"data.data_dir": tmp_path / "data", "data.val_split": "train", "eval_every": 2}
+    settings |= {f"data.{k}": "(('fake/crops',1.0),)" for k in ("clips", "images")}
+    overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+    train_module.main(["--config", "debug:stage1", "--workdir", work, *overrides])
+    assert lines(tmp_path / "work")[-1]["validation/pa_mpjpe"] > 0
+
+    estimator = restore_estimator(work)
+    assert (estimator.image_size, estimator.clip_length) == (32, 1)
+    assert estimator.body.h36m_regressor is not None
+
+    files = {"--json": tmp_path / "table.json", "--predictions": tmp_path / "frames.npz"}
+    arguments = [str(word) for pair in files.items() for word in pair]
+    evaluate.main(["--checkpoint", work, "--split", "train", *arguments])
+    table = capsys.readouterr().out
+    assert "mean pose" in table and "PA-MPJPE" in table and "never compare" in table
+    rows = json.loads(files["--json"].read_text())["rows"]
+    assert [row["predictor"] for row in rows] == ["model", "mean pose", "model / mean pose"]
+    assert all(row["frames"] == 21 and row["mpjpe"] > 0 for row in rows)
+    frames = np.load(files["--predictions"])
+    assert frames["joints"].shape == (21, 14, 3) and frames["pose"].shape == (21, 72)
+    assert list(frames["track"][[0, 12]]) == ["track0", "track1"]
+    np.testing.assert_allclose(frames["mpjpe"].mean(), rows[0]["mpjpe"], rtol=1e-5)
