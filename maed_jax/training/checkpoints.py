@@ -321,9 +321,10 @@ def _sum_bits(tree: Any) -> jax.Array:
 
 
 def _brief(error: BaseException) -> str:
-    lines = str(error).strip().strip("\"'").splitlines()
-    text = lines[0].strip() if lines else ""
-    return f"{text[:150]}..." if len(text) > 150 else text or type(error).__name__
+    """What happened, short enough for a line."""
+    lines = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return f"{text[:150]}..." if len(text) > 150 else text
 
 
 def _say(text: str) -> None:
