@@ -22,24 +22,29 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.mesh.data = 1  # one device, however many there are
     c.data.data_dir = "demo/data"
 
-    c.model.image_size = 96
-    c.model.stage_sizes, c.model.width = (1, 1, 1), 32
-    c.model.dim, c.model.depth, c.model.heads = 128, 3, 4
-    c.model.feature_dim, c.model.decoder_width = 128, 256
-    c.model.dropout = 0.1
+    c.data.clips = c.data.images = (("mannequins/demo", 1.0),)
+    c.data.interval = 1  # of each track the dataset keeps every 8th frame only
 
-    c.optimizer.learning_rate = 3e-4 if stage2 else 1e-3
-    c.optimizer.warmup_steps = 50
-    c.optimizer.clip_norm = 1.0
-    c.data.augment.erase = 0.1
+    c.model.image_size = 64
+    c.model.stage_sizes, c.model.width = (1, 1, 1, 1), 16
+    c.model.dim, c.model.depth, c.model.heads = 128, 2, 4
+    c.model.feature_dim, c.model.decoder_width = 128, 256
+    c.model.dropout = 0.0
+
+    c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
+    c.optimizer.learning_rate, c.optimizer.warmup_steps = 1e-3, 50
+    c.data.augment.crop_probability, c.data.augment.scale = 1.0, (1.1, 1.5)
+    c.data.augment.jitter, c.data.augment.hue = 0.2, 0.05
+    c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
 
     if stage2:
+        c.init_from = "demo/stage1"
         c.model.clip_length = c.data.clip_length = 16
-        c.data.clips_per_batch, c.data.images_per_batch = 2, 8
-        c.steps = 300
+        c.data.clips_per_batch, c.data.images_per_batch = 3, 16
+        c.steps = 700
     else:
         c.model.clip_length = 1
-        c.data.clips_per_batch, c.data.images_per_batch = 0, 32
-        c.steps = 600
-    c.log_every, c.eval_every, c.eval_windows, c.checkpoint_every = 20, 0, 4, 100
+        c.data.clips_per_batch, c.data.images_per_batch = 0, 64
+        c.steps = 1600
+    c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

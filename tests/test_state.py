@@ -44,6 +44,27 @@ def test_clipping_comes_before_l2():
     np.testing.assert_allclose(clipped[2].mu["w"], wanted[2].mu["w"], rtol=1e-6)
 
 
+def test_muon_takes_all_directions_of_a_matrix_alike():
+    params = {"w": jnp.zeros((4, 4)), "b": jnp.zeros(4)}
+    gradient = {"w": jnp.diag(jnp.array([5.0, 0.5, 0.2, 0.1])), "b": jnp.array([1.0, -2, 3, 0.1])}
+    muon = make_optimizer(options(name="muon", l2=0.0))
+    adam = make_optimizer(options(l2=0.0))
+    direction, _ = muon.update(gradient, muon.init(params), params)
+    likewise, _ = adam.update(gradient, adam.init(params), params)
+    values = np.linalg.svd(direction["w"])[1]
+    assert values.max() / values.min() < 3  # 50 in the gradient
+    assert jnp.all(jnp.diag(direction["w"]) > 0)  # with the gradient: the step subtracts it
+    np.testing.assert_allclose(jnp.sqrt(jnp.mean(direction["w"] ** 2)), 0.2, rtol=0.5)
+    # Vectors go by Adam (with Nesterov's momentum, hence a little further).
+    np.testing.assert_array_equal(jnp.sign(direction["b"]), jnp.sign(likewise["b"]))
+    np.testing.assert_allclose(jnp.abs(direction["b"]), jnp.abs(direction["b"][0]), rtol=1e-4)
+
+
+def test_an_unknown_optimiser_is_named():
+    with pytest.raises(UserError, match="'adam' or 'muon', not 'adamw'"):
+        make_optimizer(options(name="adamw"))
+
+
 def test_step_schedule():
     rate = make_schedule(options(learning_rate=1e-4), 100)
     rates = [float(rate(step)) for step in (0, 59, 60, 89, 90, 99)]

@@ -46,6 +46,10 @@ class Plan:
     """one frame in so many is filmed"""
     size: int = 160
     """pixels, side of the stored picture"""
+    clutter: tuple[float, float, float] = (0.2, 0.5, 0.3)
+    """how probable a plain, a normal and a cluttered background are; without a subset"""
+    occluded: float = 0.4
+    """how probable it is that things hide the person; without a subset"""
     fps: float = 30.0
     recording: tuple[str, int] | None = None
     """of a recorded motion: its file and the frame (at `fps`) where the track starts"""
@@ -213,8 +217,8 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
     if plan.subset:
         level = {"plain": "plain", "clutter": "clutter"}.get(plan.subset, "normal")
         return level, int(rng.integers(1, 4)) if plan.subset == "occlusion" else 0
-    level = str(rng.choice(["plain", "normal", "clutter"], p=[0.2, 0.5, 0.3]))
-    return level, int(rng.integers(1, 4)) if rng.random() < 0.4 else 0
+    level = str(rng.choice(["plain", "normal", "clutter"], p=plan.clutter))
+    return level, int(rng.integers(1, 4)) if rng.random() < plan.occluded else 0
 
 
 def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):

@@ -11,7 +11,12 @@ from flax import linen as nn
 
 from maed_jax.body.skeleton import ANCESTORS
 
-NUM_BETAS = 10
+# Where training starts. The original starts near zero, where neither a 6D rotation nor the depth of
+# a camera is well defined; with its pretrained encoder it gets away with that.
+REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)  # facing the camera, whose y axis points down
+MEAN_SHAPE = (0.0,) * 10
+WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows it
 
 
 def torch_linear(name: str, width: int) -> nn.Dense:
@@ -20,10 +25,14 @@ def torch_linear(name: str, width: int) -> nn.Dense:
     return nn.Dense(width, kernel_init=uniform, name=name)
 
 
-def timid_linear(name: str, width: int) -> nn.Dense:
-    """A head that starts near zero: Xavier-uniform of gain 0.01."""
+def timid_linear(name: str, start: tuple[float, ...]) -> nn.Dense:
+    """A head that answers nearly `start` at first: Xavier-uniform weights of gain 0.01."""
     small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
-    return nn.Dense(width, kernel_init=small, bias_init=nn.initializers.uniform(0.02), name=name)
+
+    def bias(key, shape, dtype):
+        return jnp.asarray(start, dtype)
+
+    return nn.Dense(len(start), kernel_init=small, bias_init=bias, name=name)
 
 
 class Regression(NamedTuple):
@@ -56,9 +65,10 @@ class KinematicTopologyDecoder(nn.Module):
         pose: list[jax.Array] = []
         for joint, ancestors in enumerate(self.ancestors):
             inputs = jnp.concatenate([x, *(pose[a] for a in ancestors)], axis=-1)
-            pose.append(timid_linear(f"joint{joint}", 6)(inputs))
+            start = REST if ancestors else UPRIGHT
+            pose.append(timid_linear(f"joint{joint}", start)(inputs))
         return Regression(
             pose6d=rearrange(pose, "joints ... six -> ... joints six"),
-            shape=timid_linear("shape", NUM_BETAS)(x),
-            camera=timid_linear("camera", 3)(x),
+            shape=timid_linear("shape", MEAN_SHAPE)(x),
+            camera=timid_linear("camera", WHOLE_BODY)(x),
         )

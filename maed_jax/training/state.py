@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from flax import struct
 
 from maed_jax.errors import UserError
@@ -37,13 +38,28 @@ def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainS
 def make_optimizer(config) -> optax.GradientTransformation:
     """Adam with L2 added to the gradient (not AdamW), as the original. `config.optimizer`.
 
+    "muon" is for encoders that start from nothing: the read token is nearly an average over the
+    image, so its features differ little between images beside what they share, and Adam spends its
+    steps on what they share. Muon (Jordan et al., 2024) takes all directions of a matrix alike;
+    scaled to steps as large as Adam's, it needs no learning rate of its own.
+
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
+
+    Raises:
+      UserError: no such optimiser.
     """
+    if config.name == "adam":
+        direction = optax.scale_by_adam()
+    elif config.name == "muon":
+        muon = optax.contrib.muon(1.0, ns_steps=4, consistent_rms=0.2)
+        direction = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
+    else:
+        raise UserError(f"config.optimizer.name must be 'adam' or 'muon', not {config.name!r}")
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
         optax.add_decayed_weights(config.l2),
-        optax.scale_by_adam(),
+        direction,
     )
 
 
