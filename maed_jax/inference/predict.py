@@ -290,8 +290,10 @@ def main(argv: list[str]) -> None:
     video = open_video(args.video)
     boxes = None if args.boxes is None else read_boxes(args.boxes)
 
+    from maed_jax import jax_setup
     from maed_jax.training.checkpoints import restore_estimator
 
+    jax_setup.configure()
     estimator = restore_estimator(args.checkpoint)
     model = {
         "checkpoint": str(Path(args.checkpoint).resolve()),
