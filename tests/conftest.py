@@ -1,5 +1,6 @@
 """What all tests share: the golden vectors, and JAX on the CPU as eight devices."""
 
+import os
 from pathlib import Path
 
 import absl.flags
@@ -8,6 +9,10 @@ import pytest
 
 # Grain's worker processes look at absl's flags, which pytest never parses.
 absl.flags.FLAGS.mark_as_parsed()
+
+# Most tests spend their time compiling what runs once, so LLVM's optimiser is off, which makes the
+# suite a good deal faster. Parity with the original asks for it again (test_weights.py).
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

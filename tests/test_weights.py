@@ -21,6 +21,9 @@ from maed_jax.weights import convert_state_dict, from_torch, parameter_shapes, t
 # Everything after the root is held to 1e-3.
 ROOT_NORM, ROOT_SLICE = 1e-2, 4e-2
 
+# Compiled as users' programs are; conftest.py turns the optimiser off for the other tests.
+OPTIMISED = {"xla_backend_optimization_level": 3}
+
 MODES = ("parallel", "vanilla", "series", "coupling", "temporal")
 
 
@@ -61,7 +64,7 @@ def test_every_tap_is_the_originals(mode, golden_dir, body):
     estimator = from_torch(state, body=body, mode=mode)
     assert isinstance(estimator, Estimator)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=OPTIMISED)
     def taps(params, clip):
         def wanted(module, method):
             return method == "__call__" and type(module).__name__ in ("ResNetRoot", "Block")
@@ -98,7 +101,7 @@ def test_gradients_are_the_originals(golden_dir, body):
     def target(name, value):
         return (value - rules.normal(f"grad/target/{name}", value.shape)) ** 2
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=OPTIMISED)
     @functools.partial(jax.value_and_grad, argnums=(0, 1))
     def scalar(params, clip):
         p = model.apply({"params": params}, clip, body, vertices=True)
