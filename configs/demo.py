@@ -38,10 +38,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
 
     if stage2:
-        c.init_from = "demo/stage1"
+        c.init_from, c.init_decoder = "demo/stage1", True
         c.model.clip_length = c.data.clip_length = 16
         c.data.clips_per_batch, c.data.images_per_batch = 3, 16
-        c.steps = 700
+        c.steps = 600
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
