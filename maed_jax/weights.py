@@ -130,12 +130,12 @@ def from_torch(
 
     Args:
       state_dict_or_path: a state dict, or a checkpoint file (`.pth.tar`, `.pth`, `.pt`), in which
-      it may
-        stand under "state_dict". Only tensors and plain containers are ever constructed from a
-        file.
-      body: a `Body`, a path, or a mapping with SMPL's own keys (see `maed_jax.load_body`). encoder:
-      "ste". mode: attention of the encoder's blocks: "parallel", "series", "coupling", "vanilla",
-      "temporal".
+        it may stand under "state_dict". Only tensors and plain containers are ever constructed
+        from a file.
+      body: a `Body`, a path, or a mapping with SMPL's own keys (see `maed_jax.load_body`).
+      encoder: "ste".
+      mode: attention of the encoder's blocks: "parallel", "series", "coupling", "vanilla" or
+        "temporal".
       decoder: "ktd".
 
     Returns:
