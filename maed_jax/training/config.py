@@ -94,7 +94,7 @@ def defaults() -> ConfigDict:
     c.loss.norm = 1.0
 
     c.optimizer = ConfigDict()
-    c.optimizer.name = "adam"  # or "muon", which learns faster from scratch
+    c.optimizer.name = "adam"  # or "muon", see training/state.py
     c.optimizer.learning_rate = 1e-4
     c.optimizer.schedule = "step"  # or "cosine", which ends at 0
     c.optimizer.decay_at = (0.6, 0.9)  # of all steps; for "step"

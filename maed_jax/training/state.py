@@ -38,10 +38,9 @@ def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainS
 def make_optimizer(config) -> optax.GradientTransformation:
     """Adam with L2 added to the gradient (not AdamW), as the original. `config.optimizer`.
 
-    "muon" is for encoders that start from nothing: the read token is nearly an average over the
-    image, so its features differ little between images beside what they share, and Adam spends its
-    steps on what they share. Muon (Jordan et al., 2024) takes all directions of a matrix alike;
-    scaled to steps as large as Adam's, it needs no learning rate of its own.
+    "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
+    It is meant for encoders that start from nothing: their features differ little between images
+    beside what they share. That it is what helps there has not been shown by a controlled run.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
