@@ -82,7 +82,7 @@ def parameter_shapes(model: MAED) -> dict[tuple[str, ...], tuple[int, ...]]:
     """The shape of each parameter of `model`, found without computing any."""
     clip = jax.ShapeDtypeStruct((1, 1, model.image_size, model.image_size, 3), jnp.float32)
     init = functools.partial(model.init, method="regress")
-    variables = jax.eval_shape(init, jax.random.key(0), clip)
+    variables = jax.eval_shape(init, jax.random.key(0), clip, None)
     flat = traverse_util.flatten_dict(variables["params"])
     return {path: leaf.shape for path, leaf in flat.items()}
 

@@ -17,7 +17,7 @@ MODEL = MAED(
 
 def test_an_estimator_is_the_model_with_its_body():
     clip = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
-    params = random_params(MODEL.init, clip, method="regress")["params"]
+    params = random_params(MODEL.init, clip, None, method="regress")["params"]
     estimator = Estimator(MODEL, params, mannequin())
     assert (estimator.image_size, estimator.clip_length) == (32, 4)
     got = estimator(clip)

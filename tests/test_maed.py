@@ -9,8 +9,8 @@ from random_params import random_params
 from maed_jax.body import smpl
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
-from maed_jax.models.ktd import Regression
 from maed_jax.models.maed import MAED, reconstruct
+from maed_jax.models.regression import Regression
 from maed_jax.training.losses import losses
 
 SMALL = dict(
@@ -28,7 +28,7 @@ def body():
 @pytest.fixture(scope="module")
 def model_and_params():
     model = MAED(**SMALL)
-    return model, random_params(model.init, clip(), method="regress")["params"]
+    return model, random_params(model.init, clip(), None, method="regress")["params"]
 
 
 def clip(b=2, t=3):
@@ -62,7 +62,7 @@ def test_shapes_of_a_prediction(model_and_params):
 def test_images_and_clips_share_the_parameters(model_and_params, body):
     model, params = model_and_params
     shapes = jax.eval_shape(
-        lambda x: model.init(jax.random.key(0), x, method="regress")["params"], clip(t=1)
+        lambda x: model.init(jax.random.key(0), x, None, method="regress")["params"], clip(t=1)
     )
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda s: s.shape, shapes)
     answer = jax.jit(model.apply)({"params": params}, clip(t=1), body)
@@ -116,6 +116,8 @@ def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body)
 def test_an_unknown_decoder_is_named():
     with pytest.raises(UserError, match="no decoder 'tree'"):
         jax.eval_shape(
-            lambda x: MAED(**SMALL, decoder="tree").init(jax.random.key(0), x, method="regress"),
+            lambda x: MAED(**SMALL, decoder="tree").init(
+                jax.random.key(0), x, None, method="regress"
+            ),
             clip(),
         )

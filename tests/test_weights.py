@@ -170,7 +170,7 @@ def test_a_keypoint_body_is_enough_without_vertices(body):
     small = keypoint_body(body)
     model = MAED(image_size=32, stage_sizes=(1,), width=8, dim=16, depth=1, heads=2)
     x = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
-    params = jax.jit(functools.partial(model.init, method="regress"))(jax.random.key(1), x)
+    params = jax.jit(functools.partial(model.init, method="regress"))(jax.random.key(1), x, None)
     apply = jax.jit(model.apply, static_argnames="vertices")
     whole, part = apply(params, x, body, vertices=True), apply(params, x, small)
     assert part.verts is None

@@ -57,7 +57,7 @@ class SpatialTemporalEncoder(nn.Module):
     feature_dim: int
 
     @nn.compact
-    def __call__(self, clip: jax.Array) -> jax.Array:
+    def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
         b, t, h, w, _ = clip.shape
         if (h, w) != (self.image_size, self.image_size):
             raise UserError(

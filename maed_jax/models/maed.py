@@ -10,10 +10,10 @@ from flax import struct
 from maed_jax.body import camera as weak_perspective
 from maed_jax.body import smpl
 from maed_jax.body.rotations import axis_angle_from_matrix, matrix_from_6d
-from maed_jax.errors import UserError
 from maed_jax.models.attention import Mode
-from maed_jax.models.encoder import SpatialTemporalEncoder
-from maed_jax.models.ktd import KinematicTopologyDecoder, Regression
+from maed_jax.models.decoders import make_decoder
+from maed_jax.models.encoders import make_encoder
+from maed_jax.models.regression import Regression
 
 
 @struct.dataclass
@@ -60,7 +60,8 @@ def reconstruct(
 class MAED(nn.Module):
     """Encoder and decoder with multi-level attention. The defaults are the paper's network.
 
-    The body is data, passed to the call; it is never a parameter.
+    `encoder`, `mode` and `decoder` choose the rows of the paper's Table 2, see `encoders` and
+    `decoders`. The body is data, passed to the call; it is never a parameter.
     """
 
     image_size: int = 224
@@ -70,6 +71,7 @@ class MAED(nn.Module):
     dim: int = 768
     depth: int = 6
     heads: int = 12
+    encoder: str = "ste"
     mode: Mode = "parallel"
     feature_dim: int = 768
     decoder: str = "ktd"
@@ -88,27 +90,16 @@ class MAED(nn.Module):
           vertices: whether the mesh is wanted too.
 
         Raises:
-          UserError: frames of another size, or more of them than the temporal embedding holds.
+          UserError: frames of another size, or more of them than the temporal embedding holds; no
+            such encoder, mode or decoder; a body without the mean parameters that a decoder needs.
         """
-        feature, regression = self.regress(clip, train=train)
+        feature, regression = self.regress(clip, body, train=train)
         return reconstruct(regression, feature, body, vertices=vertices)
 
     @nn.compact
-    def regress(self, clip: jax.Array, *, train: bool = False) -> tuple[jax.Array, Regression]:
+    def regress(
+        self, clip: jax.Array, body: smpl.Body, *, train: bool = False
+    ) -> tuple[jax.Array, Regression]:
         """The part with parameters: features `[b t d]`, and pose, shape and camera from them."""
-        feature = SpatialTemporalEncoder(
-            image_size=self.image_size,
-            clip_length=self.clip_length,
-            stage_sizes=tuple(self.stage_sizes),
-            width=self.width,
-            dim=self.dim,
-            depth=self.depth,
-            heads=self.heads,
-            mode=self.mode,
-            feature_dim=self.feature_dim,
-            name="encoder",
-        )(clip)
-        if self.decoder != "ktd":
-            raise UserError(f"there is no decoder {self.decoder!r}; choose 'ktd'")
-        decoder = KinematicTopologyDecoder(self.decoder_width, self.dropout, name="decoder")
-        return feature, decoder(feature, train=train)
+        feature = make_encoder(self)(clip, train=train)
+        return feature, make_decoder(self)(feature, body, train=train)
