@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from decoder_parity import assert_answers, original_params
 from random_params import random_params
 
 from maed_jax.body.skeleton import ANCESTORS, PARENTS
@@ -20,6 +21,19 @@ def test_shapes():
     assert answer.pose6d.shape == (2, 3, 24, 6)
     assert answer.shape.shape == (2, 3, 10)
     assert answer.camera.shape == (2, 3, 3)
+
+
+def test_answers_are_the_originals(golden_dir):
+    golden = np.load(golden_dir / "model_ste_parallel_ktd.npz")
+    heads = {"shape": "decshape", "camera": "deccam"}
+
+    def theirs(layer):
+        return heads.get(layer, layer.replace("joint", "joint_regs."))
+
+    module = KinematicTopologyDecoder()
+    feature = jnp.asarray(golden["tap_feature"])
+    params = original_params(module, feature.shape[-1], theirs)
+    assert_answers(module.apply(params, feature, train=False), golden)
 
 
 def test_a_joint_reads_exactly_its_ancestors():

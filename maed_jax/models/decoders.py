@@ -5,9 +5,10 @@ from __future__ import annotations
 from flax import linen as nn
 
 from maed_jax.errors import UserError
+from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
 
-DECODERS = ("ktd",)
+DECODERS = ("ktd", "iterative")
 
 
 def make_decoder(model) -> nn.Module:
@@ -18,6 +19,9 @@ def make_decoder(model) -> nn.Module:
     Raises:
       UserError: no such decoder.
     """
-    if model.decoder == "ktd":
-        return KinematicTopologyDecoder(model.decoder_width, model.dropout, name="decoder")
+    match model.decoder:
+        case "ktd":
+            return KinematicTopologyDecoder(model.decoder_width, model.dropout, name="decoder")
+        case "iterative":
+            return IterativeDecoder(model.decoder_width, model.dropout, name="decoder")
     raise UserError(f"there is no decoder {model.decoder!r}; choose from {', '.join(DECODERS)}")

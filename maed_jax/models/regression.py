@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from flax import linen as nn
+
+from maed_jax.body.skeleton import JOINT_NAMES
 
 # Where training starts. The original starts near zero, where neither a 6D rotation nor the depth of
 # a camera is well defined; with its pretrained encoder it gets away with that.
 REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)  # facing the camera, whose y axis points down
+REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis turns the whole body
 MEAN_SHAPE = (0.0,) * 10
 WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows it
 
@@ -25,6 +29,17 @@ class Regression(NamedTuple):
     """`[... betas]`"""
     camera: jax.Array
     """`[... 3]`, scale and translation of the weak-perspective camera"""
+
+    @classmethod
+    def from_vector(cls, vector: jax.Array) -> Regression:
+        """Takes apart `[... 157]`: pose, shape and camera in this order."""
+        pose6d, shape, camera = jnp.split(vector, [144, 154], axis=-1)
+        return cls(rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera)
+
+    def to_vector(self) -> jax.Array:
+        """Pose, shape and camera side by side, `[... 157]`."""
+        pose6d = rearrange(self.pose6d, "... joints six -> ... (joints six)")
+        return jnp.concatenate([pose6d, self.shape, self.camera], axis=-1)
 
 
 def torch_linear(name: str, width: int) -> nn.Dense:
