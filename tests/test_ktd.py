@@ -1,11 +1,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from decoder_parity import assert_answers, original_params
 from random_params import random_params
 
-from maed_jax.body.skeleton import ANCESTORS, PARENTS
-from maed_jax.models.ktd import KinematicTopologyDecoder
+from maed_jax.body.skeleton import PARENTS, random_parents
+from maed_jax.models.decoders import joints_read
+from maed_jax.models.ktd import KinematicTopologyDecoder, reading_order
 
 
 def decoder(width=16, **kwargs):
@@ -36,19 +38,68 @@ def test_answers_are_the_originals(golden_dir):
     assert_answers(module.apply(params, feature, train=False), golden)
 
 
-def test_a_joint_reads_exactly_its_ancestors():
-    apply, params, feature = decoder()
-    for moved in (0, 3, 9, 16):
+def readers(tree):
+    """For each joint, which joints move with its bias. [joints joints]"""
+    apply, params, feature = decoder(width=4, ancestors=tree)
 
-        def pose6d(bias, moved=moved):
-            joint = params["params"][f"joint{moved}"] | {"bias": bias}
-            changed = {"params": params["params"] | {f"joint{moved}": joint}}
-            return apply(changed, feature, train=False).pose6d
+    def pose6d(biases):
+        moved = {
+            name: params["params"][name] | {"bias": biases[joint]}
+            for joint, name in enumerate(f"joint{joint}" for joint in range(24))
+        }
+        return apply({"params": params["params"] | moved}, feature[0, 0], train=False).pose6d
 
-        jacobian = jax.jacobian(pose6d)(params["params"][f"joint{moved}"]["bias"])
-        reads = np.abs(jacobian).max(axis=(0, 1, 3, 4)) > 0
-        expected = [joint == moved or moved in ANCESTORS[joint] for joint in range(24)]
-        np.testing.assert_array_equal(reads, expected)
+    biases = jnp.stack([params["params"][f"joint{joint}"]["bias"] for joint in range(24)])
+    jacobian = jax.jit(jax.jacobian(pose6d))(biases)  # [joints 6 moved 6]
+    return (np.abs(jacobian).max(axis=(1, 3)) > 0).T
+
+
+def path_to_root(joint, parents):
+    """The joint itself and all above it, followed one by one."""
+    while joint >= 0:
+        yield joint
+        joint = parents[joint]
+
+
+@pytest.mark.parametrize(
+    ("tree", "parents"),
+    [
+        (joints_read("ktd"), PARENTS),
+        (joints_read("ktd_random", 0), random_parents(24, 0)),
+        (joints_read("ktd_random", 7), random_parents(24, 7)),
+    ],
+    ids=["SMPL's tree", "random tree 0", "random tree 7"],
+)
+def test_a_joint_reads_exactly_its_ancestors(tree, parents):
+    expected = np.zeros((24, 24), bool)
+    for joint in range(24):
+        expected[list(path_to_root(joint, parents)), joint] = True
+    np.testing.assert_array_equal(readers(tree), expected)
+
+
+def test_reversed_a_joint_reads_exactly_those_below_it():
+    expected = np.zeros((24, 24), bool)
+    for joint in range(24):
+        expected[joint, list(path_to_root(joint, PARENTS))] = True
+    np.testing.assert_array_equal(readers(joints_read("ktd_reverse")), expected)
+
+
+@pytest.mark.parametrize("name", ["ktd", "ktd_random", "ktd_reverse"])
+def test_inputs_come_after_what_they_read_themselves(name):
+    tree = joints_read(name)
+    assert sorted(reading_order(tree)) == list(range(24))
+    for order in (reading_order(tree), *tree):
+        for place, joint in enumerate(order):
+            assert set(tree[joint]) <= set(order[:place])
+
+
+@pytest.mark.parametrize("name", ["ktd", "ktd_random", "ktd_reverse"])
+def test_training_starts_upright_at_rest(name):
+    heads = KinematicTopologyDecoder(width=8, ancestors=joints_read(name))
+    variables = heads.init(jax.random.key(0), jnp.ones(8), train=False)
+    pose6d = heads.apply(variables, jnp.zeros(8), train=False).pose6d
+    np.testing.assert_allclose(pose6d[0], [1, 0, 0, -1, 0, 0], atol=0.1)
+    np.testing.assert_allclose(pose6d[1:], np.tile([1, 0, 0, 1, 0, 0], (23, 1)), atol=0.1)
 
 
 def test_written_out_for_one_chain():

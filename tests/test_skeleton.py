@@ -26,8 +26,14 @@ def vectors(golden_dir):
 
 @st.composite
 def trees(draw):
+    """Parents in any order: a parent may have a higher number than its children."""
     size = draw(st.integers(1, 40))
-    return [-1, *(draw(st.integers(-1, joint - 1)) for joint in range(1, size))]
+    number = draw(st.permutations(range(size)))
+    parents = [-1] * size
+    for joint in range(1, size):
+        parent = draw(st.integers(-1, joint - 1))
+        parents[number[joint]] = number[parent] if parent >= 0 else -1
+    return parents
 
 
 def test_joint_sets_are_the_originals(names):
@@ -124,8 +130,30 @@ def test_ancestors_and_levels_of_any_tree(parents):
 def test_the_tree_of_smpl():
     assert skeleton.ANCESTORS[23] == (0, 3, 6, 9, 14, 17, 19, 21)
     assert len(skeleton.LEVELS) == 9
-    with pytest.raises(ValueError, match="joint 1"):
-        skeleton.ancestors([-1, 2, 0])
+
+
+@given(trees())
+def test_descendants_are_ancestors_the_other_way_round(parents):
+    above, below = skeleton.ancestors(parents), skeleton.descendants(parents)
+    for joint, chain in enumerate(below):
+        assert sorted(chain) == [other for other in range(len(parents)) if joint in above[other]]
+        depth = [len(above[other]) for other in chain]
+        assert depth == sorted(depth, reverse=True)
+
+
+@pytest.mark.parametrize("parents", [[-1, 2, 1], [0], [-1, 3, 0], [-2], [-1, 2, 3, 2]])
+def test_what_is_no_tree_is_refused(parents):
+    with pytest.raises(ValueError, match="does not lead to a root"):
+        skeleton.ancestors(parents)
+
+
+def test_random_trees():
+    assert skeleton.random_parents(6, seed=3) == (5, 5, 1, -1, 3, 3)  # saved models depend on it
+    trees = [skeleton.random_parents(24, seed) for seed in range(50)]
+    assert len(set(trees)) == 50
+    assert all(tree.count(-1) == 1 for tree in trees)
+    assert len({tree.index(-1) for tree in trees}) > 10  # any joint may be the root
+    assert all(len(skeleton.ancestors(tree)) == 24 for tree in trees)
 
 
 def test_keypoints_come_from_joints_and_landmarks_of_the_same_name():

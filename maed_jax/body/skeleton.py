@@ -40,14 +40,43 @@ PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18,
 def ancestors(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """For each joint of a tree its ancestors, root first, itself left out.
 
-    `parents` gives each joint's parent, -1 for a root; a parent comes before its children.
+    `parents` gives each joint's parent, -1 for a root, in any order.
     """
-    chains: list[tuple[int, ...]] = []
+    chains = []
     for joint, parent in enumerate(parents):
-        if not -1 <= parent < joint:
-            raise ValueError(f"joint {joint} has parent {parent}, which does not come before it")
-        chains.append((*chains[parent], parent) if parent >= 0 else ())
+        chain: list[int] = []
+        while parent != -1:
+            if not 0 <= parent < len(parents) or parent == joint or parent in chain:
+                raise ValueError(f"joint {joint} of {tuple(parents)} does not lead to a root")
+            chain.append(parent)
+            parent = parents[parent]
+        chains.append(tuple(reversed(chain)))
     return tuple(chains)
+
+
+def descendants(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """For each joint of a tree its descendants, the deepest first, itself left out."""
+    chains = ancestors(parents)
+    deepest_first = sorted(range(len(chains)), key=lambda joint: -len(chains[joint]))
+    return tuple(
+        tuple(other for other in deepest_first if joint in chains[other])
+        for joint in range(len(chains))
+    )
+
+
+def random_parents(joints: int, seed: int) -> tuple[int, ...]:
+    """The parents of a random tree of so many joints, the same for a seed on every machine.
+
+    The joints come in a random order; the first is the root and each of the rest has one of those
+    before it for a parent, all equally likely. So any joint may be the root, and a parent may have
+    a higher number than its children.
+    """
+    rng = np.random.RandomState(seed)  # its stream is frozen, that of newer generators is not
+    order = rng.permutation(joints)
+    parents = [-1] * joints
+    for before in range(1, joints):
+        parents[order[before]] = int(order[rng.randint(before)])
+    return tuple(parents)
 
 
 def levels(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:

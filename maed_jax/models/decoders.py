@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flax import linen as nn
 
+from maed_jax.body import skeleton
 from maed_jax.errors import UserError
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
 
-DECODERS = ("ktd", "iterative")
+DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative")
 
 
 def make_decoder(model) -> nn.Module:
@@ -19,9 +20,28 @@ def make_decoder(model) -> nn.Module:
     Raises:
       UserError: no such decoder.
     """
+    width, dropout = model.decoder_width, model.dropout
     match model.decoder:
-        case "ktd":
-            return KinematicTopologyDecoder(model.decoder_width, model.dropout, name="decoder")
+        case "ktd" | "ktd_random" | "ktd_reverse":
+            tree = joints_read(model.decoder, model.tree_seed)
+            return KinematicTopologyDecoder(width, dropout, tree, name="decoder")
         case "iterative":
-            return IterativeDecoder(model.decoder_width, model.dropout, name="decoder")
+            return IterativeDecoder(width, dropout, name="decoder")
     raise UserError(f"there is no decoder {model.decoder!r}; choose from {', '.join(DECODERS)}")
+
+
+def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
+    """The joints that each joint reads in a variant of KTD, in the order in which it reads them.
+
+    - "ktd": its ancestors in SMPL's tree.
+    - "ktd_random": its ancestors in a random tree, which `seed` decides
+      (`skeleton.random_parents`); the paper does not say how it drew its tree.
+    - "ktd_reverse": its descendants in SMPL's tree. The paper exchanges parent and child, so the
+      five leaves come first and read the feature alone; the pelvis comes last and reads all.
+    """
+    match decoder:
+        case "ktd_random":
+            return skeleton.ancestors(skeleton.random_parents(len(skeleton.PARENTS), seed))
+        case "ktd_reverse":
+            return skeleton.descendants(skeleton.PARENTS)
+    return skeleton.ANCESTORS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
@@ -11,8 +13,7 @@ from maed_jax.body.skeleton import ANCESTORS
 from maed_jax.body.smpl import Body
 from maed_jax.models.regression import (
     MEAN_SHAPE,
-    REST,
-    UPRIGHT,
+    REST_POSE,
     WHOLE_BODY,
     Regression,
     timid_linear,
@@ -20,10 +21,20 @@ from maed_jax.models.regression import (
 )
 
 
+def reading_order(ancestors: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The joints in an order in which each comes after all that it reads.
+
+    What a joint reads includes what those joints read, so that they read fewer.
+    """
+    return tuple(sorted(range(len(ancestors)), key=lambda joint: len(ancestors[joint])))
+
+
 class KinematicTopologyDecoder(nn.Module):
     """Features `[... d]` to a `Regression`: a joint reads the feature and its ancestors' rotations.
 
-    `ancestors` holds, for each joint, its ancestors from the root down; joints come parents first.
+    `ancestors` holds, for each joint, the joints that it reads from the root down, all the way: the
+    ancestors of an ancestor are among them. Any tree will do, with joints in any order, and so
+    will SMPL's turned round (`skeleton.descendants`), in which a joint has many parents.
     """
 
     width: int = 1024
@@ -36,13 +47,13 @@ class KinematicTopologyDecoder(nn.Module):
         x = dropout(torch_linear("fc1", self.width)(feature))
         x = dropout(torch_linear("fc2", self.width)(x))
 
-        pose: list[jax.Array] = []
-        for joint, ancestors in enumerate(self.ancestors):
-            inputs = jnp.concatenate([x, *(pose[a] for a in ancestors)], axis=-1)
-            start = REST if ancestors else UPRIGHT
-            pose.append(timid_linear(f"joint{joint}", start)(inputs))
+        pose: dict[int, jax.Array] = {}
+        for joint in reading_order(self.ancestors):
+            inputs = jnp.concatenate([x, *(pose[a] for a in self.ancestors[joint])], axis=-1)
+            pose[joint] = timid_linear(f"joint{joint}", REST_POSE[joint])(inputs)
+        in_order = [pose[joint] for joint in range(len(pose))]
         return Regression(
-            pose6d=rearrange(pose, "joints ... six -> ... joints six"),
+            pose6d=rearrange(in_order, "joints ... six -> ... joints six"),
             shape=timid_linear("shape", MEAN_SHAPE)(x),
             camera=timid_linear("camera", WHOLE_BODY)(x),
         )

@@ -77,6 +77,7 @@ class MAED(nn.Module):
     decoder: str = "ktd"
     decoder_width: int = 1024
     dropout: float = 0.5
+    tree_seed: int = 0  # of the decoder "ktd_random"
 
     def __call__(
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False, vertices: bool = False
