@@ -29,14 +29,31 @@ def test_each_attention_reads_what_it_says(qkv):
     space = one_query(query, k[b, t, h], v[b, t, h])
     time = one_query(query, k[b, :, h, n], v[b, :, h, n])
     both = one_query(query, k[b, :, h].reshape(-1, DH), v[b, :, h].reshape(-1, DH))
-    np.testing.assert_allclose(A.over_space(*qkv)[b, t, h, n], space, rtol=1e-5)
-    np.testing.assert_allclose(A.over_time(*qkv)[b, t, h, n], time, rtol=1e-5)
-    np.testing.assert_allclose(A.over_space_time(*qkv)[b, t, h, n], both, rtol=1e-5)
+    np.testing.assert_allclose(A.over_space(*qkv)[0][b, t, h, n], space, rtol=1e-5)
+    np.testing.assert_allclose(A.over_time(*qkv)[0][b, t, h, n], time, rtol=1e-5)
+    np.testing.assert_allclose(A.over_space_time(*qkv)[0][b, t, h, n], both, rtol=1e-5)
+
+
+@pytest.mark.parametrize("queries", [1, N])
+def test_the_answer_is_the_values_by_the_weights(queries, qkv):
+    q, k, v = qkv
+    q = q[..., :queries, :]
+    for over, product in (
+        (A.over_space, "bthqn,bthnd->bthqd"),
+        (A.over_time, "bnhst,bthnd->bshnd"),
+        (A.over_space_time, "bhsqtn,bthnd->bshqd"),
+    ):
+        y, weights = over(q, k, v)
+        values = v[..., :queries, :] if over is A.over_time else v
+        np.testing.assert_allclose(jnp.einsum(product, weights, values), y, atol=1e-5)
+        np.testing.assert_allclose(y, over(*qkv)[0][..., :queries, :], atol=1e-6)
 
 
 def test_an_image_bypasses_time(qkv):
     q, k, v = (a[:, :1] for a in qkv)
-    np.testing.assert_array_equal(A.over_time(q, k, v), v)
+    y, weights = A.over_time(q, k, v)
+    np.testing.assert_array_equal(y, v)
+    np.testing.assert_array_equal(weights, np.ones((B, N, HEADS, 1, 1)))
 
 
 def tokens(t=T, seed=1):
@@ -48,7 +65,7 @@ def layer(mode):
     return jax.jit(module.apply), random_params(module.init, tokens())
 
 
-@pytest.mark.parametrize("mode", ["parallel", "series", "coupling", "vanilla"])
+@pytest.mark.parametrize("mode", ["parallel", "parallel_v1", "series", "coupling", "vanilla"])
 def test_permuting_the_tokens_permutes_the_answer(mode):
     apply, params = layer(mode)
     x, order = tokens(), jnp.array([3, 1, 4, 0, 2])
@@ -56,7 +73,7 @@ def test_permuting_the_tokens_permutes_the_answer(mode):
     np.testing.assert_allclose(apply(params, x[:, :, order]), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["parallel", "series", "coupling", "temporal"])
+@pytest.mark.parametrize("mode", ["parallel", "parallel_v1", "series", "coupling", "temporal"])
 def test_frames_see_one_another(mode):
     apply, params = layer(mode)
     x = tokens()
@@ -73,22 +90,37 @@ def test_spatial_mode_keeps_frames_apart():
 
 
 def test_clips_never_see_one_another():
-    for mode in ("parallel", "series", "coupling", "vanilla", "temporal"):
+    for mode in A.MODES:
         apply, params = layer(mode)
         x = tokens()
         np.testing.assert_allclose(apply(params, x)[:1], apply(params, x[:1]), atol=1e-6)
 
 
-def test_gate_forced_to_one_half_is_the_mean_of_the_branches():
-    apply, params = layer("parallel")
-    params["params"]["gate"] = jax.tree.map(jnp.zeros_like, params["params"]["gate"])
-    x = tokens()
+def test_parallel_v1_is_v2_with_its_gate_forced_to_one_half():
+    apply_v1, params = layer("parallel_v1")
+    assert "gate" not in params["params"]
+    apply_v2, with_gate = layer("parallel")
+    gate = jax.tree.map(jnp.zeros_like, with_gate["params"]["gate"])
+    expected = apply_v2({"params": params["params"] | {"gate": gate}}, tokens())
+    np.testing.assert_allclose(apply_v1(params, tokens()), expected, atol=1e-6)
+
+
+def test_parallel_v1_is_the_mean_of_the_branches():
+    apply, params = layer("parallel_v1")
     p = params["params"]
-    qkv = x @ p["qkv"]["kernel"] + p["qkv"]["bias"]
-    q, k, v = rearrange(qkv, "b t n (three h dh) -> three b t h n dh", three=3, h=HEADS)
-    mean = (A.over_space(q, k, v) + A.over_time(q, k, v)) / 2
+    qkv = tokens() @ p["qkv"]["kernel"] + p["qkv"]["bias"]
+    qkv = rearrange(qkv, "b t n (three h dh) -> three b t h n dh", three=3, h=HEADS)
+    mean = (A.over_space(*qkv)[0] + A.over_time(*qkv)[0]) / 2
     expected = A.merge_heads(mean) @ p["proj"]["kernel"] + p["proj"]["bias"]
-    np.testing.assert_allclose(apply(params, x), expected, atol=1e-5)
+    np.testing.assert_allclose(apply(params, tokens()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", A.MODES)
+def test_the_first_tokens_alone_get_the_same_answers(mode):
+    apply, params = layer(mode)
+    few = jax.jit(A.SpatialTemporalAttention(HEADS, mode).apply, static_argnums=2)
+    expected = apply(params, tokens())[:, :, :2]
+    np.testing.assert_allclose(few(params, tokens(), 2), expected, atol=1e-6)
 
 
 def test_gate_weights_sum_to_one_and_come_on_request():

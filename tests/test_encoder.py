@@ -5,7 +5,8 @@ import pytest
 from random_params import random_params
 
 from maed_jax.errors import UserError
-from maed_jax.models.encoder import SpatialTemporalEncoder
+from maed_jax.models.attention import MODES
+from maed_jax.models.encoder import Block, SpatialTemporalEncoder
 
 SMALL = dict(
     image_size=32, clip_length=4, stage_sizes=(1, 1), width=8,
@@ -22,14 +23,14 @@ def encoder(mode="parallel"):
     return jax.jit(module.apply), random_params(module.init, clip())
 
 
-@pytest.mark.parametrize("mode", ["parallel", "series", "coupling", "vanilla", "temporal"])
+@pytest.mark.parametrize("mode", MODES)
 def test_one_feature_for_every_frame(mode):
     apply, params = encoder(mode)
     feature = apply(params, clip())
     assert feature.shape == (2, 3, 12)
     assert jnp.abs(feature).max() <= 1  # behind a tanh
     has_time = "time_embedding" in params["params"]
-    assert has_time == (mode in ("parallel", "series", "coupling"))
+    assert has_time == (mode not in ("vanilla", "temporal"))
 
 
 def test_an_image_is_a_clip_of_one_frame():
@@ -57,3 +58,39 @@ def test_order_of_frames_matters():
     x = clip()
     forward, backward = apply(params, x), apply(params, x[:, ::-1])[:, ::-1]
     assert jnp.abs(forward - backward).max() > 1e-4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_block_answers_for_the_read_token_as_if_for_all(mode):
+    """Values and gradients; whoever asks for intermediates gets all tokens of the last block."""
+    module = SpatialTemporalEncoder(**SMALL | {"stage_sizes": ()}, mode=mode)
+    params = random_params(module.init, clip())
+
+    def all_tokens(params, x):
+        return module.apply(params, x, mutable="intermediates", capture_intermediates=True)
+
+    seen = jax.eval_shape(all_tokens, params, clip())[1]["intermediates"]["block1"]["__call__"]
+    assert seen[0].shape == (2, 3, 1 + 8 * 8, 16)
+
+    def value(apply, params, x):
+        feature = apply(params, x)
+        return jnp.sum(feature**3), feature
+
+    grad = jax.grad(value, argnums=(1, 2), has_aux=True)
+    expected = jax.jit(lambda *a: grad(lambda *b: all_tokens(*b)[0], *a))(params, clip())
+    got = jax.jit(lambda *a: grad(module.apply, *a))(params, clip())
+    for e, g in zip(jax.tree.leaves(expected), jax.tree.leaves(got)):
+        np.testing.assert_allclose(g, e, atol=1e-5 * max(1.0, np.abs(e).max()))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_block_costs_less_than_the_one_before(mode):
+    module = Block(4, mode)
+    x = jax.random.normal(jax.random.key(0), (2, 3, 17, 64))
+    params = random_params(module.init, x)
+
+    def flops(queries):
+        compiled = jax.jit(lambda p, x: module.apply(p, x, queries)).lower(params, x).compile()
+        return compiled.cost_analysis()["flops"]
+
+    assert flops(1) < 0.6 * flops(None)

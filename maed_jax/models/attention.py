@@ -1,89 +1,142 @@
 """Multi-head self-attention over space, over time, over both (paper, section 3.2 and figure 3).
 
 Queries, keys and values are `[b t heads n dh]` throughout. A frame is never folded into the batch,
-so each of the three attentions is one rearrangement of axes and the same product.
+so each of the three attentions is one rearrangement of axes and the same product. There may be
+fewer queries than keys: those of the first tokens of each frame.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-Mode = Literal["parallel", "series", "coupling", "vanilla", "temporal"]
+Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Scaled dot-product attention over the last but one axis of `[... n dh]`."""
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scaled dot-product attention over the last but one axis of `[... n dh]`.
+
+    Returns:
+      What each query reads, and its weights over the keys `[... queries n]`; so do those below.
+    """
     scores = jnp.einsum("...qd,...kd->...qk", q * q.shape[-1] ** -0.5, k)
-    return jnp.einsum("...qk,...kd->...qd", jax.nn.softmax(scores), v)
+    weights = jax.nn.softmax(scores)
+    return jnp.einsum("...qk,...kd->...qd", weights, v), weights
 
 
-def over_space(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """MSA-S: the tokens of a frame attend to one another. `[b t heads n dh]`, as below."""
+def over_space(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MSA-S: the tokens of a frame attend to one another. Weights `[b t heads queries n]`."""
     return attend(q, k, v)
 
 
-def over_time(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """MSA-T: a token attends to the tokens at its own place in the other frames."""
-    if q.shape[1] == 1:  # an image: the only weight is one
-        return v
+def over_time(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MSA-T: a token attends to those at its own place in all frames. Weights `[b n heads t t]`."""
+    b, t, heads, queries, _ = q.shape
+    k, v = k[..., :queries, :], v[..., :queries, :]
+    if t == 1:  # an image: the only weight is one
+        return v, jnp.ones((b, queries, heads, 1, 1), v.dtype)
     q, k, v = (rearrange(a, "b t heads n dh -> b n heads t dh") for a in (q, k, v))
-    return rearrange(attend(q, k, v), "b n heads t dh -> b t heads n dh")
+    y, weights = attend(q, k, v)
+    return rearrange(y, "b n heads t dh -> b t heads n dh"), weights
 
 
-def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """MSA-C: every token attends to every token of the clip."""
+def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MSA-C: a token attends to every token of the clip. Weights `[b heads t queries t n]`."""
     t = q.shape[1]
     q, k, v = (rearrange(a, "b t heads n dh -> b heads (t n) dh") for a in (q, k, v))
-    return rearrange(attend(q, k, v), "b heads (t n) dh -> b t heads n dh", t=t)
+    y, weights = attend(q, k, v)
+    weights = rearrange(weights, "b heads (s q) (t n) -> b heads s q t n", s=t, t=t)
+    return rearrange(y, "b heads (t n) dh -> b t heads n dh", t=t), weights
 
 
 def merge_heads(x: jax.Array) -> jax.Array:
     return rearrange(x, "b t heads n dh -> b t n (heads dh)")
 
 
+class QueryKeyValue(nn.Module):
+    """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
+
+    With `queries`, q is made for the first so many tokens of each frame only.
+    """
+
+    heads: int
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, queries: int | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        d = x.shape[-1]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (d, 3 * d))
+        bias = self.param("bias", nn.initializers.zeros, (3 * d,))
+
+        def project(x: jax.Array, columns: slice) -> jax.Array:
+            y = x @ kernel[:, columns] + bias[columns]
+            layout = "b t n (parts heads dh) -> parts b t heads n dh"
+            return rearrange(y, layout, parts=y.shape[-1] // d, heads=self.heads)
+
+        if queries is None:
+            q, k, v = project(x, slice(None))
+        else:
+            (q,) = project(x[:, :, :queries], slice(d))
+            k, v = project(x, slice(d, None))
+        return q, k, v
+
+
 class SpatialTemporalAttention(nn.Module):
-    """The attention of one block: tokens `[b t n d]` to `[b t n d]`."""
+    """The attention of one block: tokens `[b t n d]` to `[b t n d]`.
+
+    With `queries`, it answers for the first so many tokens of each frame only, at what less that
+    costs: all tokens are keys and values still. Mode "temporal" always answers `[b t 1 d]`.
+
+    Weights and gates are left in the collection "intermediates" where it is mutable.
+    """
 
     heads: int
     mode: Mode
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        d = x.shape[-1]
-        to_qkv = nn.Dense(3 * d, name="qkv")
-
-        def qkv(x):
-            return rearrange(
-                to_qkv(x),
-                "b t n (three heads dh) -> three b t heads n dh",
-                three=3,
-                heads=self.heads,
-            )
-
+    def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
+        qkv = QueryKeyValue(self.heads, name="qkv")
         match self.mode:
             case "parallel":
-                q, k, v = qkv(x)  # shared by both branches
-                y = self.attentive_addition(
-                    merge_heads(over_space(q, k, v)), merge_heads(over_time(q, k, v))
+                parts = qkv(x)  # shared by both branches; all, for the gate averages over tokens
+                space, time = (
+                    self.read("space", over_space, parts),
+                    self.read("time", over_time, parts),
                 )
+                y = self.attentive_addition(space, time, queries)
+            case "parallel_v1":
+                parts = qkv(x, queries)
+                y = (
+                    self.read("space", over_space, parts) + self.read("time", over_time, parts)
+                ) / 2
             case "series":
-                y = merge_heads(over_space(*qkv(x)))
-                y = merge_heads(over_time(*qkv(y)))  # the same projection again, as released
+                y = self.read("space", over_space, qkv(x, queries))
+                y = self.read("time", over_time, qkv(y))  # the same projection again, as released
             case "coupling":
-                y = merge_heads(over_space_time(*qkv(x)))
+                y = self.read("joint", over_space_time, qkv(x, queries))
             case "vanilla":
-                y = merge_heads(over_space(*qkv(x)))
+                y = self.read("space", over_space, qkv(x, queries))
             case "temporal":
                 # One token a frame; the residual outside broadcasts it back over all of them.
-                y = merge_heads(over_time(*qkv(x.mean(axis=2, keepdims=True))))
-        return nn.Dense(d, name="proj")(y)
+                y = self.read("time", over_time, qkv(x.mean(axis=2, keepdims=True)))
+        return nn.Dense(x.shape[-1], name="proj")(y)
 
-    def attentive_addition(self, space: jax.Array, time: jax.Array) -> jax.Array:
+    def read(self, name: str, over: Callable, qkv: tuple[jax.Array, ...]) -> jax.Array:
+        """What the queries read `[b t queries d]`; their weights are left under `name`."""
+        y, weights = over(*qkv)
+        self.sow("intermediates", name, weights)
+        return merge_heads(y)
+
+    def attentive_addition(
+        self, space: jax.Array, time: jax.Array, queries: int | None
+    ) -> jax.Array:
         """Adds the two branches `[b t n d]` by weights that sum to one (equations 4 to 6).
 
         There is one pair of weights for each frame and channel, shared by the frame's tokens.
@@ -93,4 +146,4 @@ class SpatialTemporalAttention(nn.Module):
         gate = rearrange(nn.Dense(2 * d, name="gate")(summary), "b t (d two) -> b t 1 d two", two=2)
         gate = jax.nn.softmax(gate)
         self.sow("intermediates", "gate_weights", gate)  # [..., 0] weighs space, [..., 1] time
-        return gate[..., 1] * time + gate[..., 0] * space
+        return gate[..., 1] * time[:, :, :queries] + gate[..., 0] * space[:, :, :queries]

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
-from maed_jax.errors import UserError
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
+from maed_jax.models.frames import check_frames, places_in_time
 from maed_jax.models.resnet import ResNetRoot
+
+EMBEDDING = nn.initializers.truncated_normal(0.02)
 
 
 def layer_norm(name: str) -> nn.LayerNorm:
@@ -27,15 +29,18 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm Transformer block with attention over space and time. `[b t n d]`."""
+    """Pre-norm Transformer block with attention over space and time. `[b t n d]`.
+
+    With `queries`, it answers for the first so many tokens of each frame only.
+    """
 
     heads: int
     mode: Mode
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         attention = SpatialTemporalAttention(self.heads, self.mode, name="attention")
-        x = x + attention(layer_norm("norm1")(x))
+        x = x[:, :, :queries] + attention(layer_norm("norm1")(x), queries)
         return x + Mlp(name="mlp")(layer_norm("norm2")(x))
 
 
@@ -44,6 +49,9 @@ class SpatialTemporalEncoder(nn.Module):
 
     A single image is a clip of one frame: attention over time then returns what it was given.
     Modes "vanilla" and "temporal" have no temporal embedding, as released.
+
+    Only token 0 is read at the end, so the last block answers for that one alone; for all tokens
+    where the collection "intermediates" is mutable, that is where someone looks inside.
     """
 
     image_size: int
@@ -55,36 +63,32 @@ class SpatialTemporalEncoder(nn.Module):
     heads: int
     mode: Mode
     feature_dim: int
+    interpolate_time: bool = False
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
-        b, t, h, w, _ = clip.shape
-        if (h, w) != (self.image_size, self.image_size):
-            raise UserError(
-                f"the model takes frames of {self.image_size}x{self.image_size} pixels, not {h}x{w}"
-            )
+        check_frames(clip, self.image_size)
+        b = clip.shape[0]
         root = ResNetRoot(self.stage_sizes, self.width, name="root")
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
         x = nn.Dense(self.dim, name="embedding")(x)
         x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)
         x = self.add_positions(x)
+        observed = self.is_mutable_collection("intermediates")
         for i in range(self.depth):
-            x = Block(self.heads, self.mode, name=f"block{i}")(x)
-        x = layer_norm("norm")(x)[:, :, 0]
+            last = i == self.depth - 1
+            queries = 1 if last and not observed else None
+            x = Block(self.heads, self.mode, name=f"block{i}")(x, queries)
+        x = layer_norm("norm")(x[:, :, 0])
         return nn.tanh(nn.Dense(self.feature_dim, name="pre_logits")(x))
 
     def add_positions(self, x: jax.Array) -> jax.Array:
         """Prepends the trainable token and adds the embeddings of place and of time."""
         b, t, n, d = x.shape
-        init = nn.initializers.truncated_normal(0.02)
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
         x = jnp.concatenate([jnp.broadcast_to(token, (b, t, 1, d)), x], axis=2)
-        x = x + self.param("space_embedding", init, (1, 1, n + 1, d))
+        x = x + self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d))
         if self.mode in ("vanilla", "temporal"):
             return x
-        if t > self.clip_length:
-            raise UserError(
-                f"a clip of {t} frames is longer than the {self.clip_length} that the temporal "
-                "embedding was made for; cut it into shorter clips"
-            )
-        return x + self.param("time_embedding", init, (1, self.clip_length, 1, d))[:, :t]
+        time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
+        return x + places_in_time(time, t, interpolate=self.interpolate_time)

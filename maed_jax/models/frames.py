@@ -1,0 +1,41 @@
+"""What all encoders ask of the frames of a clip: their size, and their place in time."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from maed_jax.errors import UserError
+
+
+def check_frames(clip: jax.Array, image_size: int) -> None:
+    """Raises UserError unless `clip` is `[b t h w 3]` with frames of the model's size."""
+    if clip.ndim != 5 or clip.shape[-1] != 3:
+        raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")
+    h, w = clip.shape[2:4]
+    if (h, w) != (image_size, image_size):
+        raise UserError(f"the model takes frames of {image_size}x{image_size} pixels, not {h}x{w}")
+
+
+def places_in_time(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Array:
+    """The temporal embedding `[1 t 1 d]` of `t` frames, from one `[1 length 1 d]`.
+
+    Up to its length, frames take its first entries. More of them are spread over it evenly from
+    the first entry to the last, with linear interpolation between, where `interpolate` allows that.
+
+    Raises:
+      UserError: there are more frames, and it does not.
+    """
+    length = embedding.shape[1]
+    if t <= length:
+        return embedding[:, :t]
+    if not interpolate:
+        raise UserError(
+            f"a clip of {t} frames is longer than the {length} that the temporal embedding was "
+            "made for; cut it into shorter clips, or set model.interpolate_time"
+        )
+    place = np.linspace(0, length - 1, t)
+    left = np.minimum(place.astype(int), max(length - 2, 0))
+    right = np.minimum(left + 1, length - 1)
+    share = (place - left).astype(np.float32)[:, None, None]
+    return (1 - share) * embedding[:, left] + share * embedding[:, right]

@@ -1,0 +1,49 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.models.frames import check_frames, places_in_time
+
+EMBEDDING = jax.random.normal(jax.random.key(0), (1, 4, 1, 3))
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_up_to_its_length_the_first_entries(interpolate):
+    for t in (1, 3, 4):
+        got = places_in_time(EMBEDDING, t, interpolate=interpolate)
+        np.testing.assert_array_equal(got, EMBEDDING[:, :t])
+
+
+def test_longer_ones_are_interpolated_from_end_to_end():
+    got = places_in_time(EMBEDDING, 7, interpolate=True)
+    np.testing.assert_allclose(got[:, ::2], EMBEDDING, atol=1e-6)  # every second one is an entry
+    between = (EMBEDDING[:, 1:] + EMBEDDING[:, :-1]) / 2
+    np.testing.assert_allclose(got[:, 1::2], between, atol=1e-6)
+    line = jnp.linspace(2.0, 5.0, 4)[None, :, None, None]
+    got = places_in_time(line, 50, interpolate=True)[0, :, 0, 0]
+    np.testing.assert_allclose(got, np.linspace(2, 5, 50), rtol=1e-6)
+
+
+def test_an_embedding_of_one_frame_serves_all():
+    got = places_in_time(EMBEDDING[:, :1], 5, interpolate=True)
+    np.testing.assert_array_equal(got, np.repeat(EMBEDDING[:, :1], 5, axis=1))
+
+
+def test_longer_ones_are_refused_by_default():
+    with pytest.raises(UserError, match="5 frames is longer than the 4 .*interpolate_time"):
+        places_in_time(EMBEDDING, 5, interpolate=False)
+
+
+@pytest.mark.parametrize(
+    "shape, says",
+    [
+        ((1, 2, 32, 48, 3), "32x32 pixels, not 32x48"),
+        ((2, 32, 32, 3), r"clips \[b t h w 3\], not an array \[2, 32, 32, 3\]"),
+        ((1, 2, 3, 32, 32), r"clips \[b t h w 3\]"),
+    ],
+)
+def test_clips_of_another_kind_are_refused(shape, says):
+    with pytest.raises(UserError, match=says):
+        check_frames(jnp.zeros(shape), 32)
