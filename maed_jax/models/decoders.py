@@ -8,8 +8,9 @@ from maed_jax.body import skeleton
 from maed_jax.errors import UserError
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
+from maed_jax.models.vanilla_decoder import VanillaDecoder
 
-DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative")
+DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
 
 
 def make_decoder(model) -> nn.Module:
@@ -27,6 +28,8 @@ def make_decoder(model) -> nn.Module:
             return KinematicTopologyDecoder(width, dropout, tree, name="decoder")
         case "iterative":
             return IterativeDecoder(width, dropout, name="decoder")
+        case "vanilla":  # 0.5 is for the others, which have no attention; 0 turns either off
+            return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
     raise UserError(f"there is no decoder {model.decoder!r}; choose from {', '.join(DECODERS)}")
 
 

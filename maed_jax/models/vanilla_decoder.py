@@ -1,0 +1,96 @@
+"""The plain Transformer decoder that the paper compares KTD with (section 4.4.3)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from flax import linen as nn
+
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.models.regression import MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
+
+JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
+
+
+class VanillaDecoder(nn.Module):
+    """Features `[... d]` to a `Regression` by way of 37 queries that attend to one another.
+
+    The paper says: the standard decoder of "Attention is all you need" with 6 layers, given 37
+    zeros, 24 for the pose, 10 for the shape and 3 for the camera. So layers are as there: attention
+    among the queries, attention to the encoder's output, an MLP of four times the width with ReLU;
+    after each dropout of 0.1, the residual and then the norm. What the paper leaves open:
+
+    - Zeros that are all alike would stay so. A learned embedding of a query's place, added once at
+      the start, lets them differ.
+    - What the queries read is the feature of their frame, as with the other decoders. That is one
+      token, and attention to one token is its value whatever the query and the key; their weights
+      would never have a gradient, and are left out.
+    - Each query gives its own numbers, six, one and one, by a matrix that queries of a kind share
+      and a bias of its own, which starts where KTD's does.
+
+    Raises:
+      UserError: the width is not a multiple of the heads.
+    """
+
+    width: int = 768
+    heads: int = 12
+    dropout: float = 0.1
+    layers: int = 6
+
+    @nn.compact
+    def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
+        if self.width % self.heads:
+            raise UserError(f"a width of {self.width} does not split into {self.heads} heads")
+        embedding = nn.initializers.normal(0.02)
+        queries = self.param("queries", embedding, (JOINTS + BETAS + CAMERA, self.width))
+        x = jnp.broadcast_to(queries, (*feature.shape[:-1], *queries.shape))
+        for i in range(self.layers):
+            layer = DecoderLayer(self.heads, self.dropout, name=f"layer{i}")
+            x = layer(x, feature, train=train)
+        pose, shape, camera = jnp.split(x, [JOINTS, JOINTS + BETAS], axis=-2)
+        return Regression(
+            pose6d=QueryHead(REST_POSE, name="pose")(pose),
+            shape=QueryHead(tuple((beta,) for beta in MEAN_SHAPE), name="shape")(shape)[..., 0],
+            camera=QueryHead(tuple((c,) for c in WHOLE_BODY), name="camera")(camera)[..., 0],
+        )
+
+
+class DecoderLayer(nn.Module):
+    """Queries `[... n d]` and the feature `[... c]` that they read to queries `[... n d]`."""
+
+    heads: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, feature: jax.Array, *, train: bool) -> jax.Array:
+        d = x.shape[-1]
+
+        def add(name: str, x: jax.Array, change: jax.Array) -> jax.Array:
+            change = nn.Dropout(self.dropout, deterministic=not train)(change)
+            return nn.LayerNorm(use_fast_variance=False, epsilon=1e-5, name=name)(x + change)
+
+        qkv = nn.Dense(3 * d, name="qkv")(x)
+        q, k, v = rearrange(
+            qkv, "... n (three heads dh) -> three ... n heads dh", three=3, heads=self.heads
+        )
+        y = rearrange(nn.dot_product_attention(q, k, v), "... n heads dh -> ... n (heads dh)")
+        x = add("norm1", x, nn.Dense(d, name="proj")(y))
+        read = nn.Dense(d, name="read_proj")(nn.Dense(d, name="read_value")(feature))
+        x = add("norm2", x, read[..., None, :])
+        y = nn.relu(nn.Dense(4 * d, name="fc1")(x))
+        return add("norm3", x, nn.Dense(d, name="fc2")(y))
+
+
+class QueryHead(nn.Module):
+    """Queries `[... n d]` to numbers `[... n c]`, near `start` `[n c]` at first."""
+
+    start: tuple[tuple[float, ...], ...]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
+        start = jnp.asarray(self.start)
+        kernel = self.param("kernel", small, (x.shape[-1], start.shape[-1]))
+        return x @ kernel + self.param("bias", lambda key: start)
