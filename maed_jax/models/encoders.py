@@ -5,28 +5,56 @@ from __future__ import annotations
 from flax import linen as nn
 
 from maed_jax.errors import UserError
+from maed_jax.models.attention import MODES
+from maed_jax.models.cnn import ConvolutionalEncoder
 from maed_jax.models.encoder import SpatialTemporalEncoder
+from maed_jax.models.te import TemporalEncoder
 
-ENCODERS = ("ste",)
+ENCODERS = ("ste", "te", "cnn")
+
+
+def check_encoder(model) -> None:
+    """Checks the encoder's settings of a `MAED`, or of `config.model`.
+
+    Raises:
+      UserError: no such encoder or mode, or settings that do not fit it.
+    """
+    if model.encoder not in ENCODERS:
+        raise UserError(f"there is no encoder {model.encoder!r}; choose from {', '.join(ENCODERS)}")
+    if model.mode not in MODES:
+        raise UserError(f"there is no mode {model.mode!r}; choose from {', '.join(MODES)}")
+    if model.encoder != "cnn" and model.dim % model.heads:
+        raise UserError(
+            f"the encoder {model.encoder!r} needs a width that divides over its heads: "
+            f"dim={model.dim} does not over heads={model.heads}"
+        )
+    if model.clip_length < 1:
+        raise UserError(f"model.clip_length must be at least 1, not {model.clip_length}")
 
 
 def make_encoder(model) -> nn.Module:
     """The encoder that the settings of a `MAED` ask for; called as `encoder(clip, train=...)`.
 
     Raises:
-      UserError: no such encoder.
+      UserError: see `check_encoder`.
     """
-    if model.encoder == "ste":
-        return SpatialTemporalEncoder(
-            image_size=model.image_size,
-            clip_length=model.clip_length,
-            stage_sizes=tuple(model.stage_sizes),
-            width=model.width,
-            dim=model.dim,
-            depth=model.depth,
-            heads=model.heads,
-            mode=model.mode,
-            feature_dim=model.feature_dim,
-            name="encoder",
-        )
-    raise UserError(f"there is no encoder {model.encoder!r}; choose from {', '.join(ENCODERS)}")
+    check_encoder(model)
+    root = dict(
+        image_size=model.image_size,
+        stage_sizes=tuple(model.stage_sizes),
+        width=model.width,
+        name="encoder",
+    )
+    if model.encoder == "cnn":
+        return ConvolutionalEncoder(**root)
+    transformer = dict(
+        clip_length=model.clip_length,
+        dim=model.dim,
+        depth=model.depth,
+        heads=model.heads,
+        feature_dim=model.feature_dim,
+        interpolate_time=model.interpolate_time,
+    )
+    if model.encoder == "te":
+        return TemporalEncoder(**root, **transformer)
+    return SpatialTemporalEncoder(**root, **transformer, mode=model.mode)

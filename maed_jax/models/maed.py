@@ -77,6 +77,7 @@ class MAED(nn.Module):
     decoder: str = "ktd"
     decoder_width: int = 1024
     dropout: float = 0.5
+    interpolate_time: bool = False  # of the temporal embedding, for clips that are longer
     tree_seed: int = 0  # of the decoder "ktd_random"
 
     def __call__(
@@ -87,7 +88,8 @@ class MAED(nn.Module):
         Args:
           clip: images that show one person each; t = 1 for single images.
           body: the body to pose; `smpl.keypoint_body` of it is enough without `vertices`.
-          train: whether dropout is on; it draws from the stream "dropout".
+          train: whether dropout is on, which draws from the stream "dropout", and BatchNorm goes by
+            the batch; its collection "batch_stats" has to be mutable then.
           vertices: whether the mesh is wanted too.
 
         Raises:
