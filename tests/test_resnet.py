@@ -14,15 +14,23 @@ def test_standardised_kernels_have_zero_mean_and_unit_deviation():
     np.testing.assert_allclose(kernel.std((0, 1, 2)), 1, atol=1e-4)
 
 
-def test_a_1x1_convolution_is_the_same_as_a_product():
-    x = jax.random.normal(jax.random.key(1), (2, 7, 6, 8))
-    conv = resnet.StdConv(5, 1, stride=2)
-    params = conv.init(jax.random.key(2), x)
-    expected = jax.lax.conv_general_dilated(
-        x, resnet.standardise(params["params"]["kernel"]), (2, 2), "SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )  # fmt: skip
-    np.testing.assert_allclose(conv.apply(params, x), expected, atol=1e-5)
+@pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
+@pytest.mark.parametrize("h, w", [(7, 6), (4, 5)])
+def test_every_way_to_convolve_is_xlas_convolution(size, stride, h, w):
+    x = jax.random.normal(jax.random.key(1), (2, h, w, 8))
+    kernel = jax.random.normal(jax.random.key(2), (size, size, 8, 5))
+
+    def by_xla(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    ours, pull_ours = jax.vjp(lambda x, k: resnet.convolve(x, k, stride), x, kernel)
+    theirs, pull_theirs = jax.vjp(by_xla, x, kernel)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    weights = jax.random.normal(jax.random.key(3), ours.shape)
+    for one, other in zip(pull_ours(weights), pull_theirs(weights)):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_padding_of_an_odd_stride_is_tensorflows():
