@@ -13,8 +13,8 @@ from maed_jax.models.maed import MAED, Prediction
 
 
 @functools.partial(jax.jit, static_argnames=("model", "vertices"))
-def _apply(model: MAED, params: Any, body: Body, clip: jax.Array, vertices: bool) -> Prediction:
-    return model.apply({"params": params}, clip, body, vertices=vertices)
+def _apply(model: MAED, variables: Any, body: Body, clip: jax.Array, vertices: bool) -> Prediction:
+    return model.apply(variables, clip, body, vertices=vertices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Estimator:
     """Maps clips of person crops to bodies. Compiled once for each shape of clip."""
 
     model: MAED
-    params: Any
+    variables: Any
+    """{"params": ..., "batch_stats": ...}, the latter with BatchNorm only"""
     body: Body
 
     @property
@@ -37,4 +38,4 @@ class Estimator:
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
         """Reconstructs float32 clips `[b t h w 3]`, RGB, ImageNet-normalised."""
-        return _apply(self.model, self.params, self.body, clip, vertices)
+        return _apply(self.model, self.variables, self.body, clip, vertices)

@@ -72,6 +72,28 @@ def test_restores_on_another_mesh(two_steps):
     assert kernel.addressable_shards[0].data.size == kernel.size // 4
 
 
+def test_batch_norms_running_values_are_saved(tmp_path, capsys):
+    state, step = tiny.trainer(model=tiny.TinyModel(batch_norm=True))
+    fresh, step, states = state, jax.jit(step), []
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        for i in range(2):
+            state, _ = run(step, state, [tiny.batch(i)])
+            saved.save(state, {"place": i + 1})
+            states.append(state)
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        restored, _ = saved.restore(abstract(fresh))
+    assert restored.batch_stats and equal(restored, states[-1])
+    variables, _ = checkpoints.read_variables(tmp_path)
+    assert set(variables) == {"params", "batch_stats"} and equal(variables, restored.variables)
+
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "batch_stats")
+    variables, number = checkpoints.read_variables(tmp_path)
+    assert number == 1 and equal(variables, states[0].variables)
+    assert "batch_stats is not there" in capsys.readouterr().err
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        assert equal(saved.restore(abstract(fresh))[0], states[0])
+
+
 def test_keeps_the_latest_and_the_best(tmp_path):
     state, _ = tiny.trainer()
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
@@ -110,8 +132,8 @@ DAMAGE = [cut_short, flip_bits, empty, lambda step: shutil.rmtree(step / "facts"
 def test_damaged_newest_falls_back(two_steps, damage, capsys):
     directory, states, step = two_steps
     damage(directory / "checkpoints" / "2")
-    params, number = checkpoints.read_params(directory)
-    assert number == 1 and equal(params, states[0].params)
+    variables, number = checkpoints.read_variables(directory)
+    assert number == 1 and equal(variables, {"params": states[0].params})
     assert "checkpoint 2" in capsys.readouterr().err
     with checkpoints.Checkpoints(directory) as saved:
         state, position = saved.restore(abstract(states[0]))
@@ -120,8 +142,8 @@ def test_damaged_newest_falls_back(two_steps, damage, capsys):
         state, _ = run(step, state, [tiny.batch(1)])
         saved.save(state, {"place": 2})  # the place is free again
     assert (directory / "damaged" / "2").is_dir()
-    params, number = checkpoints.read_params(directory)
-    assert number == 2 and equal(params, states[1].params)
+    variables, number = checkpoints.read_variables(directory)
+    assert number == 2 and equal(variables, states[1].variables)
 
 
 def test_all_damaged_moves_nothing(two_steps):
@@ -132,16 +154,16 @@ def test_all_damaged_moves_nothing(two_steps):
         with pytest.raises(UserError, match=r"none of the checkpoints \[1, 2\]"):
             saved.restore(abstract(states[0]))
     with pytest.raises(UserError, match="no checkpoint in .* can be read"):
-        checkpoints.read_params(directory)
+        checkpoints.read_variables(directory)
     assert not (directory / "damaged").exists()
 
 
 def test_read_one_step(two_steps):
     directory, states, _ = two_steps
-    params, number = checkpoints.read_params(directory, 1)
-    assert number == 1 and equal(params, states[0].params)
+    variables, number = checkpoints.read_variables(directory, 1)
+    assert number == 1 and equal(variables, states[0].variables)
     with pytest.raises(UserError, match=r"no checkpoint of step 5, only of \[1, 2\]"):
-        checkpoints.read_params(directory, 5)
+        checkpoints.read_variables(directory, 5)
 
 
 def test_nothing_to_restore(tmp_path):
@@ -173,7 +195,7 @@ def test_a_full_disk(two_steps, monkeypatch):
     with checkpoints.Checkpoints(directory) as saved:
         with pytest.raises(UserError, match="could not save step 3 .*0 MB are free"):
             saved.save(states[-1].replace(step=jnp.int32(3)), {})
-    assert equal(checkpoints.read_params(directory)[0], states[-1].params)
+    assert equal(checkpoints.read_variables(directory)[0], states[-1].variables)
 
 
 def test_config_file(tmp_path):

@@ -103,6 +103,17 @@ def test_same_run():
         configs.check_same_run(old, configs.load_config("debug", ["--config.steps=4"]), "DIR")
 
 
+def test_a_run_from_before_a_setting_goes_on_with_its_default():
+    old = configs.load_config("debug").to_dict()
+    del old["model"]["encoder"]
+    old = configs.ConfigDict(old)
+    configs.check_same_run(old, configs.load_config("debug"), "DIR")
+    with pytest.raises(UserError, match=r"model.encoder \('ste' there, 'te' here\)"):
+        configs.check_same_run(
+            old, configs.load_config("debug", ["--config.model.encoder=te"]), "DIR"
+        )
+
+
 def test_does_not_import_jax():
     code = "import sys, maed_jax.training.config as c; c.load_config('demo'); c.list_configs()"
     code += "; sys.exit('jax' in sys.modules)"

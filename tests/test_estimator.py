@@ -17,12 +17,12 @@ MODEL = MAED(
 
 def test_an_estimator_is_the_model_with_its_body():
     clip = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
-    params = random_params(MODEL.init, clip, None, method="regress")["params"]
-    estimator = Estimator(MODEL, params, mannequin())
+    variables = random_params(MODEL.init, clip, None, method="regress")
+    estimator = Estimator(MODEL, variables, mannequin())
     assert (estimator.image_size, estimator.clip_length) == (32, 4)
     got = estimator(clip)
     apply = jax.jit(functools.partial(MODEL.apply, vertices=True))
-    expected = apply({"params": params}, clip, mannequin())
+    expected = apply(variables, clip, mannequin())
     for name, value in vars(expected).items():
         np.testing.assert_allclose(getattr(got, name), value, atol=1e-4, err_msg=name)
     assert estimator(clip, vertices=False).verts is None

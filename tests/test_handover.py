@@ -11,14 +11,14 @@ from maed_jax.training.handover import hand_over
 
 @pytest.fixture(scope="module")
 def old():
-    """Parameters of a stage on single frames."""
-    params = tiny.trainer(model=tiny.TinyModel(clip_length=1))[0].params
-    return jax.tree.map(lambda p: p + 1, params)
+    """Variables of a stage on single frames."""
+    variables = tiny.trainer(model=tiny.TinyModel(clip_length=1))[0].variables
+    return jax.tree.map(lambda p: p + 1, variables)
 
 
 @pytest.fixture(scope="module")
 def new():
-    return tiny.trainer()[0].params
+    return tiny.trainer()[0].variables
 
 
 @pytest.mark.parametrize("decoder", [False, True])
@@ -28,33 +28,38 @@ def test_takes_the_encoder_and_the_decoder_by_option(old, new, decoder):
         ("encoder", "embedding", old),
         ("decoder", "head", old if decoder else new),
     ):
-        kernel = got[module][layer]["kernel"]
-        np.testing.assert_array_equal(kernel, source[module][layer]["kernel"])
-        assert kernel.sharding == new[module][layer]["kernel"].sharding
+        kernel = got["params"][module][layer]["kernel"]
+        np.testing.assert_array_equal(kernel, source["params"][module][layer]["kernel"])
+        assert kernel.sharding == new["params"][module][layer]["kernel"].sharding
     assert ("new: decoder/head/kernel" in report) == (not decoder)
     assert f"taken: {4 if decoder else 2} arrays" in report
 
 
 def test_a_single_frames_embedding_is_where_all_start(old, new):
     got, report = hand_over(new, old)
-    wanted = new["encoder"]["time_embedding"] + old["encoder"]["time_embedding"]
-    np.testing.assert_allclose(got["encoder"]["time_embedding"], wanted, rtol=1e-6)
+    got, old, new = (v["params"]["encoder"]["time_embedding"] for v in (got, old, new))
+    np.testing.assert_allclose(got, new + old, rtol=1e-6)
     assert "repeated: encoder/time_embedding [1, 1, 32] over [1, 4, 32]" in report
 
 
 def test_other_shapes_stay_fresh(old, new):
-    other = {"encoder": old["encoder"] | {"embedding": {"kernel": np.ones((3, 32))}}}
-    got, report = hand_over(
-        new,
-        other
-        | {"encoder": other["encoder"] | {"time_embedding": new["encoder"]["time_embedding"]}},
-    )
-    np.testing.assert_array_equal(
-        got["encoder"]["embedding"]["kernel"], new["encoder"]["embedding"]["kernel"]
-    )
+    encoder = new["params"]["encoder"]
+    earlier = {"encoder": encoder | {"embedding": {"kernel": np.ones((3, 32))}}}
+    got, report = hand_over(new, {"params": earlier})
+    kernel = got["params"]["encoder"]["embedding"]["kernel"]
+    np.testing.assert_array_equal(kernel, encoder["embedding"]["kernel"])
     assert "new: encoder/embedding/kernel [192, 32] (there [3, 32])" in report
 
 
 def test_nothing_fits(old):
     with pytest.raises(UserError, match="nothing in config.init_from fits"):
-        hand_over({"encoder": {"other": np.zeros(3)}}, old)
+        hand_over({"params": {"encoder": {"other": np.zeros(3)}}}, old)
+
+
+def test_batch_norms_running_values_come_along():
+    old, new = (tiny.trainer(model=tiny.TinyModel(batch_norm=True))[0].variables for _ in range(2))
+    old = jax.tree.map(lambda p: p + 1, old)
+    got, report = hand_over(new, old)
+    for got_, old_ in zip(*(jax.tree.leaves(v["batch_stats"]) for v in (got, old)), strict=True):
+        np.testing.assert_array_equal(got_, old_)
+    assert "taken: 6 arrays" in report

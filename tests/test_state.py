@@ -20,7 +20,7 @@ def test_adam_with_l2_in_the_gradient():
     w = rng.normal(size=5)
     m = v = np.zeros(5)
     optimizer = make_optimizer(options(l2=0.1))
-    state = create_state({"w": jnp.asarray(w, jnp.float32)}, optimizer)
+    state = create_state({"params": {"w": jnp.asarray(w, jnp.float32)}}, optimizer)
     params, opt_state = state.params, state.opt_state
     for t in range(1, 6):
         g = rng.normal(size=5)

@@ -55,9 +55,20 @@ def test_dropout_follows_key_and_step_alone():
     assert loss(state, 0) != loss(state.replace(step=jnp.int32(1)), 0)
 
 
+def test_batch_norm_learns_from_clips_then_images():
+    state, step = tiny.trainer(model=tiny.TinyModel(batch_norm=True))
+    batch, step = tiny.batch(0), jax.jit(step)
+    kinds = [{kind: batch[kind]} for kind in ("clips", "images")]
+    after = [step(state, part, jax.random.key(0))[0].batch_stats for part in [*kinds, batch]]
+    fresh, (clips, images, both) = state.batch_stats, after
+    for f, c, i, b in zip(*map(jax.tree.leaves, (fresh, clips, images, both))):
+        assert np.abs(c - f).max() > 1e-3
+        np.testing.assert_allclose(b, 0.9 * c + (i - 0.9 * f), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("poison", ["labels", "params"])
 def test_a_non_finite_step_is_skipped(poison):
-    state, step = tiny.trainer()
+    state, step = tiny.trainer(model=tiny.TinyModel(batch_norm=poison == "labels"))
     step, good = jax.jit(step), tiny.batch(0)
     bad = tiny.batch(1)
     bad["images"]["shape"] = np.full_like(bad["images"]["shape"], 1e30)  # squared: infinite
@@ -66,7 +77,8 @@ def test_a_non_finite_step_is_skipped(poison):
         state = state.replace(params=jax.tree.map(lambda p: p * 1e25, state.params))
     after, metrics = step(state, bad, jax.random.key(0))
     assert int(metrics["skipped"]) == 1 and int(after.skipped) == 1 and int(after.step) == 1
-    assert equal((after.params, after.opt_state), (state.params, state.opt_state))
+    kept, before = ((s.variables, s.opt_state) for s in (after, state))
+    assert equal(kept, before)
     again, metrics = step(after, bad, jax.random.key(0))
     assert int(metrics["skipped"]) == int(again.skipped) == 2
     if poison == "labels":
@@ -75,9 +87,11 @@ def test_a_non_finite_step_is_skipped(poison):
         assert not equal(well.params, state.params)
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
-def test_eight_devices_are_one(data, fsdp):
-    state, step = tiny.trainer()
+def test_eight_devices_are_one(data, fsdp, batch_norm):
+    """With BatchNorm too: its means are over the batch of all devices."""
+    state, step = tiny.trainer(model=tiny.TinyModel(batch_norm=batch_norm))
     batches = [tiny.batch(i) for i in range(5)]
     one, history_one = run(jax.jit(step), state, batches)
 
@@ -90,7 +104,7 @@ def test_eight_devices_are_one(data, fsdp):
     many, history_many = run(many_step, spread, placed)
     losses = [[float(m["loss"]) for m in h] for h in (history_one, history_many)]
     np.testing.assert_allclose(*losses, rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(many.params)):
+    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(many.variables)):
         np.testing.assert_allclose(a, b, atol=1e-5)
     kernel = many.params["encoder"]["embedding"]["kernel"]
     assert isinstance(kernel.sharding, NamedSharding)

@@ -12,7 +12,7 @@ from test_step import equal
 
 from maed_jax.errors import UserError
 from maed_jax.training import train as train_module
-from maed_jax.training.checkpoints import read_config, read_params
+from maed_jax.training.checkpoints import read_config, read_variables
 from maed_jax.training.config import load_config
 
 
@@ -68,12 +68,12 @@ def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch,
     before = signal.getsignal(signal.SIGTERM)
     assert train_module.train(config, tmp_path / "broken") == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
-    _, stopped = read_params(tmp_path / "broken")
+    _, stopped = read_variables(tmp_path / "broken")
     assert 1 <= stopped < 6 and f"stopped at step {stopped}" in capsys.readouterr().err
 
     assert train_module.train(config, tmp_path / "broken") == 0
     assert f"going on from step {stopped}" in capsys.readouterr().err
-    (straight, _), (broken, step) = (read_params(tmp_path / n) for n in ("straight", "broken"))
+    (straight, _), (broken, step) = (read_variables(tmp_path / n) for n in ("straight", "broken"))
     assert step == 6 and equal(straight, broken)
     assert losses(tmp_path / "straight") == losses(tmp_path / "broken")
 
@@ -90,7 +90,10 @@ def test_stage2_starts_from_stage1(small, tmp_path, capsys):
     train_module.train(config, tmp_path / "two")
     report = capsys.readouterr().err
     assert f"from {tmp_path / 'one'}, step 6" in report and "new: decoder/head/kernel" in report
-    (one, _), (two, _) = read_params(tmp_path / "one"), read_params(tmp_path / "two", 1)
+    one, two = (
+        read_variables(tmp_path / name, step)[0]["params"]
+        for name, step in (("one", 6), ("two", 1))
+    )
     for take, same in (("encoder", True), ("decoder", False)):
         layer = {"encoder": "embedding", "decoder": "head"}[take]
         near = np.abs(one[take][layer]["kernel"] - two[take][layer]["kernel"]).max() < 2e-4
@@ -119,7 +122,8 @@ def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
     "changes, says",
     [
         ({"data.clip_length": 9}, "data.clip_length=9 is more than"),
-        ({"model.dim": 33}, "model.dim=33 does not divide"),
+        ({"model.dim": 33}, "'ste' needs .* dim=33 does not over heads=2"),
+        ({"model.encoder": "rnn"}, "no encoder 'rnn'; choose from ste, te, cnn"),
         ({"steps": 0}, "config.steps must be at least 1"),
         ({"mesh.data": 99}, "asks for 99 x 1 devices"),
         ({"mesh.data": 4}, "clips_per_batch=2 does not divide over 4 devices"),

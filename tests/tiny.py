@@ -8,6 +8,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from maed_jax.body.rotations import matrix_from_6d
+from maed_jax.models.cnn import batch_norm
 from maed_jax.models.maed import Prediction
 from maed_jax.training.config import defaults
 from maed_jax.training.state import create_state, make_optimizer, make_schedule
@@ -18,12 +19,17 @@ SIZE = 8
 
 class TinyEncoder(nn.Module):
     clip_length: int
+    batch_norm: bool
 
     @nn.compact
-    def __call__(self, clip):
+    def __call__(self, clip, train):
         shape = (1, self.clip_length, 32)
         time = self.param("time_embedding", nn.initializers.normal(0.02), shape)
-        x = nn.Dense(32, name="embedding")(rearrange(clip, "b t h w c -> b t (h w c)") / 10)
+        x = rearrange(clip, "b t h w c -> b t (h w c)") / 10
+        # No bias before BatchNorm: its gradient would be rounding noise, which Adam makes steps of.
+        x = nn.Dense(32, use_bias=not self.batch_norm, name="embedding")(x)
+        if self.batch_norm:
+            x = batch_norm("bn", train)(x)
         return jnp.tanh(x + time[:, : clip.shape[1]])
 
 
@@ -40,10 +46,11 @@ class TinyModel(nn.Module):
 
     image_size: int = SIZE
     clip_length: int = 4
+    batch_norm: bool = False
 
     @nn.compact
     def __call__(self, clip, body, *, train=False, vertices=False):
-        feature = TinyEncoder(self.clip_length, name="encoder")(clip)
+        feature = TinyEncoder(self.clip_length, self.batch_norm, name="encoder")(clip, train)
         pose6d, shape, camera, points = TinyDecoder(name="decoder")(feature, train)
         rotmat = matrix_from_6d(rearrange(pose6d, "b t (j six) -> b t j six", six=6))
         points = rearrange(points, "b t (k xyz) -> b t k xyz", xyz=3)
@@ -104,8 +111,8 @@ def trainer(c: ConfigDict | None = None, model: nn.Module | None = None):
     """A fresh state and the compiled step."""
     c, model = c or config(), model or TinyModel()
     clip = jnp.zeros((1, model.clip_length, SIZE, SIZE, 3))
-    params = model.init(jax.random.key(0), clip, None)["params"]
+    variables = model.init(jax.random.key(0), clip, None)
     optimizer = make_optimizer(c.optimizer)
     schedule = make_schedule(c.optimizer, 100)
     step = make_train_step(model, None, optimizer, schedule, c.loss)
-    return create_state(params, optimizer), step
+    return create_state(variables, optimizer), step

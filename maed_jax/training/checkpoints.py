@@ -1,7 +1,8 @@
 """Work directories and the checkpoints in them. The only file that knows Orbax.
 
 workdir/config.json           the run's settings
-workdir/checkpoints/<step>/   params, training (optimiser, step) and facts (data position, sums)
+workdir/checkpoints/<step>/   params, batch_stats (with BatchNorm only), training (optimiser, step)
+                              and facts (data position, sums)
 workdir/damaged/<step>/       checkpoints that could not be read, set aside
 """
 
@@ -29,6 +30,8 @@ from maed_jax.training.config import config_from_json, config_to_json
 from maed_jax.training.state import TrainState
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
+
+VARIABLES = ("params", "batch_stats")  # the names of a model's variables in a checkpoint
 
 _policies = ocp.training.preservation_policies
 
@@ -75,10 +78,9 @@ class Checkpoints:
         step = int(state.step)
         if step in self.steps:
             return
-        training = _training_part(state)
-        sums = {"params": _checksum(state.params), "training": _checksum(training)}
-        facts = _Facts({"position": position, "sums": sums})
-        content = {"params": state.params, "training": training, "facts": facts}
+        arrays = _arrays(state)
+        sums = {name: _checksum(tree) for name, tree in arrays.items()}
+        content = arrays | {"facts": _Facts({"position": position, "sums": sums})}
         ranked = metrics if metrics and BEST in metrics else None
         with self._faults(f"save step {step}"):
             self._check_room(content)
@@ -112,13 +114,13 @@ class Checkpoints:
         for step in reversed(self.steps):
             try:
                 load = functools.partial(self._orbax.load_checkpointables, step)
-                params, training, facts = _load(load, abstract.params, _training_part(abstract))
+                loaded, facts = _load(load, _arrays(abstract))
             except Exception as error:  # whatever the damage makes the layers below raise
                 damaged[step] = _brief(error)
                 continue
             for bad, why in damaged.items():
                 self._set_aside(bad, why)
-            return TrainState(params=params, **training), facts["position"]
+            return TrainState(**loaded.pop("training"), **loaded), facts["position"]
         if damaged:
             raise UserError(
                 f"none of the checkpoints {sorted(damaged)} in {self.directory} can be read "
@@ -191,11 +193,14 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
     part.replace(path)
 
 
-def read_params(workdir: str | Path, step: int | None = None) -> tuple[Any, int]:
-    """Parameters as they were saved, on this process's first device, and their step.
+def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Any], int]:
+    """A model's variables as they were saved, on this process's first device, and their step.
 
     Args:
       step: which checkpoint; None: the latest that can be read.
+
+    Returns:
+      {"params": ...}, and "batch_stats" with BatchNorm; and the step.
 
     Raises:
       UserError: there is none, or not that one, or it is damaged.
@@ -212,13 +217,16 @@ def read_params(workdir: str | Path, step: int | None = None) -> tuple[Any, int]
     for candidate in [step] if step is not None else reversed(steps):
         path = directory / str(candidate)
         try:
+            names = [name for name in VARIABLES if (path / name).is_dir()]
             with _quietly():
-                saved = ocp.metadata(path, "params").metadata
+                saved = {name: ocp.metadata(path, name).metadata for name in names}
             abstract = jax.tree.map(
                 lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), saved
             )
-            params, _, _ = _load(functools.partial(ocp.load_checkpointables, path), abstract, None)
-            return params, candidate
+            variables, facts = _load(functools.partial(ocp.load_checkpointables, path), abstract)
+            if missing := facts["sums"].keys() & set(VARIABLES) - variables.keys():
+                raise ValueError(f"{missing.pop()} is not there")
+            return variables, candidate
         except Exception as error:  # whatever the damage makes the layers below raise
             _say(f"checkpoint {candidate} in {workdir} is damaged ({_brief(error)})")
     raise UserError(f"no checkpoint in {workdir} can be read")
@@ -238,11 +246,11 @@ def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) 
     from maed_jax.estimator import Estimator
     from maed_jax.models.maed import MAED
 
-    params, step = read_params(workdir, step)
+    variables, step = read_variables(workdir, step)
     config = read_config(workdir)
     if config is None:
         raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
-    estimator = Estimator(MAED(**config.model), params, load_body(body or config.body))
+    estimator = Estimator(MAED(**config.model), variables, load_body(body or config.body))
     return Run(estimator, step, config)
 
 
@@ -284,25 +292,31 @@ class _Facts:
         return read()
 
 
-def _training_part(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
+def _arrays(state: TrainState) -> dict[str, Any]:
+    """The arrays of a state, by the names of the parts of a checkpoint."""
+    training = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
+    return state.variables | {"training": training}
 
 
-def _load(load: Callable, params: Any, training: Any | None) -> tuple[Any, Any, dict]:
-    """Loads one checkpoint with Orbax's `load_checkpointables` of it, and checks its sums.
+def _load(load: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
+    """Loads parts of one checkpoint with Orbax's `load_checkpointables` of it, checks their sums.
+
+    Args:
+      wanted: name -> shapes, dtypes and shardings.
+
+    Returns:
+      The same with arrays, and the facts.
 
     Raises:
       ValueError: the sums disagree; and anything else that damaged files cause.
     """
-    wanted = {"params": params, "training": training}
-    wanted = {name: tree for name, tree in wanted.items() if tree is not None}
     with _quietly():
         loaded = load({**wanted, "facts": _Facts()})
     facts = loaded["facts"].content
     for name in wanted:
         if _checksum(loaded[name]) != facts["sums"][name]:
             raise ValueError(f"{name} is not as it was saved")
-    return loaded["params"], loaded.get("training"), facts
+    return {name: loaded[name] for name in wanted}, facts
 
 
 def _checksum(tree: Any) -> int:

@@ -49,13 +49,15 @@ def defaults() -> ConfigDict:
 
     c.model = ConfigDict()  # the arguments of maed_jax.models.maed.MAED
     c.model.image_size = 224
-    c.model.clip_length = 16
-    c.model.stage_sizes = (3, 4, 9)
+    c.model.clip_length = 16  # entries of the temporal embedding
+    c.model.interpolate_time = False  # spread them over longer clips, which are refused otherwise
+    c.model.encoder = "ste"  # or "te", "cnn": the rows of the paper's table 2, see docs/model.md
+    c.model.stage_sizes = (3, 4, 9)  # of the root; of the whole ResNet-50 of "cnn": (3, 4, 6, 3)
     c.model.width = 64
     c.model.dim = 768
     c.model.depth = 6
     c.model.heads = 12
-    c.model.mode = "parallel"
+    c.model.mode = "parallel"  # of "ste": or parallel_v1, series, coupling, vanilla, temporal
     c.model.feature_dim = 768
     c.model.decoder = "ktd"
     c.model.decoder_width = 1024
@@ -166,10 +168,13 @@ def flatten(config: ConfigDict | dict, prefix: str = "") -> Iterator[tuple[str, 
 def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> None:
     """Checks that a run with `new` goes on with what `old` began in `workdir`.
 
+    A setting that was not there yet when the old one began had its default's effect.
+
     Raises:
       UserError: a setting that changes the numbers differs.
     """
-    old_values, new_values = dict(flatten(old)), dict(flatten(new))
+    known = dict(flatten(defaults()))
+    old_values, new_values = known | dict(flatten(old)), known | dict(flatten(new))
     absent = "absent"
     differing = [
         f"{key} ({old_values.get(key, absent)!r} there, {new_values.get(key, absent)!r} here)"

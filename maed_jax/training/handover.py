@@ -1,4 +1,4 @@
-"""From stage to stage: a new run starts from an earlier one's parameters."""
+"""From stage to stage: a new run starts from an earlier one's variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 from maed_jax.errors import UserError
 
 
-def hand_over(params: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any, str]:
+def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any, str]:
     """Starts a stage from an earlier one: its encoder, and its decoder where wanted.
 
     An array is taken where name and shape agree. Where the earlier one has a single entry along an
@@ -17,22 +17,22 @@ def hand_over(params: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any,
     that every frame starts from it.
 
     Args:
-      params: fresh ones, of the new stage.
-      earlier: those of the earlier stage, see `checkpoints.read_params`.
+      variables: fresh ones, of the new stage: {"params": ...} and whatever else the model has.
+      earlier: those of the earlier stage, see `checkpoints.read_variables`.
       decoder: whether to take the decoder too.
 
     Returns:
-      The parameters, laid out as `params`, and a report of what was taken and what is new.
+      The variables, laid out as the fresh ones, and a report of what was taken and what is new.
 
     Raises:
       UserError: nothing fits.
     """
-    earlier = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
+    earlier = {_keys(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
     taken, repeated, fresh = [], [], []
 
     def choose(path, new):
-        name = _name(path)
-        old = earlier.get(name) if decoder or name.startswith("encoder/") else None
+        name = "/".join(_keys(path)[1:])
+        old = earlier.get(_keys(path)) if decoder or name.startswith("encoder/") else None
         if old is None:
             fresh.append(name)
         elif old.shape == new.shape:
@@ -45,7 +45,7 @@ def hand_over(params: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any,
             fresh.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
         return new
 
-    params = jax.tree_util.tree_map_with_path(choose, params)
+    variables = jax.tree_util.tree_map_with_path(choose, variables)
     if not taken:
         raise UserError(
             "nothing in config.init_from fits this model: the settings in config.model must agree"
@@ -53,11 +53,11 @@ def hand_over(params: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any,
     report = [f"  taken: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
     report += [f"  repeated: {line}" for line in repeated]
     report += [f"  new: {line}" for line in _grouped(fresh)]
-    return params, "\n".join(report)
+    return variables, "\n".join(report)
 
 
-def _name(path) -> str:
-    return "/".join(str(entry.key) for entry in path)
+def _keys(path) -> tuple[str, ...]:
+    return tuple(str(entry.key) for entry in path)
 
 
 def _spreads(old: tuple[int, ...], new: tuple[int, ...]) -> bool:

@@ -24,14 +24,26 @@ class TrainState:
     opt_state: Any
     skipped: jax.Array
     """int32, how many steps up to now, in a row, were skipped for want of a finite gradient"""
+    batch_stats: Any = struct.field(default_factory=dict)
+    """BatchNorm's running means and variances; {} without BatchNorm"""
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What a model or an `Estimator` takes."""
+        return {"params": self.params} | (
+            {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        )
 
 
-def create_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step, from what a model's `init` gives."""
+    params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         opt_state=optimizer.init(params),
         skipped=jnp.zeros((), jnp.int32),  # not the same array: both are donated to the step
+        batch_stats=variables.get("batch_stats", {}),
     )
 
 

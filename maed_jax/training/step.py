@@ -36,29 +36,37 @@ def make_train_step(
     uint8 `image [b t h w 3]`. Key: the root key; the step folds its number in, so nothing random
     has to be saved. Metrics are scalars on the device.
 
-    Where loss or gradient is not finite, parameters and optimiser stay as they were and `skipped`
-    in the state is one more than before; it is among the metrics.
+    Where loss, gradient or BatchNorm's statistics are not finite, parameters, optimiser and
+    statistics stay as they were and `skipped` in the state is one more than before; it is among
+    the metrics.
     """
     weights = dict(loss_weights)
 
-    def loss(params: Any, batch: Batch, key: jax.Array):
-        predictions = {
-            name: model.apply(
-                {"params": params},
+    def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
+        predictions = {}
+        for name, labels in batch.items():  # BatchNorm goes by the kinds apart, one after the other
+            predictions[name], updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
                 normalise(labels["image"]),
                 body,
                 train=True,
                 rngs={"dropout": jax.random.fold_in(key, STREAMS.index(name))},
+                mutable=["batch_stats"],
             )
-            for name, labels in batch.items()
-        }
-        return combined_losses(predictions, batch, weights)
+            batch_stats = updated.get("batch_stats", batch_stats)
+        total, terms = combined_losses(predictions, batch, weights)
+        return total, (terms, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        (total, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key)
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (total, (terms, batch_stats)), gradient = value_and_grad(
+            state.params, state.batch_stats, batch, key
+        )
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(total) & jnp.isfinite(norm)
+        for leaf in jax.tree.leaves(batch_stats):
+            finite &= jnp.isfinite(leaf).all()
         direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         rate = schedule(state.step)
         params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
@@ -73,6 +81,7 @@ def make_train_step(
             params=if_finite(params, state.params),
             opt_state=if_finite(opt_state, state.opt_state),
             skipped=metrics["skipped"],
+            batch_stats=if_finite(batch_stats, state.batch_stats),
         ), metrics
 
     return train_step

@@ -71,7 +71,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     from maed_jax.training.checkpoints import (
         Checkpoints,
         read_config,
-        read_params,
+        read_variables,
         write_config,
     )
     from maed_jax.training.handover import hand_over
@@ -102,8 +102,8 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
 
     def init(key):
         size = config.model.image_size
-        params = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)["params"]
-        return create_state(params, optimizer)
+        variables = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)
+        return create_state(variables, optimizer)
 
     abstract = jax.eval_shape(init, init_key)
     layout = sharding.state_shardings(mesh, abstract)
@@ -123,13 +123,14 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             batches.set_state(position)
             print(f"going on from step {int(state.step)} in {workdir}", file=sys.stderr)
         else:
-            earlier = read_params(config.init_from) if config.init_from else None
+            earlier = read_variables(config.init_from) if config.init_from else None
             # Drawing a hundred arrays takes XLA long to optimise, and a moment to do.
             lazily = {"xla_backend_optimization_level": "0"} if on_cpu else None
             state = jax.jit(init, out_shardings=layout, compiler_options=lazily)(init_key)
             if earlier is not None:
-                params, report = hand_over(state.params, earlier[0], decoder=config.init_decoder)
-                state = state.replace(params=params)
+                take_decoder = config.init_decoder
+                taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)
+                state = state.replace(**taken)
                 print(f"from {config.init_from}, step {earlier[1]}:\n{report}", file=sys.stderr)
         write_config(workdir, config)
         start = int(state.step)
@@ -162,7 +163,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                 last = step == config.steps or bool(stop.number)
                 scores = None
                 if validate is not None and step % config.eval_every == 0:
-                    scores = validate(model, state.params)
+                    scores = validate(model, state.variables)
                     monitor.write(step, {f"validation/{k}": v for k, v in scores.items()})
                     monitor.restart_clock()
                 if last or step % config.checkpoint_every == 0:
@@ -182,15 +183,15 @@ def check_settings(config: ConfigDict) -> None:
     Raises:
       UserError: settings that contradict each other.
     """
+    from maed_jax.models.encoders import check_encoder
+
     model, data = config.model, config.data
-    if data.clips_per_batch and data.clip_length > model.clip_length:
+    check_encoder(model)
+    any_length = model.encoder == "cnn" or model.interpolate_time
+    if data.clips_per_batch and data.clip_length > model.clip_length and not any_length:
         raise UserError(
             f"config.data.clip_length={data.clip_length} is more than the model's "
             f"config.model.clip_length={model.clip_length}"
-        )
-    if model.dim % model.heads:
-        raise UserError(
-            f"config.model.dim={model.dim} does not divide over config.model.heads={model.heads}"
         )
     for name in ("steps", "checkpoint_every"):
         if config[name] < 1:
@@ -198,7 +199,7 @@ def check_settings(config: ConfigDict) -> None:
 
 
 def make_validation(config: ConfigDict, body):
-    """Returns `validate(model, params) -> {metric: mean}` on the validation split, in mm."""
+    """Returns `validate(model, variables) -> {metric: mean}` on the validation split, in mm."""
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.data.eval_clips import evaluation_clips
     from maed_jax.data.records import dataset_directory
@@ -218,8 +219,8 @@ def make_validation(config: ConfigDict, body):
     )
     points_body = keypoint_body(body, h36m=True)  # complains now if the regressor is missing
 
-    def validate(model, params) -> dict[str, float]:
-        estimator = Estimator(model, params, points_body)
+    def validate(model, variables) -> dict[str, float]:
+        estimator = Estimator(model, variables, points_body)
         scores = scoring.evaluate(estimator, clips, body).scores
         row = table.rows("model", scores)[-1]
         return {name: row[name] for name in table.COLUMNS}
