@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from random_params import random_params
 
 from maed_jax.body.skeleton import PARENTS, random_parents
 from maed_jax.models.decoders import joints_read
+from maed_jax.models.folded import fold
 from maed_jax.models.ktd import KinematicTopologyDecoder, reading_order
 
 
@@ -35,7 +38,10 @@ def test_answers_are_the_originals(golden_dir):
     module = KinematicTopologyDecoder()
     feature = jnp.asarray(golden["tap_feature"])
     params = original_params(module, feature.shape[-1], theirs)
-    assert_answers(module.apply(params, feature, train=False), golden)
+    apply = jax.jit(functools.partial(module.apply, train=False))
+    assert_answers(apply(params, feature), golden)
+    affine = jax.jit(lambda params: fold(module, params["params"], feature.shape[-1]))(params)
+    assert_answers(affine(feature), golden)
 
 
 def readers(tree):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import jax
 from flax import linen as nn
 
 from maed_jax.body import skeleton
+from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
+from maed_jax.models.folded import FoldedDecoder, fold
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
 from maed_jax.models.vanilla_decoder import VanillaDecoder
@@ -30,6 +36,8 @@ def make_decoder(model) -> nn.Module:
             return IterativeDecoder(width, dropout, name="decoder")
         case "vanilla":  # 0.5 is for the others, which have no attention; 0 turns either off
             return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
+        case "folded":  # not a choice of users, but what `fold_decoder` makes
+            return FoldedDecoder(name="decoder")
     raise UserError(f"there is no decoder {model.decoder!r}; choose from {', '.join(DECODERS)}")
 
 
@@ -48,3 +56,27 @@ def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
         case "ktd_reverse":
             return skeleton.descendants(skeleton.PARENTS)
     return skeleton.ANCESTORS
+
+
+def fold_decoder(
+    model: Any, params: Mapping[str, Any], body: Body | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """A `MAED` and its parameters for inference, with the decoder folded into one matrix.
+
+    Answers are the same up to rounding. "vanilla" is not affine: it comes back as it was.
+
+    Args:
+      model: the `MAED`.
+      params: its parameters.
+      body: whose mean the decoder "iterative" starts from; another body needs another folding.
+
+    Raises:
+      UserError: the decoder "iterative" and a body without its mean parameters.
+    """
+    if model.decoder in ("vanilla", "folded"):
+        return model, dict(params)
+    inputs = params["decoder"]["fc1"]["kernel"].shape[0]
+    feature_dim = inputs - 157 if model.decoder == "iterative" else inputs
+    folding = jax.jit(fold, static_argnums=(0, 2))
+    affine = folding(make_decoder(model), params["decoder"], feature_dim, body)
+    return model.clone(decoder="folded"), {**params, "decoder": affine._asdict()}
