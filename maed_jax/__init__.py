@@ -12,7 +12,7 @@ _EXPORTS = {
     "MAED": "maed_jax.models.maed",
     "Prediction": "maed_jax.models.maed",
     "UserError": "maed_jax.errors",
-    "from_torch": "maed_jax.weights",
+    "from_torch": "maed_jax.weights.original",
     "load_body": "maed_jax.body.files",
     "restore_estimator": "maed_jax.training.checkpoints",
 }

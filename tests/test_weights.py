@@ -13,8 +13,11 @@ from maed_jax.body.files import load_body
 from maed_jax.body.smpl import h36m_joints, keypoint_body, pose_body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.models.maed import MAED
-from maed_jax.weights import convert_state_dict, from_torch, parameter_shapes, torch_name
+from maed_jax.models.decoders import make_decoder
+from maed_jax.models.encoders import make_encoder
+from maed_jax.models.maed import MAED, reconstruct
+from maed_jax.weights.layouts import torch_entry, torch_name, variable_shapes
+from maed_jax.weights.original import convert_original, from_torch, with_means
 
 # Behind the sixteen ReLU bottlenecks float32 decides some signs by chance: the gradient of the
 # input by the original is 1.6 % from the float64 one, by us 1.7 %, and the two are 1.7 % apart.
@@ -24,7 +27,12 @@ ROOT_NORM, ROOT_SLICE = 1e-2, 4e-2
 # Compiled as users' programs are; conftest.py turns the optimiser off for the other tests.
 OPTIMISED = {"xla_backend_optimization_level": 3}
 
-MODES = ("parallel", "vanilla", "series", "coupling", "temporal")
+VARIANTS = (
+    *(("ste", mode, "ktd") for mode in ("parallel", "vanilla", "series", "coupling", "temporal")),
+    ("ste", "parallel", "iterative"),
+    ("cnn", "vanilla", "ktd"),
+    ("cnn", "vanilla", "iterative"),
+)
 
 
 def state_dict(golden_dir, variant):
@@ -55,34 +63,50 @@ def assert_close(ours, theirs, tolerance=1e-4, what=""):
     assert error < tolerance, f"{what}: {error:.1e} of the largest value"
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_tap_is_the_originals(mode, golden_dir, body):
-    variant = f"ste_{mode}_ktd"
+# Encoder and decoder are compiled apart, so that variants with the same encoder share its program.
+# The gradients below go through the whole.
+
+
+@functools.partial(jax.jit, static_argnames="model", compiler_options=OPTIMISED)
+def encode(model, variables, clip):
+    def wanted(module, method):
+        return method == "__call__" and type(module).__name__ in ("ResNetRoot", "Block")
+
+    feature, state = make_encoder(model).apply(
+        variables, clip, train=False, capture_intermediates=wanted
+    )
+    return feature, state.get("intermediates")
+
+
+@functools.partial(jax.jit, static_argnames="model", compiler_options=OPTIMISED)
+def decode(model, variables, feature, body):
+    regression = make_decoder(model).apply(variables, feature, body, train=False)
+    prediction = reconstruct(regression, feature, body, vertices=True)
+    return prediction, h36m_joints(body, pose_body(body, prediction.rotmat, prediction.shape))
+
+
+@pytest.mark.parametrize(("encoder", "mode", "decoder"), VARIANTS)
+def test_every_tap_is_the_originals(encoder, mode, decoder, golden_dir, body):
+    variant = f"{encoder}_{mode}_{decoder}"
     golden = np.load(golden_dir / f"model_{variant}.npz")
     # "module." as data-parallel training leaves it.
     state = {f"module.{k}": v for k, v in state_dict(golden_dir, variant).items()}
-    estimator = from_torch(state, body=body, mode=mode)
+    estimator = from_torch(state, body=body, encoder=encoder, mode=mode, decoder=decoder)
     assert isinstance(estimator, Estimator)
 
-    @functools.partial(jax.jit, compiler_options=OPTIMISED)
-    def taps(params, clip):
-        def wanted(module, method):
-            return method == "__call__" and type(module).__name__ in ("ResNetRoot", "Block")
+    b, t = (1, 2) if encoder == "cnn" else (2, 4)
+    parts = {c: tree["encoder"] for c, tree in estimator.variables.items() if "encoder" in tree}
+    feature, taps = encode(estimator.model.clone(decoder="ktd"), parts, clip(variant, b, t))
+    if encoder == "ste":
+        root = np.asarray(taps["root"]["__call__"][0]).transpose(0, 3, 1, 2)[:, ::64]
+        assert_close(root, golden["tap_backbone"], what="root")
+        for i in range(6):
+            tokens = taps[f"block{i}"]["__call__"][0].reshape(8, 197, 768)[:, ::28, ::16]
+            assert_close(tokens, golden[f"tap_block{i}"], what=f"block {i}")
+    assert_close(feature.reshape(b * t, -1), golden["tap_feature"], what="feature")
 
-        prediction, state = estimator.model.apply(
-            {"params": params}, clip, body, vertices=True, capture_intermediates=wanted
-        )
-        posed = pose_body(body, prediction.rotmat, prediction.shape)
-        return prediction, state["intermediates"]["encoder"], h36m_joints(body, posed)
-
-    prediction, tap, h36m = taps(estimator.params, clip(variant, 2, 4))
-    root = np.asarray(tap["root"]["__call__"][0]).transpose(0, 3, 1, 2)[:, ::64]
-    assert_close(root, golden["tap_backbone"], what="root")
-    for i in range(6):
-        tokens = tap[f"block{i}"]["__call__"][0].reshape(8, 197, 768)[:, ::28, ::16]
-        assert_close(tokens, golden[f"tap_block{i}"], what=f"block {i}")
-    feature = prediction.feature.reshape(8, 768)
-    assert_close(feature, golden["tap_feature"], what="feature")
+    parts = {"params": estimator.variables["params"]["decoder"]}
+    prediction, h36m = decode(estimator.model, parts, feature, body)
     assert_close(prediction.camera, golden["theta"][..., :3], what="camera")
     assert_close(prediction.pose, golden["theta"][..., 3:75], what="pose")
     assert_close(prediction.shape, golden["theta"][..., 75:], what="shape")
@@ -96,7 +120,7 @@ def test_every_tap_is_the_originals(mode, golden_dir, body):
 def test_gradients_are_the_originals(golden_dir, body):
     golden = np.load(golden_dir / "gradients_ste_parallel_ktd.npz")
     model = MAED()
-    params = convert_state_dict(state_dict(golden_dir, "ste_parallel_ktd"), model)
+    variables, _ = convert_original(state_dict(golden_dir, "ste_parallel_ktd"), model)
 
     def target(name, value):
         return (value - rules.normal(f"grad/target/{name}", value.shape)) ** 2
@@ -108,7 +132,7 @@ def test_gradients_are_the_originals(golden_dir, body):
         named = {"kp_3d": p.keypoints_3d, "rotmat": p.rotmat, "verts": p.verts}
         return sum(target(k, v).mean() for k, v in named.items()) + (p.shape**2).mean()
 
-    loss, (grads, input_grad) = scalar(params, clip("grad", 1, 3))
+    loss, (grads, input_grad) = scalar(variables["params"], clip("grad", 1, 3))
     np.testing.assert_allclose(loss, golden["loss"], rtol=1e-5)
     expected = golden["input_grad"].transpose(0, 1, 3, 4, 2)
     got = np.asarray(input_grad)[:, :, ::16, ::16]
@@ -140,23 +164,67 @@ def torch_gradients(grads):
     return out
 
 
+def zeros(model):
+    """A state dict of the original without any numbers to speak of."""
+    shapes = {p[1:]: torch_entry(p[1:], s).shape for p, s in variable_shapes(model).items()}
+    return {torch_name(p): np.broadcast_to(np.float32(0), s) for p, s in shapes.items()}
+
+
 def test_wrong_entries_are_all_named_in_one_error():
     model = MAED()
-    state = {}
-    for path, shape in parameter_shapes(model).items():
-        size = shape[::-1] if len(shape) == 2 else shape
-        state[torch_name(path)] = np.broadcast_to(np.float32(0), size)
+    state = zeros(model)
     del state["encoder.norm.bias"]
     state["decoder.fc1.weight"] = np.zeros((2, 3), np.float32)
     state["head.weight"] = np.zeros(1)
     state["decoder.smpl.v_template"] = np.zeros(1)  # not a weight: passed over
     with pytest.raises(UserError) as error:
-        convert_state_dict(state, model)
+        convert_original(state, model)
     message = str(error.value)
     assert "encoder.norm.bias is missing" in message
     assert "decoder.fc1.weight has shape (2, 3) in place of (1024, 768)" in message
     assert "head.weight is not part of the model" in message
     assert "smpl" not in message and "decoder.fc2.bias" not in message
+
+
+def test_a_message_stays_readable():
+    state = {name: np.zeros(1, np.float32) for name in zeros(MAED())}
+    with pytest.raises(UserError, match=r"; and \d\d\d more$") as error:
+        convert_original(state, MAED())
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(("encoder", "mode", "decoder"), VARIANTS)
+def test_weights_of_another_variant_are_recognised(encoder, mode, decoder, golden_dir):
+    shapes = json.loads((golden_dir / "state_dict_shapes.json").read_text())
+    state = shapes[f"{encoder}_{mode}_{decoder}"]  # names are enough
+    others = {"encoder": "cnn" if encoder == "ste" else "ste"}
+    others |= {"decoder": "ktd" if decoder == "iterative" else "iterative"}
+    if encoder == "ste":
+        others |= {"mode": "vanilla" if mode == "parallel" else "parallel"}
+    right = {"encoder": encoder, "mode": mode, "decoder": decoder}
+    for what, value in others.items():
+        with pytest.raises(UserError) as error:
+            from_torch(state, body="mannequin", **(right | {what: value}))
+        asked, found = str(error.value).split(": they look like ")
+        assert f"{what} {value!r}" in asked
+        assert f"encoder {encoder!r}" in found and f"decoder {decoder!r}" in found
+        assert encoder == "cnn" or repr(mode) in found
+
+
+def test_a_checkpoints_own_mean_parameters_are_where_it_starts(body):
+    mean = np.arange(144, dtype=np.float32)[None]
+    changed = with_means(body, {"module.decoder.init_pose": mean})
+    np.testing.assert_array_equal(changed.mean_pose6d, mean[0])
+    np.testing.assert_array_equal(changed.mean_shape, body.mean_shape)
+    with pytest.raises(UserError, match="init_cam has 4 numbers in place of 3"):
+        with_means(body, {"decoder.init_cam": np.zeros((1, 4))})
+
+
+def test_a_decoder_says_that_its_mean_parameters_are_missing():
+    without = load_body({k: v for k, v in body_mapping().items() if k != "mean_params"})
+    state = zeros(MAED(decoder="iterative"))
+    with pytest.raises(UserError, match="'iterative' .*mean parameters"):
+        from_torch(state, body=without, decoder="iterative")
 
 
 @pytest.mark.parametrize("wrong", [{"encoder": "rnn"}, {"mode": "both"}, {"decoder": "tree"}])

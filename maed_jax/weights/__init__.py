@@ -1,0 +1,1 @@
+"""Other people's weights: the original's checkpoints, ImageNet weights, `maed convert`."""

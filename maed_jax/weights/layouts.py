@@ -1,0 +1,153 @@
+"""Where our arrays stand in somebody else's file, and how to take them from it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.models.attention import MODES
+from maed_jax.models.maed import MAED
+
+# Ours on the left (a regular expression over the path of a parameter), the original's on the right.
+NAMES = (
+    (r"encoder/token", "encoder.cls_token"),
+    (r"encoder/space_embedding", "encoder.pos_embed"),
+    (r"encoder/time_embedding", "encoder.temp_embed"),
+    (r"encoder/root/conv_root", "encoder.patch_embed.backbone.stem.conv"),
+    (r"encoder/root/gn_root", "encoder.patch_embed.backbone.stem.norm"),
+    (r"encoder/root/block(\d+)/unit(\d+)/conv_proj", "{stage}.downsample.conv"),
+    (r"encoder/root/block(\d+)/unit(\d+)/gn_proj", "{stage}.downsample.norm"),
+    (r"encoder/root/block(\d+)/unit(\d+)/conv(\d)", "{stage}.conv{2}"),
+    (r"encoder/root/block(\d+)/unit(\d+)/gn(\d)", "{stage}.norm{2}"),
+    (r"encoder/embedding", "encoder.patch_embed.proj"),
+    (r"encoder/block(\d+)/norm(\d)", "encoder.blocks.{0}.norm{1}"),
+    (r"encoder/block(\d+)/attention/gate", "encoder.blocks.{0}.attn.ts_attn"),
+    (r"encoder/block(\d+)/attention/(\w+)", "encoder.blocks.{0}.attn.{1}"),
+    (r"encoder/block(\d+)/mlp/(\w+)", "encoder.blocks.{0}.mlp.{1}"),
+    (r"encoder/norm", "encoder.norm"),
+    (r"encoder/pre_logits", "encoder.pre_logits.fc"),
+    (r"encoder/((?:conv|bn)\d)", "encoder.{0}"),
+    (r"encoder/layer(\d+)_(\d+)/downsample_conv", "encoder.layer{0}.{1}.downsample.0"),
+    (r"encoder/layer(\d+)_(\d+)/downsample_bn", "encoder.layer{0}.{1}.downsample.1"),
+    (r"encoder/layer(\d+)_(\d+)/((?:conv|bn)\d)", "encoder.layer{0}.{1}.{2}"),
+    (r"decoder/(fc\d)", "decoder.{0}"),
+    (r"decoder/joint(\d+)", "decoder.joint_regs.{0}"),
+    (r"decoder/pose", "decoder.decpose"),
+    (r"decoder/shape", "decoder.decshape"),
+    (r"decoder/camera", "decoder.deccam"),
+)
+LEAVES = {
+    **{"kernel": ".weight", "scale": ".weight", "bias": ".bias", "": ""},
+    **{"mean": ".running_mean", "var": ".running_var"},  # BatchNorm's, in "batch_stats"
+}
+MOST_FAULTS = 10  # that one message names
+
+
+class Entry(NamedTuple):
+    """Where an array of ours stands in somebody else's file."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    """of each of them, there"""
+    ours: Callable[..., np.ndarray]
+    """from them to the array of ours"""
+
+
+def torch_name(path: tuple[str, ...]) -> str:
+    """The original's name of the array at `path` in our tree, below its collection."""
+    module, leaf = ("/".join(path[:-1]), path[-1]) if path[-1] in LEAVES else ("/".join(path), "")
+    for pattern, name in NAMES:
+        if match := re.fullmatch(pattern, module):
+            groups = match.groups()
+            if "{stage}" in name:
+                stage, unit = int(groups[0]) - 1, int(groups[1]) - 1
+                where = f"encoder.patch_embed.backbone.stages.{stage}.blocks.{unit}"
+                return name.replace("{stage}", where).format(*groups) + LEAVES[leaf]
+            return name.format(*groups) + LEAVES[leaf]
+    raise ValueError(f"{'/'.join(path)} has no counterpart in the original")
+
+
+def torch_entry(path: tuple[str, ...], shape: tuple[int, ...]) -> Entry:
+    """Where the array at `path`, of our `shape`, stands in a state dict of the original."""
+    names = (torch_name(path),)
+    if path == ("encoder", "embedding", "kernel"):  # a 1x1 convolution there
+        return Entry(names, (shape[1], shape[0], 1, 1), lambda w: w[:, :, 0, 0].T)
+    if path[-1] == "kernel" and len(shape) == 4:
+        h, w, inputs, outputs = shape
+        return Entry(names, (outputs, inputs, h, w), lambda w: w.transpose(2, 3, 1, 0))
+    if path[-1] == "kernel":
+        return Entry(names, shape[::-1], lambda w: w.T)
+    if path[-1] in ("token", "space_embedding"):
+        return Entry(names, shape[1:], lambda w: w[None])
+    return Entry(names, shape, lambda w: w)
+
+
+def paper_model(
+    encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | None = None
+) -> MAED:
+    """The paper's network with these parts; `sizes` are other arguments of `MAED`.
+
+    Raises:
+      UserError: there is no such mode. The encoder and the decoder are looked up when called.
+    """
+    if mode not in MODES:
+        raise UserError(f"there is no mode {mode!r}; choose from {', '.join(MODES)}")
+    root = {"stage_sizes": (3, 4, 6, 3)} if encoder == "cnn" else {}
+    return MAED(encoder=encoder, mode=mode, decoder=decoder, **(root | dict(sizes or {})))
+
+
+def variable_shapes(
+    model: MAED, body: Body | None = None
+) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """The shape of each variable of `model` by its path, the collection ("params") first.
+
+    None is computed. The body is for decoders that start from its mean parameters.
+
+    Raises:
+      UserError: the body has none.
+    """
+    clip = jax.ShapeDtypeStruct((1, 1, model.image_size, model.image_size, 3), jnp.float32)
+    init = functools.partial(model.init, method="regress")
+    flat = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0), clip, body))
+    return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def take(
+    state: Mapping[str, Any], entries: Mapping[tuple[str, ...], Entry]
+) -> tuple[dict[tuple[str, ...], jax.Array], list[str], list[str]]:
+    """Takes from `state` what `entries` name.
+
+    Returns:
+      The arrays by our paths, what is wrong with others, and the names that nobody asked for.
+    """
+    taken, faults, left = {}, [], dict.fromkeys(state)
+    for path, entry in entries.items():
+        values = []
+        for name in entry.names:
+            left.pop(name, None)
+            if name not in state:
+                faults.append(f"{name} is missing")
+                continue
+            value = np.asarray(state[name])
+            if value.shape != entry.shape:
+                faults.append(f"{name} has shape {value.shape} in place of {entry.shape}")
+            else:
+                values.append(value.astype(np.float32, copy=False))
+        if len(values) == len(entry.names):
+            taken[path] = jnp.asarray(entry.ours(*values))
+    return taken, faults, list(left)
+
+
+def listed(faults: list[str]) -> str:
+    """The faults as the end of a sentence."""
+    more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    return "; ".join(faults[:MOST_FAULTS]) + more

@@ -1,0 +1,199 @@
+"""The original MAED's state dicts (PyTorch layouts) to our variables."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from maed_jax.body.files import load_body
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
+from maed_jax.models.maed import MAED
+from maed_jax.torch_files import load_torch
+from maed_jax.weights.arrays import inner_state_dict
+from maed_jax.weights.layouts import listed, paper_model, take, torch_entry, variable_shapes
+from maed_jax.weights.report import Report
+
+# Buffers of the original that are not weights: the body, the mean parameters, BatchNorm's counter.
+NOT_WEIGHTS = re.compile(r".*(\bsmpl\.|\.init_\w+$|num_batches_tracked$)")
+
+COUNTER = "num_batches_tracked"  # of BatchNorm; nobody misses it
+
+ENCODERS = ("ste", "cnn")
+MODES = ("parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal")
+DECODERS = ("ktd", "iterative")
+
+
+class Variant(NamedTuple):
+    """What the names in a state dict of the original tell of it."""
+
+    encoder: str
+    modes: tuple[str, ...]
+    """all that have these weights: some differ in what is computed alone"""
+    decoder: str
+
+    def __str__(self) -> str:
+        modes = " or ".join(repr(mode) for mode in self.modes)
+        mode = f", mode {modes}," if self.encoder == "ste" else ""
+        return f"encoder {self.encoder!r}{mode} with decoder {self.decoder!r}"
+
+    def includes(self, encoder: str, mode: str, decoder: str) -> bool:
+        alike = (encoder, decoder) == (self.encoder, self.decoder)
+        return alike and (encoder == "cnn" or mode in self.modes)
+
+
+def variant_of(names: Iterable[str]) -> Variant | None:
+    """The variant that has entries of these names, or None if the original has none that does."""
+    modules = {".".join(name.split(".")[:2]) for name in names}
+    decoder = {"decoder.joint_regs": "ktd", "decoder.decpose": "iterative"}
+    decoder = next((value for key, value in decoder.items() if key in modules), None)
+    if decoder and "encoder.layer1" in modules:
+        return Variant("cnn", MODES, decoder)
+    if decoder and "encoder.blocks" in modules:
+        if any(".ts_attn." in name for name in names):
+            modes = ("parallel",)
+        elif "encoder.temp_embed" in modules:
+            modes = ("series", "coupling", "parallel_v1")
+        else:
+            modes = ("vanilla", "temporal")
+        return Variant("ste", modes, decoder)
+    return None
+
+
+def model_of(encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | None = None) -> MAED:
+    """The original's network with these parts; `sizes` are other arguments of `MAED`.
+
+    Raises:
+      UserError: the original has no such part.
+    """
+    for what, value, known in (
+        ("encoder", encoder, ENCODERS),
+        ("mode", mode, MODES),
+        ("decoder", decoder, DECODERS),
+    ):
+        if value not in known:
+            raise UserError(f"the original has no {what} {value!r}; choose from {', '.join(known)}")
+    return paper_model(encoder, mode, decoder, sizes)
+
+
+def unprefixed(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the prefix "module." of data-parallel training."""
+    return {str(name).removeprefix("module."): value for name, value in state_dict.items()}
+
+
+def weights_only(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Without that prefix, and without the buffers that are no weights."""
+    state = unprefixed(state_dict)
+    return {name: value for name, value in state.items() if not NOT_WEIGHTS.match(name)}
+
+
+def convert_original(
+    state_dict: Mapping[str, Any], model: MAED, body: Body | None = None
+) -> tuple[dict[str, Any], Report]:
+    """The variables of `model`, by collection, from a state dict of the original.
+
+    Names may carry the prefix "module." of data-parallel training. Values are arrays or tensors.
+
+    Args:
+      body: for decoders that start from its mean parameters.
+
+    Raises:
+      UserError: the weights are those of another variant, which is named; or entries are missing,
+        surplus or of another shape; or the body has no mean parameters, and needs them.
+    """
+    state = weights_only(state_dict)
+    chosen = f"encoder {model.encoder!r}, mode {model.mode!r}, decoder {model.decoder!r}"
+    found = variant_of(state)
+    if found and not found.includes(model.encoder, model.mode, model.decoder):
+        raise UserError(f"the weights do not fit {chosen}: they look like {found}")
+    entries = {p: torch_entry(p[1:], shape) for p, shape in variable_shapes(model, body).items()}
+    variables, faults, left = take(state, entries)
+    faults += [f"{name} is not part of the model" for name in left]
+    if faults:
+        raise UserError(f"the weights do not fit {chosen}: {listed(faults)}")
+    report = Report(
+        source=f"the original's {found}",
+        taken=["/".join(path[1:]) for path in variables],
+        numbers=sum(array.size for array in variables.values()),
+        anew=[],
+        left_out=[n for n in unprefixed(state_dict) if n not in state and COUNTER not in n],
+        notes=[],
+    )
+    return traverse_util.unflatten_dict(variables), report
+
+
+def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
+    """The body with the mean parameters that a checkpoint was trained from, where it has them.
+
+    Raises:
+      UserError: they have another size.
+    """
+    state, found = unprefixed(state_dict), {}
+    for field, name, size in (
+        ("mean_pose6d", "decoder.init_pose", 144),
+        ("mean_shape", "decoder.init_shape", 10),
+        ("mean_camera", "decoder.init_cam", 3),
+    ):
+        if name in state:
+            value = np.asarray(state[name], np.float32).reshape(-1)
+            if value.size != size:
+                raise UserError(f"{name} has {value.size} numbers in place of {size}")
+            found[field] = jnp.asarray(value)
+    return dataclasses.replace(body, **found) if found else body
+
+
+def means_differ(body: Body, other: Body) -> bool:
+    pairs = (
+        (getattr(body, field), getattr(other, field))
+        for field in ("mean_pose6d", "mean_shape", "mean_camera")
+    )
+    return any(
+        a is not b and (a is None or b is None or not np.allclose(a, b, atol=1e-5))
+        for a, b in pairs
+    )
+
+
+def from_torch(
+    state_dict_or_path: Mapping[str, Any] | str | Path,
+    *,
+    body: Any,
+    encoder: str = "ste",
+    mode: str = "parallel",
+    decoder: str = "ktd",
+) -> Estimator:
+    """An estimator with the weights of the original implementation.
+
+    Args:
+      state_dict_or_path: a state dict, or a checkpoint file (`.pth.tar`, `.pth`, `.pt`), in which
+        it may stand under "state_dict". Only tensors and plain containers are ever constructed
+        from a file.
+      body: a `Body`, a path, or a mapping with SMPL's own keys (see `maed_jax.load_body`). The
+        iterative decoder starts from its mean parameters, unless the checkpoint has its own.
+      encoder: "ste", or "cnn", the plain ResNet-50.
+      mode: attention of the blocks of "ste": "parallel", "series", "coupling", "vanilla" or
+        "temporal"; "parallel_v1" is "parallel" without the gate. It does nothing for "cnn".
+      decoder: "ktd" or "iterative".
+
+    Returns:
+      A callable on float32 clips `[b t 224 224 3]`, ImageNet-normalised, that gives a `Prediction`.
+
+    Raises:
+      UserError: no such variant; a file that cannot be read; weights that do not fit the variant;
+        a decoder without the mean parameters that it needs.
+    """
+    model = model_of(encoder, mode, decoder)
+    state = state_dict_or_path
+    if isinstance(state, (str, Path)):
+        state = load_torch(state)
+    state = inner_state_dict(state)
+    body = with_means(load_body(body), state)
+    variables, _ = convert_original(state, model, body)
+    return Estimator(model, variables, body)
