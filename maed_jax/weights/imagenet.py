@@ -1,0 +1,197 @@
+"""The ImageNet weights that training starts from, as encoders of ours.
+
+timm's and Google's file of the hybrid R50+ViT-B/16 (ImageNet-21k) hold the same numbers in two
+layouts; both end in the same variables. Of the 12 blocks MAED takes the first 6. What is computed
+with them stays MAED's: exact GELU and 1e-5 in GroupNorm, where Google's code has the tanh
+approximation and 1e-6.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.models.maed import MAED
+from maed_jax.weights.layouts import Entry, listed, take, torch_entry, variable_shapes
+from maed_jax.weights.report import Report
+
+# What is MAED's own, or the business of the task.
+ANEW = re.compile(r"encoder/time_embedding|encoder/block\d+/attention/gate/\w+|decoder/.*")
+# Later releases of timm have dropped this layer from the hybrid.
+ANEW_WHERE_MISSING = re.compile(r"encoder/pre_logits/\w+")
+
+GOOGLE_NAMES = (
+    (r"encoder/token", "cls"),
+    (r"encoder/space_embedding", "Transformer/posembed_input/pos_embedding"),
+    (r"encoder/root/(.*)", r"\1"),
+    (r"encoder/block(\d+)/norm1/(\w+)", r"Transformer/encoderblock_\1/LayerNorm_0/\2"),
+    (r"encoder/block(\d+)/norm2/(\w+)", r"Transformer/encoderblock_\1/LayerNorm_2/\2"),
+    (r"encoder/block(\d+)/attention/proj/(\w+)", r"Transformer/encoderblock_\1/{attention}/out/\2"),
+    (r"encoder/block(\d+)/attention/qkv/(\w+)", r"Transformer/encoderblock_\1/{attention}/{}/\2"),
+    (r"encoder/block(\d+)/mlp/fc1/(\w+)", r"Transformer/encoderblock_\1/MlpBlock_3/Dense_0/\2"),
+    (r"encoder/block(\d+)/mlp/fc2/(\w+)", r"Transformer/encoderblock_\1/MlpBlock_3/Dense_1/\2"),
+    (r"encoder/norm/(\w+)", r"Transformer/encoder_norm/\1"),
+    (r"encoder/(embedding|pre_logits)/(\w+)", r"\1/\2"),
+)
+ATTENTION = "MultiHeadDotProductAttention_1"
+# Later Flax counts each kind of layer for itself; what was published counts them all.
+NEWER_FLAX = {
+    "/LayerNorm_1/": "/LayerNorm_2/",
+    "/MlpBlock_0/": "/MlpBlock_3/",
+    "/MultiHeadDotProductAttention_0/": f"/{ATTENTION}/",
+}
+
+
+def as_published(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Google's arrays under their published names."""
+
+    def published(name: str) -> str:
+        for newer, older in NEWER_FLAX.items():
+            name = name.replace(newer, older)
+        return name
+
+    return {published(name): state[name] for name in state}
+
+
+def google_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> Entry | None:
+    """Where the array at `path` stands in Google's file; None: it has no such array."""
+    ours, name = "/".join(path), None
+    for pattern, theirs in GOOGLE_NAMES:
+        if re.fullmatch(pattern, ours):
+            name = re.sub(pattern, theirs, ours).replace("{attention}", ATTENTION)
+            break
+    if name is None:
+        return None
+
+    def reshaped(w: np.ndarray) -> np.ndarray:
+        return w.reshape(shape)
+
+    if "{}" in name:  # queries, keys and values apart, each with its heads as an axis
+        *inputs, d = shape
+        names = tuple(name.format(part) for part in ("query", "key", "value"))
+        split = (*inputs, heads, d // 3 // heads)
+
+        def fused(*parts: np.ndarray) -> np.ndarray:
+            return np.concatenate([w.reshape(*inputs, -1) for w in parts], axis=-1)
+
+        return Entry(names, split, fused)
+    if ours.endswith("attention/proj/kernel"):
+        return Entry((name,), (heads, shape[0] // heads, shape[1]), reshaped)
+    if ours == "encoder/embedding/kernel":
+        return Entry((name,), (1, 1, *shape), reshaped)
+    if path[1] == "root" and len(shape) == 1:
+        return Entry((name,), (1, 1, 1, *shape), reshaped)
+    if path[-1] in ("token", "space_embedding"):
+        return Entry((name,), shape[1:], reshaped)
+    return Entry((name,), shape, reshaped)
+
+
+def torch_encoder_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> Entry | None:
+    """As `google_entry`, for timm and torchvision: MAED's encoders keep their names."""
+    try:
+        entry = torch_entry(path, shape)
+    except ValueError:
+        return None
+    return entry._replace(names=tuple(n.removeprefix("encoder.") for n in entry.names))
+
+
+class Source(NamedTuple):
+    """Somebody's ImageNet weights."""
+
+    title: str
+    encoders: tuple[str, ...]
+    """ours that can start from them"""
+    entry: Callable[..., Entry | None]
+    marks: tuple[str, ...]
+    """names by which the file is known"""
+
+
+SOURCES = {
+    "timm": Source(
+        "timm's vit_base_resnet50_224_in21k (ImageNet-21k)",
+        ("ste", "te"),
+        torch_encoder_entry,
+        ("patch_embed.backbone.stem.conv.weight", "blocks.0.attn.qkv.weight"),
+    ),
+    "google": Source(
+        "Google's R50+ViT-B_16 (ImageNet-21k)",
+        ("ste", "te"),
+        google_entry,
+        ("conv_root/kernel", "Transformer/encoderblock_0/LayerNorm_0/scale"),
+    ),
+    "torchvision": Source(
+        "torchvision's ResNet-50 (ImageNet)",
+        ("cnn",),
+        torch_encoder_entry,
+        ("conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight"),
+    ),
+}
+
+
+def convert_imagenet(
+    state: Mapping[str, Any], source: str, model: MAED, body: Body | None, key: jax.Array
+) -> tuple[dict[str, Any], Report]:
+    """Variables of `model` whose encoder starts from ImageNet weights.
+
+    Args:
+      state: arrays or tensors by their names.
+      source: a key of `SOURCES`.
+      body: for decoders that start from its mean parameters.
+      key: what is initialised anew is drawn from it.
+
+    Raises:
+      UserError: an encoder that cannot start from these weights; entries that are missing or of
+        another shape.
+    """
+    title, encoders, entry_of, _ = SOURCES[source]
+    if model.encoder not in encoders:
+        raise UserError(
+            f"encoder {model.encoder!r} cannot start from {title}; choose from "
+            f"{', '.join(encoders)}"
+        )
+    if source == "google":
+        state = as_published(state)
+    entries, anew = {}, []
+    for path, shape in variable_shapes(model, body).items():
+        name = "/".join(path[1:])
+        entry = None if ANEW.fullmatch(name) else entry_of(path[1:], shape, model.heads)
+        if entry and ANEW_WHERE_MISSING.fullmatch(name) and entry.names[0] not in state:
+            entry = None
+        if entry is None:
+            anew.append(path)
+        else:
+            entries[path] = entry
+    taken, faults, left = take(state, entries)
+    if faults:
+        raise UserError(f"the weights are not quite {title}: {listed(faults)}")
+    report = Report(
+        source=title,
+        taken=["/".join(path[1:]) for path in taken],
+        numbers=sum(array.size for array in taken.values()),
+        anew=["/".join(path[1:]) for path in anew],
+        left_out=[name for name in left if "num_batches_tracked" not in name],
+        notes=[],
+    )
+    variables = taken | draw(model, body, key, anew)
+    return traverse_util.unflatten_dict(variables), report
+
+
+def draw(model: MAED, body: Body | None, key: jax.Array, paths: list) -> dict:
+    """The variables at `paths` as a new model has them; the others are not computed."""
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
+    def init(key: jax.Array) -> dict:
+        clip = jnp.zeros((1, 1, model.image_size, model.image_size, 3))
+        flat = traverse_util.flatten_dict(model.init(key, clip, body, method="regress"))
+        return {path: flat[path] for path in paths}
+
+    return init(key)
