@@ -16,6 +16,10 @@ VERBS = {
         "evaluate a checkpoint on a split and print its table",
     ),
     "predict": ("maed_jax.inference.predict", "reconstruct the people in a video"),
+    "convert": (
+        "maed_jax.weights.convert",
+        "turn the original's, timm's or Google's weights into a checkpoint",
+    ),
     "body": ("maed_jax.body.check", "see what a body model file holds"),
 }
 

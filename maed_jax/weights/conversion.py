@@ -1,0 +1,168 @@
+"""From a file of weights to a work directory: recognises, converts, writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from maed_jax.body.files import load_body
+from maed_jax.errors import UserError
+from maed_jax.models.maed import MAED
+from maed_jax.training.checkpoints import Checkpoints, write_config
+from maed_jax.training.config import defaults
+from maed_jax.training.state import create_state
+from maed_jax.weights import imagenet, original
+from maed_jax.weights.arrays import read_arrays
+from maed_jax.weights.layouts import paper_model
+from maed_jax.weights.report import Report
+
+
+class Converted(NamedTuple):
+    """What `convert` made."""
+
+    kind: str
+    """"original", or a key of `imagenet.SOURCES`"""
+    model: MAED
+    report: Report
+
+
+def convert(
+    source: str | Path,
+    workdir: str | Path,
+    *,
+    encoder: str | None = None,
+    mode: str | None = None,
+    decoder: str | None = None,
+    body: str = "mannequin",
+    seed: int = 0,
+    sizes: Mapping[str, Any] | None = None,
+) -> Converted:
+    """Turns the weights in `source` into a work directory with one checkpoint, of step 0.
+
+    Args:
+      source: the original's checkpoint, or the ImageNet weights of timm, Google or torchvision.
+      workdir: is made; it may exist only if it is empty.
+      encoder, mode, decoder: as in `MAED`; None: what the weights tell, or the paper's.
+      body: "mannequin" or a path.
+      seed: of what is initialised anew.
+      sizes: other arguments of `MAED`, for networks of another size than the paper's.
+
+    Raises:
+      UserError: the work directory is in use; a file that cannot be read or holds other weights; a
+        choice that does not exist or that the weights do not fit.
+    """
+    workdir = Path(workdir)
+    check_free(workdir)
+    state = read_arrays(source)
+    kind = recognise(state, str(source))
+    loaded = load_body(body)
+    if kind == "original":
+        model = original_model(state, encoder, mode, decoder, sizes or {})
+        variables, report = original.convert_original(state, model, loaded)
+        if model.decoder == "iterative" and original.means_differ(
+            loaded, original.with_means(loaded, state)
+        ):
+            report.notes.append(
+                "it was trained from other mean parameters than the body's, which the decoder will "
+                "start from: put its smpl_mean_params.npz beside the body"
+            )
+        if body == "mannequin":
+            report.notes.append(
+                "the original was trained with SMPL, and posed on the mannequin its answers mean "
+                "little: give the body (docs/body.md)"
+            )
+    else:
+        encoder = encoder or imagenet.SOURCES[kind].encoders[0]
+        model = paper_model(encoder, mode or MAED.mode, decoder or MAED.decoder, sizes or {})
+        key = jax.random.key(seed)
+        variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)
+    if body != "mannequin":
+        body = str(Path(body).expanduser().absolute())
+    write_workdir(workdir, model, variables, body, str(report))
+    return Converted(kind, model, report)
+
+
+def recognise(state: Mapping[str, Any], what: str) -> str:
+    """Whose weights these are: "original", or a key of `imagenet.SOURCES`; `what` names the file.
+
+    Raises:
+      UserError: nobody's that are known.
+    """
+    if original.variant_of(original.weights_only(state)):
+        return "original"
+    for kind, source in imagenet.SOURCES.items():
+        if all(mark in state for mark in source.marks):
+            return kind
+    names = sorted(map(str, state))
+    few = f"its first: {', '.join(names[:3])}" if names else "it is empty"
+    raise UserError(
+        f"{what} holds {len(names)} arrays ({few}) and they are neither the original's nor those "
+        "of the hybrid by timm or Google nor of torchvision's ResNet-50"
+    )
+
+
+def original_model(
+    state: Mapping[str, Any],
+    encoder: str | None,
+    mode: str | None,
+    decoder: str | None,
+    sizes: Mapping[str, Any],
+) -> MAED:
+    """The variant of the original that was asked for, and for the rest the one that fits.
+
+    Raises:
+      UserError: the original has no such part, or the weights fit several modes.
+    """
+    found = original.variant_of(original.weights_only(state))
+    encoder = encoder or found.encoder
+    if mode is None and encoder == "ste" and len(found.modes) > 1:
+        modes = ", ".join(map(repr, found.modes))
+        raise UserError(f"the weights fit all of the modes {modes}: say which one by --mode")
+    return original.model_of(encoder, mode or found.modes[0], decoder or found.decoder, sizes)
+
+
+def check_free(workdir: Path) -> None:
+    """Raises `UserError` where something would be overwritten."""
+    if workdir.is_dir() and any(workdir.iterdir()):
+        raise UserError(f"{workdir} is not empty; give --out a directory that does not exist yet")
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"{workdir} is a file; give --out a directory that does not exist yet")
+
+
+def write_workdir(
+    workdir: Path, model: MAED, variables: Mapping[str, Any], body: str, about: str
+) -> None:
+    """Writes a work directory as a training does; it has its name only once it is whole.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    config = defaults()
+    config.body = body
+    config.steps = 0  # no training has this few: none goes on here, which has no optimiser's state
+    sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
+    # Beside its place, so that moving it there is one step.
+    part = None
+    try:
+        workdir.absolute().parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".convert-", dir=workdir.absolute().parent))
+        part.chmod(0o755)  # mkdtemp's are closed to others
+        state = create_state(variables, optax.identity())
+        with Checkpoints(part) as checkpoints:
+            checkpoints.save(state, position=None)
+        (part / "conversion.txt").write_text(f"{about}\n", encoding="utf-8")
+        write_config(part, config)
+        part.rename(workdir)
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from None
+    finally:
+        if part:
+            shutil.rmtree(part, ignore_errors=True)
