@@ -11,7 +11,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.frames import check_frames
-from maed_jax.models.resnet import max_pool
+from maed_jax.models.resnet import convolve, max_pool
 
 
 class Conv(nn.Module):
@@ -26,13 +26,17 @@ class Conv(nn.Module):
         init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         shape = (self.size, self.size, x.shape[-1], self.channels)
         kernel = self.param("kernel", init, shape)
-        if self.size == 1:  # as a matrix product, which XLA runs faster on a CPU
-            return x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
-        half = self.size // 2
-        dims = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(
-            x, kernel, (self.stride,) * 2, [(half, half)] * 2, dimension_numbers=dims
-        )
+        if self.stride == 1 or self.size == 1:
+            return convolve(x, kernel, self.stride)
+        return mirror(convolve(mirror(x), kernel[::-1, ::-1], self.stride))
+
+
+def mirror(x: jax.Array) -> jax.Array:
+    """Images `[b h w c]` turned by half a turn.
+
+    At stride 2 TF pads an even size more at its end, PyTorch at its beginning.
+    """
+    return x[:, ::-1, ::-1]
 
 
 def batch_norm(name: str, train: bool) -> nn.BatchNorm:
@@ -89,8 +93,7 @@ class ConvolutionalEncoder(nn.Module):
         check_frames(clip, self.image_size)
         x = rearrange(clip, "b t h w c -> (b t) h w c")
         x = nn.relu(batch_norm("bn1", train)(Conv(self.width, 7, 2, name="conv1")(x)))
-        # TF pads an even size at its end, PyTorch at its beginning.
-        x = max_pool(x[:, ::-1, ::-1])[:, ::-1, ::-1]
+        x = mirror(max_pool(mirror(x)))
         for stage, blocks in enumerate(self.stage_sizes):
             channels = 4 * self.width * 2**stage
             for i in range(blocks):
