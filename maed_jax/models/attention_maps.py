@@ -1,0 +1,198 @@
+"""What a model attends to: its attention weights and gates, and a file that keeps them.
+
+    maps = attention_maps(estimator, clip, blocks=(5,), heads=(0, 3))
+    save_attention_maps(maps, "walk.npz")
+
+docs/model.md explains the file to users.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
+from maed_jax.models.maed import MAED
+
+FORMAT = 1  # raised when a reader of older files would go wrong
+AXES = {
+    "space": "blocks b t heads n n",
+    "time": "blocks b n heads t t",
+    "joint": "blocks b heads t n t n",
+    "gates": "blocks b t d",
+}
+_KEYS = {"space": -1, "time": -1, "joint": (-2, -1)}  # the axes over which weights sum to one
+_TOLERANCE = 1e-3  # by which they may miss it
+
+
+@struct.dataclass
+class AttentionMaps:
+    """The attention weights of some blocks and heads for clips of t frames of n tokens.
+
+    Weights come from softmax: they are in [0, 1] and sum to one over the keys. An array is None
+    where the model has no such attention. Axes in order; the last (two) are the keys:
+    """
+
+    space: jax.Array | None
+    """`[blocks b t heads n n]` within a frame: weight of token (last) for token (last but one)"""
+    time: jax.Array | None
+    """`[blocks b n heads t t]` between frames at one place: weight of frame for frame"""
+    joint: jax.Array | None
+    """`[blocks b heads t n t n]` coupling: weight of (frame, token) for (frame, token)"""
+    gates: jax.Array | None
+    """`[blocks b t d]` the share of time against space in a frame's channels; head = c // (d/heads)
+    over all heads of the model"""
+    blocks: tuple[int, ...] = struct.field(pytree_node=False)
+    """the number of each block in the model, from 0"""
+    heads: tuple[int, ...] = struct.field(pytree_node=False)
+    """the number of each head in its block, from 0"""
+    encoder: str = struct.field(pytree_node=False)
+    mode: str = struct.field(pytree_node=False)
+    """of the encoder "ste" ("te" attends as its mode "temporal")"""
+
+
+def attention_maps(
+    estimator: Estimator,
+    clip: jax.Array,
+    blocks: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+) -> AttentionMaps:
+    """What the estimator's encoder attends to in float32 clips `[b t h w 3]`, normalised.
+
+    Token 0 of a frame is the one that is read in the end; the others are the patches of the root's
+    grid, row by row. One token stands for a frame in encoder "te" and in mode "temporal" (n = 1).
+    Of the last block, all queries are given, though only token 0's matter to the answer. With one
+    frame, attention over time is bypassed: its only weight is one. Mode "series" attends over time
+    with queries and keys made of what attention over space has read.
+
+    Args:
+      blocks: which, counted from 0, negative ones from the end; None: all.
+      heads: which, likewise; None: all.
+
+    Raises:
+      UserError: the encoder has no attention, no such block or head, or does not take the clip.
+    """
+    model = estimator.model
+    if model.encoder == "cnn":
+        raise UserError("the encoder 'cnn' has no attention; choose 'ste' or 'te'")
+    blocks = _choose("block", blocks, model.depth)
+    heads = _choose("head", heads, model.heads)
+    arrays = _record(model, estimator.variables, estimator.body, clip, blocks, heads)
+    mode = "temporal" if model.encoder == "te" else model.mode
+    return AttentionMaps(**arrays, blocks=blocks, heads=heads, encoder=model.encoder, mode=mode)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "blocks", "heads"))
+def _record(
+    model: MAED,
+    variables: Any,
+    body: Body,
+    clip: jax.Array,
+    blocks: tuple[int, ...],
+    heads: tuple[int, ...],
+) -> dict[str, jax.Array | None]:
+    _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
+    encoder = state["intermediates"]["encoder"]
+    layers = [encoder[f"block{i}"]["attention"] for i in blocks]
+    head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # in one block's
+
+    def stack(name: str) -> jax.Array | None:
+        if name not in layers[0]:
+            return None
+        axis = head_axis[name]
+        return jnp.stack([layer[name][0].take(jnp.array(heads), axis) for layer in layers])
+
+    maps = {name: stack(name) for name in head_axis}
+    gated = "gate_weights" in layers[0]
+    gates = [layer["gate_weights"][0][:, :, 0, :, 1] for layer in layers] if gated else None
+    return maps | {"gates": jnp.stack(gates) if gated else None}
+
+
+def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    """The chosen ones of `count`, counted from 0."""
+    chosen = tuple(range(count) if chosen is None else chosen)
+    if not chosen or not all(-count <= i < count for i in chosen):
+        raise UserError(f"there are {what}s 0 to {count - 1}; {list(chosen)} is no choice of them")
+    return tuple(int(i) % count for i in chosen)
+
+
+def save_attention_maps(maps: AttentionMaps, path: str | Path) -> None:
+    """Writes one `.npz` (see docs/model.md), which `load_attention_maps` reads.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    arrays = {name: getattr(maps, name) for name in AXES}
+    arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    facts = dict(
+        format=np.array(FORMAT),
+        encoder=np.array(maps.encoder),
+        mode=np.array(maps.mode),
+        blocks=np.array(maps.blocks, np.int32),
+        heads=np.array(maps.heads, np.int32),
+    )
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb") as file:  # savez would add an ending to a path
+            np.savez_compressed(file, **facts, **arrays)
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def load_attention_maps(path: str | Path) -> AttentionMaps:
+    """Attention maps from a file, as NumPy arrays.
+
+    Raises:
+      UserError: it cannot be read, or does not hold what it should.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+        if int(content["format"]) > FORMAT:
+            raise ValueError(f"it is of format {content['format']}, newer than {FORMAT}")
+        maps = AttentionMaps(
+            **{name: content.get(name) for name in AXES},
+            blocks=tuple(content["blocks"].astype(int).tolist()),
+            heads=tuple(content["heads"].astype(int).tolist()),
+            encoder=str(content["encoder"]),
+            mode=str(content["mode"]),
+        )
+        _check(maps)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except KeyError as error:
+        raise UserError(f"{path} holds no attention maps: {error} is missing") from None
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} holds no attention maps that can be read: {error}") from None
+    return maps
+
+
+def _check(maps: AttentionMaps) -> None:
+    """Raises ValueError unless shapes agree and weights are weights."""
+    arrays = {name: getattr(maps, name) for name in AXES if getattr(maps, name) is not None}
+    if not arrays.keys() & _KEYS.keys():
+        raise ValueError("there are no weights in it")
+    sizes = {"blocks": len(maps.blocks), "heads": len(maps.heads)}
+    for name, array in arrays.items():
+        axes = AXES[name].split()
+        fits = array.ndim == len(axes) and array.dtype == np.float32
+        if not fits or any(sizes.setdefault(a, n) != n for a, n in zip(axes, array.shape)):
+            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not [{AXES[name]}]")
+        weights = (array >= 0).all() and (array <= 1 + _TOLERANCE).all()
+        if name in _KEYS:
+            weights &= (np.abs(array.sum(axis=_KEYS[name]) - 1) < _TOLERANCE).all()
+        if not weights:
+            raise ValueError(f"{name} holds other numbers than weights")

@@ -1,0 +1,228 @@
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_params import random_params
+
+from maed_jax.body.mannequin import mannequin
+from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
+from maed_jax.models import attention
+from maed_jax.models.attention import MODES
+from maed_jax.models.attention_maps import (
+    AttentionMaps,
+    attention_maps,
+    load_attention_maps,
+    save_attention_maps,
+)
+from maed_jax.models.maed import MAED
+
+SMALL = dict(
+    image_size=32, clip_length=4, stage_sizes=(), width=4, dim=16, depth=3, heads=4,
+    feature_dim=12, decoder_width=16,
+)  # fmt: skip
+B, T, N = 2, 3, 1 + 8 * 8
+
+
+def clip(t=T):
+    return jax.random.normal(jax.random.key(0), (B, t, 32, 32, 3))
+
+
+@functools.cache
+def estimator(mode="parallel", encoder="ste"):
+    model = MAED(**SMALL, mode=mode, encoder=encoder)
+    variables = random_params(model.init, clip(), None, method="regress")
+    return Estimator(model, variables, mannequin())
+
+
+SHAPES = {
+    "parallel": {"space": (B, T, 4, N, N), "time": (B, N, 4, T, T), "gates": (B, T, 16)},
+    "parallel_v1": {"space": (B, T, 4, N, N), "time": (B, N, 4, T, T)},
+    "series": {"space": (B, T, 4, N, N), "time": (B, N, 4, T, T)},
+    "coupling": {"joint": (B, 4, T, N, T, N)},
+    "vanilla": {"space": (B, T, 4, N, N)},
+    "temporal": {"time": (B, 1, 4, T, T)},
+}
+
+
+def shapes(maps):
+    arrays = {name: getattr(maps, name) for name in ("space", "time", "joint", "gates")}
+    return {name: array.shape[1:] for name, array in arrays.items() if array is not None}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_shows_what_it_has(mode):
+    maps = attention_maps(estimator(mode), clip(), blocks=(0, -1))
+    assert shapes(maps) == SHAPES[mode]
+    assert (maps.blocks, maps.heads, maps.mode) == ((0, 2), (0, 1, 2, 3), mode)
+    for name, keys in (("space", -1), ("time", -1), ("joint", (-2, -1))):
+        if (weights := getattr(maps, name)) is not None:
+            assert len(weights) == 2
+            np.testing.assert_allclose(weights.sum(keys), 1.0, rtol=1e-5)
+
+
+def test_te_has_time_alone_and_cnn_none():
+    maps = attention_maps(estimator(encoder="te"), clip())
+    assert shapes(maps) == SHAPES["temporal"] and (maps.encoder, maps.mode) == ("te", "temporal")
+    with pytest.raises(UserError, match="'cnn' has no attention"):
+        attention_maps(estimator(encoder="cnn"), clip())
+
+
+def test_they_are_the_weights_of_the_blocks_asked_for():
+    """Block 0 written out from the tokens that enter it, and a choice is a part of the whole."""
+    e = estimator()
+    maps = attention_maps(e, clip())
+
+    def capture(module, method):
+        return module.name == "norm1"
+
+    apply = jax.jit(
+        lambda v, x: e.model.apply(v, x, None, method="regress", capture_intermediates=capture)
+    )
+    _, state = apply(e.variables, clip())
+    x = state["intermediates"]["encoder"]["block0"]["norm1"]["__call__"][0]
+    qkv = e.variables["params"]["encoder"]["block0"]["attention"]["qkv"]
+    q, k, _ = np.split(np.asarray(x @ qkv["kernel"] + qkv["bias"]), 3, axis=-1)
+    head = slice(8, 12)  # head 2 of 4, 4 channels each
+    scores = q[1, 2, :, head] @ k[1, 2, :, head].T / 2
+    np.testing.assert_allclose(maps.space[0, 1, 2, 2], jax.nn.softmax(scores), atol=1e-5)
+    scores = q[1, :, 7, head] @ k[1, :, 7, head].T / 2
+    np.testing.assert_allclose(maps.time[0, 1, 7, 2], jax.nn.softmax(scores), atol=1e-5)
+
+    part = attention_maps(e, clip(), blocks=[2, 0], heads=[3])
+    assert (part.blocks, part.heads) == ((2, 0), (3,))
+    np.testing.assert_allclose(part.space, maps.space[jnp.array([2, 0]), :, :, 3:], atol=1e-6)
+    np.testing.assert_allclose(part.time, maps.time[jnp.array([2, 0]), :, :, 3:], atol=1e-6)
+    np.testing.assert_allclose(part.gates, maps.gates[jnp.array([2, 0])], atol=1e-6)
+
+
+def test_a_gate_forced_open_to_time_is_one():
+    e = estimator()
+    variables = jax.tree.map(lambda v: v, e.variables)
+    gate = variables["params"]["encoder"]["block1"]["attention"]["gate"]
+    gate["bias"] = jnp.tile(jnp.array([-40.0, 40.0]), 16)  # (space, time) of each channel
+    maps = attention_maps(Estimator(e.model, variables, e.body), clip(), blocks=[1])
+    np.testing.assert_allclose(maps.gates, 1.0, atol=1e-5)
+
+
+def test_an_image_gives_all_its_time_to_itself():
+    maps = attention_maps(estimator(), clip(t=1))
+    np.testing.assert_array_equal(maps.time, np.ones((3, B, N, 4, 1, 1)))
+
+
+@pytest.mark.parametrize("wrong", [{"blocks": [3]}, {"heads": [-5]}, {"blocks": []}])
+def test_no_such_block_or_head(wrong):
+    what = next(iter(wrong))[:-1]
+    with pytest.raises(UserError, match=f"there are {what}s 0 to"):
+        attention_maps(estimator(), clip(), **wrong)
+
+
+@pytest.mark.parametrize("mode", ["parallel", "coupling"])
+def test_who_does_not_ask_does_not_pay(mode, monkeypatch):
+    """The program is, to the letter, the one of a model that cannot show its weights."""
+    e = estimator(mode)
+
+    def program():
+        jitted = jax.jit(lambda v, x: e.model.apply(v, x, None, method="regress"))
+        text = jitted.lower(e.variables, clip()).compile().as_text()
+        operations = [line for line in text.splitlines() if re.match(r"\s*(ROOT )?%\S+ = ", line)]
+        return [re.sub(r", metadata=\{.*?\}", "", line) for line in operations]
+
+    ours = program()
+    for name in ("over_space", "over_time", "over_space_time"):
+        over = getattr(attention, name)
+        monkeypatch.setattr(attention, name, lambda *qkv, over=over: (over(*qkv)[0], None))
+    monkeypatch.setattr(attention.SpatialTemporalAttention, "sow", lambda *args: False)
+    assert ours == program() and any("dot(" in line for line in ours)
+
+
+def test_the_answer_is_the_same_for_who_asks():
+    e = estimator()
+    plain, _ = jax.jit(functools.partial(e.model.apply, method="regress"))(
+        e.variables, clip(), None
+    )
+    (asked, _), _ = jax.jit(
+        functools.partial(e.model.apply, method="regress", mutable="intermediates")
+    )(e.variables, clip(), None)
+    np.testing.assert_allclose(asked, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_files_keep_everything(mode, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def weights(shape, keys):
+        raw = rng.random((2, *shape), np.float32)
+        return raw / raw.sum(keys, keepdims=True)
+
+    axes = {"space": -1, "time": -1, "joint": (-2, -1), "gates": ()}
+    arrays = dict.fromkeys(axes) | {
+        k: weights(v, axes[k]) if axes[k] else rng.random((2, *v), np.float32)
+        for k, v in SHAPES[mode].items()
+    }
+    maps = AttentionMaps(**arrays, blocks=(0, 5), heads=(0, 1, 2, 3), encoder="ste", mode=mode)
+    save_attention_maps(maps, tmp_path / "maps")
+    again = load_attention_maps(tmp_path / "maps")
+    assert jax.tree.structure(again) == jax.tree.structure(maps)
+    assert all(map(np.array_equal, jax.tree.leaves(again), jax.tree.leaves(maps)))
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+GOOD = {
+    "format": np.array(1),
+    "encoder": np.array("ste"),
+    "mode": np.array("parallel"),
+    "blocks": np.array([0]),
+    "heads": np.array([1]),
+    "space": np.full((1, 1, 2, 1, 4, 4), 0.25, np.float32),
+    "time": np.full((1, 1, 4, 1, 2, 2), 0.5, np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({}, None),
+        ({"mode": None}, "'mode' is missing"),
+        ({"format": np.array(2)}, "of format 2, newer than 1"),
+        ({"time": np.full((1, 1, 4, 1, 3, 3), 1 / 3, np.float32)}, r"time is float32 \[1, 1, 4"),
+        ({"blocks": np.array([0, 1])}, "space is float32"),
+        ({"space": GOOD["space"].astype(np.float64)}, "space is float64"),
+        ({"space": GOOD["space"] * 2}, "space holds other numbers"),
+        ({"time": GOOD["time"] * np.nan}, "time holds other numbers"),
+        ({"gates": np.full((1, 1, 2, 8), 1.5, np.float32)}, "gates holds other numbers"),
+        ({"space": None, "time": None}, "there are no weights"),
+        ({"encoder": np.array([object()])}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_other_files_are_refused(change, says, tmp_path):
+    path = tmp_path / "maps.npz"
+    np.savez(path, **{k: v for k, v in (GOOD | change).items() if v is not None})
+    if says is None:
+        assert load_attention_maps(path).time.shape == (1, 1, 4, 1, 2, 2)
+        return
+    with pytest.raises(UserError, match=says):
+        load_attention_maps(path)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        load_attention_maps(tmp_path / "nowhere.npz")
+    np.savez(tmp_path / "cut.npz", **GOOD)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:300])
+    (tmp_path / "text.npz").write_text("attention")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("cut.npz", "text.npz", "array.npy"):
+        with pytest.raises(UserError, match=f"{name} holds no attention maps"):
+            load_attention_maps(tmp_path / name)
+    maps = good_maps(tmp_path)
+    with pytest.raises(UserError, match="cannot be written"):
+        save_attention_maps(maps, tmp_path / "no" / "such" / "folder.npz")
+
+
+def good_maps(tmp_path):
+    np.savez(tmp_path / "good.npz", **GOOD)
+    return load_attention_maps(tmp_path / "good.npz")
