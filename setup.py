@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 MAPPED = ("configs", "datasets")
-VIZ = ["pyvista>=0.46"]
+VIZ = ["pyvista>=0.46", "matplotlib>=3.8"]
 
 setup(
     name="maed_jax",

@@ -15,6 +15,7 @@ VERBS = {
         "maed_jax.evaluation.evaluate",
         "evaluate a checkpoint on a split and print its table",
     ),
+    "ablate": ("maed_jax.evaluation.ablation", "train and compare the rows of the paper's Table 2"),
     "predict": ("maed_jax.inference.predict", "reconstruct the people in a video"),
     "convert": (
         "maed_jax.weights.convert",

@@ -1,0 +1,65 @@
+"""The paper's Table 2 at a size that a laptop finishes: what `maed ablate` trains.
+
+    maed data build mannequins --config demo --data_dir demo/data
+    maed ablate --config ablation --workdir runs/ablation
+
+The settings above `study` hold for every row; `study` has what differs between the stages. Each row
+trains on single images first and goes on, encoder and decoder, on clips together with images.
+
+Hardware: 2 CPU cores. Time and result: see docs/ablation.md.
+"""
+
+from ml_collections import ConfigDict
+
+from maed_jax.errors import UserError
+from maed_jax.training.config import defaults
+
+
+def get_config(variant: str | None = None) -> ConfigDict:
+    """It has no variants."""
+    if variant:
+        raise UserError(f"ablation has no variants, not even {variant!r}")
+    c = defaults()
+    c.mesh.data = 1  # one device, however many there are
+    c.data.data_dir = "demo/data"
+
+    c.data.clips = c.data.images = (("mannequins/demo", 1.0),)
+    c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
+    c.data.clip_length = c.model.clip_length = 8
+
+    c.model.image_size = 48
+    c.model.stage_sizes, c.model.width = (1, 1, 1), 16
+    c.model.dim, c.model.depth, c.model.heads = 128, 2, 4
+    c.model.feature_dim, c.model.decoder_width = 128, 256
+    c.model.dropout = 0.0
+
+    c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
+    c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 30
+    c.data.augment.crop_probability, c.data.augment.scale = 1.0, (1.1, 1.5)
+    c.data.augment.jitter, c.data.augment.hue = 0.2, 0.05
+    c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
+
+    c.steps = 0  # the stages have their own
+    c.init_decoder = True
+    c.log_every, c.eval_every, c.checkpoint_every, c.keep = 20, 0, 200, 1
+
+    c.study = ConfigDict()
+    c.study.seeds = (0, 1, 2)  # of starting values and of the order of the data
+    c.study.test_split = "test"
+    c.study.test_stride = 8  # clips to test on take every 8th frame, as those to train on do
+    c.study.blank_clips = 24  # clips in which one frame is blanked, see docs/ablation.md
+
+    c.study.stage1 = ConfigDict()  # what it sets otherwise
+    c.study.stage1.steps = 400
+    c.study.stage1.model = ConfigDict({"clip_length": 1})
+    c.study.stage1.data = ConfigDict({"clips_per_batch": 0, "images_per_batch": 64})
+    c.study.stage1.optimizer = ConfigDict({"learning_rate": 3e-3, "warmup_steps": 30})
+
+    c.study.stage2 = ConfigDict()
+    c.study.stage2.steps = 200
+    c.study.stage2.data = ConfigDict({"clips_per_batch": 6, "images_per_batch": 16})
+    c.study.stage2.optimizer = ConfigDict({"learning_rate": 1e-3, "warmup_steps": 30})
+
+    c.study.cnn = ConfigDict()  # model settings of the rows with the encoder "cnn"
+    c.study.cnn.stage_sizes = (1, 1, 1, 1)  # a ResNet-50 has a fourth stage, the root three
+    return c

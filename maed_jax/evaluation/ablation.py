@@ -1,0 +1,252 @@
+"""`maed ablate`: trains and evaluates every row of the paper's Table 2, and writes the report."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation.ablation_files import (
+    RESULT,
+    claim_directory,
+    environment,
+    last_loss,
+    read_json,
+    read_results,
+    result_path,
+    timed,
+    write_json,
+)
+from maed_jax.evaluation.ablation_rows import (
+    ROWS,
+    STAGES,
+    Row,
+    choose_rows,
+    choose_seeds,
+    load_study,
+    stage_config,
+)
+
+EPILOG = """\
+rows:
+  {rows}
+
+DIR/ROW/SEED/ holds stage1/ and stage2/ (work directories of maed train), train.log and result.json.
+The same command goes on where the study stopped; what has a result.json is not done again: delete
+that file to have a trained row measured anew. DIR/report.md, results.json and the plots are written
+at the end, and by --report-only from what is there.
+
+Any setting can be changed as in maed train, for instance --config.study.stage1.steps=1000.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="maed ablate",
+        usage="maed ablate --config ablation --workdir DIR [--rows A,B] [--seeds 0,1] "
+        "[--report-only] [--config.KEY=VALUE ...]",
+        description=__doc__.partition(": ")[2].capitalize(),
+        epilog=EPILOG.format(rows="\n  ".join(ROWS)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", default="ablation", metavar="NAME", help="default: ablation; or a file"
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the study is kept")
+    parser.add_argument("--rows", metavar="A,B", help="only these rows (default: all)")
+    parser.add_argument("--seeds", metavar="0,1", help="only these seeds (default: all)")
+    parser.add_argument(
+        "--report-only", action="store_true", help="train nothing, write the report anew"
+    )
+    options, overrides = parser.parse_known_args(argv)
+    workdir = Path(options.workdir)
+    rows = choose_rows(options.rows)
+    if options.report_only:
+        if overrides:
+            raise UserError(f"--report-only takes no settings: {overrides[0]} would change nothing")
+        write_report(workdir)
+        return
+    config = load_study(options.config, overrides)
+    stopped_by = run_study(config, workdir, rows, choose_seeds(options.seeds, config))
+    write_report(workdir)
+    if stopped_by:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(128 + stopped_by)
+
+
+def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int]) -> int:
+    """Trains and measures what has no result yet, one seed of all rows after the other.
+
+    Returns:
+      0, or the number of the signal that stopped it.
+
+    Raises:
+      UserError: impossible settings, or another study's directory.
+    """
+    from maed_jax import jax_setup
+    from maed_jax.data.records import dataset_directory
+
+    jax_setup.configure()
+    data = config.data
+    dataset_directory(data.data_dir, (data.clips or data.images)[0][0])  # complains if not there
+    claim_directory(config, workdir)
+    if not (workdir / "mean_pose.json").exists():
+        write_json(workdir / "mean_pose.json", measure_mean_pose(config))
+    runs = [(name, seed) for seed in seeds for name in rows]
+    waiting = [run for run in runs if not result_path(workdir, *run).exists()]
+    if done := len(runs) - len(waiting):
+        print(f"{done} of {len(runs)} runs are done already", flush=True)
+    for count, (name, seed) in enumerate(waiting, start=1):
+        try:
+            result = run_row(config, workdir, name, seed)
+        except UserError as error:
+            raise UserError(f"row {name}, seed {seed}: {error}") from None
+        if isinstance(result, int):
+            return result
+        print(_progress(workdir, name, seed, result, count, len(waiting)), flush=True)
+    return 0
+
+
+def _progress(workdir: Path, name: str, seed: int, result: dict, count: int, waiting: int) -> str:
+    """The line that a finished run prints."""
+    everything = result["subsets"]["all"]
+    took = [sum(r["seconds"].values()) for _, _, r in read_results(workdir)]
+    left = waiting - count
+    minutes = left * sum(took) / len(took) / 60
+    return (
+        f"[{count}/{waiting}] {name}, seed {seed}: PA-MPJPE {everything['pa_mpjpe']:.1f}, "
+        f"MPJPE {everything['mpjpe']:.1f} mm; {sum(result['seconds'].values()):.0f} s"
+        + (f"; {left} left, about {max(1, round(minutes))} min" if left else "")
+    )
+
+
+def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | int:
+    """Trains both stages of one row, measures, and writes its result.
+
+    Returns:
+      The result, or the number of the signal that stopped it.
+    """
+    import jax
+
+    from maed_jax.training.train import train
+
+    row, directory = ROWS[name], workdir / name / str(seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    jax.clear_caches()  # of the run before: compiled programs would pile up
+    for i, stage in enumerate(STAGES):
+        init_from = str(directory / STAGES[i - 1]) if i else ""
+        settings = stage_config(config, row, seed, stage, init_from)
+        with timed(directory, stage), (directory / "train.log").open("a") as log:
+            with contextlib.redirect_stderr(log):
+                stopped_by = train(settings, directory / stage)
+        if stopped_by:
+            return stopped_by
+    begin = time.monotonic()
+    result = {"row": name, **_described(row), "seed": seed}
+    result |= measure_run(directory / STAGES[-1], config)
+    result["last_losses"] = {stage: last_loss(directory / stage) for stage in STAGES}
+    result["seconds"] = read_json(directory / "seconds.json")
+    result["seconds"]["evaluation"] = round(time.monotonic() - begin, 1)
+    result["environment"] = environment()
+    write_json(directory / RESULT, result)
+    return result
+
+
+def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
+    """All that is measured on the model trained in `workdir`."""
+    import dataclasses
+
+    import jax
+
+    from maed_jax.body.smpl import keypoint_body
+    from maed_jax.evaluation import ablation_measure as measure
+    from maed_jax.training.checkpoints import open_run
+
+    run = open_run(workdir)
+    body = run.estimator.body
+    points_body = keypoint_body(body, h36m=True)
+    estimator = dataclasses.replace(run.estimator, body=points_body)
+    clips = test_clips(config)
+    found = measure.errors(estimator, clips, body)
+    subsets = {track.subset for track in clips.tracks}
+    clear = test_clips(config, "plain") if "plain" in subsets else clips
+    images, labels = measure.clear_clips(clear, config.study.blank_clips)
+    found["blanked"] = measure.blanked_frame(estimator, points_body, images, labels)
+    if measure.has_gates(estimator.model):
+        found["gates"] = measure.gates_by_subset(estimator, clips)
+    leaves = jax.tree.leaves(estimator.variables["params"])
+    return {"parameters": int(sum(leaf.size for leaf in leaves)), "steps": run.step} | found
+
+
+def measure_mean_pose(config: ConfigDict) -> dict:
+    """The figures of a predictor that always answers the mean pose of the training split."""
+    from maed_jax.body.files import load_body
+    from maed_jax.data.records import Records, dataset_directory
+    from maed_jax.evaluation.ablation_measure import Constant, errors
+    from maed_jax.evaluation.baseline import mean_pose
+
+    data = config.data
+    records = Records(
+        dataset_directory(data.data_dir, (data.clips or data.images)[0][0]), data.train_split
+    )
+    constant = Constant(*mean_pose(records[i] for i in range(len(records))))
+    return errors(constant, test_clips(config), load_body(config.body))
+
+
+def test_clips(config: ConfigDict, subset: str | None = None) -> Any:
+    """The clips of the test split, as long and as far apart as those that were trained on."""
+    from maed_jax.data.eval_clips import evaluation_clips
+    from maed_jax.data.records import dataset_directory
+
+    data, length = config.data, config.model.clip_length
+    return evaluation_clips(
+        dataset_directory(data.data_dir, (data.clips or data.images)[0][0]),
+        config.study.test_split,
+        length,
+        config.model.image_size,
+        subset,
+        stride=config.study.test_stride,
+        batch_size=max(1, 128 // length),
+        margin=data.augment.margin,
+    )
+
+
+def write_report(workdir: Path) -> None:
+    """Writes results.json, report.md and the plots from the results in `workdir`.
+
+    Raises:
+      UserError: there are none.
+    """
+    from maed_jax.evaluation import ablation_plots, ablation_report, ablation_summary
+    from maed_jax.training.checkpoints import read_config
+
+    results = [result for _, _, result in read_results(workdir)]
+    if not results:
+        raise UserError(f"{workdir} holds no finished row: run maed ablate --workdir {workdir}")
+    config = read_config(workdir)
+    summary = ablation_summary.summarise(
+        results, read_json(workdir / "mean_pose.json"), config.to_dict()
+    )
+    write_json(workdir / "results.json", summary)
+    plots = ablation_plots.draw(summary, workdir)
+    part = workdir / "report.md.part"
+    part.write_text(ablation_report.report(summary, plots), encoding="utf-8")
+    part.replace(workdir / "report.md")
+    print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
+
+
+def _described(row: Row) -> dict:
+    return {"encoder": row.encoder, "mode": row.mode, "decoder": row.decoder}
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,126 @@
+"""What a study keeps: settings, results, times, and on what machine they came to be.
+
+DIR/config.json, DIR/mean_pose.json, DIR/<row>/<seed>/{stage1,stage2,train.log,seconds.json,
+result.json}, and the report: DIR/results.json, report.md and plots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation.ablation_rows import ROWS
+from maed_jax.training.config import check_same_run
+
+RESULT = "result.json"
+
+
+def claim_directory(config: ConfigDict, workdir: Path) -> None:
+    """Keeps the study's settings in `workdir`, or checks that they are those of before.
+
+    More or fewer seeds are the same study.
+    """
+    from maed_jax.training.checkpoints import read_config, write_config
+
+    if (earlier := read_config(workdir)) is not None:
+        old, new = (ConfigDict(c.to_dict()).unlock() for c in (earlier, config))
+        old.study.seeds = new.study.seeds
+        check_same_run(old, new, workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_config(workdir, config)
+    except OSError as error:
+        raise UserError(f"cannot write {workdir}: {error.strerror}") from None
+
+
+def result_path(workdir: Path, name: str, seed: int) -> Path:
+    return workdir / name / str(seed) / RESULT
+
+
+def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
+    """Row, seed and result of every finished run, rows in the table's order."""
+    return [
+        (name, int(path.parent.name), read_json(path))
+        for name in ROWS
+        for path in sorted(
+            (p for p in (workdir / name).glob(f"*/{RESULT}") if p.parent.name.isdigit()),
+            key=lambda p: int(p.parent.name),
+        )
+    ]
+
+
+def read_json(path: Path) -> dict:
+    """Raises: UserError: it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it and run again") from None
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes all of it or nothing. JSON knows no NaN: what could not be measured is null."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(_known(content), indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def environment() -> dict:
+    """Machine and versions, for the record."""
+    import flax
+    import jax
+    import numpy
+
+    import maed_jax
+
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, IndexError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = [line for line in lines if line.startswith("model name")][0].partition(": ")[2]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": cpu,
+        "cores": cores,
+        "python": platform.python_version(),
+        "maed_jax": maed_jax.__version__,
+        "jax": jax.__version__,
+        "flax": flax.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def last_loss(workdir: Path) -> float | None:
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [json.loads(line).get("loss") for line in lines]
+    return losses[-1] if losses else None
+
+
+@contextlib.contextmanager
+def timed(directory: Path, stage: str) -> Iterator[None]:
+    """Adds how long it lasts to the stage's seconds, over all attempts."""
+    path = directory / "seconds.json"
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = read_json(path) if path.exists() else {}
+        seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - begin, 1)
+        write_json(path, seconds)

@@ -1,0 +1,263 @@
+"""What the study measures on one trained model, beyond the errors of `scoring`.
+
+Every function answers plain numbers and lists, ready for JSON.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body import smpl
+from maed_jax.body.rotations import matrix_from_axis_angle
+from maed_jax.body.skeleton import H36M_TO_J14
+from maed_jax.data import augment
+from maed_jax.data.images import normalise
+from maed_jax.errors import UserError
+from maed_jax.evaluation import metrics, scoring, table
+
+FRACTIONS = tuple(part / 10 for part in range(10))
+"""of a frame, blanked"""
+JOINTS = 24
+
+
+def errors(estimator: Any, clips: Any, body: smpl.Body) -> dict:
+    """The figures of the table, by subset, and those of each joint of the tree.
+
+    Args:
+      estimator, clips, body: as `scoring.evaluate` takes them.
+
+    Returns:
+      `subsets`: name (and "all") -> figures of `table.COLUMNS`; `joints`: see `joint_errors`.
+    """
+    poses, shapes = clips.empty(72), clips.empty(10)
+
+    def noting_labels(batches):
+        for batch in batches:
+            clips.place(poses, batch, batch.labels["pose"])
+            clips.place(shapes, batch, batch.labels["shape"])
+            yield batch
+
+    found = scoring.evaluate(estimator, clips, body, progress=noting_labels)
+    predicted = {
+        name: np.concatenate([p[name] for p in found.predictions]) for name in ("pose", "shape")
+    }
+    labelled = np.isfinite(predicted["pose"]).all(-1)  # NaN where a frame does not count
+    return {
+        "subsets": {row["subset"]: row for row in table.rows("model", found.scores)},
+        "joints": joint_errors(
+            body,
+            predicted["pose"][labelled],
+            predicted["shape"][labelled],
+            np.concatenate(poses)[labelled],
+            np.concatenate(shapes)[labelled],
+        ),
+    }
+
+
+def joint_errors(
+    body: smpl.Body,
+    pose: np.ndarray,
+    shape: np.ndarray,
+    true_pose: np.ndarray,
+    true_shape: np.ndarray,
+) -> dict[str, list[float]]:
+    """Mean errors of the 24 joints of SMPL's tree over frames.
+
+    Args:
+      pose, true_pose: `[frames 72]` axis-angle; shape, true_shape: `[frames 10]` betas.
+
+    Returns:
+      `position_mm` [24], both bodies about their pelvis; `rotation_deg` [24], the angle between
+      predicted and true rotation in the parent's frame, the pelvis's in the camera's.
+    """
+    few = smpl.restrict(body, [0])  # joints need no vertices
+
+    def joints(pose, shape):
+        rotations = matrix_from_axis_angle(jnp.asarray(pose).reshape(-1, JOINTS, 3))
+        return metrics.centre(smpl.pose_body(few, rotations, jnp.asarray(shape)).joints, (0,))
+
+    position = metrics.distances(joints(pose, shape), joints(true_pose, true_shape))
+    rotation, truth = (Rotation.from_rotvec(np.reshape(p, (-1, 3))) for p in (pose, true_pose))
+    angle = np.degrees((rotation.inv() * truth).magnitude()).reshape(-1, JOINTS)
+    return {
+        "position_mm": position.mean(0).tolist(),
+        "rotation_deg": angle.mean(0).tolist(),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _time_gates(model: Any, variables: Any, body: smpl.Body, clip: jax.Array) -> jax.Array:
+    _, kept = model.apply(
+        variables, clip, body, method=type(model).regress, mutable=["intermediates"]
+    )
+    blocks = kept["intermediates"]["encoder"]
+    weights = [blocks[f"block{i}"]["attention"]["gate_weights"][0] for i in range(model.depth)]
+    # [b t 1 d two] each: one pair for a frame and channel, the second of them weighs time.
+    return jnp.stack([w[..., 1].mean(axis=(2, 3)) for w in weights], axis=-1)
+
+
+def has_gates(model: Any) -> bool:
+    return model.encoder == "ste" and model.mode == "parallel"
+
+
+def time_gates(estimator: Any, images: np.ndarray) -> np.ndarray:
+    """How much each block lets through of what it read over time, in [0, 1].
+
+    Args:
+      estimator: of a model whose branches are added by gates (see `has_gates`).
+      images: uint8 `[b t h w 3]`.
+
+    Returns:
+      `[b t blocks]`, the mean over channels; space has the rest.
+    """
+    clip = normalise(jnp.asarray(images))
+    return np.asarray(_time_gates(estimator.model, estimator.variables, estimator.body, clip))
+
+
+def gates_by_subset(estimator: Any, clips: Any) -> dict:
+    """Mean gates over the frames of each subset, and what being occluded goes along with.
+
+    Returns:
+      `subsets`: name (and "all") -> [blocks]; `occlusion_correlation` [blocks]: the correlation
+      over frames of the gate with being of the subset "occlusion" and not of "plain", or None.
+    """
+    gates = clips.empty(estimator.model.depth)
+    for batch in clips:
+        clips.place(gates, batch, time_gates(estimator, batch.image))
+    subsets = np.concatenate([np.full(len(g), t.subset) for g, t in zip(gates, clips.tracks)])
+    gates = np.concatenate(gates)
+    known = np.isfinite(gates).all(-1)
+    gates, subsets = gates[known], subsets[known]
+    means = {
+        str(name): gates[subsets == name].mean(0).tolist()
+        for name in dict.fromkeys(subsets)
+        if name
+    }
+    two = np.isin(subsets, ("plain", "occlusion"))
+    return {
+        "subsets": means | {table.ALL: gates.mean(0).tolist()},
+        "occlusion_correlation": [
+            correlation(subsets[two] == "occlusion", gate) for gate in gates[two].T
+        ],
+    }
+
+
+def clear_clips(clips: Any, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Up to `count` whole clips with labels, spread evenly over `clips`.
+
+    Returns:
+      uint8 `[clips t h w 3]`; pose `[clips t 72]` and shape `[clips t 10]`.
+
+    Raises:
+      UserError: there is none.
+    """
+    images, poses, shapes = [], [], []
+    for batch in clips:
+        whole = (batch.mask & (batch.labels["has_smpl"] > 0)).all(axis=1)
+        images += list(batch.image[whole])
+        poses += list(batch.labels["pose"][whole])
+        shapes += list(batch.labels["shape"][whole])
+    if not images:
+        raise UserError(
+            "the test split has no whole clip to blank a frame of; its tracks are short"
+        )
+    chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
+    labels = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
+    return np.stack(images)[chosen], labels
+
+
+def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndarray:
+    """Clips uint8 `[b t h w 3]` with `fraction` of one frame blanked from a side; a copy."""
+    parts = tuple((side, fraction if i == frame else 0.0) for i in range(images.shape[1]))
+    changes = augment.Changes(erase=parts)
+    return np.stack([augment.erase(clip.copy(), changes) for clip in images])
+
+
+def blanked_frame(
+    estimator: Any,
+    body: smpl.Body,
+    images: np.ndarray,
+    labels: dict[str, np.ndarray],
+    fractions: Sequence[float] = FRACTIONS,
+) -> dict:
+    """Hides more and more of the middle frame of clear clips, from each side in turn.
+
+    Args:
+      body: with its H36M regressor; a body of keypoints is enough.
+      images, labels: see `clear_clips`.
+
+    Returns:
+      `fractions`; `mpjpe` and `pa_mpjpe`: mean errors of that frame at each, mm; and for models
+      with gates `gate` and `gate_others` [fractions blocks]: how much time counts in that frame and
+      in the other frames of the same clips, and `gate_correlation` [blocks] over all clips and
+      sides of the fraction with the frame's gate less its clip's other gates.
+    """
+    t = images.shape[1]
+    frame, others = t // 2, [i for i in range(t) if i != t // 2]
+    pose = matrix_from_axis_angle(jnp.asarray(labels["pose"][:, frame]).reshape(-1, JOINTS, 3))
+    true_joints = _joints14(body, pose, jnp.asarray(labels["shape"][:, frame]))
+    gated = has_gates(estimator.model)
+    found: dict[str, list] = {"mpjpe": [], "pa_mpjpe": [], "gate": [], "gate_others": []}
+    samples: list[tuple[float, np.ndarray]] = []
+    for fraction in fractions:
+        here: dict[str, list] = {name: [] for name in found}
+        for side in augment.SIDES if fraction else augment.SIDES[:1]:
+            hidden = blank(images, frame, side, fraction)
+            prediction = estimator(normalise(jnp.asarray(hidden)), vertices=False)
+            joints = _joints14(body, prediction.rotmat[:, frame], prediction.shape[:, frame])
+            here["mpjpe"].append(metrics.mpjpe(joints, true_joints).mean())
+            here["pa_mpjpe"].append(metrics.pa_mpjpe(joints, true_joints).mean())
+            if gated:
+                gates = time_gates(estimator, hidden)
+                here["gate"].append(gates[:, frame].mean(0))
+                here["gate_others"].append(gates[:, others].mean((0, 1)))
+                above = gates[:, frame] - gates[:, others].mean(1)
+                samples += [(fraction, row) for row in above]
+        for name, values in here.items():
+            if values:
+                found[name].append(np.mean(values, axis=0).tolist())
+    answer = {"fractions": list(fractions)} | {k: v for k, v in found.items() if v}
+    if gated:
+        fraction, above = np.array([s[0] for s in samples]), np.stack([s[1] for s in samples])
+        answer["gate_correlation"] = [correlation(fraction, block) for block in above.T]
+    return answer
+
+
+@jax.jit
+def _joints14(body: smpl.Body, rotmat: jax.Array, shape: jax.Array) -> jax.Array:
+    return smpl.h36m_joints(body, smpl.pose_body(body, rotmat, shape))[..., H36M_TO_J14, :]
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Pearson's, or None where one of them never changes."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) < 1e-9:
+        return None
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+class Constant:
+    """A predictor that never looks: the same rotations `[24 3 3]` and betas `[10]` for all."""
+
+    def __init__(self, rotmat: np.ndarray, shape: np.ndarray):
+        self._rotmat, self._shape = rotmat, shape
+        self._pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1).astype(np.float32)
+
+    def __call__(self, clip: jax.Array, *, vertices: bool = False) -> SimpleNamespace:
+        def repeat(value):
+            return jnp.broadcast_to(value, (*clip.shape[:2], *np.shape(value)))
+
+        return SimpleNamespace(
+            rotmat=repeat(self._rotmat),
+            pose=repeat(self._pose),
+            shape=repeat(self._shape),
+            camera=repeat(np.zeros(3, np.float32)),
+        )

@@ -1,0 +1,175 @@
+"""The study's figures as pictures. Needs matplotlib, of the extra `viz`; without it, none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.evaluation import table
+from maed_jax.evaluation.ablation_report import DEPTH_ROWS, label_of
+
+DPI = 110
+
+
+def draw(summary: dict, directory: Path) -> list[str]:
+    """Writes all plots into `directory`; returns their names, none without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(
+            "maed: without plots: they need matplotlib (pip install 'maed_jax[viz]')",
+            file=sys.stderr,
+        )
+        return []
+    written = []
+    for name, plot in PLOTS.items():
+        figure = Figure(layout="constrained")  # no pyplot: no windows, no global state
+        if plot(figure, summary):
+            part = directory / f"{name}.part"
+            figure.savefig(part, format="png", dpi=DPI)
+            part.replace(directory / name)
+            written.append(name)
+        else:
+            (directory / name).unlink(missing_ok=True)
+    return written
+
+
+def _series(stats: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations; a single seed has none, drawn as 0."""
+    return (
+        np.array([np.nan if s["mean"] is None else s["mean"] for s in stats]),
+        np.array([s["sd"] or 0.0 for s in stats]),
+    )
+
+
+def _band(axes: Any, x: Any, stats: list[dict], **style: Any) -> None:
+    mean, sd = _series(stats)
+    (line,) = axes.plot(x, mean, marker="o", markersize=3, **style)
+    axes.fill_between(x, mean - sd, mean + sd, color=line.get_color(), alpha=0.15, linewidth=0)
+
+
+def _plot_table(figure: Any, summary: dict) -> bool:
+    rows = summary["rows"]
+    figure.set_size_inches(10, 1.2 + 0.32 * len(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    y = np.arange(len(rows))[::-1]
+    for axes, metric in zip(panels, ("pa_mpjpe", "mpjpe")):
+        for place, row in zip(y, rows.values()):
+            stat = row["subsets"][table.ALL][metric]
+            axes.plot(stat["values"], [place] * stat["n"], "o", color="0.7", markersize=4)
+            axes.errorbar(
+                stat["mean"], place, xerr=stat["sd"] or 0, fmt="s", color="tab:blue", capsize=3
+            )
+        mean_pose = summary["mean_pose"]["subsets"][table.ALL][metric]
+        axes.axvline(mean_pose, color="tab:red", linestyle="--", label="mean pose")
+        axes.set_title(f"{table.COLUMNS[metric]}, mannequins, mm")
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(y, [label_of(name) for name in rows])
+    panels[0].legend(loc="best", fontsize=8)
+    return True
+
+
+def _plot_gates(figure: Any, summary: dict) -> bool:
+    gates = summary["claims"]["gates"]
+    if not gates:
+        return False
+    figure.set_size_inches(1 + 3.4 * len(gates), 3.6)
+    panels = figure.subplots(1, len(gates), sharey=True, squeeze=False)[0]
+    for axes, (name, found) in zip(panels, gates.items()):
+        for block in range(len(found["change"])):
+            for key, style, words in (
+                ("gate", "-", "the blanked frame"),
+                ("gate_others", ":", "other frames"),
+            ):
+                curve = [blocks[block] for blocks in found[key]]
+                _band(
+                    axes, found["fractions"], curve, color=f"C{block}", linestyle=style,
+                    label=f"block {block + 1}, {words}",
+                )  # fmt: skip
+        axes.set_title(label_of(name), fontsize=9)
+        axes.set_xlabel("blanked part of the frame")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("weight of the branch over time")
+    panels[0].legend(fontsize=7)
+    return True
+
+
+def _plot_depth(figure: Any, summary: dict) -> bool:
+    chosen = [name for name in DEPTH_ROWS if name in summary["rows"]]
+    if not chosen:
+        return False
+    figure.set_size_inches(10, 3.8)
+    panels = figure.subplots(1, 2)
+    titles = {"position_mm": "position, mm", "rotation_deg": "rotation, degrees"}
+    for axes, (kind, title) in zip(panels, titles.items()):
+        for name in chosen:
+            stats = summary["rows"][name]["depth"][kind]
+            style = {"color": "tab:blue" if name.endswith("ktd") else "tab:orange"}
+            style["linestyle"] = "-" if name.startswith("ste") else "--"
+            _band(axes, range(len(stats)), stats, label=label_of(name), **style)
+        mean_pose = summary["mean_pose"]["depth"][kind]
+        axes.plot(range(len(mean_pose)), mean_pose, ":", color="0.5", label="mean pose")
+        axes.set_title(f"error of {title}")
+        axes.set_xlabel("depth in SMPL's tree")
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=8)
+    return True
+
+
+def _plot_subsets(figure: Any, summary: dict) -> bool:
+    rows, mean_pose = summary["rows"], summary["mean_pose"]["subsets"]
+    names = list(mean_pose)
+    figure.set_size_inches(11, 4.2)
+    axes = figure.subplots()
+    width = 0.85 / len(rows)
+    for i, (name, row) in enumerate(rows.items()):
+        mean, sd = _series([row["subsets"][s]["pa_mpjpe"] for s in names])
+        x = np.arange(len(names)) + (i - (len(rows) - 1) / 2) * width
+        color = f"C{i % 10}" if i < 10 else ("black", "gold", "navy", "lime")[i % 4]
+        axes.errorbar(x, mean, yerr=sd, fmt="o", markersize=4, color=color, label=label_of(name))
+    for i, subset in enumerate(names):
+        level = mean_pose[subset]["pa_mpjpe"]
+        axes.hlines(
+            level,
+            i - 0.45,
+            i + 0.45,
+            color="0.5",
+            linestyle=":",
+            label="mean pose" if not i else None,
+        )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel("PA-MPJPE, mm")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=7)
+    return True
+
+
+def _plot_blanked(figure: Any, summary: dict) -> bool:
+    figure.set_size_inches(9, 4.2)
+    axes = figure.subplots()
+    for i, (name, row) in enumerate(summary["rows"].items()):
+        style = {"linestyle": ("-", "--")[i // 10], "color": f"C{i % 10}"}
+        _band(
+            axes,
+            row["blanked"]["fractions"],
+            row["blanked"]["pa_mpjpe"],
+            label=label_of(name),
+            **style,
+        )
+    axes.set_xlabel("blanked part of the frame")
+    axes.set_ylabel("PA-MPJPE of that frame, mm")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=7)
+    return True
+
+
+PLOTS = {
+    "table.png": _plot_table,
+    "gates.png": _plot_gates,
+    "depth.png": _plot_depth,
+    "subsets.png": _plot_subsets,
+    "blanked.png": _plot_blanked,
+}
