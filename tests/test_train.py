@@ -29,7 +29,7 @@ def small(monkeypatch, data_dir):
     """Settings for the tiny model in MAED's place."""
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
-        lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),
+        lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
     )
 
     def settings(variant="stage2", **changes):
@@ -100,6 +100,20 @@ def test_stage2_starts_from_stage1(small, tmp_path, capsys):
         assert near == same  # one step of Adam is at most the learning rate, 1e-4
     with pytest.raises(UserError, match="there is no work directory"):
         train_module.train(small(init_from=tmp_path / "nowhere"), tmp_path / "three")
+
+
+def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):
+    """Its running values start at 0 and 1 and move by a tenth a step."""
+    settings = {"model.encoder": "cnn", "checkpoint_every": 1, "keep": 9}
+    train_module.train(small("stage1", **settings), tmp_path / "one")
+    train_module.train(small(init_from=tmp_path / "one", **settings), tmp_path / "two")
+    stats = {
+        (run, step): read_variables(tmp_path / run, step)[0]["batch_stats"]["encoder"]["bn"]["mean"]
+        for run, step in (("one", 1), ("one", 6), ("two", 1))
+    }
+    apart = np.abs(stats["one", 6] - stats["one", 1]).max()
+    assert 0 < np.abs(stats["two", 1] - stats["one", 6]).max() < apart
+    assert "taken: 5 arrays" in capsys.readouterr().err  # mean and variance among them
 
 
 def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
