@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
+from maed_jax.models.dense import dense, folded_matmul
+
 Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
 MODES: tuple[str, ...] = get_args(Mode)
 
@@ -76,7 +78,7 @@ class QueryKeyValue(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (3 * d,))
 
         def project(x: jax.Array, columns: slice) -> jax.Array:
-            y = x @ kernel[:, columns] + bias[columns]
+            y = folded_matmul(x, kernel[:, columns]) + bias[columns]
             layout = "b t n (parts heads dh) -> parts b t heads n dh"
             return rearrange(y, layout, parts=y.shape[-1] // d, heads=self.heads)
 
@@ -126,7 +128,7 @@ class SpatialTemporalAttention(nn.Module):
             case "temporal":
                 # One token a frame; the residual outside broadcasts it back over all of them.
                 y = self.read("time", over_time, qkv(x.mean(axis=2, keepdims=True)))
-        return nn.Dense(x.shape[-1], name="proj")(y)
+        return dense(x.shape[-1], "proj")(y)
 
     def read(self, name: str, over: Callable, qkv: tuple[jax.Array, ...]) -> jax.Array:
         """What the queries read `[b t queries d]`; their weights are left under `name`."""
@@ -143,7 +145,7 @@ class SpatialTemporalAttention(nn.Module):
         """
         d = space.shape[-1]
         summary = jnp.concatenate([space, time], axis=-1).mean(axis=2)
-        gate = rearrange(nn.Dense(2 * d, name="gate")(summary), "b t (d two) -> b t 1 d two", two=2)
+        gate = rearrange(dense(2 * d, "gate")(summary), "b t (d two) -> b t 1 d two", two=2)
         gate = jax.nn.softmax(gate)
         self.sow("intermediates", "gate_weights", gate)  # [..., 0] weighs space, [..., 1] time
         return gate[..., 1] * time[:, :, :queries] + gate[..., 0] * space[:, :, :queries]

@@ -8,6 +8,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
+from maed_jax.models.dense import dense
 from maed_jax.models.frames import check_frames, places_in_time
 from maed_jax.models.resnet import ResNetRoot
 
@@ -24,8 +25,8 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         d = x.shape[-1]
-        x = nn.gelu(nn.Dense(4 * d, name="fc1")(x), approximate=False)
-        return nn.Dense(d, name="fc2")(x)
+        x = nn.gelu(dense(4 * d, "fc1")(x), approximate=False)
+        return dense(d, "fc2")(x)
 
 
 class Block(nn.Module):
@@ -71,7 +72,7 @@ class SpatialTemporalEncoder(nn.Module):
         b = clip.shape[0]
         root = ResNetRoot(self.stage_sizes, self.width, name="root")
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
-        x = nn.Dense(self.dim, name="embedding")(x)
+        x = dense(self.dim, "embedding")(x)
         x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)
         x = self.add_positions(x)
         observed = self.is_mutable_collection("intermediates")
@@ -80,7 +81,7 @@ class SpatialTemporalEncoder(nn.Module):
             queries = 1 if last and not observed else None
             x = Block(self.heads, self.mode, name=f"block{i}")(x, queries)
         x = layer_norm("norm")(x[:, :, 0])
-        return nn.tanh(nn.Dense(self.feature_dim, name="pre_logits")(x))
+        return nn.tanh(dense(self.feature_dim, "pre_logits")(x))
 
     def add_positions(self, x: jax.Array) -> jax.Array:
         """Prepends the trainable token and adds the embeddings of place and of time."""

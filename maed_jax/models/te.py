@@ -6,6 +6,7 @@ import jax
 from einops import rearrange
 from flax import linen as nn
 
+from maed_jax.models.dense import dense
 from maed_jax.models.encoder import EMBEDDING, Block, layer_norm
 from maed_jax.models.frames import check_frames, places_in_time
 from maed_jax.models.resnet import ResNetRoot
@@ -35,11 +36,11 @@ class TemporalEncoder(nn.Module):
         b, t = clip.shape[:2]
         root = ResNetRoot(self.stage_sizes, self.width, name="root")
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
-        x = nn.Dense(self.dim, name="embedding")(x.mean(axis=(1, 2)))
+        x = dense(self.dim, "embedding")(x.mean(axis=(1, 2)))
         x = rearrange(x, "(b t) d -> b t 1 d", b=b)
         time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, self.dim))
         x = x + places_in_time(time, t, interpolate=self.interpolate_time)
         for i in range(self.depth):
             x = Block(self.heads, "temporal", name=f"block{i}")(x)
         x = layer_norm("norm")(x[:, :, 0])
-        return nn.tanh(nn.Dense(self.feature_dim, name="pre_logits")(x))
+        return nn.tanh(dense(self.feature_dim, "pre_logits")(x))

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
+from maed_jax.models.dense import dense
 from maed_jax.models.regression import MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
 
 JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
@@ -71,16 +72,16 @@ class DecoderLayer(nn.Module):
             change = nn.Dropout(self.dropout, deterministic=not train)(change)
             return nn.LayerNorm(use_fast_variance=False, epsilon=1e-5, name=name)(x + change)
 
-        qkv = nn.Dense(3 * d, name="qkv")(x)
+        qkv = dense(3 * d, "qkv")(x)
         q, k, v = rearrange(
             qkv, "... n (three heads dh) -> three ... n heads dh", three=3, heads=self.heads
         )
         y = rearrange(nn.dot_product_attention(q, k, v), "... n heads dh -> ... n (heads dh)")
-        x = add("norm1", x, nn.Dense(d, name="proj")(y))
-        read = nn.Dense(d, name="read_proj")(nn.Dense(d, name="read_value")(feature))
+        x = add("norm1", x, dense(d, "proj")(y))
+        read = dense(d, "read_proj")(dense(d, "read_value")(feature))
         x = add("norm2", x, read[..., None, :])
-        y = nn.relu(nn.Dense(4 * d, name="fc1")(x))
-        return add("norm3", x, nn.Dense(d, name="fc2")(y))
+        y = nn.relu(dense(4 * d, "fc1")(x))
+        return add("norm3", x, dense(d, "fc2")(y))
 
 
 class QueryHead(nn.Module):
