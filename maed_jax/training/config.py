@@ -60,6 +60,7 @@ def defaults() -> ConfigDict:
     c.model.mode = "parallel"  # of "ste": or parallel_v1, series, coupling, vanilla, temporal
     c.model.feature_dim = 768
     c.model.decoder = "ktd"
+    c.model.tree_seed = 0  # of the tree of decoder "ktd_random"
     c.model.decoder_width = 1024
     c.model.dropout = 0.5
 
