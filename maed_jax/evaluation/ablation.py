@@ -75,7 +75,8 @@ def main(argv: list[str]) -> None:
         return
     config = load_study(options.config, overrides)
     stopped_by = run_study(config, workdir, rows, choose_seeds(options.seeds, config))
-    write_report(workdir)
+    if not stopped_by or read_results(workdir):
+        write_report(workdir)
     if stopped_by:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(128 + stopped_by)

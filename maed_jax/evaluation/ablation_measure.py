@@ -5,7 +5,6 @@ Every function answers plain numbers and lists, ready for JSON.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from maed_jax.data import augment
 from maed_jax.data.images import normalise
 from maed_jax.errors import UserError
 from maed_jax.evaluation import metrics, scoring, table
+from maed_jax.models.attention_maps import attention_maps
 
 FRACTIONS = tuple(part / 10 for part in range(10))
 """of a frame, blanked"""
@@ -81,8 +81,7 @@ def joint_errors(
     few = smpl.restrict(body, [0])  # joints need no vertices
 
     def joints(pose, shape):
-        rotations = matrix_from_axis_angle(jnp.asarray(pose).reshape(-1, JOINTS, 3))
-        return metrics.centre(smpl.pose_body(few, rotations, jnp.asarray(shape)).joints, (0,))
+        return metrics.centre(_tree_joints(few, jnp.asarray(pose), jnp.asarray(shape)), (0,))
 
     position = metrics.distances(joints(pose, shape), joints(true_pose, true_shape))
     rotation, truth = (Rotation.from_rotvec(np.reshape(p, (-1, 3))) for p in (pose, true_pose))
@@ -93,15 +92,10 @@ def joint_errors(
     }
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def _time_gates(model: Any, variables: Any, body: smpl.Body, clip: jax.Array) -> jax.Array:
-    _, kept = model.apply(
-        variables, clip, body, method=type(model).regress, mutable=["intermediates"]
-    )
-    blocks = kept["intermediates"]["encoder"]
-    weights = [blocks[f"block{i}"]["attention"]["gate_weights"][0] for i in range(model.depth)]
-    # [b t 1 d two] each: one pair for a frame and channel, the second of them weighs time.
-    return jnp.stack([w[..., 1].mean(axis=(2, 3)) for w in weights], axis=-1)
+@jax.jit
+def _tree_joints(body: smpl.Body, pose: jax.Array, shape: jax.Array) -> jax.Array:
+    rotations = matrix_from_axis_angle(pose.reshape(*pose.shape[:-1], JOINTS, 3))
+    return smpl.pose_body(body, rotations, shape).joints
 
 
 def has_gates(model: Any) -> bool:
@@ -118,8 +112,8 @@ def time_gates(estimator: Any, images: np.ndarray) -> np.ndarray:
     Returns:
       `[b t blocks]`, the mean over channels; space has the rest.
     """
-    clip = normalise(jnp.asarray(images))
-    return np.asarray(_time_gates(estimator.model, estimator.variables, estimator.body, clip))
+    maps = attention_maps(estimator, normalise(jnp.asarray(images)), heads=(0,))
+    return np.moveaxis(np.asarray(maps.gates).mean(-1), 0, -1)
 
 
 def gates_by_subset(estimator: Any, clips: Any) -> dict:

@@ -67,6 +67,7 @@ def _plot_table(figure: Any, summary: dict) -> bool:
         axes.axvline(mean_pose, color="tab:red", linestyle="--", label="mean pose")
         axes.set_title(f"{table.COLUMNS[metric]}, mannequins, mm")
         axes.grid(axis="x", alpha=0.3)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
     panels[0].set_yticks(y, [label_of(name) for name in rows])
     panels[0].legend(loc="best", fontsize=8)
     return True

@@ -112,8 +112,8 @@ def _gates(summary: dict) -> str:
         "## Occlusion and the gate\n\n"
         "The weight of the branch over time in the attentive addition, mean over channels (0: "
         "space alone, 1: time alone). In clear clips of the plain subset, more and more of the "
-        "middle frame is blanked, from each of the four sides. `change`: from the least to the most "
-        "blanked. `r`: correlation over clips and sides of the blanked fraction with the frame's "
+        "middle frame is blanked, from each of the four sides. `change`: from the least blanked to "
+        "the most. `r`: correlation over clips and sides of the blanked fraction with the frame's "
         "weight less that of its clip's other frames."
     ]
     for name, found in gates.items():
@@ -179,16 +179,25 @@ DEPTH_ROWS = ("ste-iterative", "ste-ktd", "cnn-iterative", "cnn-ktd")
 
 def _subsets(summary: dict) -> str:
     text = ["## Error by subset of the test split"]
-    names = list(summary["mean_pose"]["subsets"])
+    mean_pose = summary["mean_pose"]["subsets"]
     for metric in ("pa_mpjpe", "mpjpe"):
-        rows = [
-            [label_of(name), *(cell(row["subsets"][s][metric]) for s in names)]
-            for name, row in summary["rows"].items()
-        ]
-        mean_pose = summary["mean_pose"]["subsets"]
-        rows.append(["mean pose", *(number(mean_pose[s][metric]) for s in names)])
-        text.append(f"{table.COLUMNS[metric]}, mm:\n\n" + markdown(["network", *names], rows))
+        rows, shares = [], []
+        for name, row in summary["rows"].items():
+            stats = {s: row["subsets"][s][metric] for s in mean_pose}
+            rows.append([label_of(name), *map(cell, stats.values())])
+            scaled = [_over(stat, mean_pose[s][metric]) for s, stat in stats.items()]
+            shares.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
+        rows.append(["mean pose", *(number(row[metric]) for row in mean_pose.values())])
+        head, title = ["network", *mean_pose], table.COLUMNS[metric]
+        text.append(f"{title}, mm:\n\n" + markdown(head, rows))
+        text.append(f"{title} as a share of the mean pose's:\n\n" + markdown(head, shares))
     return "\n\n".join(text)
+
+
+def _over(stat: dict[str, Any], divisor: float) -> dict[str, Any]:
+    """A stat in units of `divisor`."""
+    scaled = {key: stat[key] / divisor for key in ("mean", "sd") if stat[key] is not None}
+    return stat | scaled
 
 
 def _blanked(summary: dict) -> str:

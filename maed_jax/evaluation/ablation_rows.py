@@ -130,7 +130,7 @@ def load_study(spec: str, overrides: list[str]) -> ConfigDict:
     for key, value in flatten(config):
         if value == before[key]:
             continue
-        if f"study.stage1.{key}" in before or f"study.stage2.{key}" in before:
+        if all(f"study.{stage}.{key}" in before for stage in STAGES):
             raise UserError(
                 f"each stage has its own {key}: "
                 f"set config.study.stage1.{key} and config.study.stage2.{key}"

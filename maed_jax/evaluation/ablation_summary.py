@@ -74,7 +74,7 @@ def summarise(results: Sequence[dict], mean_pose: dict, settings: dict) -> dict:
             "decoders": {
                 f"{a} - {b}": _difference(by_row[a], by_row[b])
                 for a, b in DECODER_PAIRS
-                if a in by_row and b in by_row
+                if _seeds(by_row, a) & _seeds(by_row, b)
             },
         },
         "runs": {name: {str(r["seed"]): r for r in runs} for name, runs in by_row.items()},
@@ -105,6 +105,10 @@ def _row(name: str, runs: Sequence[dict]) -> dict:
         },
         "seconds": {part: stat(r["seconds"][part] for r in runs) for part in first["seconds"]},
     }
+
+
+def _seeds(by_row: dict[str, list[dict]], name: str) -> set[int]:
+    return {run["seed"] for run in by_row.get(name, ())}
 
 
 def _depths(result: dict) -> dict[str, list[float]]:

@@ -1,0 +1,198 @@
+"""The study as a command: what is done, what is not done again, and a real one of one row."""
+
+import json
+import signal
+
+import pytest
+from ablation_results import mean_pose, result
+from fake_dataset import write_fake_dataset
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import ablation
+from maed_jax.evaluation.ablation_files import result_path
+from maed_jax.evaluation.ablation_rows import ROWS, STAGES
+from maed_jax.training.checkpoints import read_config, write_config
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data")
+    write_fake_dataset(directory, [12, 9])
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _compiled_programs_of_other_tests_stay(monkeypatch):
+    monkeypatch.setattr("jax.clear_caches", lambda: None)
+
+
+@pytest.fixture
+def study(data_dir, tmp_path):
+    """Runs `maed ablate` in a directory of its own."""
+
+    def ablate(*arguments, **settings):
+        settings = {"data.data_dir": data_dir, "study.seeds": (0, 1)} | settings
+        settings |= {f"data.{k}": "(('fake/crops',1.0),)" for k in ("clips", "images")}
+        overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+        ablation.main(["--workdir", str(tmp_path / "study"), *map(str, arguments), *overrides])
+
+    ablate.workdir = tmp_path / "study"
+    return ablate
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """No training and no measuring: the (row, seed, stage) that would have been trained."""
+    done = []
+
+    def train(config, workdir):
+        done.append((*workdir.parts[-3:-1], workdir.name))
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "metrics.jsonl").write_text('{"step": 1, "loss": 4.5}\n')
+        write_config(workdir, config)
+        return 0
+
+    def measure_run(workdir, config):
+        row, seed = workdir.parts[-3:-1]
+        return {
+            key: value
+            for key, value in result(row, int(seed)).items()
+            if key in ("subsets", "joints", "blanked", "gates", "parameters", "steps")
+        }
+
+    monkeypatch.setattr("maed_jax.training.train.train", train)
+    monkeypatch.setattr(ablation, "measure_run", measure_run)
+    monkeypatch.setattr(ablation, "measure_mean_pose", lambda config: mean_pose())
+    return done
+
+
+def test_every_row_of_every_seed_is_trained_in_two_stages(study, trained, capsys):
+    study()
+    assert trained == [(row, seed, stage) for seed in "01" for row in ROWS for stage in STAGES]
+    first, second = (read_config(study.workdir / "ste-ktd" / "1" / stage) for stage in STAGES)
+    assert first.seed == second.seed == 1 and first.init_from == ""
+    assert second.init_from == str(study.workdir / "ste-ktd" / "1" / "stage1")
+    assert second.init_decoder and second.model.decoder == "ktd"
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 26 + 1
+    assert lines[0].startswith("[1/26] cnn-iterative, seed 0: PA-MPJPE 50.0, MPJPE 60.0 mm; ")
+    assert "; 25 left, about " in lines[0] and "left" not in lines[25]
+    written = json.loads((study.workdir / "results.json").read_text())
+    assert list(written["rows"]) == list(ROWS) and written["settings"]["study"]["seeds"] == [0, 1]
+    assert "| CNN+STE | KTD | 45.7 | 79.1 | 50.0 ± 0.0 |" in (
+        study.workdir / "report.md"
+    ).read_text(encoding="utf-8")
+    found = json.loads(result_path(study.workdir, "te-iterative", 1).read_text())
+    assert found["last_losses"] == {"stage1": 4.5, "stage2": 4.5}
+    assert set(found["seconds"]) == {*STAGES, "evaluation"} and found["encoder"] == "te"
+
+
+def test_what_is_done_is_not_done_again(study, trained, capsys):
+    study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
+    assert len(trained) == 4
+    trained.clear()
+    study("--rows", "cnn-ktd,ste-ktd")
+    assert trained == [(row, "1", stage) for row in ("cnn-ktd", "ste-ktd") for stage in STAGES]
+    assert "2 of 4 runs are done already" in capsys.readouterr().out
+    result_path(study.workdir, "cnn-ktd", 0).unlink()  # to be measured anew
+    trained.clear()
+    study("--rows", "cnn-ktd,ste-ktd")
+    assert trained == [("cnn-ktd", "0", stage) for stage in STAGES]
+
+
+def test_a_stopped_study_goes_on_where_it_was(study, trained, monkeypatch, capsys):
+    from maed_jax.training import train as train_module
+
+    undisturbed, calls = train_module.train, []
+
+    def stopped_at_the_fourth(config, workdir):
+        calls.append(workdir)
+        return signal.SIGINT if len(calls) == 4 else undisturbed(config, workdir)
+
+    monkeypatch.setattr(train_module, "train", stopped_at_the_fourth)
+    with pytest.raises(SystemExit) as stop:
+        study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
+    assert stop.value.code == 130 and "the same command goes on" in capsys.readouterr().err
+    assert json.loads((study.workdir / "results.json").read_text())["rows"].keys() == {"cnn-ktd"}
+    study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
+    assert [path.name for path in calls[4:]] == list(STAGES)
+    assert all("ste-ktd" in path.parts for path in calls[4:])
+
+
+def test_stopped_before_anything_is_done(study, trained, monkeypatch, capsys):
+    monkeypatch.setattr("maed_jax.training.train.train", lambda *_: signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        study("--rows", "cnn-ktd")
+    assert stop.value.code == 143 and not (study.workdir / "report.md").exists()
+
+
+def test_report_only_trains_nothing(study, trained, capsys):
+    study("--rows", "ste-ktd")
+    trained.clear()
+    (study.workdir / "report.md").unlink()
+    ablation.main(["--workdir", str(study.workdir), "--report-only"])
+    assert (study.workdir / "report.md").exists() and not trained
+
+
+def test_mistakes(study, trained, tmp_path):
+    with pytest.raises(UserError, match="there is no row 'ste'; choose from cnn-iterative"):
+        study("--rows", "ste")
+    with pytest.raises(UserError, match="has the seeds 0, 1 and not 5"):
+        study("--seeds", "5")
+    with pytest.raises(UserError, match="no prepared dataset"):
+        study(**{"data.data_dir": "/nowhere"})
+    with pytest.raises(UserError, match="holds no finished row"):
+        ablation.main(["--workdir", str(tmp_path / "empty"), "--report-only"])
+    with pytest.raises(UserError, match="--report-only takes no settings: --config.steps=3"):
+        ablation.main(["--workdir", str(tmp_path), "--report-only", "--config.steps=3"])
+    assert not study.workdir.exists()
+    study("--rows", "ste-ktd")
+    with pytest.raises(UserError, match="holds a run with other settings: model.dim"):
+        study("--rows", "ste-ktd", **{"model.dim": 64})
+
+
+def test_a_mistake_in_a_row_names_it(study, monkeypatch, trained):
+    def fails(config, workdir):
+        raise UserError("nothing is finite")
+
+    monkeypatch.setattr("maed_jax.training.train.train", fails)
+    with pytest.raises(UserError, match="^row ste-ktd, seed 1: nothing is finite$"):
+        study("--rows", "ste-ktd", "--seeds", "1")
+
+
+def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, capsys):
+    """A step of each stage of a tiny network, against `maed eval` of its checkpoint."""
+    from maed_jax.evaluation import evaluate
+
+    monkeypatch.setattr("maed_jax.evaluation.ablation_plots.draw", lambda *_: [])
+
+    settings = {"model.image_size": 32, "model.stage_sizes": "(1,)", "model.dim": 16}
+    settings |= {"model.width": 32, "model.depth": 1, "model.heads": 2, "model.feature_dim": 16}
+    settings |= {"model.decoder_width": 16, "model.clip_length": 4, "data.clip_length": 4}
+    settings |= {"study.test_split": "train", "study.test_stride": 1, "study.blank_clips": 2}
+    settings |= {"optimizer.name": "adam", "study.seeds": "(3,)"}
+    for stage in STAGES:
+        settings |= {f"study.{stage}.steps": 1, f"study.{stage}.optimizer.warmup_steps": 0}
+        settings |= {f"study.{stage}.data.images_per_batch": 2}
+    settings["study.stage2.data.clips_per_batch"] = 1
+    study("--rows", "ste-ktd", **settings)
+
+    directory = study.workdir / "ste-ktd" / "3"
+    found = json.loads((directory / "result.json").read_text())
+    table = tmp_path / "table.json"
+    evaluate.main(
+        ["--checkpoint", str(directory / "stage2"), "--split", "train", "--json", str(table)]
+    )
+    rows = {row["predictor"]: row for row in json.loads(table.read_text())["rows"]}
+    means = json.loads((study.workdir / "mean_pose.json").read_text())["subsets"]
+    for ours, theirs in ((found, "model"), ({"subsets": means}, "mean pose")):
+        ours = ours["subsets"]["all"]
+        assert ours["frames"] == 21
+        for name in ("mpjpe", "pa_mpjpe", "pve"):
+            assert ours[name] == pytest.approx(rows[theirs][name], rel=1e-4)
+    assert len(found["blanked"]["gate"]) == 10 and len(found["gates"]["subsets"]["all"]) == 1
+    assert found["steps"] == 1 and found["seed"] == 3 and found["parameters"] > 1000
+    assert "1 x cpu" in (directory / "train.log").read_text()
+    out = capsys.readouterr()
+    assert "step/s" not in out.err  # training's progress goes into its log
+    assert "no plots" in out.out

@@ -1,0 +1,66 @@
+"""What a study keeps."""
+
+import json
+import math
+
+import pytest
+from ablation_results import result
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import ablation_files as files
+from maed_jax.training.config import load_config
+
+
+def test_json_is_whole_and_knows_no_nan(tmp_path):
+    files.write_json(tmp_path / "a.json", {"x": [1.5, math.nan], "y": {"z": math.inf}})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": [1.5, None], "y": {"z": None}}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"a\.json cannot be read .* delete it"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_results_come_in_the_tables_order(tmp_path):
+    for row, seed in (("ste-ktd", 10), ("ste-ktd", 2), ("cnn-ktd", 0)):
+        files.result_path(tmp_path, row, seed).parent.mkdir(parents=True)
+        files.write_json(files.result_path(tmp_path, row, seed), result(row, seed))
+    (tmp_path / "ste-ktd" / "5").mkdir()  # begun
+    found = files.read_results(tmp_path)
+    assert [(row, seed) for row, seed, _ in found] == [
+        ("cnn-ktd", 0),
+        ("ste-ktd", 2),
+        ("ste-ktd", 10),
+    ]
+    assert found[0][2] == result("cnn-ktd", 0)
+
+
+def test_a_directory_belongs_to_one_study(tmp_path):
+    def study(*overrides):
+        return load_config("ablation", overrides)
+
+    workdir = tmp_path / "study"
+    files.claim_directory(study(), workdir)
+    files.claim_directory(study("--config.study.seeds=(0,1,2,3)"), workdir)
+    assert json.loads((workdir / "config.json").read_text())["study"]["seeds"] == [0, 1, 2, 3]
+    files.claim_directory(study("--config.data.data_dir=elsewhere"), workdir)
+    with pytest.raises(UserError, match=r"other settings: study.stage2.steps \(200 there, 7 here"):
+        files.claim_directory(study("--config.study.stage2.steps=7"), workdir)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/study"):
+        files.claim_directory(study(), tmp_path / "file" / "study")
+
+
+def test_seconds_add_up_over_attempts(tmp_path):
+    files.write_json(tmp_path / "seconds.json", {"stage1": 100.0})
+    with pytest.raises(KeyboardInterrupt):
+        with files.timed(tmp_path, "stage1"):
+            raise KeyboardInterrupt
+    with files.timed(tmp_path, "stage2"):
+        pass
+    seconds = files.read_json(tmp_path / "seconds.json")
+    assert 100 <= seconds["stage1"] < 101 and seconds["stage2"] < 1
+
+
+def test_environment_is_known():
+    found = files.environment()
+    assert found["cores"] >= 1 and found["cpu"] and found["jax"].count(".") == 2

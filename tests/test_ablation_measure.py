@@ -1,0 +1,158 @@
+"""Measurements of the study on models and data made for them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fake_dataset import write_fake_dataset
+from random_params import random_params
+
+from maed_jax.body import smpl
+from maed_jax.body.mannequin import mannequin
+from maed_jax.body.skeleton import ANCESTORS
+from maed_jax.data.augment import SIDES
+from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.data.records import Records
+from maed_jax.estimator import Estimator
+from maed_jax.evaluation import ablation_measure as measure
+from maed_jax.evaluation import scoring, table
+from maed_jax.evaluation.baseline import mean_pose
+from maed_jax.models.maed import MAED
+
+SUBSETS = ("plain", "occlusion", "clutter")
+SMALL = dict(
+    image_size=32, clip_length=4, stage_sizes=(), width=4, dim=16, depth=2, heads=2,
+    feature_dim=12, decoder_width=16, dropout=0.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_fake_dataset(
+        tmp_path_factory.mktemp("data"), (8, 9, 8), split="test", subsets=SUBSETS
+    )
+
+
+@pytest.fixture(scope="module")
+def body():
+    return smpl.keypoint_body(mannequin(), h36m=True)
+
+
+def clips_of(dataset, subset=None):
+    return evaluation_clips(dataset, "test", 4, 32, subset, stride=2, batch_size=3)
+
+
+def estimator_of(body, gate=None, **changes):
+    """A random network; its gates let as much of time through as `gate` says, block by block."""
+    model = MAED(**SMALL | changes)
+    variables = random_params(model.init, jnp.zeros((1, 4, 32, 32, 3)), body, method="regress")
+    for i, share in enumerate(gate or ()):
+        layer = variables["params"]["encoder"][f"block{i}"]["attention"]["gate"]
+        layer["kernel"] = jnp.zeros_like(layer["kernel"])
+        odds = jnp.log(share / (1 - share))  # pairs of (space, time), softmax over each
+        layer["bias"] = jnp.tile(jnp.array([0.0, odds]), model.dim)
+    return Estimator(model, variables, body)
+
+
+def test_a_turned_joint_is_wrong_itself_and_moves_what_hangs_on_it(body):
+    rng = np.random.default_rng(0)
+    pose = np.zeros((5, 24, 3), np.float32)
+    shape = rng.normal(size=(5, 10)).astype(np.float32)
+    turned = pose.copy()
+    turned[:, 18, 2] = 0.5  # the left elbow
+    found = measure.joint_errors(body, turned.reshape(5, 72), shape, pose.reshape(5, 72), shape)
+    expected = np.where(np.arange(24) == 18, np.degrees(0.5), 0)
+    np.testing.assert_allclose(found["rotation_deg"], expected, atol=1e-3)
+    moved = np.array([18 in chain for chain in ANCESTORS])
+    assert ((np.array(found["position_mm"]) > 1) == moved).all() and moved.sum() == 2
+    # Half of the frames right: half the error.
+    turned[::2] = 0
+    half = measure.joint_errors(body, turned.reshape(5, 72), shape, pose.reshape(5, 72), shape)
+    assert half["rotation_deg"][18] == pytest.approx(0.4 * np.degrees(0.5), rel=1e-4)
+
+
+def test_the_mean_pose_is_measured_as_evaluation_does(dataset, body):
+    records = Records(dataset, "test")
+    mean = mean_pose(records[i] for i in range(len(records)))
+    found = measure.errors(measure.Constant(*mean), clips_of(dataset), body)
+    baseline = scoring.evaluate(
+        measure.Constant(*mean), clips_of(dataset), body, baseline=mean
+    ).baseline
+    for row in table.rows("model", baseline):
+        ours = found["subsets"][row["subset"]]
+        assert ours["frames"] == row["frames"] > 0
+        assert [ours[n] for n in table.COLUMNS] == pytest.approx([row[n] for n in table.COLUMNS])
+    assert list(found["subsets"]) == [*SUBSETS, "all"]
+    assert found["joints"]["position_mm"][0] == 0 and found["joints"]["position_mm"][22] > 10
+
+
+def test_blanking_hides_a_part_of_one_frame():
+    images = np.full((2, 3, 10, 10, 3), 255, np.uint8)
+    for side in SIDES:
+        hidden = (measure.blank(images, 1, side, 0.3) != 255).any(-1)
+        assert hidden[:, 1].sum() == 2 * 30 and not hidden[:, [0, 2]].any()
+    assert hidden[0, 1, 7:].all()  # of the last side, the bottom
+    assert (images == 255).all()
+
+
+def test_forced_gates_are_read_and_answer_to_nothing(dataset, body):
+    estimator = estimator_of(body, gate=(0.25, 0.9))
+    images, labels = measure.clear_clips(clips_of(dataset, "plain"), 5)
+    assert images.shape == (2, 4, 32, 32, 3)  # a track of 8 frames at every second
+    np.testing.assert_allclose(
+        measure.time_gates(estimator, images), np.broadcast_to([0.25, 0.9], (2, 4, 2)), rtol=1e-5
+    )
+    found = measure.blanked_frame(estimator, body, images, labels, (0.0, 0.5))
+    np.testing.assert_allclose(found["gate"], [[0.25, 0.9]] * 2, rtol=1e-5)
+    np.testing.assert_allclose(found["gate_others"], [[0.25, 0.9]] * 2, rtol=1e-5)
+    assert found["gate_correlation"] == [None, None]
+    assert np.isfinite(found["pa_mpjpe"]).all() and found["mpjpe"][0] > found["pa_mpjpe"][0] > 1
+    by_subset = measure.gates_by_subset(estimator, clips_of(dataset))
+    assert list(by_subset["subsets"]) == [*SUBSETS, "all"]
+    np.testing.assert_allclose(by_subset["subsets"]["clutter"], [0.25, 0.9], rtol=1e-5)
+    assert by_subset["occlusion_correlation"] == [None, None]
+
+
+def test_gates_that_follow_what_is_hidden_are_found_to(dataset, body, monkeypatch):
+    """In place of the network's gates the part of each frame that is grey."""
+
+    def grey(estimator, images):
+        part = (images == images[:, :, :1, :1]).all(-1).mean((2, 3))
+        return np.stack([part, 1 - part], -1)
+
+    monkeypatch.setattr(measure, "time_gates", grey)
+    images, labels = measure.clear_clips(clips_of(dataset, "plain"), 2)
+    images[:] = np.random.default_rng(0).integers(0, 256, images.shape)
+    images[:, :, :16] //= 2  # so that a frame in plain view differs from its corner
+    estimator = estimator_of(body)
+    found = measure.blanked_frame(estimator, body, images, labels, (0.0, 0.25, 0.5))
+    gate = np.array(found["gate"])
+    assert gate[0, 0] < 0.01 and np.all(np.diff(gate[:, 0]) > 0)
+    np.testing.assert_allclose(np.array(found["gate_others"])[:, 0], gate[0, 0], atol=0.01)
+    np.testing.assert_allclose(found["gate_correlation"][0], -found["gate_correlation"][1])
+    assert found["gate_correlation"][0] > 0.3
+
+
+def test_gates_that_know_the_subset_correlate_with_it(dataset, body, monkeypatch):
+    clips = clips_of(dataset)
+    hidden = {i for i, track in enumerate(clips.tracks) if track.subset == "occlusion"}
+    batches = iter(list(clips))
+
+    def knowing(estimator, images):
+        batch = next(batches)
+        gate = np.array([[float(t in hidden)] for t in batch.track]).repeat(4, axis=1)
+        return np.stack([gate, 0.5 - gate], -1)
+
+    monkeypatch.setattr(measure, "time_gates", knowing)
+    found = measure.gates_by_subset(estimator_of(body), clips)
+    assert found["occlusion_correlation"] == pytest.approx([1, -1])
+    assert found["subsets"]["occlusion"] == [1, -0.5] and found["subsets"]["plain"] == [0, 0.5]
+
+
+@pytest.mark.parametrize("encoder, mode", [("cnn", "parallel"), ("ste", "vanilla")])
+def test_networks_without_gates_have_errors_only(dataset, body, encoder, mode):
+    estimator = estimator_of(body, encoder=encoder, mode=mode)
+    images, labels = measure.clear_clips(clips_of(dataset), 1)
+    found = measure.blanked_frame(estimator, body, images, labels, (0.0, 0.9))
+    assert set(found) == {"fractions", "mpjpe", "pa_mpjpe"}
+    assert not measure.has_gates(estimator.model) and jax.tree.leaves(found)
