@@ -75,6 +75,24 @@ def test_lights_and_clothes():
     assert (spread[0] > 15).all() and (spread[1] > 30).all(), "skins and shirts differ"
 
 
+def test_a_team_differs_in_skin_and_hair_alone():
+    parts, template = body.vertex_parts(), np.asarray(body.mannequin().template)
+    looks = [
+        scene.draw_kit(np.random.default_rng(seed), parts, body.PART_NAMES, template)
+        for seed in range(20)
+    ]
+    spread = {
+        name: np.std([look[parts == part].mean(0) for look in looks], axis=0).max()
+        for part, name in enumerate(body.PART_NAMES)
+    }
+    assert spread["skin"] > 15 and spread["hair"] > 15
+    assert max(spread[name] for name in ("shirt", "sleeves", "trousers", "shoes")) < 2
+    shirt = parts == body.PART_NAMES.index("shirt")
+    white = shirt & (looks[0].min(axis=1) > 180)
+    assert 0.1 < white.sum() / shirt.sum() < 0.5
+    assert template[white, 2].max() < np.median(template[shirt, 2]), "on the back"
+
+
 def test_sensor_keeps_shape_and_repeats_itself():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     sensor = scene.Sensor(1.2, np.array([1.0, 0.9, 1.1]), 0.5, 4.0, 90)

@@ -50,6 +50,8 @@ class Plan:
     """how probable a plain, a normal and a cluttered background are; without a subset"""
     occluded: float = 0.4
     """how probable it is that things hide the person; without a subset"""
+    kit: bool = False
+    """everyone wears the same clothes"""
     fps: float = 30.0
     recording: tuple[str, int] | None = None
     """of a recorded motion: its file and the frame (at `fps`) where the track starts"""
@@ -125,7 +127,9 @@ def pose_bodies(
     return verts, keypoints
 
 
-def draw_actor(rng: np.random.Generator, motion: motions.Motion, every: int = 1) -> Actor:
+def draw_actor(
+    rng: np.random.Generator, motion: motions.Motion, every: int = 1, kit: bool = False
+) -> Actor:
     """Gives a motion a body, clothes and a place on the floor; keeps one frame of `every`."""
     betas = np.clip(rng.normal(0, 1, 10), -2.2, 2.2).astype(np.float32)
     outline, keypoints = pose_bodies(motion.rotations, betas, outline=True)
@@ -136,7 +140,8 @@ def draw_actor(rng: np.random.Generator, motion: motions.Motion, every: int = 1)
         t_world_root = motion.t_world_root.copy()
         t_world_root[:, 1] -= np.percentile(lowest + t_world_root[:, 1], 10)
     parts, names = mannequin_body.vertex_parts(), mannequin_body.PART_NAMES
-    colors = scene.draw_clothes(rng, parts, names, np.asarray(mannequin_body.mannequin().template))
+    draw = scene.draw_kit if kit else scene.draw_clothes
+    colors = draw(rng, parts, names, np.asarray(mannequin_body.mannequin().template))
     rotations = motion.rotations[::every].astype(np.float32)
     verts, keypoints = pose_bodies(rotations, betas)
     return Actor(rotations, betas, t_world_root[::every], verts, keypoints, colors)
@@ -166,7 +171,7 @@ def track(plan: Plan) -> list[dict]:
     """Records of one track (see `maed_jax.data.schema`), in order."""
     rng = plan.rng()
     motion = draw_motion(plan, rng)
-    actor = draw_actor(rng, motion, plan.every)
+    actor = draw_actor(rng, motion, plan.every, plan.kit)
     fps = plan.fps / plan.every
     camera = scene.draw_camera(rng, actor.t_world_root, fps)
     verts = camera.to_camera(actor.verts + actor.t_world_root[:, None]).astype(np.float32)
@@ -224,7 +229,7 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
 def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
     level, hidden_by = _surroundings(plan, rng)
-    panorama = surroundings.draw_panorama(rng, level, density=300 * max(1, plan.size / 224))
+    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size)
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)
     occluders = [surroundings.draw_occluder(rng, crops) for _ in range(hidden_by)]

@@ -34,12 +34,14 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     frames: tuple[int, int] = (128, 192)
     """shortest and longest track, before `every`"""
     train_every: int = 1
-    """of the train split's tracks one frame in so many is made"""
+    """of tracks not to test on one frame in so many is made"""
     size: int = 288
     """pixels, side of the stored pictures"""
     clutter: tuple[float, float, float] = film.Plan.clutter
     occluded: float = film.Plan.occluded
     """see `film.Plan`; the test split's subsets have their own"""
+    kit: bool = False
+    """everyone wears the same clothes"""
 
 
 class Mannequins(tfds.core.GeneratorBasedBuilder):
@@ -51,10 +53,10 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
         MannequinsConfig(
             name="demo",
-            description="what a laptop makes and learns from in minutes: of the people to train on "
-            "every 8th frame, mostly in plain view",
-            train=1000, validation=4, test=24, frames=(128, 128), train_every=8, size=160,
-            clutter=(0.55, 0.35, 0.1), occluded=0.15,
+            description="what a laptop makes and learns from in minutes: people in the clothes of "
+            "one team, of those to train on every 8th frame, mostly in plain view",
+            train=2000, validation=40, test=48, frames=(64, 64), train_every=8, size=128,
+            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit=True,
         ),
         MannequinsConfig(
             name="tiny", description="for a first look and for tests: a few short tracks",
@@ -151,10 +153,11 @@ def plan(
                 seed,
                 subset,
                 kinds[turn % len(kinds)],
-                every=config.train_every if split == "train" else 1,
+                every=1 if split == "test" else config.train_every,
                 size=config.size,
                 clutter=config.clutter,
                 occluded=config.occluded,
+                kit=config.kit,
             )
             frames = int(each.rng().integers(config.frames[0], config.frames[1] + 1))
             each = dataclasses.replace(each, frames=frames)
