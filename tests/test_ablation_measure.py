@@ -16,7 +16,7 @@ from maed_jax.data.records import Records
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import ablation_measure as measure
 from maed_jax.evaluation import scoring, table
-from maed_jax.evaluation.baseline import mean_pose
+from maed_jax.evaluation.baseline import Constant, mean_pose
 from maed_jax.models.maed import MAED
 
 SUBSETS = ("plain", "occlusion", "clutter")
@@ -74,10 +74,8 @@ def test_a_turned_joint_is_wrong_itself_and_moves_what_hangs_on_it(body):
 def test_the_mean_pose_is_measured_as_evaluation_does(dataset, body):
     records = Records(dataset, "test")
     mean = mean_pose(records[i] for i in range(len(records)))
-    found = measure.errors(measure.Constant(*mean), clips_of(dataset), body)
-    baseline = scoring.evaluate(
-        measure.Constant(*mean), clips_of(dataset), body, baseline=mean
-    ).baseline
+    found = measure.errors(Constant(*mean), clips_of(dataset), body)
+    baseline = scoring.evaluate(Constant(*mean), clips_of(dataset), body, baseline=mean).baseline
     for row in table.rows("model", baseline):
         ours = found["subsets"][row["subset"]]
         assert ours["frames"] == row["frames"] > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -26,7 +27,6 @@ from maed_jax.evaluation.ablation_files import (
 from maed_jax.evaluation.ablation_rows import (
     ROWS,
     STAGES,
-    Row,
     choose_rows,
     choose_seeds,
     load_study,
@@ -150,7 +150,7 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
         if stopped_by:
             return stopped_by
     begin = time.monotonic()
-    result = {"row": name, **_described(row), "seed": seed}
+    result = {"row": name, **dataclasses.asdict(row), "seed": seed}
     result |= measure_run(directory / STAGES[-1], config)
     result["last_losses"] = {stage: last_loss(directory / stage) for stage in STAGES}
     result["seconds"] = read_json(directory / "seconds.json")
@@ -162,8 +162,6 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
 
 def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     """All that is measured on the model trained in `workdir`."""
-    import dataclasses
-
     import jax
 
     from maed_jax.body.smpl import keypoint_body
@@ -190,8 +188,8 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     """The figures of a predictor that always answers the mean pose of the training split."""
     from maed_jax.body.files import load_body
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation.ablation_measure import Constant, errors
-    from maed_jax.evaluation.baseline import mean_pose
+    from maed_jax.evaluation.ablation_measure import errors
+    from maed_jax.evaluation.baseline import Constant, mean_pose
 
     data = config.data
     records = Records(
@@ -241,10 +239,6 @@ def write_report(workdir: Path) -> None:
     part.write_text(ablation_report.report(summary, plots), encoding="utf-8")
     part.replace(workdir / "report.md")
     print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
-
-
-def _described(row: Row) -> dict:
-    return {"encoder": row.encoder, "mode": row.mode, "decoder": row.decoder}
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Every function answers plain numbers and lists, ready for JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -236,22 +235,3 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) < 1e-9:
         return None
     return float(np.corrcoef(x, y)[0, 1])
-
-
-class Constant:
-    """A predictor that never looks: the same rotations `[24 3 3]` and betas `[10]` for all."""
-
-    def __init__(self, rotmat: np.ndarray, shape: np.ndarray):
-        self._rotmat, self._shape = rotmat, shape
-        self._pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1).astype(np.float32)
-
-    def __call__(self, clip: jax.Array, *, vertices: bool = False) -> SimpleNamespace:
-        def repeat(value):
-            return jnp.broadcast_to(value, (*clip.shape[:2], *np.shape(value)))
-
-        return SimpleNamespace(
-            rotmat=repeat(self._rotmat),
-            pose=repeat(self._pose),
-            shape=repeat(self._shape),
-            camera=repeat(np.zeros(3, np.float32)),
-        )
