@@ -46,7 +46,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.study = ConfigDict()
     c.study.seeds = (0, 1, 2)  # of starting values and of the order of the data
     c.study.test_split = "test"
-    c.study.test_stride = 8  # clips to test on take every 8th frame, as those to train on do
     c.study.blank_clips = 16  # clips in which one frame is blanked, see docs/ablation.md
 
     c.study.stage1 = ConfigDict()  # what it sets otherwise

@@ -29,7 +29,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.data_dir = "demo/data"
 
     c.data.clips = c.data.images = (("mannequins/demo", 1.0),)
-    c.data.interval = 1  # of each track the dataset keeps every 8th frame only
+    c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
+    c.data.clip_length = 8
 
     c.model.image_size = 64
     c.model.stage_sizes, c.model.width = (1, 1, 1, 1), 16
@@ -38,19 +39,20 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.model.dropout = 0.0
 
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
-    c.optimizer.learning_rate, c.optimizer.warmup_steps = 1e-3, 50
-    c.data.augment.crop_probability, c.data.augment.scale = 1.0, (1.1, 1.5)
-    c.data.augment.jitter, c.data.augment.hue = 0.2, 0.05
-    c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
+    c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 50
+    c.data.augment.crop_probability = 0.0
+    c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
+    c.data.augment.erase, c.data.augment.erase_max = 0.05, 0.4
 
     if stage2:
         c.init_from, c.init_decoder = "demo/stage1", True
-        c.model.clip_length = c.data.clip_length = 16
-        c.data.clips_per_batch, c.data.images_per_batch = 3, 16
-        c.steps = 600
+        c.model.clip_length = c.data.clip_length
+        c.data.clips_per_batch, c.data.images_per_batch = 6, 16
+        c.optimizer.learning_rate = 1e-3
+        c.steps = 500
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 1600
+        c.steps = 3000
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

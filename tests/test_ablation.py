@@ -173,7 +173,7 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),
     )
     settings = {"model.image_size": tiny.SIZE, "model.clip_length": 4, "data.clip_length": 4}
-    settings |= {"study.test_split": "train", "study.test_stride": 1, "study.blank_clips": 2}
+    settings |= {"study.test_split": "train", "data.eval_interval": 1, "study.blank_clips": 2}
     settings |= {"optimizer.name": "adam", "study.seeds": "(3,)"}
     for stage in STAGES:
         settings |= {f"study.{stage}.steps": 1, f"study.{stage}.optimizer.warmup_steps": 0}

@@ -24,7 +24,7 @@ def test_path_and_name_are_the_same(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()  # a folder of that name is not in the way
     assert by_path == configs.load_config("demo:stage2")
-    assert by_path.model.clip_length == 16 != configs.load_config("demo:stage1").model.clip_length
+    assert by_path.model.clip_length == 8 != configs.load_config("demo:stage1").model.clip_length
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     frames: tuple[int, int] = (128, 192)
     """shortest and longest track, before `every`"""
     train_every: int = 1
-    """of tracks not to test on one frame in so many is made"""
+    """of the train split's tracks one frame in so many is made"""
     size: int = 288
     """pixels, side of the stored pictures"""
     clutter: tuple[float, float, float] = film.Plan.clutter
@@ -55,7 +55,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
             name="demo",
             description="what a laptop makes and learns from in minutes: people in the clothes of "
             "one team, of those to train on every 8th frame, mostly in plain view",
-            train=2000, validation=40, test=48, frames=(64, 64), train_every=8, size=128,
+            train=2000, validation=8, test=48, frames=(64, 64), train_every=8, size=128,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit=True,
         ),
         MannequinsConfig(
@@ -153,7 +153,7 @@ def plan(
                 seed,
                 subset,
                 kinds[turn % len(kinds)],
-                every=1 if split == "test" else config.train_every,
+                every=config.train_every if split == "train" else 1,
                 size=config.size,
                 clutter=config.clutter,
                 occluded=config.occluded,

@@ -211,7 +211,7 @@ def test_clips(config: ConfigDict, subset: str | None = None) -> Any:
         length,
         config.model.image_size,
         subset,
-        stride=config.study.test_stride,
+        stride=config.data.eval_interval,
         batch_size=max(1, 128 // length),
         margin=data.augment.margin,
     )

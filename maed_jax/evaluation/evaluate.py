@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
         options.split,
         estimator.clip_length,
         estimator.image_size,
-        stride=data.interval,
+        stride=data.eval_interval,
         batch_size=max(1, options.batch // estimator.clip_length),
         margin=data.augment.margin,
     )

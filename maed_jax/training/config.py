@@ -70,6 +70,7 @@ def defaults() -> ConfigDict:
     c.data.images = (("mannequins/demo", 1.0),)
     c.data.clip_length = 16
     c.data.interval = 8  # a clip takes every so many frames
+    c.data.eval_interval = 8  # and one to evaluate on
     c.data.clips_per_batch = 16  # over all devices; 0: none
     c.data.images_per_batch = 16
     c.data.train_split = "train"

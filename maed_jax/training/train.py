@@ -212,7 +212,7 @@ def make_validation(config: ConfigDict, body):
         data.val_split,
         model.clip_length,
         model.image_size,
-        stride=data.interval,
+        stride=data.eval_interval,
         batch_size=max(1, 128 // model.clip_length),
         margin=data.augment.margin,
         limit=config.eval_windows,
