@@ -33,10 +33,11 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.model.feature_dim, c.model.decoder_width = 128, 256
     c.model.dropout = 0.0
 
+    c.loss.pose = 300.0
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
     c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 30
-    c.data.augment.crop_probability, c.data.augment.scale = 1.0, (1.1, 1.5)
-    c.data.augment.jitter, c.data.augment.hue = 0.2, 0.05
+    c.data.augment.crop_probability = 0.0
+    c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
 
     c.steps = 0  # the stages have their own
@@ -49,13 +50,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.study.blank_clips = 16  # clips in which one frame is blanked, see docs/ablation.md
 
     c.study.stage1 = ConfigDict()  # what it sets otherwise
-    c.study.stage1.steps = 400
+    c.study.stage1.steps = 1000
     c.study.stage1.model = ConfigDict({"clip_length": 1})
     c.study.stage1.data = ConfigDict({"clips_per_batch": 0, "images_per_batch": 64})
     c.study.stage1.optimizer = ConfigDict({"learning_rate": 3e-3, "warmup_steps": 30})
 
     c.study.stage2 = ConfigDict()
-    c.study.stage2.steps = 200
+    c.study.stage2.steps = 300
     c.study.stage2.data = ConfigDict({"clips_per_batch": 6, "images_per_batch": 16})
     c.study.stage2.optimizer = ConfigDict({"learning_rate": 1e-3, "warmup_steps": 30})
 
