@@ -106,6 +106,16 @@ def test_legs_are_part_of_a_person_whichever_came_first():
     assert np.median(found.boxes[:, 3]) == pytest.approx(100)
 
 
+def test_a_box_around_somebody_for_a_short_while_is_nobody():
+    around = [[(100 + 4 * i, 180, 180, 1.0)] if 40 <= i < 52 else [] for i in range(60)]
+    (found,) = track(both(walk(60), around))
+    assert found.boxes[:, 3].max() < 120
+    near = [[(100 + 4 * i, 180, 180, 1.0)] if 20 <= i else [] for i in range(60)]
+    assert len(track(both(walk(60), near))) == 1, "for long, the small one is the part"
+    aside = [[(300, 180, 180, 1.0)] if 40 <= i < 52 else [] for i in range(60)]
+    assert len(track(both(walk(60, speed=0), aside))) == 2
+
+
 def test_two_of_the_same_size_side_by_side_are_two():
     assert len(track(both(walk(40), walk(40, start=125)))) == 2
 

@@ -21,6 +21,7 @@ from maed_jax.inference.detect import Detections, iou
 ENLARGE = 1.3  # of boxes, before their overlap is measured
 LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person
 SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
+BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
@@ -214,7 +215,9 @@ def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _without_parts(tracks: list[_Open]) -> list[_Open]:
-    """Drops tracks that were, most of the time, a part or a double of a better one."""
+    """Drops tracks that were, most of the time, a part or a double of a better one, or for a short
+    while a box around it, as HOG finds them where somebody stands before a post."""
+    tracks = [track for track in tracks if not any(_surrounds(track, other) for other in tracks)]
     kept: list[_Open] = []
     for track in sorted(tracks, key=lambda t: -sum(t.scores) * float(np.mean(t.boxes, 0)[3])):
         if not any(_shadows(better, track) for better in kept):
@@ -222,14 +225,27 @@ def _without_parts(tracks: list[_Open]) -> list[_Open]:
     return kept
 
 
-def _shadows(better: _Open, track: _Open) -> bool:
-    frames = np.array([f for f in track.frames if better.frames[0] <= f <= better.frames[-1]])
-    if len(frames) < len(track.frames) / 2:
+def _surrounds(brief: _Open, track: _Open) -> bool:
+    if len(brief.frames) >= BRIEF * len(track.frames):
         return False
-    mine, other = (
-        np.stack([np.interp(frames, t.frames, column) for column in np.array(t.boxes).T], -1)
-        for t in (track, better)
-    )
+    around = [_is_part(b, a[None])[0] for a, b in zip(*_together(brief, track))]
+    return len(around) >= len(brief.frames) / 2 and bool(np.mean(around) > 0.5)
+
+
+def _shadows(better: _Open, track: _Open) -> bool:
+    mine, other = _together(track, better)
+    if len(mine) < len(track.frames) / 2:
+        return False
     double = np.array([iou(a, b)[0, 0] > 0.6 for a, b in zip(mine, other)])
     part = np.array([_is_part(a, b[None])[0] for a, b in zip(mine, other)])
     return bool((double | part).mean() > 0.5)
+
+
+def _together(track: _Open, other: _Open) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes [n 4] of both, at those frames of `track` that `other` spans."""
+    frames = np.array([f for f in track.frames if other.frames[0] <= f <= other.frames[-1]])
+    first, second = (
+        np.stack([np.interp(frames, t.frames, column) for column in np.array(t.boxes).T], -1)
+        for t in (track, other)
+    )
+    return first, second
