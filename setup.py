@@ -50,7 +50,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "viz": VIZ,
-        "test": ["pytest>=8", "hypothesis>=6", "ruff>=0.12", *VIZ],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.12", *VIZ],
     },
     entry_points={"console_scripts": ["maed = maed_jax.cli:main"]},
 )

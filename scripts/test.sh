@@ -4,4 +4,5 @@ source "$(dirname "$0")/environment.sh"
 
 ruff check .
 ruff format --check --quiet . || { echo "run: ruff format ." >&2; exit 1; }
-exec python -m pytest "$@"
+# A process for each core: most of the time goes into compiling, which uses one.
+exec python -m pytest -n auto --dist loadfile "$@"
