@@ -39,8 +39,7 @@ def mean_body():
 
 @pytest.mark.parametrize("encoder", ["ste_parallel", "cnn_vanilla"])
 def test_answers_are_the_originals(encoder, golden_dir):
-    golden = np.load(golden_dir / "decoder_iterative.npz")
-    golden = {k.split("/")[1]: golden[k] for k in golden if k.startswith(f"{encoder}/")}
+    golden = np.load(golden_dir / f"model_{encoder}_iterative.npz")
     feature = jnp.asarray(golden["tap_feature"])
     module = IterativeDecoder()
     params = original_params(module, feature.shape[-1], lambda layer: ORIGINAL.get(layer, layer))
