@@ -59,7 +59,7 @@ def dispatch(argv: list[str]) -> None:
       UserError: there is no such verb.
     """
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(usage())
+        print(usage(), end="")
         return
     verb, *rest = argv
     if verb not in VERBS:
