@@ -69,7 +69,7 @@ def _plot_table(figure: Any, summary: dict) -> bool:
         axes.grid(axis="x", alpha=0.3)
         axes.set_ylim(-0.6, len(rows) - 0.4)
     panels[0].set_yticks(y, [label_of(name) for name in rows])
-    panels[0].legend(loc="best", fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     return True
 
 
