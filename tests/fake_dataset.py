@@ -34,6 +34,8 @@ def record(
         "box": np.array([width / 2, height / 2, width * 0.6, height * 0.7], np.float32),
         "intrinsics": np.array([100, 100, width / 2, height / 2], np.float32),
         "frame": frame,
+        "frame_rate": 30.0,
+        "valid": True,
         "body": "mannequin",
         "gender": "neutral",
         "source": "fake",

@@ -208,6 +208,8 @@ def track(plan: Plan) -> list[dict]:
             "box": boxes[t].astype(np.float32),
             "intrinsics": intrinsics[t],
             "frame": t * plan.every,
+            "frame_rate": plan.fps,
+            "valid": True,
             "body": "mannequin",
             "gender": "neutral",
             "source": f"mannequins/{plan.kind}",

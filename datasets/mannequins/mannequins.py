@@ -47,8 +47,8 @@ class MannequinsConfig(tfds.core.BuilderConfig):
 class Mannequins(tfds.core.GeneratorBasedBuilder):
     """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "Frame rate and owner's mask.", "1.0.0": "First."}
     BUILDER_CONFIGS = [
         MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
         MannequinsConfig(

@@ -27,7 +27,8 @@ class EvalBatch:
       image: RGB crops, uint8 `[b t h w 3]`.
       labels: as in training, all with axes `b t`: keypoints_2d in [-1, 1] of the crop,
         keypoints_3d, pose, shape, has_smpl, has_3d; and as recorded: box (pixels of the stored
-        picture), image_size, intrinsics, frame (number within its video), gender, body.
+        picture), image_size, intrinsics, frame (number within its video), frame_rate, valid,
+        gender, body.
       track: number of each clip's track in `EvaluationClips.tracks`, int64 `[b]`; -1 for filling.
       frame: number of each frame within its track, int64 `[b t]`.
       mask: bool `[b t]`; true for frames that count, each frame of a track once. False where a
@@ -41,7 +42,7 @@ class EvalBatch:
     mask: np.ndarray
 
 
-_RECORDED = ("box", "image_size", "intrinsics", "frame", "gender", "body")
+_RECORDED = tuple("box image_size intrinsics frame frame_rate valid gender body".split())
 
 
 class EvaluationClips:

@@ -31,6 +31,10 @@ ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
     "box": ((4,), np.float32),  # centre x, centre y, width, height of the person, pixels, no margin
     "intrinsics": ((4,), np.float32),  # fx, fy, cx, cy, pixels; zeros where unknown
     "frame": ((), np.int32),  # frame number within its video, from 0
+    "frame_rate": ((), np.float32),  # frames per second of that numbering; 0 where unknown
+    # False: the dataset's owner leaves the frame out of evaluation (3DPW's campose_valid,
+    # MPI-INF-3DHP's valid_frame)
+    "valid": ((), np.bool_),
 }
 STRINGS = ("body", "gender", "source", "track")
 IMAGE = "image"  # JPEG bytes
