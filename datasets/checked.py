@@ -1,0 +1,67 @@
+"""Reads others' files and checks what they hold: the first wrong field is named, with its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+
+def read_json(path: str | Path, **options) -> Any:
+    """The content of a JSON file; `options` are those of `json.loads`.
+
+    Raises:
+      UserError: no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes(), **options)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON, or is damaged ({error})") from None
+
+
+def numbers(
+    value: Any, shape: Sequence[int], where: str, field: str, *, any_layout: bool = False
+) -> np.ndarray:
+    """`value` as float64 `[shape]`, all finite.
+
+    Args:
+      where: the file and the place in it, for messages.
+      any_layout: take as many numbers in another layout too, in the same order.
+
+    Raises:
+      UserError: it is missing, or anything else.
+    """
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is not None and any_layout and array.size == math.prod(shape):
+        array = array.reshape(shape)
+    if array is None or array.shape != tuple(shape) or not np.isfinite(array).all():
+        found = "missing, where there should be" if value is None else "not"
+        raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} finite numbers")
+    return array
+
+
+def rows(array: Any, inner: Sequence[int], where: str | Path, field: str) -> np.ndarray:
+    """`array` as float32 `[n inner]`, whatever kind of number it is; not checked to be finite.
+
+    Raises:
+      UserError: it has another shape, or is not of numbers.
+    """
+    array = np.asarray(array)
+    right_shape = array.ndim == 1 + len(inner) and array.shape[1:] == tuple(inner)
+    if array.dtype.kind not in "fiub" or not right_shape:
+        expected = " ".join(str(size) for size in ("n", *inner))
+        raise UserError(
+            f"{where}: {field} is {list(array.shape)} of {array.dtype}, not [{expected}] numbers"
+        )
+    return array.astype(np.float32)

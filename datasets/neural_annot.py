@@ -1,0 +1,113 @@
+"""Reads the SMPL labels of NeuralAnnot (Moon et al., CVPRW 2022) and the cameras beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.errors import UserError
+
+from .checked import numbers, read_json
+
+Keys = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NeuralAnnot:
+    """Fits, which files index by nested keys."""
+
+    row: dict[Keys, int]
+    """The keys as the file has them -> row.
+
+    (annotation,) for COCO and MPII; (action, subaction, frame) for Human3.6M and (subject, sequence,
+    frame) for MPI-INF-3DHP; an older form of Human3.6M's has the camera as a fourth key.
+    """
+    pose: np.ndarray
+    """[n 72] float32, axis-angle, radians"""
+    shape: np.ndarray
+    """[n 10] float32, betas of the neutral SMPL body"""
+    in_world: bool
+    """True (three keys): the root is in the world, and `root_in_camera` turns it; else it is in the
+    frame of the camera that took the picture"""
+
+
+def read_neural_annot(path: str | Path) -> NeuralAnnot:
+    """Reads a file such as Human36M_subject1_SMPL_NeuralAnnot.json.
+
+    Raises:
+      UserError: no such file, not of this form, or a field is wrong.
+    """
+    row, poses, shapes = {}, [], []
+    for keys, item in _leaves(read_json(path), "pose"):
+        where = f"{path}, {' '.join(keys)}"
+        row[keys] = len(poses)
+        poses.append(numbers(item["pose"], (72,), where, "pose", any_layout=True))
+        shapes.append(numbers(item.get("shape"), (10,), where, "shape", any_layout=True))
+    depths = {len(keys) for keys in row}
+    if len(depths) != 1 or not depths <= {1, 3, 4}:
+        raise UserError(f"{path} is not a file of NeuralAnnot: no pose below 1, 3 or 4 keys")
+    return NeuralAnnot(
+        row=row,
+        pose=np.stack(poses).astype(np.float32),
+        shape=np.stack(shapes).astype(np.float32),
+        in_world=depths == {3},
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Camera:
+    """A pinhole: x_camera = R x_world + t."""
+
+    R_camera_world: np.ndarray
+    """[3 3]"""
+    t_camera: np.ndarray
+    """[3] metres"""
+    intrinsics: np.ndarray
+    """[4] fx, fy, cx, cy, pixels"""
+
+
+def read_neural_cameras(path: str | Path) -> dict[Keys, Camera]:
+    """Reads the cameras that come with the fits, such as Human36M_subject1_camera.json.
+
+    Returns:
+      the keys as the file has them -> camera: (camera,) for Human3.6M, counted from "1";
+      (subject, sequence, camera) for MPI-INF-3DHP. Lengths in the file are millimetres.
+
+    Raises:
+      UserError: no such file, not of this form, or a field is wrong.
+    """
+    cameras = {}
+    for keys, item in _leaves(read_json(path), "R"):
+        where = f"{path}, camera {' '.join(keys)}"
+        focal = numbers(item.get("f", item.get("focal")), (2,), where, "f")
+        centre = numbers(item.get("c", item.get("princpt")), (2,), where, "c")
+        cameras[keys] = Camera(
+            R_camera_world=numbers(item["R"], (3, 3), where, "R"),
+            t_camera=numbers(item.get("t"), (3,), where, "t", any_layout=True) / 1000,
+            intrinsics=np.concatenate([focal, centre]),
+        )
+    if not cameras:
+        raise UserError(f"{path} holds no camera (nothing with R, t, f and c)")
+    return cameras
+
+
+def root_in_camera(pose: np.ndarray, R_camera_world: np.ndarray) -> np.ndarray:
+    """Poses `[n 72]` or `[72]` whose root is in the world, as a camera `[3 3]` sees them."""
+    root = Rotation.from_matrix(R_camera_world) * Rotation.from_rotvec(pose[..., :3])
+    return np.concatenate([root.as_rotvec(), pose[..., 3:]], -1).astype(np.float32)
+
+
+def _leaves(tree: Any, field: str, keys: Keys = ()) -> Iterator[tuple[Keys, dict]]:
+    """Nested keys and the dicts below them that have `field`, down to four keys."""
+    for key, item in tree.items() if isinstance(tree, dict) and len(keys) < 4 else ():
+        if isinstance(item, dict):
+            item = item.get("smpl_param", item)  # COCO and MPII have a level more
+        if isinstance(item, dict) and field in item:
+            yield (*keys, key), item
+        else:
+            yield from _leaves(item, field, (*keys, key))
