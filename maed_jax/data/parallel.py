@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +47,7 @@ def find_datasets() -> None:
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Each worker is one core; and the accelerator, if any, is not for a dozen of processes.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["LP_NUM_THREADS"] = "1"
@@ -57,6 +59,12 @@ def _start_worker() -> None:
 
     cv2.setNumThreads(1)
     find_datasets()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed outright stops nobody, and its workers would wait for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def in_order(

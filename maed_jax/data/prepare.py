@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import inspect
 import io
@@ -14,10 +15,13 @@ import shutil
 import signal
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from maed_jax.data import parallel, schema
 from maed_jax.errors import UserError
+
+ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
 
 
 def main(argv: list[str]) -> None:
@@ -71,11 +75,13 @@ def _build_command(argv: list[str]) -> None:
             raise SystemExit(0)
         raise UserError(f"name a dataset: maed data build NAME ..., NAME one of {names}")
     name, *rest = argv
+    name = ALIASES.get(name, name)
     cls = builder_class(name)
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
     parser = argparse.ArgumentParser(
         prog=f"maed data build {name}",
-        description=cls.__doc__,
+        description=inspect.getdoc(cls),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
     )
     parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
@@ -108,6 +114,7 @@ def builder_class(name: str) -> type:
       UserError: there is no such dataset.
     """
     names = available()
+    name = ALIASES.get(name, name)
     if name not in names:
         raise UserError(f"there is no dataset {name!r}; choose from {', '.join(names)}")
     module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
@@ -117,7 +124,7 @@ def builder_class(name: str) -> type:
         value
         for value in vars(module).values()
         if inspect.isclass(value)
-        and issubclass(value, tfds.core.GeneratorBasedBuilder)
+        and issubclass(value, tfds.core.DatasetBuilder)
         and value.__module__ == module.__name__
     )
 
@@ -149,10 +156,7 @@ def build(
 
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
-    # Work beside the final place: TFDS's own marks of unfinished work stay in there, and what is
-    # to be replaced stays until the new is complete.
     data_dir.mkdir(parents=True, exist_ok=True)
-    work = data_dir / f".building-{uuid.uuid4().hex[:8]}"
     final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
     final = Path(final_of.data_dir)
     built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
@@ -163,8 +167,10 @@ def build(
             f"{final} was built with other options ({_built_with(final)}): "
             "add --overwrite to replace it, or use another --data_dir"
         )
-    try:
+    with _workplace(final_of, data_dir, built_with) as work:
         builder = cls(data_dir=work, config=config, processes=processes, **options)
+        if hasattr(builder, "parts"):
+            builder.parts = work.parent / "parts"
         with _quiet():
             builder.download_and_prepare(file_format="array_record")
         made = Path(builder.data_dir)
@@ -173,9 +179,43 @@ def build(
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         made.rename(final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return final
+
+
+@contextlib.contextmanager
+def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[Path]:
+    """A folder to build in, beside the final place.
+
+    TFDS's own marks of unfinished work stay in there, and what is to be replaced stays until the
+    new is complete. A builder with finished parts finds those of the same build again: the folder
+    stays when the build does not come to its end.
+
+    Raises:
+      UserError: someone else builds the same just now.
+    """
+    if not hasattr(builder, "parts"):
+        work = data_dir / f".building-{uuid.uuid4().hex[:8]}"
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return
+    import fcntl
+
+    what = json.dumps([str(builder.version), built_with])
+    digest = hashlib.sha256(what.encode()).hexdigest()[:8]
+    folder = data_dir / f".parts-{builder.name}-{builder.builder_config.name}-{digest}"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{folder} is in use: the same build runs already, wait for it or stop it"
+            ) from None
+        shutil.rmtree(folder / "new", ignore_errors=True)
+        yield folder / "new"
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _built_with(directory: Path) -> dict | None:
@@ -207,7 +247,19 @@ def summary(directory: str | Path) -> str:
         for subset, group in groups.items():
             frames = sum(track.length for track in group)
             lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
-    return "\n".join(lines)
+    return "\n".join(lines + _reported(directory))
+
+
+def _reported(directory: Path) -> list[str]:
+    """Lines about what a build of real pictures kept and dropped; none for other datasets."""
+    lines = []
+    with contextlib.suppress(OSError, ValueError):
+        report = json.loads((directory / "report.json").read_text())
+        for split, counts in report.items():
+            lines.append(f"{split}: {counts['people']} people in {counts['frames']} pictures")
+            lines += [f"  {n:>9} left out: {why}" for why, n in counts["dropped"].items()]
+            lines += [f"  {n:>9} labels ignored: {why}" for why, n in counts["mended"].items()]
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""The finished parts of a build: files that let an interrupted one go on where it was.
+
+A part is what one task gave: `<part>.records` with its records and, written last, `<part>.json`
+with its tracks and counts. A part without the second is not finished.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from maed_jax.data import schema
+
+from .person import Dropped, PersonTrack, Recorder
+
+# A record on disk: the arrays one after another, then lengths and bytes of strings and picture.
+_ARRAYS = np.dtype([(name, kind, shape) for name, (shape, kind) in schema.ARRAYS.items()])
+_TEXTS = (*schema.STRINGS, schema.IMAGE)
+_LENGTHS = struct.Struct(f"<{len(_TEXTS)}I")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A task of a dataset, what reads it, and where its part goes."""
+
+    read: Callable[[Any, Dropped], Iterator[PersonTrack]]
+    task: Any
+    stem: Path
+    """the part's path without suffix"""
+    source: str
+    crops: bool
+
+
+def stem(folder: Path, number: int, task: Any) -> Path:
+    """Where the part of a task lies: a task that has changed is another one."""
+    return folder / f"{number:06d}-{hashlib.sha256(pickle.dumps(task)).hexdigest()[:12]}"
+
+
+def finished(job: Job) -> dict | None:
+    """What `make` returned for a finished part; None for others."""
+    try:
+        done = json.loads(job.stem.with_suffix(".json").read_text())
+        whole = job.stem.with_suffix(".records").stat().st_size == done["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return done if whole else None
+
+
+def make(job: Job) -> dict:
+    """Reads a task and writes its part; runs in a process of its own.
+
+    Returns:
+      "tracks": list of {name, length, subset}, "pictures", "records", "bytes": numbers, "dropped"
+      and "mended": reason -> how many.
+    """
+    recorder = Recorder(job.source, job.crops)
+    tracks, total = [], 0
+    job.stem.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = job.stem.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with open(unfinished, "wb") as file:
+            for track in job.read(job.task, recorder.dropped):
+                length = 0
+                for record in recorder.records(track):
+                    _write(file, record)
+                    length += 1
+                if length:  # a track of no frames is none
+                    tracks.append({"name": track.name, "length": length, "subset": track.subset})
+                total += length
+            size = file.tell()
+            _settle(file)
+        unfinished.rename(job.stem.with_suffix(".records"))
+        done = {
+            "tracks": tracks, "pictures": recorder.pictures, "records": total, "bytes": size,
+            "dropped": dict(recorder.dropped), "mended": dict(recorder.mended),
+        }  # fmt: skip
+        with open(unfinished, "w") as file:
+            json.dump(done, file)
+            _settle(file)
+        unfinished.rename(job.stem.with_suffix(".json"))
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return done
+
+
+def records(job: Job) -> Iterator[dict]:
+    """The records of a finished part."""
+    with open(job.stem.with_suffix(".records"), "rb") as file:
+        while arrays := file.read(_ARRAYS.itemsize):
+            fixed = np.frombuffer(arrays, _ARRAYS)[0]
+            record = {name: fixed[name] for name in schema.ARRAYS}
+            lengths = _LENGTHS.unpack(file.read(_LENGTHS.size))
+            for name, length in zip(_TEXTS, lengths):
+                data = file.read(length)
+                record[name] = data if name == schema.IMAGE else data.decode()
+            yield record
+
+
+def _write(file: BinaryIO, record: dict) -> None:
+    fixed = np.zeros((), _ARRAYS)
+    for name in schema.ARRAYS:
+        fixed[name] = record[name]
+    texts = [record[name] for name in schema.STRINGS]
+    data = [*(text.encode() for text in texts), record[schema.IMAGE]]
+    file.write(fixed.tobytes() + _LENGTHS.pack(*map(len, data)) + b"".join(data))
+
+
+def _settle(file) -> None:
+    """On the disk before the next step, whatever happens to the machine."""
+    file.flush()
+    os.fsync(file.fileno())

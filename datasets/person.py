@@ -1,0 +1,228 @@
+"""One person in one picture, as a dataset's owner has it, and how that becomes a record."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maed_jax.data import schema
+from maed_jax.data.images import ImageError, decode_jpeg, encode_jpeg, transform_keypoints
+
+WINDOW = 2.0  # side of the stored part of a picture, in longer sides of the box
+LARGEST = 344  # pixels: a crop of 1.3 boxes is then 224 pixels wide, the network's input
+CROP_QUALITY, FRAME_QUALITY = 90, 95
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Person:
+    """One person in one frame, in the units of the schema, before any picture is read."""
+
+    picture: Path | bytes | np.ndarray
+    """a file; an encoded picture; or RGB uint8 [h w 3], a frame of a video"""
+    keypoints_2d: np.ndarray
+    """[49 3] x, y in pixels of the picture (0, 0 is the centre of the first pixel), confidence;
+    zeros where absent"""
+    box: np.ndarray
+    """[4] centre x, centre y, width, height in pixels, without margin"""
+    frame: int = 0
+    """number in its video, from 0; 0 for stills"""
+    keypoints_3d: np.ndarray | None = None
+    """[49 4] metres in the camera frame, validity"""
+    pose: np.ndarray | None = None
+    """[72] axis-angle, radians, root in the camera frame; with `shape` or not at all"""
+    shape: np.ndarray | None = None
+    """[10]"""
+    body: str = "smpl"
+    gender: str = "neutral"
+    intrinsics: np.ndarray | None = None
+    """[4] fx, fy, cx, cy of the picture, pixels"""
+    frame_rate: float = 0.0
+    valid: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonTrack:
+    """The frames that show one person, in ascending order; gaps are allowed."""
+
+    name: str
+    people: Iterable[Person]
+    """may be lazy, so that a video is decoded frame by frame"""
+    subset: str = ""
+
+
+class Dropped(collections.Counter):
+    """Why people were left out: a short reason -> how many."""
+
+
+class Recorder:
+    """Turns people into records and counts what is left out or mended.
+
+    Attributes:
+      dropped: people left out, by reason. mended: labels left out of people that are kept.
+      pictures: how many different pictures the records show.
+    """
+
+    def __init__(self, source: str, crops: bool):
+        """source: the dataset's name; crops: store the person with a margin, not the whole."""
+        self.source, self.crops = source, crops
+        self.dropped, self.mended = Dropped(), collections.Counter()
+        self._files: set[Path] = set()
+        self._loose = 0
+        self._latest: tuple = None, None
+
+    @property
+    def pictures(self) -> int:
+        return len(self._files) + self._loose
+
+    def records(self, track: PersonTrack) -> Iterator[dict]:
+        """The records of a track, in its order.
+
+        Raises:
+          ValueError: arrays of a wrong shape, or frames that do not ascend: the dataset's reader
+            is at fault.
+        """
+        before = -1
+        for person in track.people:
+            if person.frame <= before:
+                raise ValueError(f"track {track.name}: frame {person.frame} after {before}")
+            before = person.frame
+            try:
+                record = self._record(person)
+            except _Drop as reason:
+                self.dropped[str(reason)] += 1
+                continue
+            if isinstance(person.picture, Path):
+                self._files.add(person.picture)
+            else:
+                self._loose += 1
+            yield record | {"track": track.name, "source": self.source}
+
+    def _record(self, person: Person) -> dict:
+        points, box, labels = self._labels(person)
+        image, data = self._read(person.picture)
+        height, width = image.shape[:2]
+        low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
+        if (high < 0).any() or low[0] > width - 1 or low[1] > height - 1:
+            raise _Drop("outside the picture")
+        fx, fy, cx, cy = np.zeros(4) if person.intrinsics is None else person.intrinsics
+        if self.crops:
+            image, zoom, corner = crop(image, box)
+            affine = np.array([[zoom, 0, corner[0]], [0, zoom, corner[1]]])
+            points = np.where(points[:, 2:] > 0, transform_keypoints(points, affine), 0)
+            box = np.r_[box[:2] * zoom + corner, box[2:] * zoom]
+            if fx:
+                fx, fy, cx, cy = fx * zoom, fy * zoom, cx * zoom + corner[0], cy * zoom + corner[1]
+            data = encode_jpeg(image, CROP_QUALITY)
+        elif data[:2] != b"\xff\xd8":
+            data = encode_jpeg(image, FRAME_QUALITY)
+        values = labels | {
+            "image_size": image.shape[:2],
+            "keypoints_2d": points,
+            "box": box,
+            "intrinsics": (fx, fy, cx, cy),
+            "frame": person.frame,
+            "frame_rate": person.frame_rate,
+            "valid": person.valid,
+        }
+        record = {name: np.asarray(values[name], kind) for name, (_, kind) in schema.ARRAYS.items()}
+        return record | {"body": person.body, "gender": person.gender, schema.IMAGE: data}
+
+    def _labels(self, person: Person) -> tuple[np.ndarray, np.ndarray, dict]:
+        """Keypoints [49 3], box [4] and the labels in 3D, what is not finite left out."""
+        points = self._finite("keypoints_2d", person.keypoints_2d, "2D keypoint is not a number")
+        points[:, 2] = points[:, 2].clip(0, 1)
+        points[points[:, 2] == 0] = 0
+        has_3d, spatial = person.keypoints_3d is not None, np.zeros((49, 4))
+        if has_3d:
+            spatial = self._finite(
+                "keypoints_3d", person.keypoints_3d, "3D keypoint is not a number"
+            )
+            has_3d = bool(spatial[:, 3].any())
+        if (person.pose is None) != (person.shape is None):
+            raise ValueError("pose and shape go together")
+        has_smpl, pose, shape = person.pose is not None, np.zeros(72), np.zeros(10)
+        if has_smpl:
+            pose, shape = _shaped("pose", person.pose), _shaped("shape", person.shape)
+            if not (np.isfinite(pose).all() and np.isfinite(shape).all()):
+                has_smpl, pose, shape = False, np.zeros(72), np.zeros(10)
+                self.mended["pose or shape is not a number"] += 1
+        if not (points[:, 2].any() or has_3d or has_smpl):
+            raise _Drop("no visible keypoints")
+        box = _shaped("box", person.box)
+        if not (np.isfinite(box).all() and (box[2:] > 0).all()):
+            raise _Drop("no box")
+        return points, box, {
+            "keypoints_3d": spatial, "has_3d": has_3d,
+            "pose": pose, "shape": shape, "has_smpl": has_smpl,
+        }  # fmt: skip
+
+    def _finite(self, name: str, points: np.ndarray, complaint: str) -> np.ndarray:
+        """A copy of `points` in which a point with a NaN has no confidence; counted."""
+        points = _shaped(name, points).copy()
+        wrong = ~np.isfinite(points).all(-1)
+        self.mended[complaint] += int(wrong.sum())
+        points[wrong] = 0
+        return points
+
+    def _read(self, picture: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
+        """The picture, RGB uint8 [h w 3], and its bytes (none for a video's frame)."""
+        if isinstance(picture, np.ndarray):
+            return picture, b""
+        if isinstance(picture, Path) and picture == self._latest[0]:
+            return self._latest[1]  # several people in one picture
+        try:
+            data = picture.read_bytes() if isinstance(picture, Path) else picture
+            read = decode_jpeg(data), data
+        except FileNotFoundError:
+            raise _Drop("missing picture") from None
+        except (ImageError, OSError, cv2.error):
+            raise _Drop("unreadable picture") from None
+        self._latest = picture, read
+        return read
+
+
+def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """The square of twice the longer side around a box, shrunk to 344 pixels if it is larger.
+
+    Args:
+      image: RGB uint8 [h w 3]. box: centre x, centre y, width, height, pixels; not beside it.
+
+    Returns:
+      the crop, black outside of the picture, and zoom and corner [2] such that a point p of the
+      picture lies at zoom * p + corner of the crop (pixels counted from the centre of the first).
+    """
+    side = max(2, int(np.ceil(WINDOW * box[2:].max())))
+    left, top = np.rint(box[:2] - side / 2).astype(int)
+    height, width = image.shape[:2]
+    inner = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    size, zoom = min(side, LARGEST), min(1.0, LARGEST / side)
+    if side > 4 * max(height, width):  # a box of nonsense must not fill the memory
+        raise _Drop("box much larger than the picture")
+    window = cv2.copyMakeBorder(
+        inner,
+        max(-top, 0),
+        max(top + side - height, 0),
+        max(-left, 0),
+        max(left + side - width, 0),
+        cv2.BORDER_CONSTANT,
+    )
+    if size < side:  # an average over areas, as the edges of a resized pixel say: no aliasing
+        window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
+    return window, zoom, zoom * (0.5 - np.array([left, top])) - 0.5
+
+
+def _shaped(name: str, value) -> np.ndarray:
+    wanted = schema.ARRAYS[name][0]
+    value = np.asarray(value, np.float64)
+    if value.shape != wanted:
+        raise ValueError(f"{name} of a person has the shape {value.shape}, not {wanted}")
+    return value
+
+
+class _Drop(Exception):
+    """The person is left out; the message is the reason."""

@@ -1,0 +1,195 @@
+"""What the builders of datasets of real pictures share.
+
+A dataset says where its raw files are and how one of them is read: `PicturesBuilder.tasks` and
+`PicturesBuilder.read`. The rest is here: work in all processes, going on after an interruption, the
+records, the table of tracks, and the report of what was kept and what was not.
+"""
+
+from __future__ import annotations
+
+import abc
+import argparse
+import collections
+import contextlib
+import functools
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+import tqdm
+
+from maed_jax.data import schema
+from maed_jax.data.parallel import in_order
+from maed_jax.errors import UserError
+
+from . import parts
+from .person import Dropped, Person, PersonTrack
+
+__all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder", "add_common_arguments"]
+
+SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that all datasets of real pictures have."""
+    parser.add_argument(
+        "--manual_dir", required=True, metavar="DIR", type=_folder,
+        help="folder with the dataset as its owner hands it out, see above",
+    )  # fmt: skip
+
+
+def _folder(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
+class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """A dataset of pictures or videos of real people; a subclass says how it is read.
+
+    The docstring of a subclass tells the raw layout: the command line prints it.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(
+            name="crops",
+            description="the person with a margin (2 boxes wide, at most 344 px): for training",
+        ),
+        tfds.core.BuilderConfig(name="frames", description="whole pictures, JPEG files untouched"),
+    ]
+
+    def __init__(self, *, manual_dir: str | Path, processes: int | None = None, **kwargs):
+        """manual_dir: the raw dataset; processes: default one per core. The rest is TFDS's."""
+        super().__init__(file_format="array_record", **kwargs)
+        self.manual_dir = Path(manual_dir).expanduser()
+        self.processes = processes
+        # Where finished tasks are kept until all are. `maed data build` chooses, and removes it.
+        self.parts = Path(self._data_dir_root) / ".parts" / self.name / self.builder_config.name
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """The options of `maed data build NAME`; they become arguments of the builder."""
+        add_common_arguments(parser)
+
+    @abc.abstractmethod
+    def tasks(self) -> dict[str, list[Any]]:
+        """What there is to read: split -> tasks, each picklable and small, in a fixed order.
+
+        Raises:
+          UserError: names what is missing where `manual_dir` is not laid out as the owner does.
+        """
+
+    read: Callable[[Any, Dropped], Iterator[PersonTrack]]
+    """staticmethod(function of a module): reads a task; counts in `dropped` who it leaves out"""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=schema.features(),
+            disable_shuffling=True,  # frames of a track stay together
+        )
+
+    def _jobs(self) -> dict[str, list[parts.Job]]:
+        if not self.manual_dir.is_dir():
+            raise UserError(f"there is no folder {self.manual_dir}: give --manual_dir the raw data")
+        crops = self.builder_config.name == "crops"
+        return {
+            split: [
+                parts.Job(
+                    self.read, task, parts.stem(self.parts / split, number, task), self.name, crops
+                )
+                for number, task in enumerate(tasks)
+            ]
+            for split, tasks in self.tasks().items()
+            if tasks
+        }
+
+    def _shard_iterators_per_split(self, _):
+        jobs = self._jobs()
+        if not jobs:
+            raise UserError(f"{self.manual_dir} holds nothing to read")
+        done = self._make(jobs)
+        report = {split: _count(each) for split, each in done.items()}
+        for split, counts in report.items():
+            if not counts["people"]:
+                why = ", ".join(f"{reason}: {n}" for reason, n in counts["dropped"].items())
+                raise UserError(
+                    f"nothing of split {split!r} in {self.manual_dir} was kept ({why or 'empty'})"
+                )
+            schema.write_tracks(self.data_dir, split, _table(done[split]))
+        (Path(self.data_dir) / "report.json").write_text(json.dumps(report, indent=1))
+        total = sum(counts["people"] for counts in report.values())
+        progress = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
+        return {split: _shards(jobs[split], done[split], progress) for split in jobs}
+
+    def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
+        """What each job's part holds; those that are not finished are made now."""
+        flat = [job for each in jobs.values() for job in each]
+        done = {job.stem: parts.finished(job) for job in flat}
+        todo = [job for job in flat if done[job.stem] is None]
+        kept = len(flat) - len(todo)
+        if kept:
+            print(f"{kept} of {len(flat)} tasks were done before: going on", file=sys.stderr)
+        bar = tqdm.tqdm(
+            total=len(flat), initial=kept, desc=f"reading {self.name}", unit=" tasks",
+            smoothing=0.05, mininterval=0.5,
+        )  # fmt: skip
+        people = 0
+        with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
+            for job, result in zip(todo, made):
+                done[job.stem] = result
+                people += result["records"]
+                bar.set_postfix_str(f"{people} people", refresh=False)
+                bar.update()
+        return {split: [done[job.stem] for job in each] for split, each in jobs.items()}
+
+
+def _count(done: list[dict]) -> dict:
+    dropped, mended = collections.Counter(), collections.Counter()
+    for part in done:
+        dropped.update(part["dropped"])
+        mended.update(part["mended"])
+    return {
+        "tracks": sum(len(part["tracks"]) for part in done),
+        "frames": sum(part["pictures"] for part in done),
+        "people": sum(part["records"] for part in done),
+        "dropped": dict(sorted((+dropped).items())),
+        "mended": dict(sorted((+mended).items())),
+    }
+
+
+def _table(done: list[dict]) -> list[schema.Track]:
+    tracks, start = [], 0
+    for part in done:
+        for track in part["tracks"]:
+            tracks.append(schema.Track(track["name"], start, track["length"], track["subset"]))
+            start += track["length"]
+    return tracks
+
+
+def _shards(jobs: list[parts.Job], done: list[dict], progress: tqdm.tqdm) -> list[Callable]:
+    """Functions that yield the examples of one file each, to be called in order."""
+    stream = enumerate(itertools.chain.from_iterable(map(parts.records, jobs)))
+    lengths, room = [], 0
+    for part in done:
+        count = part["records"]
+        pieces = -(-part["bytes"] // SHARD)
+        for piece in range(pieces):
+            here = count * (piece + 1) // pieces - count * piece // pieces
+            size = part["bytes"] / pieces
+            if size > room:
+                lengths.append(0)
+                room = SHARD
+            lengths[-1] += here
+            room -= size
+    return [functools.partial(_take, stream, length, progress) for length in lengths if length]
+
+
+def _take(stream: Iterator, length: int, progress: tqdm.tqdm) -> Iterator:
+    for key, record in itertools.islice(stream, length):
+        progress.update()
+        yield key, record
