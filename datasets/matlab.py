@@ -62,24 +62,6 @@ def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> It
             yield file.value(cells[number], field)
 
 
-def numbers(path: str | os.PathLike, field: str, value: Any, shape: tuple) -> np.ndarray:
-    """`value` as float64 of `shape`, in which None stands for any size.
-
-    Raises:
-      UserError: it is something else; the message names file and field.
-    """
-    array = np.asarray(value) if not isinstance(value, dict) else np.empty(0, object)
-    if array.dtype.kind not in "biuf":
-        raise UserError(f"{path}: {field} does not hold numbers")
-    if len(array.shape) != len(shape) or any(
-        n not in (None, m) for n, m in zip(shape, array.shape)
-    ):
-        expected = "x".join("n" if n is None else str(n) for n in shape)
-        found = "x".join(map(str, array.shape))
-        raise UserError(f"{path}: {field} is {found}, expected {expected}")
-    return array.astype(np.float64)
-
-
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path} does not exist")

@@ -9,7 +9,7 @@ from maed_jax.data.parallel import find_datasets
 from maed_jax.errors import UserError
 
 find_datasets()
-from maed_jax.datasets.matlab import numbers, read_cells, read_mat  # noqa: E402
+from maed_jax.datasets.matlab import read_cells, read_mat  # noqa: E402
 
 NUMBERS = np.arange(24.0).reshape(2, 3, 4)
 CELLS = [np.full((2, 3), i, np.uint8) for i in range(4)]
@@ -74,10 +74,6 @@ def test_both_versions_mean_the_same(path):
 def test_errors_name_file_and_field(path):
     with pytest.raises(UserError, match=r"annot\.mat lacks the variable annot9"):
         read_mat(path, ["annot9"])
-    with pytest.raises(UserError, match=r"annot\.mat: annot2 is 2x3x4, expected 2x28xn"):
-        numbers(path, "annot2", read_mat(path, ["numbers"])["numbers"], (2, 28, None))
-    with pytest.raises(UserError, match=r"annot\.mat: text does not hold numbers"):
-        numbers(path, "text", "walking", (None, None))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
