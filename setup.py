@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 MAPPED = ("configs", "datasets")
+DATA = ["h5py>=3.11", "cdflib>=1.3"]  # MATLAB v7.3 and CDF files of datasets
 VIZ = ["pyvista>=0.46", "matplotlib>=3.8"]
 
 setup(
@@ -49,8 +50,9 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        "data": DATA,
         "viz": VIZ,
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.12", *VIZ],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.12", *DATA, *VIZ],
     },
     entry_points={"console_scripts": ["maed = maed_jax.cli:main"]},
 )
