@@ -21,29 +21,12 @@ from maed_jax.body.smpl import Body, pose_body
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
+from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import FAR, NEAR, Renderer
 
-# Told apart at a glance, also by most of the colour-blind; RGB.
-COLORS = (
-    (86, 160, 222),
-    (240, 150, 80),
-    (104, 190, 132),
-    (226, 110, 142),
-    (170, 138, 220),
-    (238, 204, 98),
-    (92, 200, 204),
-    (206, 132, 98),
-    (150, 186, 86),
-    (232, 150, 210),
-)
 OPACITY = 0.9  # of bodies: a little of the picture shows through
 LONGEST = 1280  # pixels, longest side of the overlay video
 CHUNK = 32  # frames whose vertices are computed at a time
-
-
-def color_of(person_id: int) -> tuple[int, int, int]:
-    """The RGB colour of a person, the same in every picture."""
-    return COLORS[(person_id - 1) % len(COLORS)]
 
 
 def write_overlay(

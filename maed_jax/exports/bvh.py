@@ -1,0 +1,96 @@
+"""A person as a BVH file: the skeleton and its rotations, no skin. Metres, y up.
+
+One row of the file is one frame of the person's track, all equally far apart in time. A joint's
+rotation is Rz Rx Ry, in degrees ("Zrotation Xrotation Yrotation"): turning on the spot, what people
+do most, is then the last of the three and free of the gap that Euler angles have in the middle one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.skeleton import JOINT_NAMES
+from maed_jax.body.smpl import Body
+from maed_jax.exports.animation import Animation, animate
+from maed_jax.inference.results import Person
+
+ROTATIONS = "Zrotation Xrotation Yrotation"
+_ALIKE = np.array([180.0, 180.0, 180.0])  # (z, x, y) and (z + 180, 180 - x, y + 180) are the same
+
+
+def write_bvh(path: str | Path, person: Person, body: Body) -> None:
+    """Writes a person who was reconstructed with `body`.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    animation = animate(person, body)
+    order = _depth_first(body.parents)
+    angles = euler_angles(animation.rotations)[:, order]
+    with open(path, "w", encoding="ascii") as file:
+        file.write("HIERARCHY\n" + _joint(0, animation, body.parents, 0))
+        file.write(f"MOTION\nFrames: {len(angles)}\nFrame Time: {animation.frame_time:.8f}\n")
+        for position, frame in zip(animation.positions, angles):
+            row = [f"{value:.6f}" for value in position] + [f"{a:.4f}" for a in frame.reshape(-1)]
+            file.write(" ".join(row) + "\n")
+
+
+def euler_angles(rotations: np.ndarray) -> np.ndarray:
+    """Quaternions [n joints 4] to angles [n joints 3] (z, x, y), degrees, that do not jump.
+
+    Of the two ways to write a rotation the one nearer to the frame before is taken, and whole turns
+    are added as needed: programs that blend neighbours must not see 179 next to -179.
+    """
+    n, joints = rotations.shape[:2]
+    flat = np.clip(rotations.reshape(-1, 4), -1, 1)
+    angles = _euler(Rotation.from_quat(flat)).reshape(n, joints, 3)
+    for before, now in zip(angles, angles[1:]):
+        other = _ALIKE + now * [1, -1, 1]
+        near, far = (before + _wrapped(choice - before) for choice in (now, other))
+        farther = np.abs(near - before).sum(-1) > np.abs(far - before).sum(-1)
+        now[:] = np.where(farther[:, None], far, near)
+    return angles
+
+
+def _euler(rotation: Rotation) -> np.ndarray:
+    """[n 3] (z, x, y), degrees. Written out, because SciPy warns of poses where x is 90 degrees."""
+    m = rotation.as_matrix()
+    x = np.arcsin(np.clip(m[:, 2, 1], -1, 1))
+    locked = np.abs(m[:, 2, 1]) > 1 - 1e-9  # z and y turn about one axis: all to z
+    z = np.where(locked, np.arctan2(m[:, 1, 0], m[:, 0, 0]), np.arctan2(-m[:, 0, 1], m[:, 1, 1]))
+    y = np.where(locked, 0.0, np.arctan2(-m[:, 2, 0], m[:, 2, 2]))
+    return np.degrees(np.stack([z, x, y], axis=-1))
+
+
+def _wrapped(degrees: np.ndarray) -> np.ndarray:
+    return (degrees + 180) % 360 - 180
+
+
+def _depth_first(parents: tuple[int, ...], joint: int = 0) -> list[int]:
+    children = [i for i, parent in enumerate(parents) if parent == joint]
+    return [joint] + [below for child in children for below in _depth_first(parents, child)]
+
+
+def _joint(joint: int, animation: Animation, parents: tuple[int, ...], depth: int) -> str:
+    """The text of a joint and all below it."""
+    pad = "\t" * depth
+    offsets = animation.offsets(parents)
+    kind, channels = ("JOINT", f"3 {ROTATIONS}")
+    if joint == 0:
+        kind, channels = "ROOT", f"6 Xposition Yposition Zposition {ROTATIONS}"
+    text = f"{pad}{kind} {JOINT_NAMES[joint]}\n{pad}{{\n"
+    text += f"{pad}\tOFFSET {_numbers(offsets[joint])}\n{pad}\tCHANNELS {channels}\n"
+    children = [i for i, parent in enumerate(parents) if parent == joint]
+    for child in children:
+        text += _joint(child, animation, parents, depth + 1)
+    if not children:  # half a bone more, so that programs draw the last one
+        text += f"{pad}\tEnd Site\n{pad}\t{{\n"
+        text += f"{pad}\t\tOFFSET {_numbers(offsets[joint] / 2)}\n{pad}\t}}\n"
+    return text + f"{pad}}}\n"
+
+
+def _numbers(vector: np.ndarray) -> str:
+    return " ".join(f"{value:.6f}" for value in vector)

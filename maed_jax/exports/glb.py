@@ -1,0 +1,131 @@
+"""People as animated GLB (glTF 2.0): a skinned mesh on a 24-joint skeleton, one key a frame.
+
+Opens in Blender, in browsers and in game engines. Metres, y up; see `exports.animation`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import maed_jax
+from maed_jax.body.skeleton import JOINT_NAMES
+from maed_jax.body.smpl import Body
+from maed_jax.exports.animation import Animation, animate, strongest_weights
+from maed_jax.exports.gltf import ARRAY, ELEMENTS, Gltf
+from maed_jax.inference.results import Person
+from maed_jax.visual.colors import color_of
+from maed_jax.visual.render import Surface
+
+
+def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
+    """Writes people who were reconstructed with `body` as one scene.
+
+    Keys are at the people's `times`. A person who is not in the picture all the time that the scene
+    lasts is scaled to nothing outside of their track. The video's camera is in the scene.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    gltf = Gltf(f"maed_jax {maed_jax.__version__}")
+    animations = [animate(person, body) for person in people]
+    ends = [animation.times[-1] + animation.frame_time for animation in animations]
+    first, last = min(a.times[0] for a in animations), max(ends)
+    roots, samplers, channels = [], [], []
+
+    def key(node: int, what: str, times: int, values: np.ndarray, how: str) -> None:
+        output = gltf.array(values.astype(np.float32))
+        samplers.append({"input": times, "output": output, "interpolation": how})
+        target = {"node": node, "path": what}
+        channels.append({"sampler": len(samplers) - 1, "target": target})
+
+    for animation, end in zip(animations, ends):
+        joints = _add_skeleton(gltf, animation, body)
+        name = f"person_{animation.id}"
+        person = gltf.add("nodes", {"name": name, "children": [joints[0]]})
+        roots += [person, _add_mesh(gltf, animation, body, joints, name)]
+        times = gltf.array(animation.times.astype(np.float32), bounds=True)
+        key(joints[0], "translation", times, animation.positions, "LINEAR")
+        for number, joint in enumerate(joints):
+            key(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
+        scales = [
+            (time, scale)
+            for time, scale, needed in (
+                (first, 0, animation.times[0] > first),
+                (animation.times[0], 1, animation.times[0] > first or end < last),
+                (end, 0, end < last),
+            )
+            if needed
+        ]
+        if scales:
+            when, size = np.array(scales, np.float32).T
+            key(person, "scale", gltf.array(when, bounds=True), np.tile(size, (3, 1)).T, "STEP")
+    gltf.add("animations", {"name": "motion", "samplers": samplers, "channels": channels})
+    roots.append(_add_camera(gltf, people[0].intrinsics))
+    gltf.content["scene"] = gltf.add("scenes", {"nodes": roots})
+    gltf.write(path)
+
+
+def _add_skeleton(gltf: Gltf, animation: Animation, body: Body) -> list[int]:
+    """Adds the joints' nodes, posed as in the first frame; gives their numbers."""
+    first = len(gltf.content.get("nodes", []))
+    translations = animation.offsets(body.parents)
+    translations[0] = animation.positions[0]
+    for number, name in enumerate(JOINT_NAMES):
+        node = {
+            "name": name,
+            "translation": translations[number].tolist(),
+            "rotation": animation.rotations[0, number].tolist(),
+        }
+        children = [first + i for i, parent in enumerate(body.parents) if parent == number]
+        gltf.add("nodes", node | ({"children": children} if children else {}))
+    return list(range(first, first + len(JOINT_NAMES)))
+
+
+def _add_mesh(gltf: Gltf, animation: Animation, body: Body, skeleton: list[int], name: str) -> int:
+    """Adds the skinned mesh and its material; gives the number of its node."""
+    faces = np.asarray(body.faces)
+    verts = animation.rest_verts.astype(np.float32)
+    joints, weights = strongest_weights(np.asarray(body.skin_weights))
+    attributes = {
+        "POSITION": gltf.array(verts, target=ARRAY, bounds=True),
+        "NORMAL": gltf.array(
+            Surface(faces, len(verts)).normals(verts).astype(np.float32), target=ARRAY
+        ),
+        "JOINTS_0": gltf.array(joints, target=ARRAY),
+        "WEIGHTS_0": gltf.array(weights, target=ARRAY),
+    }
+    linear = [(c / 255) ** 2.2 for c in color_of(animation.id)]
+    material = gltf.add(
+        "materials",
+        {
+            "name": name,
+            "pbrMetallicRoughness": {
+                "baseColorFactor": [*linear, 1.0],
+                "metallicFactor": 0.0,
+                "roughnessFactor": 0.8,
+            },
+        },
+    )
+    primitive = {
+        "attributes": attributes,
+        "indices": gltf.array(faces.astype(np.uint32).reshape(-1), target=ELEMENTS),
+        "material": material,
+    }
+    mesh = gltf.add("meshes", {"name": name, "primitives": [primitive]})
+    to_joint = np.tile(np.eye(4, dtype=np.float32), (len(skeleton), 1, 1))
+    to_joint[:, :3, 3] = -animation.rest_joints
+    skin = {"joints": skeleton, "inverseBindMatrices": gltf.array(to_joint)}
+    skin = gltf.add("skins", {"name": name, "skeleton": skeleton[0]} | skin)
+    return gltf.add("nodes", {"name": f"{name}_mesh", "mesh": mesh, "skin": skin})
+
+
+def _add_camera(gltf: Gltf, intrinsics: np.ndarray) -> int:
+    """Adds the video's camera at the origin; gives the number of its node."""
+    fx, fy, cx, cy = (float(value) for value in intrinsics)
+    lens = {"yfov": 2 * math.atan(cy / fy), "aspectRatio": cx / cy * fy / fx, "znear": 0.05}
+    camera = gltf.add("cameras", {"type": "perspective", "perspective": lens})
+    return gltf.add("nodes", {"name": "video_camera", "camera": camera})

@@ -1,0 +1,46 @@
+"""A person as a sequence of OBJ files: the exact mesh of every frame. Metres, y up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from maed_jax.body.smpl import Body, pose_body
+from maed_jax.exports.animation import UP_FROM_CAMERA
+from maed_jax.inference.results import Person
+
+CHUNK = 32  # frames whose vertices are computed at a time: one shape, one compilation
+
+
+def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
+    """Writes `<frame of the video, six digits>.obj` for every frame into a new folder.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir()
+    faces = "".join(f"f {a} {b} {c}\n" for a, b, c in np.asarray(body.faces) + 1)
+    row = "v %.5f %.5f %.5f\n"
+    for frame, verts in zip(person.frames, posed_verts(person, body)):
+        text = row * len(verts) % tuple((verts @ UP_FROM_CAMERA).reshape(-1).tolist())
+        (folder / f"{frame:06d}.obj").write_text(text + faces, encoding="ascii")
+
+
+def posed_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
+    """Yields the vertices [verts 3] of every frame: metres, in the frame of the whole image's
+    camera."""
+    for start in range(0, len(person), CHUNK):
+        here = slice(start, min(start + CHUNK, len(person)))
+        rows = np.minimum(np.arange(start, start + CHUNK), len(person) - 1)
+        verts = _verts(body, person.rotmat[rows], person.shape[rows])
+        yield from np.asarray(verts)[: here.stop - start] + person.translation[here, None]
+
+
+@functools.partial(jax.jit)
+def _verts(body: Body, rotmat: jax.Array, shape: jax.Array) -> jax.Array:
+    return pose_body(body, rotmat, shape).verts
