@@ -165,8 +165,9 @@ class Recorder:
         """A copy of `points` in which a point with a NaN has no confidence; counted."""
         points = _shaped(name, points).copy()
         wrong = ~np.isfinite(points).all(-1)
-        self.mended[complaint] += int(wrong.sum())
-        points[wrong] = 0
+        if wrong.any():
+            self.mended[complaint] += int(wrong.sum())
+            points[wrong] = 0
         return points
 
     def _read(self, picture: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from maed_jax.data.parallel import find_datasets
 
 find_datasets()
+from maed_jax.datasets import source  # noqa: E402
 from maed_jax.datasets.source import Dropped, Person, PersonTrack, PicturesBuilder  # noqa: E402
 
 
@@ -77,3 +78,10 @@ class Pictured(PicturesBuilder, skip_registration=True):
             "train": [Task(folder, self.slow) for folder in folders[1:]],
             "test": [Task(folder, self.slow) for folder in folders[:1]],
         }
+
+
+def in_this_process(monkeypatch) -> None:
+    """Lets builds do without processes of their own, which take a second to start."""
+    monkeypatch.setattr(
+        source, "in_order", lambda function, tasks, processes: (function(task) for task in tasks)
+    )
