@@ -24,8 +24,9 @@ class NeuralAnnot:
     row: dict[Keys, int]
     """The keys as the file has them -> row.
 
-    (annotation,) for COCO and MPII; (action, subaction, frame) for Human3.6M and (subject, sequence,
-    frame) for MPI-INF-3DHP; an older form of Human3.6M's has the camera as a fourth key.
+    (annotation,) for COCO and MPII; (action, subaction, frame) for Human3.6M and
+    (subject, sequence, frame) for MPI-INF-3DHP; an older form of Human3.6M's has the camera as a
+    fourth key.
     """
     pose: np.ndarray
     """[n 72] float32, axis-angle, radians"""

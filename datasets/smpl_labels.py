@@ -1,10 +1,10 @@
 """Reads the forms in which people have SMPL labels for the datasets that come without.
 
 EFT's .json, SPIN's .npz and .npy, MoSh's .pkl, and NeuralAnnot's .json (`neural_annot.py`). Every
-reader returns arrays in one convention: `pose` [n 72] axis-angle in radians, joints in SMPL's order,
-the root first; `shape` [n 10] betas of the neutral SMPL body; float32. The root is in the frame of
-the camera that took the picture (x right, y down, z forward) unless a reader says otherwise. Nothing
-in a file is executed: no pickle but MoSh's is opened, and that by an allow-list.
+reader returns arrays in one convention: `pose` [n 72] axis-angle in radians, joints in SMPL's
+order, the root first; `shape` [n 10] betas of the neutral SMPL body; float32. The root is in the
+frame of the camera that took the picture (x right, y down, z forward) unless a reader says
+otherwise. Nothing in a file is executed: no pickle but MoSh's is opened, and that by an allow-list.
 """
 
 from __future__ import annotations
