@@ -42,7 +42,7 @@ setup(
         "einops>=0.8",
         "numpy>=2",
         "scipy>=1.13",
-        "opencv-python-headless>=4.10,<5",  # 5 has no HOG person detector
+        "opencv-python-headless>=4.11,<5",  # 5 has no HOG person detector
         "av>=14",
         "tensorboardX>=2.6",
         "tqdm>=4.66",

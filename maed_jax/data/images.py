@@ -6,21 +6,26 @@ are RGB uint8 `[h w 3]` until `normalise`.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
+
+from maed_jax.data import jpeg
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, of values in [0, 1]
 STD = (0.229, 0.224, 0.225)
 CROP_MARGIN = 1.3
 """side of a crop as a multiple of the longer side of the person's box"""
 
-_DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # labels are of the pixels as stored
-_DECODE_REDUCED = {
-    1: _DECODE,
-    2: cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION,
-    4: cv2.IMREAD_REDUCED_COLOR_4 | cv2.IMREAD_IGNORE_ORIENTATION,
-    8: cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION,
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # labels are of the pixels as stored
+_DECODE = {
+    1: _RGB,
+    2: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,  # the flag for the size; colour is as above
+    4: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
+_REACH = 4  # pixels of a decoded picture around a crop that bear on it, by two interpolations
 
 
 class ImageError(ValueError):
@@ -40,8 +45,13 @@ def denormalise(image: np.ndarray) -> np.ndarray:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """An RGB image uint8 `[h w 3]` as JPEG bytes."""
-    ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """An RGB image uint8 `[h w 3]` as JPEG bytes, made to be cut (see `data.jpeg`)."""
+    options = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        cv2.IMWRITE_JPEG_RST_INTERVAL: jpeg.restart_interval(image.shape[1]),
+    }
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], [n for pair in options.items() for n in pair])
     if not ok:
         raise ImageError(f"cannot encode an image of shape {image.shape}")
     return data.tobytes()
@@ -60,10 +70,10 @@ def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
     if data[:2] == b"\xff\xd8" and not _jpeg_is_whole(data):
         raise ImageError(f"the JPEG of {len(data)} bytes is truncated")
     pixels = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(pixels, _DECODE_REDUCED[reduce]) if pixels.size else None
+    image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
     if image is None:
         raise ImageError(f"{len(data)} bytes that start with {data[:4]!r} are not a picture")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
@@ -129,17 +139,30 @@ def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray |
 def decode_crop(
     data: bytes, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """`warp(decode_jpeg(data), affine, out_size)`, decoding no finer than the crop can show.
+    """`warp(decode_jpeg(data), affine, out_size)`, decoding no more and no finer than it shows.
 
     A JPEG decoded at 1/2, 1/4 or 1/8 is an average over blocks of pixels, so a crop that shrinks
     the picture strongly is also smoother than a bilinear sample of the full one.
     """
-    shrink = 1 / np.hypot(affine[0, 0], affine[1, 0])
-    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1) if data[:2] == b"\xff\xd8" else 1
-    if reduce > 1:  # pixel i of the reduced picture has its centre at reduce * (i + 1/2) - 1/2
-        offset = affine[:, :2].sum(1) * (reduce - 1) / 2 + affine[:, 2]
-        affine = np.c_[affine[:, :2] * reduce, offset]
+    if data[:2] != b"\xff\xd8":
+        return warp(decode_jpeg(data), affine, out_size, out)
+    shrink = 1 / math.hypot(affine[0, 0], affine[1, 0])
+    reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
+    data, corner = jpeg.window(data, *_footprint(affine, out_size, _REACH * reduce))
+    # Pixel i of the decoded picture has its centre at corner + reduce * (i + 1/2) - 1/2.
+    linear, first = affine[:, :2], np.add(corner, (reduce - 1) / 2)
+    affine = np.column_stack([linear * reduce, linear @ first + affine[:, 2]])
     return warp(decode_jpeg(data, reduce), affine, out_size, out)
+
+
+def _footprint(affine: np.ndarray, size: int, reach: float) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what a crop of side `size` shows and `reach` around it."""
+    (a, b, x), (c, d, y) = affine.tolist()
+    determinant, last = a * d - b * c, size - 1
+    corners = [(u - x, v - y) for u in (0, last) for v in (0, last)]
+    columns = [(d * u - b * v) / determinant for u, v in corners]
+    rows = [(a * v - c * u) / determinant for u, v in corners]
+    return min(columns) - reach, min(rows) - reach, max(columns) + reach, max(rows) + reach
 
 
 def transform_keypoints(points: np.ndarray, affine: np.ndarray) -> np.ndarray:

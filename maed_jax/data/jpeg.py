@@ -1,0 +1,118 @@
+"""JPEG streams cut to a window, so that nothing outside of it is decoded.
+
+A JPEG is a run of Huffman codes in which nothing can be found before all that precedes it has been
+read, which is most of the work of decoding. Restart markers break the run into pieces that stand on
+their own. Pictures that we encode have them every few blocks (`restart_interval`); `window` makes
+a smaller JPEG of the pieces that are wanted by copying them. Its pixels are bit by bit those of the
+whole picture, but for the outermost, where chroma is interpolated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+UNIT = 16  # side of what colour pictures are coded in, pixels, where chroma has half the resolution
+_PIECES = 8  # at most so many in a row; each costs about four bytes
+
+
+def restart_interval(width: int) -> int:
+    """How many units to put into a piece of a picture `width` pixels wide: a part of its rows."""
+    units = -(-width // UNIT)
+    return next(n for n in range(1, units + 1) if units % n == 0 and n * _PIECES >= units)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    size_at: int  # of height and width, two bytes each
+    height: int
+    width: int
+    unit: tuple[int, int]  # height and width, pixels
+    interval: int  # units in a piece
+    end: int  # where the codes begin
+
+
+def window(data: bytes, left: float, top: float, right: float, bottom: float):
+    """Cuts a JPEG to the pieces that hold a window.
+
+    Args:
+      data: a whole JPEG.
+      left, top, right, bottom: pixels, both ends included; may reach beyond the picture.
+
+    Returns:
+      A JPEG, and x and y of its first pixel in the whole picture, multiples of 8. The same bytes
+      and (0, 0) where it has no pieces to choose from or all are needed.
+    """
+    header = _read_header(data)
+    if header is None:
+        return data, (0, 0)
+    unit_height, unit_width = header.unit
+    piece_width = header.interval * unit_width
+    rows, columns = -(-header.height // unit_height), -(-header.width // piece_width)
+    first_row, last_row = _span(top, bottom, unit_height, rows)
+    first_column, last_column = _span(left, right, piece_width, columns)
+    if (last_row - first_row, last_column - first_column) == (rows, columns):
+        return data, (0, 0)
+    ends = _ends_of_pieces(data, header.end)
+    if len(ends) != rows * columns:  # damaged; whoever decodes it will say so
+        return data, (0, 0)
+    starts = [header.end, *(end + 2 for end in ends)]
+    pieces = [
+        data[starts[piece] : ends[piece]]
+        for row in range(first_row, last_row)
+        for piece in range(row * columns + first_column, row * columns + last_column)
+    ]
+    x, y = first_column * piece_width, first_row * unit_height
+    height = min(last_row * unit_height, header.height) - y
+    width = min(last_column * piece_width, header.width) - x
+    parts = [data[: header.size_at], height.to_bytes(2, "big"), width.to_bytes(2, "big")]
+    parts.append(data[header.size_at + 4 : header.end])
+    for number, piece in enumerate(pieces):
+        parts += (piece, _RESTART[number % 8])
+    parts[-1] = b"\xff\xd9"
+    return b"".join(parts), (x, y)
+
+
+_RESTART = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
+
+
+def _span(low: float, high: float, size: int, count: int) -> tuple[int, int]:
+    """First and last + 1 of `count` things of a `size` that hold `low` to `high`; one at least."""
+    first = min(max(int(low // size), 0), count - 1)
+    return first, min(max(int(high // size) + 1, first + 1), count)
+
+
+def _read_header(data: bytes) -> _Header | None:
+    """What cutting takes; None for a JPEG that is not of the simple kind with restart markers."""
+    if data[:2] != b"\xff\xd8" or data[-2:] != b"\xff\xd9":
+        return None
+    position, interval, frame = 2, 0, None
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        kind = data[position + 1]
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        body = position + 4
+        if kind == 0xDD:
+            interval = int.from_bytes(data[body : body + 2], "big")
+        elif kind == 0xC0:  # baseline; all else keeps its codes otherwise
+            frame = body
+        elif kind == 0xDA:
+            break
+        position += 2 + length
+    else:
+        return None
+    if not interval or frame is None or data[frame + 5] != 3 or data[body] != 3:
+        return None  # nothing to cut, or not three components in one scan
+    sampling = data[frame + 7 : frame + 14 : 3]
+    unit = (8 * max(s & 15 for s in sampling), 8 * max(s >> 4 for s in sampling))
+    height, width = (int.from_bytes(data[frame + i : frame + i + 2], "big") for i in (1, 3))
+    if not height or -(-width // unit[1]) % interval:
+        return None  # pieces that go on in the next row
+    return _Header(frame + 1, height, width, unit, interval, position + 2 + length)
+
+
+def _ends_of_pieces(data: bytes, start: int) -> list[int]:
+    """Where the markers after each piece are; in the codes a byte 255 is followed by a zero."""
+    codes = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero(codes[start:-1] == 0xFF) + start
+    return marks[codes[marks + 1] != 0].tolist()

@@ -1,0 +1,112 @@
+"""Cut pictures are the whole ones' parts, and what cannot be cut comes back as it is."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from maed_jax.data import images, jpeg
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Blurred noise with an edge, RGB."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    picture = cv2.GaussianBlur(noise, (0, 0), 2)
+    picture[height // 3 :, width // 2 :, seed % 3] //= 2
+    return picture
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.lists(st.floats(-100, 400), min_size=4, max_size=4),
+    st.sampled_from([1, 2, 4, 8]),
+)
+def test_a_window_is_a_part_of_the_picture(height, width, edges, reduce):
+    data = images.encode_jpeg(photo(height, width))
+    left, right = sorted(edges[:2])
+    top, bottom = sorted(edges[2:])
+    cut, (x, y) = jpeg.window(data, left, top, right, bottom)
+    whole, part = images.decode_jpeg(data, reduce), images.decode_jpeg(cut, reduce)
+    x, y = x // reduce, y // reduce
+    assume(part.shape[1] > 4)  # the decoder takes simpler chroma for the narrowest of pictures
+    same = (whole[y : y + len(part), x : x + part.shape[1]] == part).all(-1)
+    inside = [  # up to edges that are the picture's own
+        slice(int(start > 0), None if start + n == total else -1)
+        for start, n, total in zip((y, x), part.shape, whole.shape)
+    ]
+    assert same[tuple(inside)].all()
+    for low, high, start, n, total in (
+        (left, right, x, part.shape[1], width),
+        (top, bottom, y, part.shape[0], height),
+    ):
+        assert start * reduce <= max(min(low, total - 1), 0)
+        assert (start + n) * reduce >= min(max(high, 0) + 1, total) or high < 0
+
+
+def test_less_than_half_of_a_large_picture_is_left():
+    data = images.encode_jpeg(photo(1000, 1000))
+    cut, _ = jpeg.window(data, 210, 210, 790, 790)
+    assert len(cut) < 0.52 * len(data)
+    assert images.decode_jpeg(cut).shape == (592, 720, 3)
+
+
+def test_pieces_divide_the_rows_and_are_few():
+    for width in (1, 16, 17, 224, 344, 1000, 1280, 1920, 2048):
+        units = -(-width // jpeg.UNIT)
+        assert units % jpeg.restart_interval(width) == 0
+        assert units // jpeg.restart_interval(width) <= 8
+
+
+def test_marked_pictures_are_hardly_larger():
+    picture = photo(344, 344)
+    plain = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    assert len(images.encode_jpeg(picture, 90)) < 1.02 * len(plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        [cv2.IMWRITE_JPEG_RST_INTERVAL, 5],  # pieces that go on in the next row
+        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2],
+    ],
+)
+def test_other_jpegs_come_back_whole(options):
+    data = cv2.imencode(".jpg", photo(100, 128), options)[1].tobytes()
+    assert jpeg.window(data, 30, 30, 50, 50) == (data, (0, 0))
+
+
+def test_grey_and_full_chroma():
+    grey = cv2.imencode(".jpg", photo(64, 64)[..., 0], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1]
+    assert jpeg.window(grey.tobytes(), 20, 20, 30, 30)[0] == grey.tobytes()
+    full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    data = cv2.imencode(".jpg", photo(64, 64), [*full, cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1]
+    cut, corner = jpeg.window(data.tobytes(), 20, 20, 30, 30)
+    assert corner == (16, 16) and images.decode_jpeg(cut).shape == (16, 16, 3)
+    whole = images.decode_jpeg(data.tobytes())
+    np.testing.assert_array_equal(images.decode_jpeg(cut), whole[16:32, 16:32])
+
+
+def test_damage_is_left_to_the_decoder():
+    data = images.encode_jpeg(photo(200, 200))
+    for broken in (data[:-40], data[:2], data[:30], b"", b"\xff\xd8\xff\xd9"):
+        assert jpeg.window(broken, 50, 50, 60, 60) == (broken, (0, 0))
+    lost = data.replace(b"\xff\xd3", b"\x00\x00", 1)  # a marker that is not there any more
+    assert jpeg.window(lost, 50, 50, 60, 60) == (lost, (0, 0))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(20, 500), st.floats(20, 300), st.floats(10, 400), st.floats(-1, 1), st.booleans())
+def test_crops_are_bit_by_bit_those_of_pictures_that_cannot_be_cut(x, y, side, rotation, mirror):
+    picture = photo(320, 480, 1)
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    plain = cv2.imencode(".jpg", picture[..., ::-1], options)[1].tobytes()
+    affine = images.crop_affine([x, y, side, side], 64, 1.3, rotation)
+    affine = images.mirror_affine(affine, 64) if mirror else affine
+    expected = images.decode_crop(plain, affine, 64)
+    np.testing.assert_array_equal(
+        images.decode_crop(images.encode_jpeg(picture), affine, 64), expected
+    )
