@@ -121,3 +121,55 @@ def test_an_unknown_decoder_is_named():
             ),
             clip(),
         )
+
+
+@pytest.mark.parametrize("encoder", ["ste", "cnn"])
+def test_bfloat16_and_remat_change_the_encoders_cost_alone(encoder):
+    """The same parameters, float32; nearly the same features and gradients, float32 too."""
+    settings = SMALL | {"image_size": 16, "stage_sizes": (1,), "depth": 1, "dropout": 0.0}
+    settings["encoder"] = encoder
+    x = clip()[:, :, :16, :16]
+    variables = random_params(MAED(**settings).init, x, None, method="regress")
+
+    def run(**more):
+        model = MAED(**settings, **more)
+
+        def loss(params):
+            (feature, _), _ = model.apply(
+                variables | {"params": params},
+                *(x, None),
+                train=True,
+                method="regress",
+                mutable=["batch_stats"],
+            )
+            return (feature**2).mean(), feature
+
+        (_, feature), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            variables["params"]
+        )
+        assert {a.dtype for a in jax.tree.leaves((feature, gradient))} == {jnp.dtype("float32")}
+        return feature, jnp.concatenate([g.ravel() for g in jax.tree.leaves(gradient["encoder"])])
+
+    exact, again, coarse = run(), run(remat=True), run(dtype="bfloat16")
+    for a, b in zip(exact, again):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
+    apart = np.abs(exact[0] - coarse[0]).max() / np.abs(exact[0]).max()
+    assert 1e-4 < apart < 0.1  # it did compute in bfloat16
+    alike = jnp.vdot(exact[1], coarse[1]) / jnp.linalg.norm(exact[1]) / jnp.linalg.norm(coarse[1])
+    assert alike > 0.98
+
+
+def test_the_other_encoders_take_the_same_settings(body):
+    model = MAED(**SMALL, encoder="te", dtype="bfloat16", remat=True)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), clip(), body)
+
+    def loss(variables):
+        return model.apply(variables, clip(), body).keypoints_3d.sum()
+
+    gradient = jax.eval_shape(jax.grad(loss), shapes)
+    assert {a.dtype for a in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+
+
+def test_an_unknown_dtype_is_named():
+    with pytest.raises(UserError, match="'float32' or 'bfloat16', not 'half'"):
+        jax.eval_shape(MAED(**SMALL, dtype="half").init, jax.random.key(0), clip(), None)

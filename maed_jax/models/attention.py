@@ -28,8 +28,13 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
       What each query reads, and its weights over the keys `[... queries n]`; so do those below.
     """
     scores = jnp.einsum("...qd,...kd->...qk", q * q.shape[-1] ** -0.5, k)
-    weights = jax.nn.softmax(scores)
+    weights = float32_softmax(scores)
     return jnp.einsum("...qk,...kd->...qd", weights, v), weights
+
+
+def float32_softmax(x: jax.Array) -> jax.Array:
+    """Softmax over the last axis, computed in float32 whatever `x` is; of the dtype of `x`."""
+    return jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def over_space(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -78,7 +83,8 @@ class QueryKeyValue(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (3 * d,))
 
         def project(x: jax.Array, columns: slice) -> jax.Array:
-            y = folded_matmul(x, kernel[:, columns]) + bias[columns]
+            kernel_part, bias_part = (a[..., columns].astype(x.dtype) for a in (kernel, bias))
+            y = folded_matmul(x, kernel_part) + bias_part
             layout = "b t n (parts heads dh) -> parts b t heads n dh"
             return rearrange(y, layout, parts=y.shape[-1] // d, heads=self.heads)
 
@@ -128,7 +134,7 @@ class SpatialTemporalAttention(nn.Module):
             case "temporal":
                 # One token a frame; the residual outside broadcasts it back over all of them.
                 y = self.read("time", over_time, qkv(x.mean(axis=2, keepdims=True)))
-        return dense(x.shape[-1], "proj")(y)
+        return dense(x.shape[-1], "proj", x.dtype)(y)
 
     def read(self, name: str, over: Callable, qkv: tuple[jax.Array, ...]) -> jax.Array:
         """What the queries read `[b t queries d]`; their weights are left under `name`."""
@@ -145,7 +151,7 @@ class SpatialTemporalAttention(nn.Module):
         """
         d = space.shape[-1]
         summary = jnp.concatenate([space, time], axis=-1).mean(axis=2)
-        gate = rearrange(dense(2 * d, "gate")(summary), "b t (d two) -> b t 1 d two", two=2)
-        gate = jax.nn.softmax(gate)
+        gate = dense(2 * d, "gate", summary.dtype)(summary)
+        gate = float32_softmax(rearrange(gate, "b t (d two) -> b t 1 d two", two=2))
         self.sow("intermediates", "gate_weights", gate)  # [..., 0] weighs space, [..., 1] time
         return gate[..., 1] * time[:, :, :queries] + gate[..., 0] * space[:, :, :queries]

@@ -15,8 +15,9 @@ from maed_jax.models.resnet import ResNetRoot
 EMBEDDING = nn.initializers.truncated_normal(0.02)
 
 
-def layer_norm(name: str) -> nn.LayerNorm:
-    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, name=name)
+def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
+    """Its statistics are float32, its answer is of `dtype`."""
+    return nn.LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)
 
 
 class Mlp(nn.Module):
@@ -25,8 +26,8 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         d = x.shape[-1]
-        x = nn.gelu(dense(4 * d, "fc1")(x), approximate=False)
-        return dense(d, "fc2")(x)
+        x = nn.gelu(dense(4 * d, "fc1", x.dtype)(x), approximate=False)
+        return dense(d, "fc2", x.dtype)(x)
 
 
 class Block(nn.Module):
@@ -41,8 +42,13 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         attention = SpatialTemporalAttention(self.heads, self.mode, name="attention")
-        x = x[:, :, :queries] + attention(layer_norm("norm1")(x), queries)
-        return x + Mlp(name="mlp")(layer_norm("norm2")(x))
+        x = x[:, :, :queries] + attention(layer_norm("norm1", x.dtype)(x), queries)
+        return x + Mlp(name="mlp")(layer_norm("norm2", x.dtype)(x))
+
+
+def make_block(remat: bool) -> type[nn.Module]:
+    """`Block`; with `remat`, the gradient computes it again instead of keeping what is inside."""
+    return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is a number
 
 
 class SpatialTemporalEncoder(nn.Module):
@@ -65,31 +71,34 @@ class SpatialTemporalEncoder(nn.Module):
     mode: Mode
     feature_dim: int
     interpolate_time: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
         check_frames(clip, self.image_size)
         b = clip.shape[0]
-        root = ResNetRoot(self.stage_sizes, self.width, name="root")
+        root = ResNetRoot(self.stage_sizes, self.width, self.remat, name="root")
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
-        x = dense(self.dim, "embedding")(x)
+        x = dense(self.dim, "embedding", x.dtype)(x)
         x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)
         x = self.add_positions(x)
+        block = make_block(self.remat)
         observed = self.is_mutable_collection("intermediates")
         for i in range(self.depth):
             last = i == self.depth - 1
             queries = 1 if last and not observed else None
-            x = Block(self.heads, self.mode, name=f"block{i}")(x, queries)
-        x = layer_norm("norm")(x[:, :, 0])
-        return nn.tanh(dense(self.feature_dim, "pre_logits")(x))
+            x = block(self.heads, self.mode, name=f"block{i}")(x, queries)
+        x = layer_norm("norm", x.dtype)(x[:, :, 0])
+        return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
     def add_positions(self, x: jax.Array) -> jax.Array:
         """Prepends the trainable token and adds the embeddings of place and of time."""
         b, t, n, d = x.shape
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
-        x = jnp.concatenate([jnp.broadcast_to(token, (b, t, 1, d)), x], axis=2)
-        x = x + self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d))
+        token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
+        x = jnp.concatenate([token, x], axis=2)
+        x = x + self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d)).astype(x.dtype)
         if self.mode in ("vanilla", "temporal"):
             return x
         time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
-        return x + places_in_time(time, t, interpolate=self.interpolate_time)
+        return x + places_in_time(time, t, interpolate=self.interpolate_time).astype(x.dtype)

@@ -11,6 +11,7 @@ from maed_jax.models.encoder import SpatialTemporalEncoder
 from maed_jax.models.te import TemporalEncoder
 
 ENCODERS = ("ste", "te", "cnn")
+DTYPES = ("float32", "bfloat16")
 
 
 def check_encoder(model) -> None:
@@ -28,12 +29,19 @@ def check_encoder(model) -> None:
             f"the encoder {model.encoder!r} needs a width that divides over its heads: "
             f"dim={model.dim} does not over heads={model.heads}"
         )
+    if model.dtype not in DTYPES:
+        raise UserError(
+            f"model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
+        )
     if model.clip_length < 1:
         raise UserError(f"model.clip_length must be at least 1, not {model.clip_length}")
 
 
 def make_encoder(model) -> nn.Module:
     """The encoder that the settings of a `MAED` ask for; called as `encoder(clip, train=...)`.
+
+    It computes in the dtype of the clip. Parameters are float32, and so are the sums of softmax and
+    of all norms.
 
     Raises:
       UserError: see `check_encoder`.
@@ -43,6 +51,7 @@ def make_encoder(model) -> nn.Module:
         image_size=model.image_size,
         stage_sizes=tuple(model.stage_sizes),
         width=model.width,
+        remat=model.remat,
         name="encoder",
     )
     if model.encoder == "cnn":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 from flax import struct
@@ -79,6 +80,8 @@ class MAED(nn.Module):
     dropout: float = 0.5
     interpolate_time: bool = False  # of the temporal embedding, for clips that are longer
     tree_seed: int = 0  # of the decoder "ktd_random"
+    dtype: str = "float32"  # or "bfloat16": what the encoder computes in
+    remat: bool = False  # compute the encoder's blocks again for the gradient, to save memory
 
     def __call__(
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False, vertices: bool = False
@@ -104,5 +107,6 @@ class MAED(nn.Module):
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False
     ) -> tuple[jax.Array, Regression]:
         """The part with parameters: features `[b t d]`, and pose, shape and camera from them."""
-        feature = make_encoder(self)(clip, train=train)
+        feature = make_encoder(self)(clip.astype(self.dtype), train=train)
+        feature = feature.astype(jnp.float32)  # decoder, rotations and body are small, and delicate
         return feature, make_decoder(self)(feature, body, train=train)

@@ -7,7 +7,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.dense import dense
-from maed_jax.models.encoder import EMBEDDING, Block, layer_norm
+from maed_jax.models.encoder import EMBEDDING, layer_norm, make_block
 from maed_jax.models.frames import check_frames, places_in_time
 from maed_jax.models.resnet import ResNetRoot
 
@@ -29,18 +29,20 @@ class TemporalEncoder(nn.Module):
     heads: int
     feature_dim: int
     interpolate_time: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
         check_frames(clip, self.image_size)
         b, t = clip.shape[:2]
-        root = ResNetRoot(self.stage_sizes, self.width, name="root")
+        root = ResNetRoot(self.stage_sizes, self.width, self.remat, name="root")
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
-        x = dense(self.dim, "embedding")(x.mean(axis=(1, 2)))
+        x = dense(self.dim, "embedding", x.dtype)(x.mean(axis=(1, 2)))
         x = rearrange(x, "(b t) d -> b t 1 d", b=b)
         time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, self.dim))
-        x = x + places_in_time(time, t, interpolate=self.interpolate_time)
+        x = x + places_in_time(time, t, interpolate=self.interpolate_time).astype(x.dtype)
+        block = make_block(self.remat)
         for i in range(self.depth):
-            x = Block(self.heads, "temporal", name=f"block{i}")(x)
-        x = layer_norm("norm")(x[:, :, 0])
-        return nn.tanh(dense(self.feature_dim, "pre_logits")(x))
+            x = block(self.heads, "temporal", name=f"block{i}")(x, None)
+        x = layer_norm("norm", x.dtype)(x[:, :, 0])
+        return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
