@@ -44,11 +44,13 @@ def read_mat(path: str | os.PathLike, fields: Sequence[str]) -> dict[str, Any]:
     return {field: _plain(found[field]) for field in fields}
 
 
-def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> Iterator[np.ndarray]:
+def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> Iterator[Any]:
     """Yields the cells number `wanted` (from 0) of the cell array `field`, one in memory at a time.
 
+    None for those past the last cell.
+
     Raises:
-      UserError: as `read_mat`; not a v7.3 file; there is no such cell.
+      UserError: as `read_mat`; not a v7.3 file.
     """
     path = Path(path)
     _check_file(path)
@@ -57,9 +59,7 @@ def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> It
     with _Hdf5(path) as file:
         cells = file.cells(field)
         for number in wanted:
-            if not number < len(cells):
-                raise UserError(f"{path}: {field} has {len(cells)} cells, none of number {number}")
-            yield file.value(cells[number], field)
+            yield file.value(cells[number], field) if number < len(cells) else None
 
 
 def _check_file(path: Path) -> None:

@@ -1,0 +1,4 @@
+"""Human3.6M: people in a motion capture studio, four cameras (train: five subjects, test: two).
+
+`metadata`, `poses` and `labels` read the owner's and others' files, `h36m` is the builder.
+"""

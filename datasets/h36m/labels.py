@@ -1,0 +1,74 @@
+"""SMPL labels for Human3.6M, which its owner does not have: MoSh's or NeuralAnnot's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+from ..neural_annot import NeuralAnnot, read_neural_annot, read_neural_cameras, root_in_camera
+from ..smpl_labels import read_mosh
+from .metadata import CAMERAS, Metadata
+
+Labels = Callable[[int], tuple[np.ndarray, np.ndarray] | None]
+"""frame (from 0) -> pose [72], root in the camera frame, and shape [10]; None where there are none"""
+
+
+def labels_of_mosh(folder: str, subject: str, action: str, camera: str) -> Labels:
+    """Those of <folder>/S1/<action>_cam<0-3>_aligned.pkl, which has every fifth frame.
+
+    Raises:
+      UserError: the file is wrong; none where there is no such file.
+    """
+    file = Path(folder) / subject / f"{action}_cam{CAMERAS.index(camera)}_aligned.pkl"
+    if not file.is_file():
+        return lambda frame: None
+    poses, shape = read_mosh(file)
+
+    def look_up(frame: int):
+        row, between = divmod(frame, 5)
+        return None if between or row >= len(poses) else (poses[row], shape)
+
+    return look_up
+
+
+def labels_of_neural_annot(
+    folder: str, subject: str, action: str, camera: str, metadata: Metadata
+) -> Labels:
+    """Those of <folder>/Human36M_subject1_SMPL_NeuralAnnot.json and Human36M_subject1_camera.json.
+
+    Raises:
+      UserError: a file is missing or wrong, or metadata.xml does not know the recording.
+    """
+    if (subject, action) not in metadata.actions:
+        raise UserError(f"metadata.xml does not say which action {action!r} of {subject} is")
+    annot, R_camera_world = _subject(folder, subject.removeprefix("S"))
+    number = str(CAMERAS.index(camera) + 1)
+    if annot.in_world and number not in R_camera_world:
+        raise UserError(f"{folder}/Human36M_subject{subject[1:]}_camera.json lacks camera {number}")
+
+    def look_up(frame: int):
+        keys = (*metadata.actions[subject, action], str(frame))
+        row = annot.row.get(keys if annot.in_world else (*keys, number))
+        if row is None:
+            return None
+        pose = annot.pose[row]
+        if annot.in_world:
+            pose = root_in_camera(pose, R_camera_world[number])
+        return pose, annot.shape[row]
+
+    return look_up
+
+
+@functools.lru_cache(maxsize=1)  # a subject's file is large, and tasks come by subject
+def _subject(folder: str, number: str) -> tuple[NeuralAnnot, dict[str, np.ndarray]]:
+    """A subject's fits, and its cameras' rotations where they are needed."""
+    annot = read_neural_annot(Path(folder) / f"Human36M_subject{number}_SMPL_NeuralAnnot.json")
+    if not annot.in_world:
+        return annot, {}
+    cameras = read_neural_cameras(Path(folder) / f"Human36M_subject{number}_camera.json")
+    return annot, {keys[0]: camera.R_camera_world for keys, camera in cameras.items()}

@@ -1,0 +1,128 @@
+"""The labels of one recording of Human3.6M: what a camera saw of an action."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.data.boxes import box_from_keypoints
+from maed_jax.errors import UserError
+
+from ..checked import rows
+from ..matlab import read_cells
+from ..pinhole import fit_intrinsics
+from .metadata import Metadata
+
+JOINTS = 32
+# The raw joints in the order of the joint set `h36m_regressor`, as SPIN has them.
+NAMED = (11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27)
+MASK_BOX = 0.9  # side of a box in longer sides of the owner's rectangle, which is wide (SPIN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Poses:
+    """t frames."""
+
+    pixels: np.ndarray
+    """[t 32 2]"""
+    points: np.ndarray
+    """[t 32 3] metres, camera frame"""
+    intrinsics: np.ndarray
+    """[4] fx, fy, cx, cy, without the lens's distortion; zeros where unknown"""
+
+
+def pose_file(subject: Path, kind: str, name: str) -> Path | None:
+    """Where a subject's poses of a kind ("D3_Positions_mono") are; None where they are not."""
+    places = (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}")
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def recordings(subject: Path, cameras: Sequence[str]) -> list[tuple[str, str]]:
+    """Action ("Directions 1") and camera of all that a subject's folder has poses of, sorted."""
+    found = set()
+    for kind in ("D3_Positions_mono", "D3_Positions"):
+        for folder in (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}"):
+            for file in folder.glob("*.cdf"):
+                action, _, camera = file.stem.partition(".")
+                if not action.startswith("_ALL"):
+                    found.update((action, each) for each in ([camera] if camera else cameras))
+        if found:
+            break
+    return sorted(found)
+
+
+def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | None) -> Poses:
+    """Reads a recording's labels in 2D and 3D.
+
+    3D comes from D3_Positions_mono, or from D3_Positions (world) and the camera; 2D from
+    D2_Positions, or from 3D and the camera.
+
+    Raises:
+      UserError: a file is missing or wrong, or their lengths differ.
+    """
+    of_camera = f"{action}.{camera}.cdf"
+    seen_by = metadata.cameras[subject.name, camera] if metadata else None
+    if file := pose_file(subject, "D3_Positions_mono", of_camera):
+        points = read_cdf(file, 3) / 1000
+    else:
+        file = pose_file(subject, "D3_Positions", f"{action}.cdf")
+        if file is None or seen_by is None:
+            raise UserError(
+                f"{subject} lacks D3_Positions_mono/{of_camera}; D3_Positions and metadata.xml "
+                "would do as well"
+            )
+        points = seen_by.from_world(read_cdf(file, 3) / 1000)
+    if flat := pose_file(subject, "D2_Positions", of_camera):
+        pixels = read_cdf(flat, 2)
+        if len(pixels) != len(points):
+            raise UserError(f"{flat} has {len(pixels)} frames and {file} {len(points)}")
+    elif seen_by is not None:
+        pixels = seen_by.project(points)
+    else:
+        raise UserError(f"{subject} lacks D2_Positions/{of_camera}; metadata.xml would do as well")
+    if seen_by is not None:
+        return Poses(pixels, points, seen_by.intrinsics)
+    return Poses(pixels, points, fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2)))
+
+
+def read_cdf(path: Path, size: int) -> np.ndarray:
+    """The variable Pose of a CDF file, float64 `[t 32 size]`, millimetres or pixels.
+
+    Raises:
+      UserError: not a CDF file, damaged, or its Pose is something else.
+    """
+    import cdflib
+
+    try:
+        values = np.asarray(cdflib.CDF(str(path)).varget("Pose"))
+    except Exception as error:  # a damaged file can raise nearly anything
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(f"{path} cannot be read as a CDF file with a Pose ({reason})") from None
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]  # all frames are one record
+    flat = rows(values, (JOINTS * size,), path, "Pose").astype(np.float64)
+    return flat.reshape(-1, JOINTS, size)
+
+
+def read_boxes(subject: Path, name: str, keypoints: np.ndarray, frames: Sequence[int]):
+    """Boxes `[t 4]`, of which those of `frames` are meant.
+
+    From the owner's rectangles, MySegmentsMat/ground_truth_bb/<name>.mat, where there are any, and
+    else 1.1 times the extent of the keypoints `[t 49 3]`. Square.
+    """
+    boxes = box_from_keypoints(keypoints)
+    file = subject / "MySegmentsMat" / "ground_truth_bb" / f"{name}.mat"
+    if file.is_file():
+        for frame, mask in zip(frames, read_cells(file, "Masks", frames)):
+            if isinstance(mask, np.ndarray) and mask.ndim == 2 and (mask == 1).any():
+                boxes[frame] = _box_of_mask(mask == 1)
+    return boxes
+
+
+def _box_of_mask(mask: np.ndarray) -> np.ndarray:
+    (y, x) = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    side = MASK_BOX * (max(x[-1] - x[0], y[-1] - y[0]) + 1)
+    return np.array([(x[0] + x[-1]) / 2, (y[0] + y[-1]) / 2, side, side])

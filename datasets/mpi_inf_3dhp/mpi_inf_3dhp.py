@@ -1,0 +1,293 @@
+"""The TFDS builder `mpi_inf_3dhp`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
+from maed_jax.data.boxes import box_from_keypoints
+from maed_jax.errors import UserError
+
+from .. import footage
+from ..pinhole import fit_intrinsics
+from ..smpl_labels import Spin, read_spin
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..whole import add_partial_argument, complain
+from .annotations import RECORDINGS, read_calibration, read_test, read_train
+
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # those at chest height: what vnect_cameras.zip holds
+CUT_SHORT = ("S6/Seq2", 2)  # a video that ends early; whether frames are missing before is unknown
+TEST_SIZES = {f"TS{i}": (2048, 2048) if i < 5 else (1920, 1080) for i in range(1, 7)}
+# Where the test set is, below the folder that is given.
+TEST_FOLDERS = ("mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", ".")
+# Both call the same two points of the head differently.
+HEADS = {
+    "maed": {},
+    "spin": {"Head (H36M)": "Jaw (H36M)", "headtop": "Head (H36M)"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The recording of one camera; of a test sequence, `camera` is None."""
+
+    folder: Path
+    name: str
+    """such as S1/Seq1 or TS1"""
+    camera: int | None
+    pictures: Path | None
+    """a video or a folder of pictures; None where it is not used"""
+    every: int
+    head: str
+    spin: tuple[str, str | None] | None
+    universal: bool
+
+
+class MpiInf3dhp(PicturesBuilder):
+    """MPI-INF-3DHP as its owner's scripts download it; see docs/datasets.md.
+
+    DIR holds S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi} and so on, and
+    mpi_inf_3dhp_test_set/TS1/{annot_data.mat, imageSequence/img_000001.jpg}. Pictures may also be
+    extracted, as S1/Seq1/imageFrames/video_0/frame_000001.jpg or S1/Seq1/video_0/000001.jpg.
+    """
+
+    name = "mpi_inf_3dhp"
+
+    def __init__(
+        self, *, cameras=CAMERAS, every: int = 1, head: str = "maed",
+        test_joints: str = "univ_annot3", spin: str | None = None, spin_fits: str | None = None,
+        partial: bool = False, **kwargs,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        self.cameras, self.every, self.head, self.partial = tuple(cameras), every, head, partial
+        self.universal = test_joints == "univ_annot3"
+        if spin_fits and not spin:
+            raise UserError("--spin_fits needs --spin, whose rows tell which frame a fit is of")
+        self.spin = (spin, spin_fits) if spin else None
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        PicturesBuilder.add_arguments(parser)
+        add_partial_argument(parser)
+        parser.add_argument(
+            "--cameras", type=int, nargs="+", default=CAMERAS, metavar="N",
+            help="of training sequences; default: the eight of vnect_cameras.zip",
+        )  # fmt: skip
+        parser.add_argument(
+            "--every", type=int, default=1, metavar="N", help="keep every Nth frame to train on"
+        )
+        parser.add_argument(
+            "--head", choices=list(HEADS), default="maed",
+            help="names of the two points of the head: the original's, or SPIN's",
+        )  # fmt: skip
+        parser.add_argument(
+            "--test_joints", choices=("univ_annot3", "annot3"), default="univ_annot3",
+            help="3D labels of the test split: scaled to one height, as in the official evaluation "
+            "and in papers, or as measured",
+        )  # fmt: skip
+        parser.add_argument(
+            "--spin", metavar="NPZ", help="SPIN's mpi_inf_3dhp_train.npz, for pose and shape"
+        )
+        parser.add_argument(
+            "--spin_fits", metavar="NPZ",
+            help="SPIN's mpi-inf-3dhp_mview_fits.npz, where the fits of those rows are apart",
+        )  # fmt: skip
+
+    def tasks(self) -> dict[str, list[Task]]:
+        train, missing = self._train()
+        test, missing_test = self._test()
+        if not train and not test:
+            raise UserError(
+                f"{self.manual_dir} is not laid out as MPI-INF-3DHP: there is neither "
+                "S1/Seq1/annot.mat nor mpi_inf_3dhp_test_set/TS1/annot_data.mat below it"
+            )
+        complain(self.manual_dir, missing + missing_test, partial=self.partial)
+        if self.spin:
+            _labels(self.spin)  # whatever is wrong with it is told at once
+        return {"train": train, "test": test}
+
+    def _train(self) -> tuple[list[Task], list[str]]:
+        tasks, missing = [], []
+        for name in RECORDINGS:
+            folder = self.manual_dir / name
+            files = (folder / "annot.mat", folder / "camera.calibration")
+            lacking = [f"{name}/{file.name}" for file in files if not file.is_file()]
+            missing += lacking
+            for camera in self.cameras if not lacking else ():
+                places = (
+                    folder / "imageSequence" / f"video_{camera}.avi",
+                    folder / "imageFrames" / f"video_{camera}",
+                    folder / f"video_{camera}",
+                )
+                unused = (name, camera) == CUT_SHORT
+                pictures = next((place for place in places if place.exists()), None)
+                if pictures is None and not unused:
+                    missing.append(f"{name}/imageSequence/video_{camera}.avi")
+                else:
+                    pictures = None if unused else pictures
+                    tasks.append(self._task(folder, name, camera, pictures))
+        return tasks, missing
+
+    def _test(self) -> tuple[list[Task], list[str]]:
+        tasks, missing = [], []
+        for name in TEST_SIZES:
+            places = (self.manual_dir / parent / name for parent in TEST_FOLDERS)
+            folder = next((place for place in places if (place / "annot_data.mat").is_file()), None)
+            if folder is None:
+                missing.append(f"{TEST_FOLDERS[0]}/{name}/annot_data.mat")
+            else:
+                tasks.append(self._task(folder, name, None, folder / "imageSequence"))
+        return tasks, missing
+
+    def _task(self, folder: Path, name: str, camera: int | None, pictures: Path | None) -> Task:
+        return Task(
+            folder, name, camera, pictures, self.every, self.head, self.spin, self.universal
+        )
+
+
+def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
+    """Yields the one track of a recording."""
+    if task.camera is None:
+        yield PersonTrack(task.name, _test_people(task), task.name)
+    elif task.pictures is None:
+        dropped["video known to be cut short"] += RECORDINGS[task.name][0]
+    else:
+        name = f"{task.name.replace('/', '_')}_video_{task.camera}"
+        yield PersonTrack(name, _train_people(task, dropped))
+
+
+MpiInf3dhp.read = staticmethod(read)
+
+
+def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
+    frames, rate = RECORDINGS[task.name]
+    annotations = read_train(task.folder / "annot.mat", task.camera, frames)
+    camera = read_calibration(task.folder / "camera.calibration", task.camera)
+    keypoints_2d = _keypoints(annotations.pixels, "mpii3d", task.head)
+    keypoints_3d = _keypoints(annotations.points, "mpii3d", task.head)
+    seen = _inside(keypoints_2d, camera.size).all(-1)
+    numbers = np.arange(0, len(seen), task.every)
+    dropped["a joint outside the picture"] += int((~seen[numbers]).sum())
+    boxes = box_from_keypoints(keypoints_2d)
+    labels = _labels(task.spin) if task.spin else None
+    wanted = [int(number) for number in numbers if seen[number]]
+    for frame, picture in _pictures(task, wanted, camera.size, dropped):
+        row = labels.row(task, frame, keypoints_2d[frame]) if labels else None
+        yield Person(
+            picture=picture,
+            keypoints_2d=keypoints_2d[frame],
+            box=boxes[frame],
+            frame=frame,
+            keypoints_3d=keypoints_3d[frame],
+            pose=None if row is None else labels.spin.pose[row],
+            shape=None if row is None else labels.spin.shape[row],
+            intrinsics=camera.intrinsics,
+            frame_rate=rate,
+        )
+
+
+def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
+    """Yields number and picture of the frames `wanted`."""
+    if task.pictures.is_file():
+        yield from footage.video_frames(task.pictures, wanted, [size], dropped)
+        return
+    files = footage.numbered_files(task.pictures)
+    if files:
+        footage.check_file_size(next(iter(files.values())), [size])
+    for frame in wanted:
+        if frame in files:
+            yield frame, files[frame]
+        else:
+            dropped["missing picture"] += 1
+
+
+def _test_people(task: Task) -> Iterator[Person]:
+    annotations = read_test(task.folder / "annot_data.mat")
+    pixels, points = annotations.pixels, annotations.points
+    intrinsics = fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2))
+    keypoints_2d = _keypoints(pixels, "mpii3d_test", task.head)
+    boxes = _filled(box_from_keypoints(keypoints_2d), TEST_SIZES[task.name])
+    keypoints_2d[..., 2] *= _inside(keypoints_2d, TEST_SIZES[task.name])
+    labels = annotations.universal if task.universal else points
+    keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
+    footage.check_file_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
+    for frame in range(len(pixels)):  # all of them: evaluation chooses
+        yield Person(
+            picture=task.pictures / f"img_{frame + 1:06d}.jpg",
+            keypoints_2d=keypoints_2d[frame],
+            box=boxes[frame],
+            frame=frame,
+            keypoints_3d=keypoints_3d[frame],
+            intrinsics=intrinsics,
+            valid=bool(annotations.valid[frame]),
+        )
+
+
+def _filled(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
+    """Boxes `[t 4]` in which those that do not touch the picture come from their neighbours.
+
+    Frames that the owner leaves out may have labels of nobody; they keep their place in the track.
+    """
+    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
+    known = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false where they are NaN
+    if known.any():
+        frames, rows = np.arange(len(boxes)), np.flatnonzero(known)
+        boxes = np.stack([np.interp(frames, rows, column[known]) for column in boxes.T], -1)
+    return boxes
+
+
+def _keypoints(points: np.ndarray, joints: str, head: str) -> np.ndarray:
+    """Joints `[t joints c]` as the 49 keypoints `[t 49 c+1]`, with 1 for those there are."""
+    names = [HEADS[head].get(name, name) for name in JOINT_SETS[joints]]
+    return to_keypoints49(np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1), names)
+
+
+def _inside(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether keypoints `[... 49 3]` lie in a picture; true of those that are absent."""
+    xy = keypoints[..., :2]
+    return ((xy >= 0) & (xy < size)).all(-1) | (keypoints[..., 2] == 0)
+
+
+# --- SMPL labels ----------------------------------------------------------------------------------
+
+_SPIN_NAME = re.compile(r"(S\d/Seq\d)/imageFrames/video_(\d+)/frame_(\d+)\.jpg$")
+
+
+class _Labels:
+    """SPIN's fits by sequence, camera and frame (from 0)."""
+
+    def __init__(self, path: str, fits: str | None):
+        self.spin: Spin = read_spin(path, fits)
+        self._rows = {}
+        for row, name in enumerate(self.spin.imgname or ()):
+            if (match := _SPIN_NAME.search(name)) and self.spin.has_smpl[row]:
+                self._rows[match[1], int(match[2]), int(match[3]) - 1] = row
+        if not self._rows:
+            raise UserError(
+                f"{path} has no fits with names such as S1/Seq1/imageFrames/video_0/"
+                "frame_000001.jpg: it must be SPIN's mpi_inf_3dhp_train.npz"
+            )
+
+    def row(self, task: Task, frame: int, keypoints: np.ndarray) -> int | None:
+        """The row of a frame's fit; None where there is none, or it is of another frame.
+
+        SPIN's script pairs pictures and labels in whatever order the file system lists them: the
+        limbs of a row have to be where they are in this frame.
+        """
+        row = self._rows.get((task.name, task.camera, frame))
+        if row is not None and self.spin.part is not None:
+            if np.abs(self.spin.part[row, :12, :2] - keypoints[25:37, :2]).max() > 5:
+                return None
+        return row
+
+
+@functools.cache
+def _labels(files: tuple[str, str | None]) -> _Labels:
+    return _Labels(*files)

@@ -1,0 +1,34 @@
+"""Pinhole cameras: projection, and the camera that a recording's labels imply."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_LARGEST_ERROR = 5.0  # pixels, median; lens distortion leaves less than that
+
+
+def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Points `[... 3]` in the camera frame to pixels `[... 2]`; intrinsics are fx, fy, cx, cy."""
+    return points[..., :2] / points[..., 2:] * intrinsics[:2] + intrinsics[2:]
+
+
+def fit_intrinsics(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The fx, fy, cx, cy with which `points` come closest to where the labels have them.
+
+    Args:
+      points: [n 3] in the camera frame, any unit. pixels: [n 2] of the same points.
+
+    Returns:
+      float64 [4]; zeros (unknown) where no pinhole fits: half of the points miss by over 5 pixels.
+    """
+    fits = np.isfinite(points).all(-1) & np.isfinite(pixels).all(-1) & (points[:, 2] > 0)
+    points, pixels = points[fits], pixels[fits]
+    if len(points) < 8:
+        return np.zeros(4)
+    rays = points[:, :2] / points[:, 2:]
+    lines = [np.linalg.lstsq(np.c_[rays[:, i], np.ones(len(rays))], pixels[:, i], rcond=None)[0]
+             for i in range(2)]  # fmt: skip
+    (fx, cx), (fy, cy) = lines
+    intrinsics = np.array([fx, fy, cx, cy])
+    error = np.linalg.norm(project(points, intrinsics) - pixels, axis=-1)
+    return intrinsics if np.median(error) < _LARGEST_ERROR and fx > 0 < fy else np.zeros(4)

@@ -1,0 +1,117 @@
+"""One file of 3DPW, sequenceFiles/<split>/<sequence>.pkl, as arrays that have been checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.body.unpickle import restricted_load
+from maed_jax.errors import UserError
+
+from ..checked import rows
+
+GENDERS = {"m": "male", "male": "male", "f": "female", "female": "female"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Actor:
+    """One of the one or two people in a sequence; t frames."""
+
+    pose: np.ndarray
+    """[t 72] axis-angle, radians, the root in the world"""
+    betas: np.ndarray
+    """[10] of the body of the actor's gender"""
+    gender: str
+    """"male" or "female\""""
+    translation: np.ndarray
+    """[t 3] metres, world"""
+    points: np.ndarray
+    """[t 18 3] OpenPose's keypoints: x, y in pixels, confidence; zeros where it found nobody"""
+    valid: np.ndarray
+    """[t] bool, false where the owner does not vouch for the camera's pose"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence:
+    name: str
+    world_to_camera: np.ndarray
+    """[t 4 4] metres"""
+    intrinsics: np.ndarray
+    """[4] fx, fy, cx, cy, pixels"""
+    actors: tuple[Actor, ...]
+
+
+def read_sequence(path: Path) -> Sequence:
+    """Reads a sequence's file; Python 2 pickled it, and nothing in it is executed.
+
+    Raises:
+      UserError: it cannot be read safely, or a field is missing, of a wrong shape or length.
+    """
+    content = restricted_load(path, kind="sequence file of 3DPW")
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no sequence of 3DPW: it holds a {type(content).__name__}")
+    cameras = _rows(_field(content, "cam_poses", path), (4, 4), path, "cam_poses")
+    matrix = _rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
+    if len(matrix) != 3:
+        raise UserError(f"{path}: cam_intrinsics is not a 3x3 matrix")
+    listed = _field(content, "poses", path)
+    if not isinstance(listed, list) or not listed:
+        raise UserError(f"{path}: poses is not a list with an array for each actor")
+    name = content.get("sequence", path.stem)
+    if name != path.stem:
+        raise UserError(f"{path}: its field sequence says that it is {name!r}")
+    return Sequence(
+        name=path.stem,
+        world_to_camera=cameras.astype(np.float64),
+        intrinsics=matrix[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float64),
+        actors=tuple(
+            _actor(content, number, len(listed), len(cameras), path)
+            for number in range(len(listed))
+        ),
+    )
+
+
+def _actor(content: dict, number: int, actors: int, frames: int, path: Path) -> Actor:
+    def pick(field: str) -> tuple[Any, str]:
+        listed = _field(content, field, path)
+        if not isinstance(listed, list | tuple | np.ndarray) or len(listed) != actors:
+            raise UserError(f"{path}: {field} has not one entry for each of {actors} actors")
+        return listed[number], f"{field}[{number}]"
+
+    def per_frame(field: str, *inner: int) -> np.ndarray:
+        value, label = pick(field)
+        array = _rows(value, inner, path, label)
+        if len(array) != frames:
+            raise UserError(f"{path}: {label} has {len(array)} frames where cam_poses has {frames}")
+        return array
+
+    betas, label = pick("betas")
+    betas = _rows(betas, (), path, label)
+    if len(betas) < 10:
+        raise UserError(f"{path}: {label} has {len(betas)} coefficients, not 10 or more")
+    gender = pick("genders" if "genders" in content else "gender")[0]
+    if gender not in GENDERS:
+        raise UserError(f"{path}: genders[{number}] is {gender!r}, neither 'm' nor 'f'")
+    return Actor(
+        pose=per_frame("poses", 72),
+        betas=betas[:10],
+        gender=GENDERS[gender],
+        translation=per_frame("trans", 3),
+        points=per_frame("poses2d", 3, 18).swapaxes(1, 2),
+        valid=per_frame("campose_valid") > 0,
+    )
+
+
+def _field(content: dict, name: str, path: Path) -> Any:
+    if name not in content:
+        raise UserError(f"{path} lacks the field {name}: is it a sequence of 3DPW?")
+    return content[name]
+
+
+def _rows(value: Any, inner: tuple[int, ...], path: Path, field: str) -> np.ndarray:
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"{path}: {field} is a {type(value).__name__}, not an array")
+    return rows(value, inner, path, field)
