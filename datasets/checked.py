@@ -28,13 +28,20 @@ def read_json(path: str | Path, **options) -> Any:
 
 
 def numbers(
-    value: Any, shape: Sequence[int], where: str, field: str, *, any_layout: bool = False
+    value: Any,
+    shape: Sequence[int],
+    where: str,
+    field: str,
+    *,
+    any_layout: bool = False,
+    finite: bool = True,
 ) -> np.ndarray:
-    """`value` as float64 `[shape]`, all finite.
+    """`value` as float64 `[shape]`.
 
     Args:
       where: the file and the place in it, for messages.
       any_layout: take as many numbers in another layout too, in the same order.
+      finite: all must be; false for what the engine counts and leaves out by itself.
 
     Raises:
       UserError: it is missing, or anything else.
@@ -45,9 +52,11 @@ def numbers(
         array = None
     if array is not None and any_layout and array.size == math.prod(shape):
         array = array.reshape(shape)
-    if array is None or array.shape != tuple(shape) or not np.isfinite(array).all():
+    right = array is not None and array.shape == tuple(shape) and value is not None
+    if not right or (finite and not np.isfinite(array).all()):
         found = "missing, where there should be" if value is None else "not"
-        raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} finite numbers")
+        kind = "finite numbers" if finite else "numbers"
+        raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} {kind}")
     return array
 
 

@@ -13,6 +13,10 @@ def test_numbers():
     assert found.dtype == np.float64 and found.tolist() == [[1, 2]]
     assert checked.numbers([[1, 2]], (2,), "x.json", "bbox", any_layout=True).tolist() == [1, 2]
     assert checked.numbers(3, (), "x.json", "scale").shape == ()
+    assert np.isnan(checked.numbers([float("nan")], (1,), "x.json", "bbox", finite=False)).all()
+    for wrong in (None, [None, 1], "a"):
+        with pytest.raises(UserError, match=r"x.json: scale is .* one numbers"):
+            checked.numbers(wrong, (), "x.json", "scale", finite=False)
 
 
 @pytest.mark.parametrize("value, message", [
