@@ -1,0 +1,132 @@
+"""The TFDS builder `pennaction`: videos of Penn Action (Zhang, Zhu, Derpanis, ICCV 2013)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from maed_jax.body.skeleton import to_keypoints49
+from maed_jax.data.boxes import box_from_keypoints
+from maed_jax.data.images import ImageError, decode_jpeg
+from maed_jax.errors import UserError
+
+from ..checked import numbers, rows
+from ..matlab import read_mat
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..whole import add_partial_argument, complain
+
+HEAD = 0  # the middle of the head, which is none of the 49 keypoints
+
+
+def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
+    """A video, given by its labels, is one track."""
+    points, (height, width) = read_labels(labels)
+    # Boxes of the file are not used: two videos have one too few. Like the original's: the
+    # square around what is visible.
+    boxes = box_from_keypoints(points, visible_above=0, margin=1.0)
+    points[:, HEAD, 2] = 0
+    keypoints = to_keypoints49(points, "pennaction_raw")
+    pictures = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
+    if _size(pictures) not in (None, (height, width)):
+        dropped["picture of another size than its labels are for"] += len(pictures)
+        return
+    yield PersonTrack(
+        labels.stem,
+        [
+            Person(picture=picture, keypoints_2d=keypoints[n], box=boxes[n], frame=n)
+            for n, picture in enumerate(pictures)
+        ],
+    )
+
+
+class Pennaction(PicturesBuilder):
+    """Penn Action, from dreamdragon.github.io/PennAction:
+
+    DIR/labels/0001.mat ... 2326.mat
+    DIR/frames/0001/000001.jpg ...
+
+    All videos are for training, as the original has it; --owner_split leaves the owner's part for
+    tests to the split "test". There are no SMPL labels.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    read = staticmethod(read_video)
+
+    def __init__(self, *, owner_split: bool = False, partial: bool = False, **kwargs):
+        """owner_split: split as the labels say; partial: make do with what there is."""
+        super().__init__(**kwargs)
+        self.owner_split, self.partial = owner_split, partial
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_common_arguments(parser)
+        parser.add_argument(
+            "--owner_split", action="store_true", help="keep the owner's videos for tests apart"
+        )
+        add_partial_argument(parser)
+
+    def tasks(self) -> dict[str, list[Path]]:
+        labels = sorted((self.manual_dir / "labels").glob("*.mat"))
+        if not labels:
+            raise UserError(
+                f"{self.manual_dir} has no labels/*.mat: give --manual_dir the folder Penn_Action"
+            )
+        present = [path for path in labels if _frames(path).is_dir()]
+        missing = [f"frames/{path.stem}" for path in labels if path not in present]
+        complain(self.manual_dir, missing, partial=self.partial and bool(present))
+        if not self.owner_split:
+            return {"train": present}
+        test = {path for path in present if not _for_training(path)}
+        return {
+            "train": [path for path in present if path not in test],
+            "test": [path for path in present if path in test],
+        }
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    """The joints of a video and the size of its pictures.
+
+    Returns:
+      joints [n 13 3] in the order "pennaction_raw", float32: x, y in pixels and 1 where visible;
+      height and width. (In the file numbers are of types that suit their size, down to uint8.)
+
+    The owner's description has left and right exchanged: the pictures show that the odd joints are
+    those of the person's own right side.
+
+    Raises:
+      UserError: not such a file, or its fields disagree.
+    """
+    found = read_mat(path, ("x", "y", "visibility", "dimensions", "nframes"))
+    n = int(numbers(found["nframes"], (), f"{path}", "nframes", any_layout=True))
+    columns = {name: rows(found[name], (13,), path, name) for name in ("x", "y", "visibility")}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if set(lengths.values()) != {n}:
+        raise UserError(f"{path}: nframes is {n}, but the fields have as many rows: {lengths}")
+    size = numbers(found["dimensions"], (3,), f"{path}", "dimensions", any_layout=True)
+    return np.stack(list(columns.values()), -1), (int(size[0]), int(size[1]))
+
+
+def _for_training(path: Path) -> bool:
+    found = read_mat(path, ("train",))["train"]
+    flag = numbers(found, (), f"{path}", "train", any_layout=True)
+    if flag not in (1, -1):
+        raise UserError(f"{path}: train is {flag:g}, neither 1 nor -1")
+    return flag == 1
+
+
+def _frames(labels: Path) -> Path:
+    return labels.parent.parent / "frames" / labels.stem
+
+
+def _size(pictures: list[Path]) -> tuple[int, int] | None:
+    """Height and width of the first picture that can be read."""
+    for path in pictures:
+        try:
+            return decode_jpeg(path.read_bytes()).shape[:2]
+        except (OSError, ImageError):
+            continue
+    return None

@@ -1,0 +1,74 @@
+"""Pictures that show the truth: a dot of one colour for each joint, found again by its colour."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from maed_jax.body.skeleton import KEYPOINT_NAMES
+from maed_jax.data.images import decode_jpeg
+from maed_jax.data.records import Records
+
+COLOURS = {
+    "lwrist": (255, 0, 0), "rwrist": (0, 0, 255), "lankle": (0, 255, 0), "rankle": (255, 255, 0),
+    "lshoulder": (0, 255, 255), "rshoulder": (255, 0, 255), "lknee": (255, 255, 255),
+    "rknee": (255, 128, 0),
+}  # fmt: skip
+BACKGROUND = 110
+# Someone who faces the camera: the person's left is on the right of the picture. In units of the
+# person's height, from the middle of the shoulders.
+FACING = {
+    "nose": (0, -0.1), "neck": (0, -0.02), "headtop": (0, -0.2),
+    "lshoulder": (0.1, 0), "rshoulder": (-0.1, 0), "lelbow": (0.15, 0.15), "relbow": (-0.14, 0.16),
+    "lwrist": (0.2, 0.3), "rwrist": (-0.3, 0.22), "lhip": (0.06, 0.3), "rhip": (-0.06, 0.3),
+    "lknee": (0.07, 0.5), "rknee": (-0.08, 0.52), "lankle": (0.12, 0.7), "rankle": (-0.1, 0.72),
+}  # fmt: skip
+
+
+def person(x: float, y: float, height: float) -> dict[str, tuple[float, float]]:
+    """The joints of someone whose shoulders are at x, y: name -> pixels."""
+    return {name: (x + height * dx, y + height * dy) for name, (dx, dy) in FACING.items()}
+
+
+def draw(joints: dict[str, tuple[float, float]], width: int = 160, height: int = 120):
+    """RGB uint8 [h w 3]."""
+    image = np.full((height, width, 3), BACKGROUND, np.uint8)
+    for name, colour in COLOURS.items():
+        if name in joints:
+            x, y = joints[name]
+            centre = round(x * 16), round(y * 16)
+            cv2.circle(image, centre, 5 * 16, colour, -1, cv2.LINE_AA, shift=4)
+    return image
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    flags = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+    return cv2.imencode(".jpg", image[..., ::-1], flags)[1].tobytes()
+
+
+def dots(image: np.ndarray) -> dict[str, np.ndarray]:
+    """The dots in a picture: name -> x, y of its centre, pixels."""
+    found = {}
+    palette = np.array([*COLOURS.values(), (BACKGROUND,) * 3, (0, 0, 0)], float)
+    nearest = np.linalg.norm(image[:, :, None] - palette, axis=-1).argmin(-1)
+    for number, name in enumerate(COLOURS):
+        rows, columns = np.nonzero(nearest == number)
+        if len(rows) > 20:
+            found[name] = np.array([np.median(columns), np.median(rows)])
+    return found
+
+
+def check_dots(record: dict, expected: int, tolerance: float = 1.0) -> None:
+    """Whether the 2D keypoints of a record lie on the dots of its picture, and the box around."""
+    seen = dots(decode_jpeg(record["image"]))
+    assert len(seen) >= expected, f"only {sorted(seen)} are to be seen"
+    for name, place in seen.items():
+        x, y, confidence = record["keypoints_2d"][KEYPOINT_NAMES.index(name)]
+        assert confidence == 1, name
+        assert np.hypot(*(place - (x, y))) < tolerance, (name, place, (x, y))
+        assert (np.abs(place - record["box"][:2]) <= record["box"][2:] / 2 + tolerance).all(), name
+
+
+def read_back(directory, split: str) -> list[dict]:
+    records = Records(directory, split)
+    return [records[i] for i in range(len(records))]
