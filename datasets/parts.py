@@ -59,11 +59,11 @@ def make(job: Job) -> dict:
     """Reads a task and writes its part; runs in a process of its own.
 
     Returns:
-      "tracks": list of {name, length, subset}, "pictures", "records", "bytes": numbers, "dropped"
-      and "mended": reason -> how many.
+      "tracks": list of {name, length, subset}; "pictures", "records", "has_smpl", "has_3d",
+      "bytes": numbers; "dropped" and "mended": reason -> how many.
     """
     recorder = Recorder(job.source, job.crops)
-    tracks, total = [], 0
+    tracks, total, labelled = [], 0, {"has_smpl": 0, "has_3d": 0}
     job.stem.parent.mkdir(parents=True, exist_ok=True)
     unfinished = job.stem.with_suffix(f".{os.getpid()}.tmp")
     try:
@@ -73,6 +73,8 @@ def make(job: Job) -> dict:
                 for record in recorder.records(track):
                     _write(file, record)
                     length += 1
+                    for kind in labelled:
+                        labelled[kind] += int(record[kind])
                 if length:  # a track of no frames is none
                     tracks.append({"name": track.name, "length": length, "subset": track.subset})
                 total += length
@@ -81,7 +83,7 @@ def make(job: Job) -> dict:
         unfinished.rename(job.stem.with_suffix(".records"))
         done = {
             "tracks": tracks, "pictures": recorder.pictures, "records": total, "bytes": size,
-            "dropped": dict(recorder.dropped), "mended": dict(recorder.mended),
+            "dropped": dict(recorder.dropped), "mended": dict(recorder.mended), **labelled,
         }  # fmt: skip
         with open(unfinished, "w") as file:
             json.dump(done, file)

@@ -157,6 +157,8 @@ def _count(done: list[dict]) -> dict:
         "tracks": sum(len(part["tracks"]) for part in done),
         "frames": sum(part["pictures"] for part in done),
         "people": sum(part["records"] for part in done),
+        "with_smpl": sum(part["has_smpl"] for part in done),
+        "with_3d": sum(part["has_3d"] for part in done),
         "dropped": dict(sorted((+dropped).items())),
         "mended": dict(sorted((+mended).items())),
     }

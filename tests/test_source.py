@@ -78,7 +78,8 @@ def test_what_was_built_reads_back(built):
             assert record["source"] == "pictured" and record["valid"]
     report = json.loads((built / "report.json").read_text())
     assert report["train"] == {
-        "tracks": 3, "frames": 9, "people": 9, "dropped": {"too small": 3}, "mended": {},
+        "tracks": 3, "frames": 9, "people": 9, "with_smpl": 9, "with_3d": 0,
+        "dropped": {"too small": 3}, "mended": {},
     }  # fmt: skip
     text = prepare.summary(built)
     assert "9 people in 9 pictures" in text and "3 left out: too small" in text

@@ -32,12 +32,16 @@ def main(argv: list[str]) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|list|check|video")
     verbs.add_parser("build", help="prepare a dataset: maed data build NAME --data_dir DIR")
     verbs.add_parser("list", help="the datasets that can be prepared")
-    check = verbs.add_parser("check", help="draw the labels of a prepared dataset")
+    check = verbs.add_parser("check", help="validate a prepared dataset, draw its labels")
     check.add_argument("directory", help="folder of the dataset, with its dataset_info.json")
     check.add_argument("--out", default="sheet.png", help="picture to write")
-    check.add_argument("--split", default="test")
-    check.add_argument("--tracks", type=int, default=8)
-    check.add_argument("--frames", type=int, default=8, help="of each track")
+    check.add_argument("--split", help="to draw; default: test, or what there is")
+    check.add_argument("--tracks", type=int, default=8, help="rows of the picture")
+    check.add_argument(
+        "--frames", type=int, default=2000, help="records of each split to examine (default: 2000)"
+    )
+    check.add_argument("--all", action="store_true", help="examine every record")
+    check.add_argument("--processes", type=int, help="default: one per core")
     video = verbs.add_parser("video", help="render a video of people walking, with its truth")
     video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
     video.add_argument("--seed", type=int, default=0)
@@ -49,16 +53,7 @@ def main(argv: list[str]) -> None:
         for name, summary in available().items():
             print(f"{name:<14} {summary}")
     elif verb == "check":
-        from maed_jax.visual.sheet import write_sheet
-
-        write_sheet(
-            arguments["directory"],
-            arguments["out"],
-            arguments["split"],
-            tracks=arguments["tracks"],
-            frames=arguments["frames"],
-        )
-        print(f"wrote {arguments['out']}")
+        _check_command(**arguments)
     else:
         parallel.find_datasets()
         module = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
@@ -93,6 +88,23 @@ def _build_command(argv: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
     directory = build(name, options.pop("data_dir"), options.pop("config"), **options)
     print(summary(directory))
+
+
+def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
+    from maed_jax.data.check import check
+    from maed_jax.visual.sheet import write_sheet
+
+    frames = None if options["all"] else max(1, options["frames"])
+    found = check(directory, frames, options["processes"])
+    for name, findings in found.items():
+        print("\n".join(findings.lines(name)))
+    faulty = sum(findings.faulty for findings in found.values())
+    broken = any(findings.counts for findings in found.values())
+    default = next(name for name in ("test", "validation", *found) if name in found)
+    write_sheet(directory, out, split or default, tracks)
+    print(f"wrote {out}")
+    if broken:
+        raise UserError(f"{directory} is broken: {faulty} of the records examined have faults")
 
 
 def available() -> dict[str, str]:
@@ -256,7 +268,10 @@ def _reported(directory: Path) -> list[str]:
     with contextlib.suppress(OSError, ValueError):
         report = json.loads((directory / "report.json").read_text())
         for split, counts in report.items():
-            lines.append(f"{split}: {counts['people']} people in {counts['frames']} pictures")
+            lines.append(
+                f"{split}: {counts['people']} people in {counts['frames']} pictures, "
+                f"{counts['with_smpl']} with SMPL, {counts['with_3d']} with 3D keypoints"
+            )
             lines += [f"  {n:>9} left out: {why}" for why, n in counts["dropped"].items()]
             lines += [f"  {n:>9} labels ignored: {why}" for why, n in counts["mended"].items()]
     return lines

@@ -10,10 +10,11 @@ import numpy as np
 from maed_jax.body.skeleton import KEYPOINT_NAMES, SKELETON_BONES
 from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
+from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
-TILE = 192  # pixels
+TILE = 224  # pixels
 
 
 def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -40,9 +41,12 @@ def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) ->
 def write_sheet(
     directory: str | Path, path: str | Path, split: str = "test", tracks: int = 8, frames: int = 8
 ) -> None:
-    """Writes a picture of one row per track, labels on every other frame.
+    """Writes a picture of tracks, labels on every other tile.
 
-    directory: of the prepared dataset; tracks, frames: how many, evenly spread.
+    A row shows frames of one track; or, where tracks are single pictures, several of them, each
+    without labels and with.
+
+    directory: of the prepared dataset; tracks: how many rows; frames: tiles in a row.
 
     Raises:
       UserError: no such dataset or split, or the picture cannot be written.
@@ -50,34 +54,55 @@ def write_sheet(
     directory = Path(directory)
     if not (directory / "dataset_info.json").is_file():
         raise UserError(f"{directory} is no prepared dataset: it has no dataset_info.json")
-    table = schema.read_tracks(directory, split)
-    import tensorflow_datasets as tfds
-
-    source = tfds.builder_from_directory(directory).as_data_source(split)
-    rows = []
-    for number in _spread(len(table), tracks):
-        track = table[number]
-        row = []
-        for i, t in enumerate(_spread(track.length, frames)):
-            record = source[track.start + t]
-            image = decode_jpeg(record[schema.IMAGE])
-            scale = TILE / image.shape[0]
-            image = cv2.resize(image, (round(image.shape[1] * scale), TILE))
-            if i % 2:
-                points = record["keypoints_2d"] * np.array([scale, scale, 1])
-                image = draw_labels(image, points, record["box"] * scale)
-            row.append(image[:, :TILE])
-        row = np.hstack([np.pad(x, ((0, 0), (0, TILE - x.shape[1]), (0, 0))) for x in row])
-        label = f"{track.name} {track.subset}"
-        cv2.putText(row, label, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(row, label, (3, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1)
-        rows.append(row)
+    records = Records(directory, split)
+    stills = all(track.length == 1 for track in records.tracks)
+    wanted = tracks * max(1, frames // 2) if stills else tracks
+    tiles = []
+    for number in _spread(len(records.tracks), wanted):
+        track = records.tracks[number]
+        moments = [0, 0] if stills else _spread(track.length, frames)
+        for i, t in enumerate(moments):
+            tiles.append(_tile(records, track.start + t, labels=bool(i % 2)))
+            if i == 0:
+                _write(tiles[-1], f"{track.name} {track.subset}")
+        tiles += [np.zeros_like(tiles[0])] * (0 if stills else frames - len(moments))
+    columns = max(2, frames // 2 * 2) if stills else frames
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
     try:
         done = cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
     except cv2.error:
         raise UserError(f"{path}: give it the name of a picture, such as sheet.png") from None
     if not done:
         raise UserError(f"{path} cannot be written")
+
+
+def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
+    """The picture of a record in a square of TILE pixels, with its labels drawn on or without."""
+    try:
+        record = records[index]
+        image = decode_jpeg(record[schema.IMAGE])
+    except Exception as error:  # damaged files raise whatever reads them
+        empty = np.zeros((TILE, TILE, 3), np.uint8)
+        _write(empty, f"record {index}: {type(error).__name__}", row=30)
+        return empty
+    scale = TILE / max(image.shape[:2])
+    size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if labels:
+        # The centre of the first pixel has another place in the smaller picture.
+        points = np.c_[(record["keypoints_2d"][:, :2] + 0.5) * scale - 0.5,
+                       record["keypoints_2d"][:, 2]]  # fmt: skip
+        box = np.r_[(record["box"][:2] + 0.5) * scale - 0.5, record["box"][2:] * scale]
+        image = draw_labels(image, points, box)
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, TILE - height), (0, TILE - width), (0, 0)))
+
+
+def _write(tile: np.ndarray, text: str, row: int = 12) -> None:
+    style = cv2.FONT_HERSHEY_SIMPLEX, 0.35
+    cv2.putText(tile, text, (3, row), *style, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(tile, text, (3, row), *style, (255, 255, 255), 1)
 
 
 def _spread(total: int, wanted: int) -> list[int]:

@@ -1,0 +1,126 @@
+"""The TFDS builder `coco`: keypoints of COCO 2014 (Lin et al., ECCV 2014)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
+from maed_jax.errors import UserError
+
+from ..checked import read_json
+from ..stills import Still, StillsBuilder
+from ..whole import add_partial_argument, complain
+
+PARTS = {"train": "train2014", "validation": "val2014"}
+# The file says in which order its keypoints come; these are its names for ours.
+NAMES = {
+    "nose": "nose",
+    **{
+        f"{side}_{part}": f"{side[0]}{part}"
+        for side in ("left", "right")
+        for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    },
+}
+
+
+class Coco(StillsBuilder):
+    """COCO 2014, people with keypoints, from cocodataset.org:
+
+    DIR/annotations/person_keypoints_train2014.json, person_keypoints_val2014.json
+    DIR/train2014/COCO_train2014_000000000009.jpg ...
+    DIR/val2014/COCO_val2014_000000000042.jpg ...
+
+    SMPL fits: --eft COCO2014-All-ver01.json (and COCO2014-Val-ver10.json), or --spin
+    coco_2014_train.npz --spin_fits coco_fits.npy. People without a fit keep their keypoints.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, partial: bool = False, **kwargs):
+        """partial: make do with one split."""
+        super().__init__(**kwargs)
+        self.partial = partial
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        StillsBuilder.add_arguments(parser)
+        add_partial_argument(parser)
+
+    def people(self) -> dict[str, list[Still]]:
+        files = {
+            split: (Path("annotations") / f"person_keypoints_{part}.json", Path(part))
+            for split, part in PARTS.items()
+        }
+        missing = {
+            split: [str(path) for path in pair if not (self.manual_dir / path).exists()]
+            for split, pair in files.items()
+        }
+        present = [split for split in files if not missing[split]]
+        names = [name for each in missing.values() for name in each]
+        complain(self.manual_dir, names, partial=self.partial and bool(present))
+        return {
+            split: read_annotations(*(self.manual_dir / path for path in files[split]))
+            for split in present
+        }
+
+
+def read_annotations(path: Path, folder: Path) -> list[Still]:
+    """Everyone in a file of COCO's keypoints, picture by picture.
+
+    Args:
+      folder: of the pictures.
+
+    Raises:
+      UserError: the file is not of this form.
+    """
+    content = read_json(path, object_hook=_without_outline)
+    try:
+        person = next(c for c in content["categories"] if c["name"] == "person")
+        names = [NAMES[name] for name in person["keypoints"]]
+        pictures = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
+        annotations = sorted(
+            (a for a in content["annotations"] if a["category_id"] == person["id"]),
+            key=lambda a: (pictures[a["image_id"]], a["id"]),
+        )
+    except (KeyError, TypeError, StopIteration) as error:
+        raise UserError(
+            f"{path} is not a file of COCO's person keypoints: it lacks {error or 'a person'}"
+        ) from None
+    if sorted(names) != sorted(JOINT_SETS["coco"]):
+        raise UserError(f"{path}: the category person has other keypoints than COCO's 17: {names}")
+    return [_still(a, names, folder / pictures[a["image_id"]], path) for a in annotations]
+
+
+def _without_outline(item: dict) -> dict:
+    item.pop("segmentation", None)  # most of the file
+    return item
+
+
+def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Still:
+    where = f"{path}, annotation {annotation['id']}"
+    points = _numbers(annotation, "keypoints", 3 * len(names), where).reshape(-1, 3)
+    # 0: not labelled; 1: labelled where it is hidden; 2: seen. A label is a label.
+    points[:, 2] = points[:, 2] > 0
+    x, y, width, height = _numbers(annotation, "bbox", 4, where)
+    return Still(
+        picture=picture,
+        name=f"{picture.stem}/{annotation['id']}",
+        keypoints_2d=to_keypoints49(points, names).astype(np.float32),
+        box=np.array([x + width / 2, y + height / 2, width, height]),
+        annotation=annotation["id"],
+        reason="crowd" if annotation.get("iscrowd") else "",
+    )
+
+
+def _numbers(annotation: dict, field: str, count: int, where: str) -> np.ndarray:
+    try:
+        values = np.array(annotation.get(field), np.float64)
+    except (TypeError, ValueError):
+        values = np.zeros(())
+    if values.shape != (count,):
+        raise UserError(f"{where}: {field} is not a list of {count} numbers")
+    return values

@@ -1,0 +1,137 @@
+"""Reads MPII's annotations: the owner's RELEASE and the tables that Newell made of it.
+
+Where the person is, MPII says by `objpos`, a point on the upper body, and `scale`, the person's
+height in units of 200 pixels. The point 15 pixels times scale below it is about the middle of the
+body, so that a square of 200 pixels times scale around that is the box. Newell's files hold that
+middle and 1.25 times the scale already.
+
+Keypoints are given whether they are hidden or not; all have confidence 1. One that is not labelled
+is missing in RELEASE and lies at 0, 0 or at a negative place in Newell's files.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.body.skeleton import to_keypoints49
+from maed_jax.errors import UserError
+
+from ..matlab import read_mat
+from ..stills import Still
+
+JOINTS = 16
+BELOW, SIDE = 15, 200  # pixels, times scale
+ENLARGED = 1.25  # Newell's scale by the owner's
+
+
+def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[str, list[Still]]:
+    """The people of RELEASE in the pictures to train on; of the others it has no keypoints.
+
+    Args:
+      path: mpii_human_pose_v1_u12_1.mat. pictures: their folder.
+      held_out: names of pictures that are for validation.
+
+    Raises:
+      UserError: the file is not of this form.
+    """
+    release = read_mat(path, ["RELEASE"])["RELEASE"]
+    try:
+        images, to_train = _list(release["annolist"]), np.ravel(release["img_train"])
+        names = [image["image"]["name"] for image in images]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: RELEASE is not MPII's, it lacks {error}") from None
+    if len(images) != len(to_train):
+        raise UserError(f"{path}: RELEASE has {len(images)} annolist and {len(to_train)} img_train")
+    split: dict[str, list[Still]] = {"train": [], "validation": []}
+    for image, name, train in zip(images, names, to_train):
+        if not train:
+            continue
+        where = split["validation" if name in held_out else "train"]
+        for number, person in enumerate(_list(image.get("annorect"))):
+            try:
+                where.append(_release_person(person, pictures / name, number))
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise UserError(
+                    f"{path}: annorect {number + 1} of {name} is not of MPII's form ({error})"
+                ) from None
+    return split
+
+
+def _release_person(person: dict, picture: Path, number: int) -> Still:
+    points = np.zeros((JOINTS, 3))
+    annotated = person.get("annopoints")
+    for point in _list(annotated["point"]) if isinstance(annotated, dict) else ():
+        points[int(_number(point["id"]))] = _number(point["x"]), _number(point["y"]), 1
+    where = person.get("objpos")
+    x, y = (_number(where[axis]) if isinstance(where, dict) else np.nan for axis in "xy")
+    return _still(f"{picture.stem}/{number}", picture, points, x, y, _number(person.get("scale")))
+
+
+def read_newell(path: Path, pictures: Path) -> list[Still]:
+    """The people of train.h5 or valid.h5 (Newell et al., ECCV 2016, pose-hg-train).
+
+    Raises:
+      UserError: the file is not of this form.
+    """
+    import h5py
+
+    wanted = {"imgname": (), "part": (JOINTS, 2), "center": (2,), "scale": (), "person": ()}
+    try:
+        with h5py.File(path, "r") as file:
+            lacks = sorted(wanted.keys() - file.keys())
+            table = {name: file[name][()] for name in wanted if name in file}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as HDF5 ({error})") from None
+    if lacks:
+        raise UserError(f"{path} lacks {', '.join(lacks)}: is it Newell's table of MPII?")
+    rows = len(table["imgname"])
+    for name, inner in wanted.items():
+        if table[name].shape != (rows, *inner):
+            raise UserError(
+                f"{path}: {name} is {table[name].shape}, for {rows} people it would be "
+                f"{(rows, *inner)}"
+            )
+    stills = []
+    for row in range(rows):
+        part = table["part"][row]
+        points = np.c_[part, (part > 0).all(-1)]
+        scale = table["scale"][row] / ENLARGED
+        x, y = table["center"][row] - [0, BELOW * scale]
+        picture = pictures / _file_name(table["imgname"][row], path)
+        name = f"{picture.stem}/{int(table['person'][row])}"
+        stills.append(_still(name, picture, points, x, y, scale))
+    return stills
+
+
+def _file_name(name: bytes, path: Path) -> str:
+    """Text of fixed width; other tools store it as one number a letter."""
+    text = name.decode() if isinstance(name, bytes) else str(name)
+    if not re.fullmatch(r"[\w.-]+", text):
+        raise UserError(f"{path}: imgname holds {text!r}, which is no file's name")
+    return text
+
+
+def _still(name, picture, points, x: float, y: float, scale: float) -> Still:
+    """x, y, scale: the owner's objpos and scale."""
+    side = SIDE * scale
+    return Still(
+        picture=picture,
+        name=name,
+        keypoints_2d=to_keypoints49(points, "mpii").astype(np.float32),
+        box=np.array([x, y + BELOW * scale, side, side]),
+    )
+
+
+def _list(value) -> list:
+    """An array of structs as a list, whether it has none, one or several."""
+    return [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+
+
+def _number(value) -> float:
+    """A MATLAB number; NaN where the field is empty or missing."""
+    if value is None or np.size(value) == 0:
+        return np.nan
+    return float(np.ravel(value)[0])

@@ -1,0 +1,214 @@
+"""People in still pictures (COCO, MPII, LSP-Extended): one row each, and the SMPL fits to them."""
+
+from __future__ import annotations
+
+import abc
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+from .person import Dropped, Person, PersonTrack
+from .smpl_labels import Eft, Spin, read_eft, read_spin
+from .source import PicturesBuilder, add_common_arguments
+
+CHUNK = 200  # people a task
+NEAR = 0.1  # a fit is of a person whose keypoints are no farther away, in sides of the box
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Still:
+    """One person in one picture."""
+
+    picture: Path
+    name: str
+    """unique within the split"""
+    keypoints_2d: np.ndarray
+    """[49 3] pixels, confidence"""
+    box: np.ndarray
+    """[4] centre x, centre y, width, height in pixels, without margin"""
+    annotation: int = -1
+    """the owner's number of the annotation, where fits go by it"""
+    pose: np.ndarray | None = None
+    shape: np.ndarray | None = None
+    reason: str = ""
+    """why the person is left out, if so"""
+
+
+def read_stills(task: Sequence[Still], dropped: Dropped) -> Iterator[PersonTrack]:
+    """Each person is a track of one frame."""
+    for still in task:
+        if still.reason:
+            dropped[still.reason] += 1
+            continue
+        person = Person(
+            picture=still.picture,
+            keypoints_2d=still.keypoints_2d,
+            box=still.box,
+            pose=still.pose,
+            shape=still.shape,
+        )
+        yield PersonTrack(still.name, [person])
+
+
+class StillsBuilder(PicturesBuilder, skip_registration=True):
+    """A dataset of still pictures, to which there are SMPL fits of others."""
+
+    read = staticmethod(read_stills)
+    one_person_a_picture = False
+
+    def __init__(
+        self,
+        *,
+        eft: Sequence[str | Path] = (),
+        spin: str | Path | None = None,
+        spin_fits: str | Path | None = None,
+        min_keypoints: int = 6,
+        labelled_only: bool = False,
+        **kwargs,
+    ):
+        """See the help texts of `add_arguments`."""
+        super().__init__(**kwargs)
+        self.eft = [eft] if isinstance(eft, str | Path) else list(eft or ())
+        self.spin, self.spin_fits = spin, spin_fits
+        self.min_keypoints, self.labelled_only = min_keypoints, labelled_only
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_common_arguments(parser)
+        parser.add_argument("--eft", nargs="+", metavar="JSON", help="SMPL fits of EFT")
+        parser.add_argument("--spin", metavar="NPZ", help="SPIN's rows (dataset_extras)")
+        parser.add_argument(
+            "--spin_fits", metavar="NPY", help="SPIN's SMPL fits to those rows (static_fits)"
+        )
+        parser.add_argument(
+            "--min_keypoints", type=int, default=6, metavar="N",
+            help="leave out people with fewer labelled keypoints (default: 6)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--labelled_only", action="store_true", help="leave out people without SMPL fit"
+        )
+
+    @abc.abstractmethod
+    def people(self) -> dict[str, list[Still]]:
+        """Everyone in the owner's files, split by split.
+
+        Raises:
+          UserError: as `tasks`.
+        """
+
+    def tasks(self) -> dict[str, list[tuple[Still, ...]]]:
+        everyone = self.people()
+        fits = Fits()
+        for path in self.eft:
+            fits.add_eft(read_eft(path))
+        if self.spin or self.spin_fits:
+            fits.add_spin(read_spin(self.spin or self.spin_fits, self.spin and self.spin_fits))
+        tasks = {}
+        for split, stills in everyone.items():
+            chosen = [self._choose(still, fits) for still in stills]
+            tasks[split] = [
+                tuple(chosen[first : first + CHUNK]) for first in range(0, len(chosen), CHUNK)
+            ]
+        if fits.total:
+            print(f"{fits.used} of {fits.total} SMPL fits found their person", file=sys.stderr)
+        return tasks
+
+    def _choose(self, still: Still, fits: Fits) -> Still:
+        found = fits.find(still, self.one_person_a_picture)
+        if found is not None:
+            still = dataclasses.replace(still, pose=found[0], shape=found[1])
+        if still.reason:
+            return still
+        if (still.keypoints_2d[:, 2] > 0).sum() < self.min_keypoints:
+            return dataclasses.replace(still, reason="too few keypoints")
+        if self.labelled_only and found is None:
+            return dataclasses.replace(still, reason="no SMPL fit")
+        return still
+
+
+class Fits:
+    """SMPL fits by picture, to be given to the people that they were made for.
+
+    Attributes:
+      total: how many there are. used: how many have found their person.
+    """
+
+    def __init__(self):
+        self.total, self.used = 0, 0
+        self._of: dict[str, list[dict]] = {}
+        self._by_annotation: dict[tuple[str, int], dict] = {}
+
+    def add_eft(self, fits: Eft) -> None:
+        for row, name in enumerate(fits.image):
+            self._add(name, {
+                "points": fits.keypoints_2d[row], "centre": fits.box[row, :2],
+                "found": (fits.pose[row], fits.shape[row]), "annotation": fits.annotation[row],
+            })  # fmt: skip
+
+    def add_spin(self, fits: Spin) -> None:
+        """Adds SPIN's rows.
+
+        Raises:
+          UserError: they do not say of whom they are.
+        """
+        if fits.imgname is None or fits.center is None:
+            raise UserError(
+                "SPIN's fits alone do not say of whom they are: give --spin the .npz of its "
+                "dataset_extras with imgname and center, and --spin_fits the fits"
+            )
+        for row, name in enumerate(fits.imgname):
+            if not fits.has_smpl[row]:
+                continue
+            points = np.zeros((49, 3))
+            if fits.part is not None:
+                points[25:] = fits.part[row]
+            self._add(name, {
+                "points": points, "centre": fits.center[row],
+                "found": (fits.pose[row], fits.shape[row]), "annotation": -1,
+            })  # fmt: skip
+
+    def _add(self, name: str, fit: dict) -> None:
+        key = Path(name).stem
+        self.total += 1
+        self._of.setdefault(key, []).append(fit)
+        if fit["annotation"] >= 0:
+            self._by_annotation.setdefault((key, int(fit["annotation"])), fit)
+
+    def find(self, still: Still, alone: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pose [72] and shape [10] of a person; None without a fit.
+
+        A fit names its picture. Among several in one picture the annotation's number decides; where
+        there is none, the keypoints do, or else the centre.
+
+        Args:
+          alone: there is one person in the picture, whatever its size in pixels.
+        """
+        key = still.picture.stem
+        fit = self._by_annotation.get((key, still.annotation))
+        if fit is None:
+            rest = [f for f in self._of.get(key, ()) if f["annotation"] < 0 or still.annotation < 0]
+            near = [(0.0 if alone else _distance(still, f), i) for i, f in enumerate(rest)]
+            distance, index = min(near, default=(np.inf, 0))
+            fit = rest[index] if distance < NEAR else None
+        if fit is None:
+            return None
+        self.used += 1
+        return fit["found"]
+
+
+def _distance(still: Still, fit: dict) -> float:
+    """How far a fit is from a person, in longer sides of the person's box."""
+    here, there = still.keypoints_2d, fit["points"]
+    both = (here[:, 2] > 0) & (there[:, 2] > 0)
+    if both.any():
+        pixels = np.median(np.linalg.norm(here[both, :2] - there[both, :2], axis=-1))
+    else:
+        pixels = np.linalg.norm(still.box[:2] - fit["centre"])
+    side = still.box[2:].max()
+    return float(pixels / side) if side > 0 else np.inf

@@ -1,0 +1,235 @@
+"""`maed data check`: whether a prepared dataset keeps what the schema promises."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.data import parallel, records, schema
+from maed_jax.data.images import ImageError, decode_jpeg
+from maed_jax.errors import UserError
+
+RUN = 8  # records in a row that are examined, so that the order of frames is seen
+CHUNK = 1024  # records a task
+FRAMES = 2000  # of a split, unless all are asked for
+
+
+@dataclasses.dataclass
+class Findings:
+    """What is wrong in a split."""
+
+    records: int = 0
+    """how many there are"""
+    examined: int = 0
+    faulty: int = 0
+    """how many of the examined ones have a fault"""
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    """fault -> how often"""
+    first: dict[str, str] = dataclasses.field(default_factory=dict)
+    """fault -> where it was met first"""
+    projection: list[float] = dataclasses.field(default_factory=list)
+    """median distance of 2D keypoints from projected 3D ones, by record, in sides of the box"""
+
+    def add(self, fault: str, where: str) -> None:
+        self.counts[fault] = self.counts.get(fault, 0) + 1
+        self.first.setdefault(fault, where)
+
+    def merge(self, other: Findings) -> None:
+        self.examined += other.examined
+        self.faulty += other.faulty
+        for fault, count in other.counts.items():
+            self.counts[fault] = self.counts.get(fault, 0) + count
+            self.first.setdefault(fault, other.first[fault])
+        self.projection += other.projection
+
+    def lines(self, split: str) -> list[str]:
+        verdict = "no faults" if not self.counts else f"{self.faulty} with faults"
+        return [f"{split}: {self.examined} of {self.records} records examined, {verdict}"] + [
+            f"  {count:>8}  {fault} (first: {self.first[fault]})"
+            for fault, count in self.counts.items()
+        ]
+
+
+def check(
+    directory: str | Path, frames: int | None = FRAMES, processes: int | None = 1
+) -> dict[str, Findings]:
+    """Examines a prepared dataset, split by split, with a progress bar.
+
+    Args:
+      directory: of the dataset, with its dataset_info.json.
+      frames: how many records of each split, spread evenly; None: all.
+      processes: None: one per core.
+
+    Raises:
+      UserError: there is no dataset, or a split cannot be opened.
+    """
+    import tqdm
+
+    directory = Path(directory)
+    splits = _splits(directory)
+    found, tasks = {}, []
+    for split in splits:
+        opened = records.Records(directory, split)
+        found[split] = Findings(records=len(opened))
+        _table(found[split], schema.read_tracks(directory, split), len(opened))
+        chunks = _chunks(len(opened), frames)
+        tasks += [(opened, split, chunk) for chunk in chunks]
+    total = sum(len(chunk) for *_, chunk in tasks)
+    with tqdm.tqdm(total=total, desc="checking", unit=" records", mininterval=0.5) as bar:
+        many = processes != 1 and len(tasks) > 1
+        results = parallel.in_order(_examine, tasks, processes) if many else map(_examine, tasks)
+        for (_, split, chunk), result in zip(tasks, results):
+            found[split].merge(result)
+            bar.update(len(chunk))
+    for findings in found.values():
+        if findings.projection and np.median(findings.projection) > 0.2:
+            findings.add("3D keypoints do not project onto the 2D ones", "the median record")
+    return found
+
+
+def _splits(directory: Path) -> list[str]:
+    try:
+        info = json.loads((directory / "dataset_info.json").read_text())
+        return [split["name"] for split in info["splits"]]
+    except FileNotFoundError:
+        raise UserError(
+            f"{directory} is no prepared dataset: it has no dataset_info.json"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory}/dataset_info.json cannot be read ({error})") from None
+
+
+def _chunks(total: int, frames: int | None) -> list[list[int]]:
+    """Numbers of the records to examine: all, or runs of consecutive ones."""
+    chosen = range(total)
+    if frames is not None and frames < total:
+        starts = np.linspace(0, total - RUN, max(1, frames // RUN)).astype(int).clip(0)
+        chosen = sorted({start + i for start in starts.tolist() for i in range(RUN)} & {*chosen})
+    return [list(chosen[first : first + CHUNK]) for first in range(0, len(chosen), CHUNK)]
+
+
+def _table(findings: Findings, tracks: list[schema.Track], total: int) -> None:
+    end, names = 0, set()
+    for track in tracks:
+        where = f"track {track.name}"
+        if track.length < 1:
+            findings.add("the table has a track of no frames", where)
+        if track.start != end:
+            findings.add("the table has tracks that do not lie one after another", where)
+        if track.name in names:
+            findings.add("the table has two tracks of one name", where)
+        names.add(track.name)
+        end = track.start + track.length
+    if end != total:
+        findings.add("the table ends elsewhere than the records", f"{end} of {total}")
+
+
+def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
+    opened, _, chosen = task
+    findings, starts = Findings(), [track.start for track in opened.tracks]
+    before, frame = -2, -1
+    for index in chosen:
+        findings.examined += 1
+        number = bisect.bisect_right(starts, index) - 1
+        track = opened.tracks[number] if number >= 0 else schema.Track("", 0, 0)
+        where = f"record {index}, track {track.name}"
+        try:
+            record = opened[index]
+        except Exception as error:  # damaged files raise whatever reads them
+            findings.add("record cannot be read", f"{where}: {type(error).__name__}")
+            findings.faulty += 1
+            continue
+        wrong = list(faults(record))
+        if record["track"] != track.name:
+            wrong.append("the record names another track than the table")
+        if before == index - 1 >= track.start and record["frame"] <= frame:
+            wrong.append("frames do not ascend")
+        before, frame = index, record["frame"]
+        for fault in wrong:
+            findings.add(fault, f"{where} frame {frame}")
+        findings.faulty += bool(wrong)
+        error = projection_error(record)
+        findings.projection += [] if error is None else [error]
+    return findings
+
+
+def faults(record: dict) -> Iterator[str]:
+    """What is wrong with a record by itself, a short sentence each."""
+    for name, (_, kind) in schema.ARRAYS.items():
+        if np.issubdtype(kind, np.floating) and not np.isfinite(record[name]).all():
+            yield f"{name} holds numbers that are not finite"
+            return
+    try:
+        size = decode_jpeg(record[schema.IMAGE]).shape[:2]
+        if size != tuple(record["image_size"]):
+            yield "image_size is not the picture's"
+    except ImageError:
+        yield "the picture cannot be decoded"
+    yield from _picture_faults(record)
+    yield from _space_faults(record)
+    if record["gender"] not in ("neutral", "male", "female"):
+        yield "gender is none of neutral, male, female"
+    if record["body"] not in ("smpl", "mannequin"):
+        yield "body is neither smpl nor mannequin"
+    if not record["source"]:
+        yield "source is empty"
+    if record["frame"] < 0 or record["frame_rate"] < 0:
+        yield "frame or frame_rate is negative"
+
+
+def _picture_faults(record: dict) -> Iterator[str]:
+    points, box = record["keypoints_2d"], record["box"]
+    size = record["image_size"][::-1]  # width, height
+    seen = points[:, 2] > 0
+    if points[:, 2].min() < 0 or points[:, 2].max() > 1:
+        yield "confidence of a 2D keypoint is not within 0 and 1"
+    if ((points[seen, :2] < -size) | (points[seen, :2] > 2 * size)).any():
+        yield "a 2D keypoint is farther from the picture than its size"
+    if (box[2:] <= 0).any():
+        yield "the box has no size"
+    elif (box[:2] + box[2:] / 2 < 0).any() or (box[:2] - box[2:] / 2 > size).any():
+        yield "the box is beside the picture"
+    if not (seen.any() or record["has_3d"] or record["has_smpl"]):
+        yield "there are no labels"
+    focal = record["intrinsics"][:2]
+    if record["intrinsics"].any() and (focal <= 0).any():
+        yield "a focal length is not positive"
+
+
+def _space_faults(record: dict) -> Iterator[str]:
+    points, valid = record["keypoints_3d"][:, :3], record["keypoints_3d"][:, 3]
+    if not np.isin(valid, (0, 1)).all():
+        yield "validity of a 3D keypoint is neither 0 nor 1"
+    if record["has_3d"] and not valid.any():
+        yield "has_3d without a valid 3D keypoint"
+    if record["has_3d"] and valid.sum() >= 8:
+        extent = np.ptp(points[valid > 0], axis=0).max()
+        if not 0.2 < extent < 4:
+            yield "3D keypoints are not in metres: the person is smaller than 0.2 or larger than 4"
+    if record["has_smpl"]:
+        angles = np.linalg.norm(record["pose"].reshape(24, 3), axis=-1)
+        if angles.max() > 2 * np.pi + 1e-3:
+            yield "pose turns a joint by more than a full turn: not radians?"
+        if np.abs(record["shape"]).max() > 20:
+            yield "shape is beyond all bodies (a coefficient above 20)"
+
+
+def projection_error(record: dict) -> float | None:
+    """Median distance of the 2D keypoints from the projected 3D ones, in sides of the box.
+
+    None where there is no camera, or the 3D keypoints are about the person and not the camera.
+    """
+    points, valid = record["keypoints_3d"][:, :3], record["keypoints_3d"][:, 3] > 0
+    both = valid & (record["keypoints_2d"][:, 2] > 0)
+    side = record["box"][2:].max()
+    if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
+        return None
+    focal, centre = record["intrinsics"][:2], record["intrinsics"][2:]
+    seen = points[both, :2] / points[both, 2:] * focal + centre
+    apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
+    return float(np.median(apart) / side)
