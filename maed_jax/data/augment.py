@@ -164,16 +164,19 @@ def in_plane(rotation: float) -> np.ndarray:
 
 
 def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
-    """Changes the colours of an RGB clip uint8 `[t h w 3]`.
+    """Changes the colours of an RGB clip uint8 `[t h w 3]`, in place.
 
     Each change is linear in the colour (hue by a turn in YIQ space), so that they come to one
     matrix, applied in a single pass. Contrast is about the mean grey of the clip.
     """
     if not changes.colour:
         return clip
-    matrix = colour_matrix(changes.colour, clip[:, ::8, ::8].mean((0, 1, 2)))
     t, h, w, _ = clip.shape
-    return cv2.transform(clip.reshape(t * h, w, 3), matrix).reshape(clip.shape)
+    mean = cv2.mean(clip.reshape(t * h, w, 3)[::8])[:3]
+    matrix = colour_matrix(changes.colour, np.array(mean))
+    for picture in clip:  # one by one: OpenCV works on a copy, which had better be small
+        cv2.transform(picture, matrix, dst=picture)
+    return clip
 
 
 def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np.ndarray:
@@ -197,8 +200,10 @@ def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np
 
 def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:
     """Blanks part of the frames of a clip uint8 `[t h w 3]`, in place: grey, 0 once normalised."""
+    row = np.tile(np.array(_ERASED, np.uint8), (clip.shape[2], 1))
     for frame, picture in enumerate(clip):
-        picture[_blank(changes, frame, len(picture))] = _ERASED
+        rows, columns = _blank(changes, frame, len(picture))
+        picture[rows, columns] = row[columns]
     return clip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from maed_jax.errors import UserError
 
 # name, shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
 _ARRAYS = [
-    (name, shape, dtype, "float_list" if np.issubdtype(dtype, np.floating) else "int64_list")
+    (name, shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
     for name, (shape, dtype) in schema.ARRAYS.items()
 ]
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -127,12 +128,14 @@ def parse(features: Mapping) -> dict:
     """A record from the features of a `tf.train.Example`."""
     record: dict = {}
     for name, shape, dtype, kind in _ARRAYS:
-        values = getattr(features[name], kind).value
+        values = getattr(features[name], kind)
         if not shape:
-            record[name] = dtype(values[0])
+            record[name] = dtype(values.value[0])
+        elif dtype is np.float32:  # packed in the message as they are in memory, at its end
+            packed = values.SerializeToString()
+            record[name] = np.frombuffer(packed[-4 * math.prod(shape) :], "<f4").reshape(shape)
         else:
-            array = np.array(values, dtype)
-            record[name] = array.reshape(shape) if len(shape) > 1 else array
+            record[name] = np.array(values.value, dtype).reshape(shape)
     for name in schema.STRINGS:
         record[name] = features[name].bytes_list.value[0].decode()
     record[schema.IMAGE] = features[schema.IMAGE].bytes_list.value[0]
