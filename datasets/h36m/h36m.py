@@ -37,8 +37,8 @@ class Task:
     action: str
     """as in the owner's file names, such as "Directions 1\""""
     camera: str
-    pictures: str | None
-    """the file of the video; or the names of the pictures, with a place for the number from 1"""
+    pictures: Path | None
+    """a video or a folder of pictures; None where it is not used"""
     every: int
     metadata: Path | None
     mosh: str | None
@@ -50,7 +50,7 @@ class H36m(PicturesBuilder):
 
     DIR holds metadata.xml and for each subject S1/Videos/<action>.<camera>.mp4 and poses in
     S1/MyPoseFeatures/{D2_Positions,D3_Positions_mono} or S1/Poses_{D2,D3}_..., and perhaps
-    S1/MySegmentsMat/ground_truth_bb. Pictures may also be extracted, in SPIN's or MMHuman3D's names.
+    S1/MySegmentsMat/ground_truth_bb. Pictures may also be extracted, named as by SPIN or MMHuman3D.
     """
 
     def __init__(
@@ -132,16 +132,15 @@ def _stems(folder: Path) -> frozenset[str]:
     return frozenset(name.rpartition("_")[0] for name in names)
 
 
-def _pictures(subject: Path, action: str, camera: str, flat: frozenset[str]) -> str | None:
-    video = subject / "Videos" / f"{action}.{camera}.mp4"
-    if video.is_file():
-        return str(video)
+def _pictures(subject: Path, action: str, camera: str, flat: frozenset[str]) -> Path | None:
     stem = _stem(subject.name, action, camera)
-    name = stem + "_{:06d}.jpg"
-    for folder in (subject / "images" / stem, subject.parent / "images" / subject.name / stem):
-        if folder.is_dir():
-            return str(folder / name)
-    return str(subject.parent / "images" / name) if stem in flat else None
+    places = (
+        subject / "Videos" / f"{action}.{camera}.mp4",
+        subject / "images" / stem,
+        subject.parent / "images" / subject.name / stem,
+    )
+    found = next((place for place in places if place.exists()), None)
+    return subject.parent / "images" if found is None and stem in flat else found
 
 
 def _stem(subject: str, action: str, camera: str) -> str:
@@ -197,10 +196,11 @@ def _keypoints(points: np.ndarray) -> np.ndarray:
 
 def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, np.ndarray | Path]]:
     """Number and picture of each frame that there is."""
-    if task.pictures.endswith(".mp4"):
-        yield from footage.video_frames(Path(task.pictures), frames, SIZES, dropped)
+    if task.pictures.is_file():
+        yield from footage.video_frames(task.pictures, frames, SIZES, dropped)
         return
-    files = [Path(task.pictures.format(frame + 1)) for frame in frames]
+    stem = _stem(task.subject.name, task.action, task.camera)
+    files = [task.pictures / f"{stem}_{frame + 1:06d}.jpg" for frame in frames]
     if file := next((file for file in files if file.is_file()), None):
         footage.check_file_size(file, SIZES)
     yield from zip(frames, files)

@@ -15,7 +15,7 @@ from ..smpl_labels import read_mosh
 from .metadata import CAMERAS, Metadata
 
 Labels = Callable[[int], tuple[np.ndarray, np.ndarray] | None]
-"""frame (from 0) -> pose [72], root in the camera frame, and shape [10]; None where there are none"""
+"""frame (from 0) -> pose [72], root in the camera frame, and shape [10]; None where it has none"""
 
 
 def labels_of_mosh(folder: str, subject: str, action: str, camera: str) -> Labels:

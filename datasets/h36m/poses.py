@@ -64,7 +64,7 @@ def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | Non
       UserError: a file is missing or wrong, or their lengths differ.
     """
     of_camera = f"{action}.{camera}.cdf"
-    seen_by = metadata.cameras[subject.name, camera] if metadata else None
+    seen_by = metadata.cameras.get((subject.name, camera)) if metadata else None
     if file := pose_file(subject, "D3_Positions_mono", of_camera):
         points = read_cdf(file, 3) / 1000
     else:

@@ -1,4 +1,4 @@
-"""Reads the annotations and cameras of MPI-INF-3DHP, of training sequences and of test sequences."""
+"""Reads MPI-INF-3DHP's annotations and cameras, of training and of test sequences."""
 
 from __future__ import annotations
 

@@ -1,0 +1,237 @@
+"""datasets/threedpw: from files as the owner writes them to records that say what is true."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import raw_pictures
+import raw_threedpw
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import medfilt
+
+from maed_jax.body.files import save_body
+from maed_jax.body.mannequin import mannequin
+from maed_jax.body.rotations import matrix_from_axis_angle
+from maed_jax.body.skeleton import KEYPOINT_NAMES
+from maed_jax.body.smpl import keypoint_body, keypoints, pose_body
+from maed_jax.data import prepare, schema
+from maed_jax.data.records import Records
+from maed_jax.errors import UserError
+
+LIMBS = [KEYPOINT_NAMES.index(name) for name in raw_threedpw.OPENPOSE[2:14]]
+KNOWN = [KEYPOINT_NAMES.index(name) for name in raw_threedpw.OPENPOSE if name != "rear"]
+
+
+@pytest.fixture
+def build(monkeypatch, tmp_path):
+    raw_pictures.in_this_process(monkeypatch)
+
+    def build(raw, config="frames", **options):
+        options = {"partial": True} | options
+        return prepare.build("3dpw", tmp_path / "data", config, manual_dir=raw, **options)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """A folder with the raw data, and the truth."""
+    folder = tmp_path_factory.mktemp("3dpw")
+    return folder, raw_threedpw.write(folder)
+
+
+@pytest.fixture
+def own(raw, tmp_path):
+    """A copy to spoil."""
+    return Path(shutil.copytree(raw[0], tmp_path / "raw"))
+
+
+@pytest.fixture(scope="module")
+def body_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("body") / "body.npz"
+    save_body(mannequin(), path)
+    return str(path)
+
+
+def tracks(directory, split):
+    records = Records(directory, split)
+    return {
+        track.name: [records[i] for i in range(track.start, track.start + track.length)]
+        for track in schema.read_tracks(directory, split)
+    }
+
+
+def stacked(rows, name):
+    return np.stack([row[name] for row in rows])
+
+
+def test_evaluation_has_every_frame_and_all_that_protocols_need(raw, build):
+    folder, truths = raw
+    found = tracks(build(folder), "test")
+    assert list(found) == ["talk_00_0", "talk_00_1"]
+    for name, rows in found.items():
+        truth = truths[name]
+        assert [row["frame"] for row in rows] == list(range(raw_threedpw.FRAMES))
+        assert [row["valid"] for row in rows] == [t != 5 for t in range(raw_threedpw.FRAMES)]
+        assert all(row["has_smpl"] and not row["has_3d"] for row in rows)
+        assert {row["gender"] for row in rows} == {truth.gender}
+        assert {(row["body"], row["frame_rate"]) for row in rows} == {("smpl", 30.0)}
+        np.testing.assert_allclose(stacked(rows, "shape"), np.tile(truth.betas, (12, 1)), rtol=1e-6)
+        np.testing.assert_allclose(rows[0]["intrinsics"], [150, 152, 50, 62])
+        points = stacked(rows, "keypoints_2d")
+        seen = np.arange(12) != 3
+        np.testing.assert_allclose(
+            points[seen][:, KNOWN, :2], truth.keypoints_2d[seen][:, KNOWN], atol=1e-3
+        )
+        assert (points[seen][:, KNOWN, 2] == 1).all() and not points[3].any()
+        others = [k for k in range(49) if k not in KNOWN]
+        assert not points[:, others].any(), "also the point that OpenPose was not sure of"
+        left, right = (points[seen][:, KEYPOINT_NAMES.index(n), 0] for n in ("lhip", "rhip"))
+        assert (left > right).all(), "they face the camera"
+
+
+def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build, body_file):
+    folder, truths = raw
+    directory = build(folder, body=body_file)
+    for split, name in (("train", "walk_00_0"), ("test", "talk_00_1")):
+        rows = [row for row in tracks(directory, split)[name] if row["has_smpl"]]
+        truth = truths[name].keypoints_3d[[row["frame"] for row in rows]]
+        found = stacked(rows, "keypoints_3d")
+        np.testing.assert_allclose(found[..., :3], truth, atol=1e-4)
+        assert (found[..., 3] == np.isin(np.arange(49), range(25, 39))).all()
+        # As evaluation does it: from pose and shape alone, about any point of the body.
+        body = keypoint_body(mannequin())
+        R_parent_joint = matrix_from_axis_angle(stacked(rows, "pose").reshape(-1, 24, 3))
+        posed = keypoints(body, pose_body(body, R_parent_joint, stacked(rows, "shape")))
+        posed = np.asarray(posed)
+        np.testing.assert_allclose(posed - posed[:, :1], truth - truth[:, :1], atol=1e-4)
+        # And the pinhole of the record puts them where the 2D keypoints are.
+        fx, fy, cx, cy = rows[0]["intrinsics"]
+        for row in rows:
+            x, y, z = row["keypoints_3d"][LIMBS, :3].T
+            flat = np.stack([fx * x / z + cx, fy * y / z + cy], -1)
+            if row["keypoints_2d"].any():
+                assert np.abs(flat - row["keypoints_2d"][LIMBS, :2]).max() < 0.1
+
+
+def test_training_leaves_out_what_would_teach_nonsense(raw, build, body_file):
+    directory = build(raw[0], body=body_file)
+    rows = tracks(directory, "train")["walk_00_0"]
+    assert [row["frame"] for row in rows] == [t for t in range(12) if t != 3]
+    without_camera = next(row for row in rows if row["frame"] == 5)
+    assert not (without_camera["valid"] or without_camera["has_smpl"] or without_camera["has_3d"])
+    assert without_camera["keypoints_2d"].any()
+    assert "1 left out: 6 of 12 limb joints or fewer visible" in prepare.summary(directory)
+
+
+def test_crops_show_the_same_person(raw, build, body_file):
+    """The rows of `crops` project as those of `frames` do, and the dots are where the points are."""
+    for row in tracks(build(raw[0], "crops", body=body_file), "test")["talk_00_0"]:
+        if not row["keypoints_2d"].any():
+            continue
+        fx, fy, cx, cy = row["intrinsics"]
+        x, y, z = row["keypoints_3d"][LIMBS, :3].T
+        flat = np.stack([fx * x / z + cx, fy * y / z + cy], -1)
+        assert np.abs(flat - row["keypoints_2d"][LIMBS, :2]).max() < 0.1
+        image = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_GRAYSCALE)
+        for wrist in ("lwrist", "rwrist"):
+            column, line = np.rint(row["keypoints_2d"][KEYPOINT_NAMES.index(wrist), :2]).astype(int)
+            assert image[line, column] > 150
+
+
+def test_boxes_follow_the_rule_of_the_field(raw, build):
+    """Against the same rule from SciPy's filters: gaps, then a median, then a Gaussian."""
+    folder, truths = raw
+    rows = tracks(build(folder), "test")["talk_00_0"]
+    truth = truths["talk_00_0"].keypoints_2d[:, LIMBS]
+    low, high = truth.min(1), truth.max(1)
+    params = np.c_[(low + high) / 2, 150 / np.linalg.norm(high - low, axis=-1)]
+    params[3] = (params[2] + params[4]) / 2  # nobody was found here
+    smooth = np.stack([gaussian_filter1d(medfilt(c, 11), 8) for c in params.T], -1)
+    side = 150 / smooth[:, 2] * 1.1
+    expected = np.c_[smooth[:, :2], side, side]
+    np.testing.assert_allclose(stacked(rows, "box"), expected, rtol=1e-4)
+
+
+def change_first(field, change):
+    def spoil(content):
+        content[field][0] = change(content[field][0])
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c.pop("poses2d"), "lacks the field poses2d"),
+        (change_first("poses", lambda p: p[:-1]), r"poses\[0\] has 11 frames where cam_poses has"),
+        (change_first("poses2d", lambda p: p[:, :, :14]), r"poses2d\[0\] is .*n 3 18"),
+        (lambda c: c["genders"].pop(), "genders has not one entry for each of 2"),
+        (lambda c: c.update(genders=["x", "f"]), r"genders\[0\] is 'x'"),
+        (lambda c: c.update(sequence="other"), "says that it is 'other'"),
+        (change_first("betas", lambda b: b[:9]), "9 coefficients"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_field(own, build, tmp_path, change, message):
+    raw_threedpw.rewrite(own, "sequenceFiles/test/talk_00.pkl", change)
+    with pytest.raises(UserError, match=r"talk_00\.pkl.*" + message):
+        build(own)
+    assert not (tmp_path / "data" / "threedpw").exists()
+
+
+def test_a_hostile_pickle_is_not_run(own, build, tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/was_here",)
+
+    with open(own / "sequenceFiles/train/walk_00.pkl", "wb") as file:
+        pickle.dump({"sequence": "walk_00", "poses": Hostile()}, file, protocol=2)
+    with pytest.raises(UserError, match=r"walk_00\.pkl asks to construct (posix|os)\.system"):
+        build(own)
+    assert not (tmp_path / "was_here").exists()
+
+
+def test_single_frames_at_fault_are_counted(own, build):
+    def spoil(content):
+        content["poses"][0][7, 10] = np.nan
+        content["poses2d"][0][8, :, 4] = np.nan
+        content["cam_poses"][9] = 0
+        content["poses2d"][1][:] = 0  # never found
+
+    raw_threedpw.rewrite(own, "sequenceFiles/test/talk_00.pkl", spoil)
+    images = own / "imageFiles" / "talk_00"
+    (images / "image_00000.jpg").unlink()
+    data = (images / "image_00001.jpg").read_bytes()
+    (images / "image_00001.jpg").write_bytes(data[: len(data) // 2])
+    directory = build(own)
+    found = tracks(directory, "test")
+    assert list(found) == ["talk_00_0"]
+    rows = {row["frame"]: row for row in found["talk_00_0"]}
+    assert list(rows) == list(range(2, 12))
+    assert [frame for frame, row in rows.items() if not row["has_smpl"]] == [7, 9]
+    elbow = KEYPOINT_NAMES.index("rwrist")
+    assert not rows[8]["keypoints_2d"][elbow].any() and rows[7]["keypoints_2d"][elbow].any()
+    text = prepare.summary(directory)
+    for reason in ("12 left out: no visible keypoints", "1 left out: missing picture",
+                   "1 left out: unreadable picture"):  # fmt: skip
+        assert reason in text
+
+
+def test_what_is_not_there_is_named(own, build, tmp_path):
+    with pytest.raises(UserError, match="is not laid out as 3DPW"):
+        build(tmp_path)
+    with pytest.raises(UserError, match="lacks sequenceFiles/validation; --partial"):
+        build(own, partial=False)
+    shutil.rmtree(own / "imageFiles" / "walk_00")
+    with pytest.raises(UserError, match="sequenceFiles/validation, imageFiles/walk_00"):
+        build(own, partial=False)
+
+
+def test_one_gender_without_the_other_is_no_choice(raw, build, tmp_path):
+    (tmp_path / "SMPL_MALE.npz").touch()
+    with pytest.raises(UserError, match="lacks SMPL_FEMALE.npz"):
+        build(raw[0], body=str(tmp_path))
