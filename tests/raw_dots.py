@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 
@@ -15,6 +14,11 @@ COLOURS = {
     "rknee": (255, 128, 0),
 }  # fmt: skip
 BACKGROUND = 110
+# Where the 49 keypoints have them: as LSP and COCO do, or as OpenPose does.
+LSP = {"lwrist": 36, "rwrist": 31, "lankle": 30, "rankle": 25, "lshoulder": 34, "rshoulder": 33,
+       "lknee": 29, "rknee": 26}  # fmt: skip
+OPENPOSE = {"lwrist": 7, "rwrist": 4, "lankle": 14, "rankle": 11, "lshoulder": 5, "rshoulder": 2,
+            "lknee": 13, "rknee": 10}  # fmt: skip
 # Someone who faces the camera: the person's left is on the right of the picture. In units of the
 # person's height, from the middle of the shoulders.
 FACING = {
@@ -58,12 +62,12 @@ def dots(image: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def check_dots(record: dict, expected: int, tolerance: float = 1.0) -> None:
+def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -> None:
     """Whether the 2D keypoints of a record lie on the dots of its picture, and the box around."""
     seen = dots(decode_jpeg(record["image"]))
     assert len(seen) >= expected, f"only {sorted(seen)} are to be seen"
     for name, place in seen.items():
-        x, y, confidence = record["keypoints_2d"][KEYPOINT_NAMES.index(name)]
+        x, y, confidence = record["keypoints_2d"][index[name]]
         assert confidence == 1, name
         assert np.hypot(*(place - (x, y))) < tolerance, (name, place, (x, y))
         assert (np.abs(place - record["box"][:2]) <= record["box"][2:] / 2 + tolerance).all(), name

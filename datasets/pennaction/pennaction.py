@@ -75,15 +75,16 @@ class Pennaction(PicturesBuilder):
             raise UserError(
                 f"{self.manual_dir} has no labels/*.mat: give --manual_dir the folder Penn_Action"
             )
-        present = [path for path in labels if _frames(path).is_dir()]
-        missing = [f"frames/{path.stem}" for path in labels if path not in present]
+        here = {path: _frames(path).is_dir() for path in labels}
+        present = [path for path in labels if here[path]]
+        missing = [f"frames/{path.stem}" for path in labels if not here[path]]
         complain(self.manual_dir, missing, partial=self.partial and bool(present))
         if not self.owner_split:
             return {"train": present}
-        test = {path for path in present if not _for_training(path)}
+        training = {path: _for_training(path) for path in present}
         return {
-            "train": [path for path in present if path not in test],
-            "test": [path for path in present if path in test],
+            "train": [path for path in present if training[path]],
+            "test": [path for path in present if not training[path]],
         }
 
 

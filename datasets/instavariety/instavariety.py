@@ -1,0 +1,129 @@
+"""The TFDS builder `instavariety`: tracks of InstaVariety (Kanazawa et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from maed_jax.body.skeleton import to_keypoints49
+from maed_jax.data.images import CROP_MARGIN, ImageError, decode_jpeg
+from maed_jax.errors import UserError
+
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..tfrecord import Example, read_records
+from ..whole import add_partial_argument, complain
+
+LARGEST = 1 << 20
+"""frames of a track; more is nonsense"""
+
+
+def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
+    """Each record of a file is a track: pictures cropped around one person."""
+    for number, data in enumerate(read_records(path)):
+        example = Example(data, f"{path}, record {number}")
+        pictures, points = read_track(example)
+        size = _size(pictures)
+        if size is None:
+            dropped["unreadable picture"] += len(pictures)
+            continue
+        height, width = size
+        if "image/phis" in example:  # features of a network: keypoints are for its input too
+            points[..., :2] = (points[..., :2] + 1) / 2 * (width, height)
+        _check_range(points, size, example.where)
+        keypoints = to_keypoints49(points, "insta")
+        # The picture is a crop around the person already, and networks are given all of it: this
+        # is the box whose crop is the whole picture.
+        side = min(width, height) / CROP_MARGIN
+        box = np.array([width / 2, height / 2, side, side])
+        yield PersonTrack(
+            f"{path.stem}-{number}",
+            [
+                Person(picture=picture, keypoints_2d=keypoints[n], box=box, frame=n)
+                for n, picture in enumerate(pictures)
+            ],
+        )
+
+
+def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
+    """Encoded pictures, t of them, and keypoints [t 25 3] in the order "insta", as the file has
+    them: x and y within [-1, 1] of the picture in one kind of file, pixels in the other.
+
+    Raises:
+      UserError: a feature is missing or has another length; the message names it.
+    """
+    t = int(example.numbers("meta/N", (1,))[0])
+    if not 0 < t < LARGEST:
+        raise UserError(f"{example.where}: meta/N is {t}, not a number of frames")
+    pictures = example.bytes("image/encoded")
+    if len(pictures) != t:
+        raise UserError(
+            f"{example.where}: image/encoded has {len(pictures)} pictures, but meta/N is {t}"
+        )
+    # All x of a frame, then all y: the description of the format has it the other way round.
+    body = example.numbers("image/xys", (t, 2, 14))
+    visible = example.numbers("image/visibilities", (t, 1, 14))
+    face = example.numbers("image/face_pts", (t, 3, 5))
+    feet = np.zeros((t, 3, 6))
+    if example.length("image/toe_pts"):
+        feet = example.numbers("image/toe_pts", (t, 3, 6))
+    points = np.concatenate([np.concatenate([body, visible], 1), face, feet], -1)
+    return pictures, points.swapaxes(1, 2)
+
+
+class Instavariety(PicturesBuilder):
+    """InstaVariety as TFRecords, from github.com/akanazawa/human_dynamics:
+
+    DIR/train/insta_variety_00_copy00_hmr_noS5.ckpt-642561.tfrecord ...
+    DIR/test/*.tfrecord
+
+    The pictures are crops of 224 pixels already, which the config "frames" keeps as they are.
+    There are no SMPL labels.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = PicturesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
+    read = staticmethod(read_tracks)
+
+    def __init__(self, *, partial: bool = False, **kwargs):
+        """partial: make do with one split."""
+        super().__init__(**kwargs)
+        self.partial = partial
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_common_arguments(parser)
+        add_partial_argument(parser)
+
+    def tasks(self) -> dict[str, list[Path]]:
+        found = {split: sorted((self.manual_dir / split).glob("*.tfrecord"))
+                 for split in ("train", "test")}  # fmt: skip
+        missing = [f"{split}/*.tfrecord" for split, files in found.items() if not files]
+        complain(self.manual_dir, missing, partial=self.partial and any(found.values()))
+        return found
+
+
+def _size(pictures: list[bytes]) -> tuple[int, int] | None:
+    """Height and width of the first picture that can be decoded; a track's are all alike."""
+    for picture in pictures:
+        try:
+            return decode_jpeg(picture).shape[:2]
+        except ImageError:
+            continue
+    return None
+
+
+def _check_range(points: np.ndarray, size: tuple[int, int], where: str) -> None:
+    """Whether visible keypoints [t 25 3] are about as large as pixels of the picture.
+
+    Raises:
+      UserError: they are not: the units are taken for others than they are.
+    """
+    seen = points[(points[..., 2] > 0) & np.isfinite(points).all(-1), :2]
+    if len(seen) and not max(size) / 16 < np.abs(seen).max() < 4 * max(size):
+        raise UserError(
+            f"{where}: image/xys are neither within [-1, 1] with image/phis beside them, nor pixels"
+        )
