@@ -81,7 +81,7 @@ def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
         betas = rng.normal(0, 1, 16)
         betas[10:] = 7  # that nobody should use
         place = np.array([0.7 * actor - 0.2, 1, 0]) + np.outer(np.arange(FRAMES), (0.01, 0, 0.02))
-        world, joints = _posed(pose, betas[:10])
+        world, joints = posed(pose, betas[:10])
         world, joints = world + place[:, None], joints + place[:, None]
         in_camera = np.einsum("tij,tkj->tki", cameras[:, :3, :3], world) + cameras[:, None, :3, 3]
         pixels = in_camera @ K.T
@@ -101,12 +101,16 @@ def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
     return content, truths
 
 
-def _posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 49 keypoints and the 24 joints about the pelvis, world axes."""
+def posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 49 keypoints `[12 49 3]` and the 24 joints `[12 24 3]` of the mannequin.
+
+    Args:
+      pose: [12 72]. betas: [10]
+    """
     return jax.device_get(_points(keypoint_body(mannequin()), pose, betas))
 
 
 @jax.jit
 def _points(body, pose, betas):
-    posed = pose_body(body, matrix_from_axis_angle(pose.reshape(-1, 24, 3)), betas)
-    return keypoints(body, posed), posed.joints
+    found = pose_body(body, matrix_from_axis_angle(pose.reshape(-1, 24, 3)), betas)
+    return keypoints(body, found), found.joints

@@ -15,9 +15,7 @@ from scipy.signal import medfilt
 
 from maed_jax.body.files import save_body
 from maed_jax.body.mannequin import mannequin
-from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.body.skeleton import KEYPOINT_NAMES
-from maed_jax.body.smpl import keypoint_body, keypoints, pose_body
 from maed_jax.data import prepare, schema
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
@@ -104,10 +102,8 @@ def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build,
         np.testing.assert_allclose(found[..., :3], truth, atol=1e-4)
         assert (found[..., 3] == np.isin(np.arange(49), range(25, 39))).all()
         # As evaluation does it: from pose and shape alone, about any point of the body.
-        body = keypoint_body(mannequin())
-        R_parent_joint = matrix_from_axis_angle(stacked(rows, "pose").reshape(-1, 24, 3))
-        posed = keypoints(body, pose_body(body, R_parent_joint, stacked(rows, "shape")))
-        posed = np.asarray(posed)
+        pose = np.resize(stacked(rows, "pose"), (12, 72))
+        posed = raw_threedpw.posed(pose, rows[0]["shape"])[0][: len(rows)]
         np.testing.assert_allclose(posed - posed[:, :1], truth - truth[:, :1], atol=1e-4)
         # And the pinhole of the record puts them where the 2D keypoints are.
         fx, fy, cx, cy = rows[0]["intrinsics"]
@@ -129,7 +125,7 @@ def test_training_leaves_out_what_would_teach_nonsense(raw, build, body_file):
 
 
 def test_crops_show_the_same_person(raw, build, body_file):
-    """The rows of `crops` project as those of `frames` do, and the dots are where the points are."""
+    """3D labels project onto the 2D ones, and the dots in the pictures are there."""
     for row in tracks(build(raw[0], "crops", body=body_file), "test")["talk_00_0"]:
         if not row["keypoints_2d"].any():
             continue
