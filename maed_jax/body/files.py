@@ -31,6 +31,17 @@ MODEL_FILES = (
     "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl",
     "body.npz",
 )  # fmt: skip
+# The same of one gender.
+GENDERED_FILES = {
+    "male": (
+        "SMPL_MALE.npz", "SMPL_MALE.pkl", "smpl/SMPL_MALE.npz", "smpl/SMPL_MALE.pkl",
+        "basicModel_m_lbs_10_207_0_v1.0.0.pkl", "basicmodel_m_lbs_10_207_0_v1.1.0.pkl",
+    ),
+    "female": (
+        "SMPL_FEMALE.npz", "SMPL_FEMALE.pkl", "smpl/SMPL_FEMALE.npz", "smpl/SMPL_FEMALE.pkl",
+        "basicModel_f_lbs_10_207_0_v1.0.0.pkl", "basicmodel_f_lbs_10_207_0_v1.1.0.pkl",
+    ),
+}  # fmt: skip
 # Key of the mapping -> the file beside the body that holds it.
 COMPANIONS = {
     "J_regressor_extra": "J_regressor_extra.npy",
@@ -42,7 +53,9 @@ _SMPL_VERTS = 6890
 _NUM_POSE = 9 * (NUM_JOINTS - 1)
 
 
-def load_body(source: Body | str | os.PathLike | Mapping[str, Any]) -> Body:
+def load_body(
+    source: Body | str | os.PathLike | Mapping[str, Any], gender: str = "neutral"
+) -> Body:
     """The body that `source` describes.
 
     Args:
@@ -52,11 +65,15 @@ def load_body(source: Body | str | os.PathLike | Mapping[str, Any]) -> Body:
         beside the body, or the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping
         of pose, shape, cam), add what they hold; without them the body loads, and functions which
         need them say so.
+      gender: "male" and "female" are looked for beside the neutral body, as SMPL_MALE.npz or .pkl.
 
     Raises:
       UserError: nothing there, not a body, an array of the wrong shape, or a pickle that asks for
         more than arrays.
     """
+    if gender != "neutral":
+        path = _gendered_file(source, gender)
+        return body_from_mapping(read_arrays(path), str(path))
     if isinstance(source, Body):
         return source
     if isinstance(source, Mapping):
@@ -92,6 +109,24 @@ def find_model_file(path: str | os.PathLike) -> Path:
     if path.suffix not in (".pkl", ".npz"):
         raise UserError(f"{path} is not a body: its name must end in .pkl or .npz")
     return path
+
+
+def _gendered_file(source: Any, gender: str) -> Path:
+    """Raises: UserError: no such file beside the neutral body's."""
+    name = f"SMPL_{gender.upper()}.npz"
+    if source == "mannequin" or not isinstance(source, str | os.PathLike):
+        raise UserError(
+            f"the {gender} body is needed and this body has none: give the folder of "
+            f"SMPL_NEUTRAL.npz with {name} beside it"
+        )
+    folder = Path(source).expanduser()
+    folder = folder if folder.is_dir() else folder.parent
+    for candidate in GENDERED_FILES[gender]:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise UserError(
+        f"{folder / name} is missing (or .pkl): the {gender} body is needed, beside the neutral one"
+    )
 
 
 def read_arrays(path: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain
@@ -14,6 +15,7 @@ import numpy as np
 from maed_jax.data import images, samples, schema, windows
 from maed_jax.data.augment import Changes
 from maed_jax.data.records import Records, dataset_directory
+from maed_jax.data.track_labels import TrackLabels, read_labels
 from maed_jax.errors import UserError
 
 
@@ -30,7 +32,7 @@ class EvalBatch:
         picture), image_size, intrinsics, frame (number within its video), frame_rate, valid,
         gender, body.
       track: number of each clip's track in `EvaluationClips.tracks`, int64 `[b]`; -1 for filling.
-      frame: number of each frame within its track, int64 `[b t]`.
+      frame: number of each frame among those of its track that are predicted, int64 `[b t]`.
       mask: bool `[b t]`; true for frames that count, each frame of a track once. False where a
         track was padded to a whole clip, in filling, and where a picture cannot be read.
     """
@@ -50,6 +52,7 @@ class EvaluationClips:
 
     Attributes:
       tracks: the tracks that are looked at, in order.
+      frames: for each track which of its frames are looked at, int64.
       skipped: how many frames of the latest pass had pictures that could not be read.
     """
 
@@ -64,18 +67,39 @@ class EvaluationClips:
         batch_size: int = 8,
         margin: float = images.CROP_MARGIN,
         limit: int = 0,
+        frames: Sequence[np.ndarray] | None = None,
+        every: int = 1,
+        labels: list[TrackLabels] | None = None,
     ):
-        """See `evaluation_clips`."""
+        """See `evaluation_clips`; tracks may be any of the records'.
+
+        Args:
+          frames: for each track which of its frames are looked at, at least one; the others are as
+            if they had not been recorded. All by default.
+          every: predict only every n-th frame of each window, see `windows.sparse_windows`.
+          labels: of those frames, where they have been read already.
+        """
         self.tracks = tracks
+        self.frames = [np.arange(t.length) for t in tracks] if frames is None else list(frames)
+        self.every, self.span = every, clip_length * stride
         self.skipped = 0
+        if labels is not None:
+            self.labels = labels
         self._records, self._batch_size = records, batch_size
         self._size, self._changes = image_size, Changes(scale=margin)
-        self._clips: list[tuple[int, np.ndarray, np.ndarray]] = []  # track, frames, mask
+        # track, frames, their places among what is predicted, mask
+        self._clips: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         starts = []  # the first clip of each window
-        for number, track in enumerate(tracks):
-            frames, mask = windows.eval_windows(track.length, clip_length, stride)
-            starts += range(len(self._clips), len(self._clips) + len(frames), stride)
-            self._clips += [(number, f, m) for f, m in zip(frames, mask)]
+        for number, looked_at in enumerate(self.frames):
+            if every == 1:
+                index, mask = windows.eval_windows(len(looked_at), clip_length, stride)
+                place = index
+            else:
+                index, place = windows.sparse_windows(len(looked_at), clip_length, stride, every)
+                mask = np.ones_like(index, bool)
+            clips = zip(looked_at[index], place, mask)
+            starts += range(len(self._clips), len(self._clips) + len(index), stride // every)
+            self._clips += [(number, *clip) for clip in clips]
         if 0 < limit < len(starts):
             ends = [*starts[1:], len(self._clips)]
             chosen = np.linspace(0, len(starts) - 1, limit).round().astype(int)
@@ -101,9 +125,24 @@ class EvaluationClips:
         if waiting:
             yield self._batch(waiting)
 
+    @functools.cached_property
+    def labels(self) -> list[TrackLabels]:
+        """The labels of each track, of the frames that are looked at; read once."""
+        return [
+            read_labels(self._records, track).take(frames)
+            for track, frames in zip(self.tracks, self.frames)
+        ]
+
     def empty(self, *shape: int) -> list[np.ndarray]:
-        """An array of NaN, float32 `[length *shape]`, for each track; to be filled by `place`."""
-        return [np.full((track.length, *shape), np.nan, np.float32) for track in self.tracks]
+        """An array of NaN, float32 `[frames *shape]`, for each track; to be filled by `place`.
+
+        It has a row for every frame that is looked at; with `every` n only for each n-th of the
+        track padded to whole windows.
+        """
+        lengths = [len(frames) for frames in self.frames]
+        if self.every > 1:
+            lengths = [-(-n // self.span) * self.span // self.every for n in lengths]
+        return [np.full((length, *shape), np.nan, np.float32) for length in lengths]
 
     def place(self, out: list[np.ndarray], batch: EvalBatch, values: np.ndarray) -> None:
         """Writes `values` `[b t ...]` of a batch to where its frames belong in `out`."""
@@ -111,8 +150,18 @@ class EvaluationClips:
             if track >= 0:
                 out[track][frame[mask]] = value[mask]
 
+    def crop(self, track: int, frame: int) -> np.ndarray:
+        """What the model sees of a frame that is looked at, RGB uint8 `[h w 3]`.
+
+        Raises:
+          ImageError: the picture cannot be read.
+        """
+        record = self._records[self.tracks[track].start + self.frames[track][frame]]
+        (affine,) = samples.affines_of([record], self._size, self._changes)
+        return images.decode_crop(record["image"], affine, self._size)
+
     def _load(self, number: int) -> dict:
-        track_number, frames, mask = self._clips[number]
+        track_number, frames, place, mask = self._clips[number]
         track = self.tracks[track_number]
         unique, back = np.unique(frames, return_inverse=True)  # short tracks repeat frames
         records = [self._records[track.start + frame] for frame in unique]
@@ -132,7 +181,7 @@ class EvaluationClips:
             "image": pictures[back],
             "labels": {name: value[back] for name, value in labels.items()},
             "track": np.int64(track_number),
-            "frame": frames,
+            "frame": place,
             "mask": mask & readable[back],
             "skipped": int((mask & ~readable[back]).sum()),
         }

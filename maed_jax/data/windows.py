@@ -84,3 +84,27 @@ def eval_windows(
     first_time = clips < length
     kept = first_time.any(axis=1)
     return reflect(clips[kept], length), first_time[kept]
+
+
+def sparse_windows(
+    length: int, clip_length: int = 16, stride: int = 8, every: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips of every `every`-th frame of the windows that `eval_windows` cuts a track into.
+
+    The frames between are to be interpolated, see `evaluation.interpolation`. Padding is kept: the
+    last frames of a track are interpolated towards it.
+
+    Args:
+      every: divides `stride`.
+
+    Returns:
+      Indices into the track and numbers among the chosen frames of the padded track, both int64
+      `[clips clip_length]`; each of the latter appears once.
+    """
+    if length < 1 or stride % every:
+        raise ValueError(f"every {every} of a track of {length} frames at stride {stride}")
+    span = clip_length * stride
+    chosen = np.arange(0, -(-length // span) * span, every, dtype=np.int64)
+    clips = chosen.reshape(-1, clip_length, stride // every).swapaxes(1, 2)
+    clips = clips.reshape(-1, clip_length)
+    return reflect(clips, length), clips // every

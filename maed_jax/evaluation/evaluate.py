@@ -1,119 +1,248 @@
-"""`maed eval`: the errors of a trained model on a split of a dataset."""
+"""`maed eval`: the errors of a trained model on a split of a dataset, under a protocol."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import math
+import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from maed_jax.errors import UserError
 
 EPILOG = """\
-The table has a row for each subset of the split and one for all of it. Below the model's rows
-stand those of a predictor that never looks: it always answers with the mean pose and shape of the
-training split. The last rows are the ratios of the two.
+protocols (--protocol A,B or all; DATASET/NAME takes another dataset's):
+{protocols}
 
---predictions writes one .npz with a row for every frame, tracks one after another: `track` (name)
-and `frame` (number within the track), `pose` [72] axis-angle, `shape` [10], `camera` [3],
-`joints` and `target_joints` [14 3] metres, `mpjpe`, `pa_mpjpe`, `pve` in mm; NaN where a frame
-has no labels or no readable picture.
+Every choice of a protocol can be changed, for instance --protocol.root=pelvis:
+{choices}
+
+--out writes into DIR: table.txt, table.md, table.csv, sequences.csv, joints.csv, results.json,
+and with matplotlib (extra viz) errors.png, the errors over time, and worst.png, the worst frames.
+maed compare reads results.json.
+
+--predictions writes one .npz with a row for every frame, tracks one after another: `track`,
+`frame` (number within the video), `pose` [72] axis-angle, `shape` [10], `camera` [3], `joints`
+and `target_joints` [joints 3] metres about the root, and each error; NaN where there is none. Of
+several protocols it is the first's.
+
+On datasets without a protocol of their own, the rows below the model's are those of a predictor
+that never looks: it always answers with the mean pose and shape of the training split.
 """
+DOLLS = (
+    "Mannequins are rendered dolls: never compare these figures with those of benchmarks "
+    "of real people."
+)
 
 
 def main(argv: list[str]) -> None:
+    options, rest = _parser().parse_known_args(argv)
+    from maed_jax.evaluation.protocol_choice import choose, parse_settings
+
+    settings = parse_settings(rest)
+    for file in (options.predictions, options.json):
+        _check_writable(file)  # before the work, not after it
+    if options.out:
+        _make_directory(options.out)
+
+    from maed_jax import jax_setup
+
+    jax_setup.configure()
+    opened = open_checkpoint(options.checkpoint, options.step, options.body)
+    data = opened.config.data
+    dataset = options.dataset or (data.clips or data.images)[0][0]
+    protocols = choose(dataset, options.protocol, settings)
+    found, results = measure(
+        opened,
+        options.data_dir or data.data_dir,
+        dataset,
+        options.split,
+        protocols,
+        windows=options.windows,
+        every=options.interpolate,
+        batch=options.batch,
+    )
+    from maed_jax.evaluation import report, report_files
+
+    print(report.as_text(found))
+    written = []
+    if options.out:
+        written += report_files.write_directory(options.out, found, results)
+    if options.predictions:
+        written.append(report_files.write_predictions(options.predictions, results[0]))
+    if options.json:
+        report.write_json(options.json, found)
+        written.append(options.json)
+    for file in written:
+        print(f"wrote {file}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from maed_jax.evaluation.protocols import CHOICES, PRESETS
+
     parser = argparse.ArgumentParser(
         prog="maed eval",
+        usage="maed eval --checkpoint WORKDIR [--dataset NAME/CONFIG] [--split test] "
+        "[--protocol NAME] [--protocol.FIELD=VALUE ...] [...]",
         description=__doc__.partition(": ")[2].capitalize(),
-        epilog=EPILOG,
+        epilog=EPILOG.format(
+            protocols="\n".join(
+                f"  {key:<14}{', '.join(p.name for p in presets)}"
+                for key, presets in PRESETS.items()
+            ),
+            choices="\n".join(f"  {name:<14}{', '.join(of)}" for name, of in CHOICES.items())
+            + "\n  accel_trim, frame_rate, tracks, margin, flip, metrics: see docs/evaluation.md",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
     parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument("--dataset", help="NAME/CONFIG (default: the first of training)")
     parser.add_argument("--split", default="test", help="default: test")
+    parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")
     parser.add_argument("--body", help="another body than in training: a name or path")
+    parser.add_argument(
+        "--windows",
+        choices=("interleaved", "consecutive"),
+        default="interleaved",
+        help="clips of frames as far apart as in training, or of consecutive ones",
+    )
+    parser.add_argument(
+        "--interpolate", type=int, default=1, metavar="K",
+        help="predict every K-th frame and interpolate, as the original does",
+    )  # fmt: skip
     parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
+    parser.add_argument("--out", metavar="DIR", help="write tables, plots and results there")
+    parser.add_argument("--json", metavar="FILE", help="write results.json alone, to FILE")
     parser.add_argument("--predictions", metavar="FILE.npz", help="write what was predicted")
-    parser.add_argument("--json", metavar="FILE", help="write the table as JSON too")
-    options = parser.parse_args(argv)
-    for file in (options.predictions, options.json):
-        _check_writable(file)  # before the work, not after it
+    return parser
 
-    from tqdm import tqdm
 
-    from maed_jax import jax_setup
+class Opened(NamedTuple):
+    """A trained model, ready to be evaluated."""
+
+    checkpoint: str
+    step: int
+    config: Any
+    estimator: Any
+    bodies: Any
+
+
+def open_checkpoint(checkpoint: str, step: int | None = None, body: str | None = None) -> Opened:
+    """Raises: UserError: there is none, or no such body."""
+    import dataclasses
+
     from maed_jax.body.smpl import keypoint_body
-    from maed_jax.data.eval_clips import evaluation_clips
-    from maed_jax.data.records import dataset_directory
-    from maed_jax.evaluation import scoring, table
+    from maed_jax.evaluation.scoring import Bodies
     from maed_jax.training.checkpoints import open_run
 
-    jax_setup.configure()
-    run = open_run(options.checkpoint, options.step, body=options.body)
-    estimator, body, data = run.estimator, run.estimator.body, run.config.data
-    dataset = options.dataset or (data.clips or data.images)[0][0]
-    directory = dataset_directory(options.data_dir or data.data_dir, dataset)
-    clips = evaluation_clips(
-        directory,
-        options.split,
-        estimator.clip_length,
-        estimator.image_size,
-        stride=data.eval_interval,
-        batch_size=max(1, options.batch // estimator.clip_length),
-        margin=data.augment.margin,
-    )
-    found = scoring.evaluate(
-        dataclasses.replace(estimator, body=keypoint_body(body)),
-        clips,
-        body,
-        baseline=_mean_pose(directory, data.train_split),
-        progress=lambda batches: tqdm(batches, desc="evaluate", unit="batch"),
-    )
-    groups = [table.rows("model", found.scores)]
-    if found.baseline is not None:
-        groups.append(table.rows("mean pose", found.baseline))
-        groups.append(table.ratios("model / mean pose", *groups))
+    run = open_run(checkpoint, step, body=body)
+    whole = run.estimator.body
+    estimator = dataclasses.replace(run.estimator, body=keypoint_body(whole))
+    bodies = Bodies(whole, body or run.config.body)
+    return Opened(checkpoint, run.step, run.config, estimator, bodies)
 
-    title = f"{dataset}, split {options.split}: {len(clips.tracks)} tracks"
-    print(f"{title}; {options.checkpoint}, step {run.step}\n")
-    print(table.render(groups))
-    print(f"\n{scoring.PROTOCOL}")
-    if clips.skipped:
-        print(f"{clips.skipped} frames with unreadable pictures are left out.")
-    if body.name == "mannequin":
-        print(
-            "Mannequins are rendered dolls: never compare these figures with those of benchmarks "
-            "of real people."
+
+def measure(
+    opened: Opened,
+    data_dir: str,
+    dataset: str,
+    split: str,
+    protocols: Sequence,
+    *,
+    windows: str = "interleaved",
+    every: int = 1,
+    batch: int = 128,
+) -> tuple[dict, list]:
+    """Evaluates under some protocols, with progress on stderr.
+
+    Returns:
+      The content of a results file (see `report`), and `benchmark.Result`s.
+
+    Raises:
+      UserError: what is needed is not there, or `every` does not divide the windows.
+    """
+    from maed_jax.data.records import Records, dataset_directory
+    from maed_jax.evaluation import benchmark, report
+    from maed_jax.evaluation.protocol_choice import family, folder
+
+    stride = opened.config.data.eval_interval if windows == "interleaved" else 1
+    if every < 1 or stride % every:
+        raise UserError(
+            f"--interpolate {every} does not divide the distance of {stride} frames between those "
+            "of a clip"
         )
-    if options.predictions:
-        _write_predictions(options.predictions, found)
-        print(f"wrote {options.predictions}")
-    if options.json:
-        about = {"dataset": dataset, "split": options.split, "checkpoint": options.checkpoint}
-        about |= {"step": run.step, "body": body.name, "protocol": scoring.PROTOCOL}
-        _write_json(options.json, about | {"rows": [row for group in groups for row in group]})
-        print(f"wrote {options.json}")
+    directory = dataset_directory(data_dir, folder(dataset))
+    records = Records(directory, split)
+    margin = opened.config.data.augment.margin
+    how = benchmark.Pass(stride, every, margin, batch)
+    mean_pose = None
+    if family(dataset) == "other":
+        mean_pose = _mean_pose(directory, opened.config.data.train_split)
+    results = benchmark.run(
+        opened.estimator, opened.bodies, records, protocols, how,
+        baseline=mean_pose, progress=_progress,
+    )  # fmt: skip
+    about = {
+        "dataset": dataset,
+        "dataset_version": directory.name,
+        "dataset_directory": str(directory.absolute()),
+        "split": split,
+        **provenance(opened),
+        "windows": f"clips of {opened.estimator.clip_length} at every {stride}. frame",
+        "interpolate": every,
+        "margin": margin,
+        "notes": _remarks(opened, results, every),
+    }
+    return report.content(results, about), results
+
+
+def provenance(opened: Opened) -> dict:
+    """What the figures come from, for the file."""
+    from maed_jax.evaluation.ablation_files import environment
+
+    config = Path(opened.checkpoint) / "config.json"
+    return {
+        "checkpoint": str(opened.checkpoint),
+        "step": opened.step,
+        "config_sha256": hashlib.sha256(config.read_bytes()).hexdigest(),
+        "body": opened.bodies.of("neutral").name,
+        "environment": environment(),
+    }
+
+
+def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
+    notes = []
+    if every > 1:
+        notes.append(f"One frame of {every} predicted, the others interpolated.")
+    if skipped := max(result.clips.skipped for result in results):
+        notes.append(f"{skipped} frames with unreadable pictures are left out.")
+    if opened.bodies.of("neutral").name == "mannequin":
+        notes.append(DOLLS)
+    return notes
+
+
+def _progress(items: Any, what: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, unit="batch" if what == "evaluate" else "track")
 
 
 def _mean_pose(directory: Path, split: str):
     """The mean pose of the training split, or None where the dataset has none."""
-    from tqdm import tqdm
-
     from maed_jax.data.records import Records
     from maed_jax.evaluation.baseline import mean_pose
 
     try:
         records = Records(directory, split)
+        return mean_pose(records[i] for i in _progress(range(len(records)), "mean pose"))
     except UserError as error:
         print(f"maed: without the rows of the mean pose: {error}", file=sys.stderr)
         return None
-    numbers = tqdm(range(len(records)), desc="mean pose", unit="frame", leave=False)
-    return mean_pose(records[i] for i in numbers)
 
 
 def _check_writable(file: str | None) -> None:
@@ -123,26 +252,11 @@ def _check_writable(file: str | None) -> None:
             raise UserError(f"cannot write {file}: its folder is missing or closed, or it is one")
 
 
-def _write_predictions(file: str, found) -> None:
-    import numpy as np
-
-    columns: dict[str, list] = {"track": [], "frame": []}
-    for scores, predicted in zip(found.scores, found.predictions):
-        length = len(scores.mpjpe)
-        values = {"track": np.full(length, scores.name), "frame": np.arange(length), **predicted}
-        values |= {name: getattr(scores, name) for name in ("mpjpe", "pa_mpjpe", "pve")}
-        for name, value in values.items():
-            columns.setdefault(name, []).append(value)
-    part = Path(f"{file}.part")
-    with part.open("wb") as out:  # np.savez would add a suffix of its own
-        np.savez_compressed(out, **{name: np.concatenate(v) for name, v in columns.items()})
-    part.replace(file)
-
-
-def _write_json(file: str, content: dict) -> None:
-    for row in content["rows"]:  # JSON knows no NaN
-        row.update({k: None for k, v in row.items() if isinstance(v, float) and math.isnan(v)})
-    Path(file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _make_directory(path: str) -> None:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write into {path}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 MILLIMETRES = 1000.0
+AUC_THRESHOLDS = tuple(range(0, 151, 5))
+"""mm; 31 of them. Source: Mehta et al., "Monocular 3D Human Pose Estimation In The Wild", 2017"""
 
 
 def centre(points: np.ndarray, root: np.ndarray | tuple[int, ...]) -> np.ndarray:
@@ -21,7 +23,9 @@ def centre(points: np.ndarray, root: np.ndarray | tuple[int, ...]) -> np.ndarray
     return points - points[..., list(root), :].mean(axis=-2, keepdims=True)
 
 
-def procrustes_align(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+def procrustes_align(
+    pred: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
+) -> np.ndarray:
     """`pred` moved, turned and scaled, frame by frame, to lie as near to `target` as it can.
 
     The least-squares similarity (Umeyama, 1991); mirroring is not allowed. Points that all fall
@@ -29,13 +33,21 @@ def procrustes_align(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     Args:
       pred, target: positions `[... joints 3]`, of one frame each along the leading axes.
+      valid: `[... joints]`, true where a joint decides on the transform (all by default).
 
     Returns:
       Aligned `pred`, float64 `[... joints 3]`.
     """
     pred, target = np.asarray(pred, np.float64), np.asarray(target, np.float64)
-    pred_mean, target_mean = pred.mean(-2, keepdims=True), target.mean(-2, keepdims=True)
-    x, y = pred - pred_mean, target - target_mean
+    if valid is None:
+        valid = np.ones(pred.shape[:-1], bool)
+    valid = np.asarray(valid, bool)[..., None]
+    count = np.maximum(valid.sum(-2, keepdims=True), 1)
+    pred_mean, target_mean = (
+        np.where(valid, points, 0.0).sum(-2, keepdims=True) / count for points in (pred, target)
+    )
+    moved = pred - pred_mean
+    x, y = np.where(valid, moved, 0.0), np.where(valid, target - target_mean, 0.0)
     covariance = x.swapaxes(-1, -2) @ y
     finite = np.isfinite(covariance).all((-1, -2), keepdims=True)  # others stay NaN, alone
     u, singular, vt = np.linalg.svd(np.where(finite, covariance, 0.0))
@@ -46,7 +58,7 @@ def procrustes_align(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     spread = (x**2).sum((-1, -2))
     fits = (singular * sign).sum(-1)
     scale = np.divide(fits, spread, out=np.ones_like(spread), where=spread > 0)
-    return scale[..., None, None] * (x @ rotation) + target_mean
+    return scale[..., None, None] * (moved @ rotation) + target_mean
 
 
 def distances(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -70,12 +82,29 @@ def mpjpe(
     """
     if root is not None:
         pred, target = centre(pred, root), centre(target, root)
-    return _mean(distances(pred, target), valid)
+    return mean_of_valid(distances(pred, target), valid)
 
 
-def pa_mpjpe(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+def pa_mpjpe(pred: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """`mpjpe` after Procrustes alignment of each frame: `[... joints 3]` metres to mm `[...]`."""
-    return distances(procrustes_align(pred, target), target).mean(-1)
+    return mean_of_valid(distances(procrustes_align(pred, target, valid), target), valid)
+
+
+def pck(errors: np.ndarray, valid: np.ndarray | None = None, threshold: float = 150) -> np.ndarray:
+    """Percentage of correct keypoints of each frame: those nearer than `threshold`.
+
+    Args:
+      errors: distances `[... joints]`, mm, of joints about their root or aligned.
+      valid: `[... joints]`, true where a joint counts. A frame without any is NaN.
+      threshold: mm; at exactly this distance a joint is wrong, as in MPI-INF-3DHP's own script.
+    """
+    within = np.where(np.isnan(errors), np.nan, 100.0 * (np.asarray(errors) < threshold))
+    return mean_of_valid(within, valid)
+
+
+def auc(errors: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Area under the curve: the mean of `pck` at 0, 5, 10, ..., 150 mm, per cent `[...]`."""
+    return np.mean([pck(errors, valid, threshold) for threshold in AUC_THRESHOLDS], axis=0)
 
 
 def pve(
@@ -125,20 +154,21 @@ def accel_error(
 
     Args:
       root: as in `mpjpe`; the original centres both sides.
-      valid: `[t]`, true where a frame has labels. An error needs three such frames in a row and is
-        NaN elsewhere.
+      valid: `[t]` or `[t joints]`, true where a frame or a joint of it has labels. An error needs
+        three such frames in a row and is NaN elsewhere.
     """
     if root is not None:
         pred, target = centre(pred, root), centre(target, root)
     difference = acceleration(pred) - acceleration(target)
-    error = MILLIMETRES * np.linalg.norm(difference, axis=-1).mean(-1)
+    error = MILLIMETRES * np.linalg.norm(difference, axis=-1)
     if valid is None:
-        return error
+        return error.mean(-1)
     valid = np.asarray(valid, bool)
-    return np.where(valid[2:] & valid[1:-1] & valid[:-2], error, np.nan)
+    valid = valid[:, None] if valid.ndim == 1 else valid
+    return mean_of_valid(error, valid[2:] & valid[1:-1] & valid[:-2])
 
 
-def _mean(errors: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+def mean_of_valid(errors: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     """Mean over the last axis where `valid`, NaN where nothing is."""
     if valid is None:
         return errors.mean(-1)

@@ -1,21 +1,20 @@
-"""The pass over a test set: predictions and their errors, frame by frame, of every track."""
+"""From predictions and labels to errors, frame by frame, as a protocol asks for them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from einops import rearrange
 
 from maed_jax.body import smpl
-from maed_jax.body.rotations import matrix_from_axis_angle
-from maed_jax.body.skeleton import H36M_TO_J14
-from maed_jax.data.images import normalise
+from maed_jax.body.files import load_body
+from maed_jax.data.track_labels import TrackLabels
 from maed_jax.errors import UserError
-from maed_jax.evaluation import metrics
+from maed_jax.evaluation import accelerations, metrics, posing
+from maed_jax.evaluation.predictions import Predicted, constant, predict
+from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 
 PROTOCOL = (
     "14 joints from Human3.6M's regressor, predicted and true body alike, about the middle of the "
@@ -25,18 +24,133 @@ PROTOCOL = (
 
 @dataclasses.dataclass
 class TrackScores:
-    """Errors of one track, mm, NaN where a frame does not count."""
+    """Errors of one track; NaN where a frame or a joint does not count."""
 
     name: str
     subset: str
-    mpjpe: np.ndarray
-    """[t]"""
-    pa_mpjpe: np.ndarray
-    """[t]"""
-    pve: np.ndarray
-    """[t]"""
-    accel: np.ndarray
-    """[t-2]"""
+    labels: TrackLabels
+    joints: np.ndarray
+    """[t joints 3] predicted, about the root, metres, camera axes, float64"""
+    target_joints: np.ndarray
+    """[t joints 3] true"""
+    joint_errors: np.ndarray
+    """[t joints] mm, about the root"""
+    pa_joint_errors: np.ndarray
+    """[t joints] mm, aligned"""
+    errors: dict[str, np.ndarray]
+    """of all `METRICS`, each [t]; an error of acceleration stands at the middle of its frames"""
+
+
+@dataclasses.dataclass
+class Scores:
+    """What a protocol found."""
+
+    protocol: Protocol
+    tracks: list[TrackScores]
+    missing: dict[str, str]
+    """metrics that could not be measured, and why"""
+
+
+class Bodies:
+    """The neutral body and, from the same place, those of the genders; loaded when asked for."""
+
+    def __init__(self, neutral: smpl.Body, source: Any = None):
+        """`source`: what `neutral` was loaded from, see `load_body`."""
+        self._source = source
+        self._whole, self._points = {"neutral": neutral}, {}
+
+    def of(self, gender: str) -> smpl.Body:
+        """Raises: UserError: there is no such body."""
+        if gender not in self._whole:
+            self._whole[gender] = load_body(self._source, gender)
+        return self._whole[gender]
+
+    def points_of(self, gender: str, source: str) -> smpl.Body:
+        """The body restricted to the points of `source`."""
+        if (gender, source) not in self._points:
+            self._points[gender, source] = posing.points_body(self.of(gender), source)
+        return self._points[gender, source]
+
+    def check(self, protocol: Protocol, labels: Iterable[TrackLabels]) -> None:
+        """Raises: UserError: the protocol asks for a body that is not there, or the labels do."""
+        for track in labels:
+            if protocol.truth != "keypoints" and track.has_smpl.any():
+                if track.body != (name := self.of("neutral").name):
+                    raise UserError(
+                        f"the labels are of the body {track.body!r} and the model's is {name!r}: "
+                        "give the right one with --body"
+                    )
+            if "gendered" in (protocol.truth, protocol.body):
+                try:
+                    self.of(track.gender)
+                except UserError as error:
+                    raise UserError(f"protocol {protocol.label}: {error}") from None
+
+
+def score(predicted: Predicted, clips, bodies: Bodies, protocol: Protocol) -> Scores:
+    """Compares predictions with the labels of `clips`, over which they were made.
+
+    Raises:
+      UserError: no frame has what the protocol compares with.
+    """
+    tracks = [
+        _score_track(clips, number, predicted, bodies, protocol)
+        for number in range(len(clips.tracks))
+    ]
+    if not any(np.isfinite(track.errors["mpjpe"]).any() for track in tracks):
+        lacks = "3D keypoint labels" if protocol.truth == "keypoints" else "pose labels"
+        raise UserError(f"no frame of this split could be compared: none has {lacks}")
+    missing = accelerations.add(tracks, protocol)
+    if protocol.truth == "keypoints":
+        missing["pve"] = "PVE: the truth is keypoints, which have no surface"
+    return Scores(protocol, tracks, missing)
+
+
+def _score_track(
+    clips, number: int, predicted: Predicted, bodies: Bodies, protocol: Protocol
+) -> TrackScores:
+    labels, joint_set = clips.labels[number], protocol.joint_set
+    rows, labelled_rows = joint_set.root(protocol.root)
+    answer = predicted["rotmat"][number], predicted["shape"][number]
+    gender = labels.gender if protocol.body == "gendered" else "neutral"
+    errors = dict.fromkeys(METRICS, np.full(len(labels), np.nan))
+    if protocol.truth == "keypoints":
+        body = bodies.points_of(gender, joint_set.source)
+        points = posing.body_points(
+            posing.Poses(body, *answer), joint_set.source, len(labels), clips.span, clips.every
+        )
+        truth = labels.keypoints_3d.astype(np.float64)
+        target, root = truth[:, joint_set.of_keypoints], truth[:, labelled_rows]
+        valid, rooted = target[..., 3] > 0, (root[..., 3] > 0).all(-1)
+        target, root = target[..., :3], root[..., :3].mean(1)
+    else:
+        true_body = bodies.of(labels.gender if protocol.truth == "gendered" else "neutral")
+        points, true_points, errors["pve"] = posing.compare(
+            posing.Poses(bodies.of(gender), *answer),
+            posing.Poses(true_body, posing.rotations(labels.pose), labels.shape),
+            joint_set.source,
+            rows if protocol.pve == "root" else None,
+            clips.span,
+            clips.every,
+        )
+        target, root = true_points[:, joint_set.of_body], true_points[:, rows].mean(1)
+        rooted = labels.has_smpl
+        valid = np.broadcast_to(rooted[:, None], target.shape[:2])
+    joints = points[:, joint_set.of_body] - points[:, rows].mean(1)[:, None]
+    counts = rooted & np.isfinite(joints).all((-1, -2))
+    valid = valid & counts[:, None]
+    joints = np.where(counts[:, None, None], joints, np.nan)
+    target = np.where(valid[..., None], target - root[:, None], np.nan)
+    apart = metrics.distances(joints, target)
+    pa_apart = metrics.distances(metrics.procrustes_align(joints, target, valid), target)
+    fourteen = list(joint_set.pck)
+    for prefix, distance in (("", apart), ("pa_", pa_apart)):
+        errors[f"{prefix}mpjpe"] = metrics.mean_of_valid(distance, valid)
+        errors[f"{prefix}pck"] = metrics.pck(distance[:, fourteen], valid[:, fourteen])
+        errors[f"{prefix}auc"] = metrics.auc(distance[:, fourteen], valid[:, fourteen])
+    errors["pve"] = np.where(counts, errors["pve"], np.nan)
+    track = clips.tracks[number]
+    return TrackScores(track.name, track.subset, labels, joints, target, apart, pa_apart, errors)
 
 
 @dataclasses.dataclass
@@ -47,7 +161,7 @@ class Evaluation:
     baseline: list[TrackScores] | None
     """the mean pose's, where one was given"""
     predictions: list[dict[str, np.ndarray]]
-    """for each track: pose [t 72], shape [t 10], camera [t 3], joints and target_joints [t 14 3]"""
+    """for each track: pose [t 72], shape [t 10], camera [t 3]; NaN where a frame does not count"""
 
 
 def evaluate(
@@ -58,96 +172,28 @@ def evaluate(
     baseline: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable[[Iterable], Iterable] = lambda batches: batches,
 ) -> Evaluation:
-    """Runs the estimator over `clips` and compares bodies with the labels.
+    """The pass and the errors by `PROTOCOL`, for training and the study.
 
     Args:
-      estimator: normalised clips `[b t h w 3]` to a `Prediction`; of it rotations, pose, shape and
-        camera are read, so that it may hold a body of keypoints only.
-      clips: a `maed_jax.data.eval_clips.EvaluationClips`.
+      estimator, clips, progress: see `predictions.predict`.
       body: poses predictions and labels; with its H36M regressor.
       baseline: rotations `[24 3 3]` and betas `[10]` to compare with, see `evaluation.baseline`.
 
     Raises:
       UserError: no frame has labels, or the body lacks its H36M regressor.
     """
-    gathered = _Gathered(clips)
-    constant = _Gathered(clips) if baseline is not None else None
-    for batch in progress(clips):
-        prediction = estimator(normalise(jnp.asarray(batch.image)), vertices=False)
-        labels = batch.labels
-        truth = _posed(body, matrix_from_axis_angle(_by_joint(labels["pose"])), labels["shape"])
-        counts = batch.mask & (labels["has_smpl"] > 0)
-        compared = _compare(_posed(body, prediction.rotmat, prediction.shape), truth)
-        gathered.add(batch, counts, compared, prediction)
-        if constant is not None:
-            rotmat, shape = (jnp.asarray(part)[None, None] for part in baseline)
-            constant.add(batch, counts, _compare(_posed(body, rotmat, shape), truth))
+    (protocol,), bodies = PRESETS["other"], Bodies(body)
+    predicted = predict(estimator, clips, progress=progress)
+    scores = score(predicted, clips, bodies, protocol).tracks
+    counted = [np.isfinite(track.errors["mpjpe"]) for track in scores]
     return Evaluation(
-        gathered.scores(),
-        constant.scores() if constant is not None else None,
-        gathered.predictions(),
+        scores,
+        baseline and score(constant(*baseline, clips), clips, bodies, protocol).tracks,
+        [
+            {
+                name: np.where(counts[:, None], predicted[name][number], np.nan)
+                for name in ("pose", "shape", "camera")
+            }
+            for number, counts in enumerate(counted)
+        ],
     )
-
-
-def _by_joint(pose):
-    return rearrange(pose, "b t (joints xyz) -> b t joints xyz", xyz=3)
-
-
-@jax.jit
-def _posed(body: smpl.Body, rotmat: jax.Array, shape: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The 14 joints and the vertices of bodies."""
-    posed = smpl.pose_body(body, rotmat, shape)
-    return smpl.h36m_joints(body, posed)[..., H36M_TO_J14, :], posed.verts
-
-
-@jax.jit
-def _compare(pred, truth) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Joints, true joints `[b t 14 3]`, and the mean distance of vertices in mm `[b t]`."""
-    (joints, verts), (true_joints, true_verts) = pred, truth
-    # On the device: vertices are too many to fetch. As metrics.pve, in float32.
-    pve = metrics.MILLIMETRES * jnp.linalg.norm(verts - true_verts, axis=-1).mean(-1)
-    return jnp.broadcast_to(joints, true_joints.shape), true_joints, pve
-
-
-class _Gathered:
-    """Puts frames of clips back into their tracks."""
-
-    SHAPES = {"joints": (14, 3), "target_joints": (14, 3), "pve": ()}
-    PREDICTED = {"pose": (72,), "shape": (10,), "camera": (3,)}
-
-    def __init__(self, clips):
-        self._tracks = clips.tracks
-        shapes = self.SHAPES | self.PREDICTED
-        self._arrays = {name: clips.empty(*shape) for name, shape in shapes.items()}
-
-    def add(self, batch, counts, compared, prediction=None) -> None:
-        values = dict(zip(self.SHAPES, compared))
-        if prediction is not None:
-            values |= {name: getattr(prediction, name) for name in self.PREDICTED}
-        for name, array in jax.device_get(values).items():
-            for row, track in enumerate(batch.track):
-                chosen = counts[row]
-                if track >= 0 and chosen.any():
-                    self._arrays[name][track][batch.frame[row][chosen]] = array[row][chosen]
-
-    def scores(self) -> list[TrackScores]:
-        found = [self._score(i, track) for i, track in enumerate(self._tracks)]
-        if not any(np.isfinite(s.mpjpe).any() for s in found):
-            raise UserError("no frame of this split could be compared: none has pose labels")
-        return found
-
-    def _score(self, i: int, track) -> TrackScores:
-        joints, target = self._arrays["joints"][i], self._arrays["target_joints"][i]
-        valid = np.isfinite(target).all((-1, -2))
-        return TrackScores(
-            track.name,
-            track.subset,
-            metrics.mpjpe(joints, target),
-            metrics.pa_mpjpe(joints, target),
-            self._arrays["pve"][i],
-            metrics.accel_error(joints, target, valid=valid),
-        )
-
-    def predictions(self) -> list[dict[str, np.ndarray]]:
-        names = [*self.PREDICTED, "joints", "target_joints"]
-        return [{n: self._arrays[n][i] for n in names} for i in range(len(self._tracks))]

@@ -1,0 +1,82 @@
+"""The labels of a whole track, read without decoding a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from maed_jax.data import schema
+from maed_jax.data.records import Records
+
+LIMBS = slice(25, 37)
+"""of the 49 keypoints: ankles, knees, hips, wrists, elbows, shoulders"""
+SEEN = 0.3
+"""A keypoint counts as seen above this confidence. Source: VIBE and MAED on 3DPW"""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackLabels:
+    """What the records of a track say, frame by frame."""
+
+    frame: np.ndarray
+    """[t] int64, number within the video"""
+    valid: np.ndarray
+    """[t] bool, false where the dataset's owner leaves the frame out of evaluation"""
+    limbs_seen: np.ndarray
+    """[t] how many of the 12 limb joints are seen in 2D"""
+    has_smpl: np.ndarray
+    """[t] bool: pose and shape are labels"""
+    pose: np.ndarray
+    """[t 72] float32, axis-angle in radians, root in the camera frame; zeros without labels"""
+    shape: np.ndarray
+    """[t 10] float32"""
+    keypoints_3d: np.ndarray
+    """[t 49 4] float32, metres in the camera frame, validity"""
+    frame_rate: float
+    """frames a second of the numbers in `frame`; 0: unknown"""
+    gender: str
+    body: str
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, frames: np.ndarray) -> TrackLabels:
+        """These frames only."""
+        arrays = {name: value for name, value in vars(self).items() if np.ndim(value)}
+        return dataclasses.replace(self, **{name: a[frames] for name, a in arrays.items()})
+
+    @property
+    def step(self) -> int:
+        """From one frame to the next as a rule, in numbers of the video."""
+        steps = np.diff(self.frame)
+        return max(int(np.median(steps)), 1) if len(steps) else 1
+
+    @property
+    def rate(self) -> float:
+        """Frames a second of these frames; 0: unknown."""
+        return self.frame_rate / self.step
+
+
+def read_labels(records: Records, track: schema.Track) -> TrackLabels:
+    """Reads them. Numbers that are not finite are no labels."""
+    rows = [records[i] for i in range(track.start, track.start + track.length)]
+
+    def stacked(name: str) -> np.ndarray:
+        return np.stack([row[name] for row in rows])
+
+    pose, shape = stacked("pose"), stacked("shape")
+    has_smpl = stacked("has_smpl") & np.isfinite(pose).all(-1) & np.isfinite(shape).all(-1)
+    points = stacked("keypoints_3d") * stacked("has_3d")[:, None, None]
+    return TrackLabels(
+        frame=stacked("frame").astype(np.int64),
+        valid=stacked("valid"),
+        limbs_seen=(stacked("keypoints_2d")[:, LIMBS, 2] > SEEN).sum(-1),
+        has_smpl=has_smpl,
+        pose=np.where(has_smpl[:, None], pose, 0),
+        shape=np.where(has_smpl[:, None], shape, 0),
+        keypoints_3d=np.where(np.isfinite(points).all(-1, keepdims=True), points, 0),
+        frame_rate=float(rows[0]["frame_rate"]),
+        gender=rows[0]["gender"],
+        body=rows[0]["body"],
+    )

@@ -1,0 +1,125 @@
+"""The pass over a test split: what the model answers for every frame, back in its track."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.skeleton import JOINT_FLIP
+from maed_jax.data.images import normalise
+from maed_jax.evaluation.baseline import nearest_rotation
+from maed_jax.evaluation.interpolation import stretch
+
+Predicted = dict[str, list[np.ndarray]]
+"""For each track, with an axis over its predictions (see `EvaluationClips.empty`), NaN where there
+is none: rotmat [24 3 3], pose [72] axis-angle, shape [10], camera [3]"""
+
+SHAPES = {"rotmat": (24, 3, 3), "pose": (72,), "shape": (10,), "camera": (3,)}
+_MIRROR = np.diag(np.array([-1, 1, 1], np.float32))
+
+
+def predict(
+    estimator: Callable,
+    clips,
+    *,
+    flip: bool = False,
+    progress: Callable[[Iterable], Iterable] = lambda batches: batches,
+) -> Predicted:
+    """Runs the estimator over `clips`, every frame once.
+
+    Args:
+      estimator: normalised clips `[b t h w 3]` to a `Prediction`; of it rotations, pose, shape and
+        camera are read, so that it may hold a body of keypoints only.
+      clips: a `maed_jax.data.eval_clips.EvaluationClips`.
+      flip: predict the mirrored pictures too and take the mean of both.
+    """
+    out = {name: clips.empty(*shape) for name, shape in SHAPES.items()}
+    for batch in progress(clips):
+        answer = _ask(estimator, batch.image)
+        if flip:
+            answer = _mean(answer, _mirrored(_ask(estimator, batch.image[..., ::-1, :])))
+        for name in SHAPES:
+            clips.place(out[name], batch, answer[name])
+    return out
+
+
+def _ask(estimator: Callable, image: np.ndarray) -> dict[str, np.ndarray]:
+    prediction = estimator(normalise(jnp.asarray(image)), vertices=False)
+    return jax.device_get({name: getattr(prediction, name) for name in SHAPES})
+
+
+def _mirrored(answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answer about the mirrored person; its pose is left out."""
+    rotmat = _MIRROR @ answer["rotmat"][..., JOINT_FLIP, :, :] @ _MIRROR
+    return answer | {"rotmat": rotmat, "camera": answer["camera"] * np.float32([1, -1, 1])}
+
+
+def _mean(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    mean = {name: (one[name] + other[name]) / 2 for name in ("rotmat", "shape", "camera")}
+    return mean | _rotations(mean["rotmat"])
+
+
+def _rotations(mean: np.ndarray) -> dict[str, np.ndarray]:
+    """The rotations nearest to matrices `[... 24 3 3]`, as rotmat and pose; NaN stays NaN."""
+    known = np.isfinite(mean).all((-3, -2, -1))
+    rotmat = np.full_like(mean, np.nan)
+    rotmat[known] = nearest_rotation(mean[known])
+    pose = np.full((*mean.shape[:-3], 72), np.nan, mean.dtype)
+    vectors = Rotation.from_matrix(rotmat[known].reshape(-1, 3, 3)).as_rotvec()
+    pose[known] = vectors.reshape(-1, 72)
+    return {"rotmat": rotmat, "pose": pose}
+
+
+def constant(rotmat: np.ndarray, shape: np.ndarray, clips) -> Predicted:
+    """The same rotations `[24 3 3]` and betas `[10]` for every prediction of `clips`."""
+    pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1)
+    same = {"rotmat": rotmat, "pose": pose, "shape": shape, "camera": np.zeros(3)}
+    lengths = [len(track) for track in clips.empty()]
+    return {
+        name: [np.broadcast_to(np.float32(part), (n, *np.shape(part))) for n in lengths]
+        for name, part in same.items()
+    }
+
+
+def by_frame(predicted: Predicted, clips) -> Predicted:
+    """Predictions of every n-th frame as those of all frames: what the files of results hold.
+
+    Between predictions rotations are the nearest to the mean of the matrices.
+    """
+    if clips.every == 1:
+        return predicted
+    tracks = range(len(clips.frames))
+    out: Predicted = {
+        name: [
+            stretch(predicted[name][i], len(clips.frames[i]), clips.span, clips.every)
+            for i in tracks
+        ]
+        for name in ("rotmat", "shape", "camera")
+    }
+    between = [_rotations(rotmat) for rotmat in out["rotmat"]]
+    return out | {name: [part[name] for part in between] for name in ("rotmat", "pose")}
+
+
+def spread(estimator, clips_per_batch: int):
+    """The estimator on all devices of this process, and how many clips it then takes at once.
+
+    The batch is split over the devices; with one device nothing changes.
+    """
+    devices = jax.local_device_count()
+    if devices == 1:
+        return estimator, clips_per_batch
+    from maed_jax.training.sharding import batch_sharding, make_mesh, replicated
+
+    mesh = make_mesh(-1, 1)
+    everywhere = jax.device_put((estimator.variables, estimator.body), replicated(mesh))
+    copy = dataclasses.replace(estimator, variables=everywhere[0], body=everywhere[1])
+
+    def split(clip, *, vertices):
+        return copy(jax.device_put(clip, batch_sharding(mesh)), vertices=vertices)
+
+    return split, -(-clips_per_batch // devices) * devices

@@ -1,0 +1,114 @@
+"""From what a user writes, `--protocol maed,wham --protocol.root=pelvis`, to protocols."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Sequence
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation.protocols import CHOICES, METRICS, PRESETS, Protocol
+
+ALIASES = {"threedpw": "3dpw"}  # folder -> what everyone calls it
+
+
+def family(dataset: str) -> str:
+    """The key of `PRESETS` for a dataset's name or NAME/CONFIG."""
+    name = dataset.partition("/")[0]
+    name = ALIASES.get(name, name)
+    return name if name in PRESETS else "other"
+
+
+def folder(dataset: str) -> str:
+    """The folder of a dataset's name or NAME/CONFIG: modules' names cannot begin with a digit."""
+    name, slash, config = dataset.partition("/")
+    folders = {alias: name for name, alias in ALIASES.items()}
+    return folders.get(name, name) + slash + config
+
+
+def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -> list[Protocol]:
+    """The protocols `names` (with commas between, or "all") of a dataset, with `settings` changed.
+
+    DATASET/NAME takes another dataset's, such as 3dpw/wham.
+
+    Raises:
+      UserError: there is no such protocol, field or value.
+    """
+    own = family(dataset)
+    wanted = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
+    return [_changed(_preset(own, name.strip()), settings) for name in wanted]
+
+
+def _preset(own: str, name: str) -> Protocol:
+    key, _, short = name.rpartition("/")
+    key = ALIASES.get(key, key) or own
+    if key not in PRESETS:
+        raise UserError(f"no dataset {key!r} has protocols; {_hint(key, PRESETS)}")
+    presets = {preset.name: preset for preset in PRESETS[key]}
+    if short.lower() not in presets:
+        raise UserError(f"{key} has no protocol {short!r}; {_hint(short.lower(), presets)}")
+    return presets[short.lower()]
+
+
+def _changed(protocol: Protocol, settings: Sequence[tuple[str, str]]) -> Protocol:
+    kinds = typing.get_type_hints(Protocol)
+    fields = [name for name in kinds if name not in ("name", "source", "changed")]
+    for name, text in settings:
+        if name not in fields:
+            raise UserError(f"protocols have no {name!r}; {_hint(name, fields)}")
+        value = _value(name, text, kinds[name])
+        if value != getattr(protocol, name):
+            changed = (*protocol.changed, f"{name}={text}")
+            protocol = dataclasses.replace(protocol, **{name: value, "changed": changed})
+    return protocol
+
+
+def _value(name: str, text: str, kind: type) -> object:
+    if name in CHOICES:
+        if text not in CHOICES[name]:
+            raise UserError(f"protocol.{name} cannot be {text!r}; {_hint(text, CHOICES[name])}")
+        return text
+    if name == "metrics":
+        for metric in text.split(","):
+            if metric not in METRICS:
+                raise UserError(f"there is no metric {metric!r}; {_hint(metric, METRICS)}")
+        return tuple(metric for metric in METRICS if metric in text.split(","))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise UserError(f"protocol.{name} is true or false, not {text!r}")
+        return text.lower() == "true"
+    if kind is str:
+        return text
+    try:
+        number = kind(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise UserError(f"protocol.{name} is a number from 0 on, not {text!r}")
+    return number
+
+
+def _hint(name: str, known) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
+
+
+def parse_settings(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """`--protocol.FIELD=VALUE` or `--protocol.FIELD VALUE` as (FIELD, VALUE).
+
+    Raises:
+      UserError: an argument is something else.
+    """
+    settings, waiting = [], list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, value = word.partition("=")
+        if not name.startswith("--protocol."):
+            raise UserError(f"there is no option {name!r}; maed eval --help lists them")
+        if not equals:
+            if not waiting:
+                raise UserError(f"{word} needs a value")
+            value = waiting.pop(0)
+        settings.append((name.removeprefix("--protocol."), value))
+    return settings

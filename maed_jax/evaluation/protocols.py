@@ -1,0 +1,231 @@
+"""How the field evaluates: what is compared with what, as data to read, choose and change.
+
+Published figures differ by centimetres for reasons that have nothing to do with the models: whose
+body stands for the truth, which joints, about which point, which frames. A `Protocol` says all of
+it; `PRESETS` are those of published code (where a paper disagrees with its code, the code counts).
+
+The crop of the person and the windows of frames belong to the model and are left as in training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from maed_jax.body.skeleton import (
+    H36M_TO_J14,
+    H36M_TO_J17,
+    J49_TO_H36M,
+    J49_TO_MPII3D,
+    KEYPOINT_NAMES,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    title: str
+    unit: str
+    decimals: int = 1
+
+
+METRICS = {
+    "mpjpe": Metric("MPJPE", "mm"),
+    "pa_mpjpe": Metric("PA-MPJPE", "mm"),
+    "pve": Metric("PVE", "mm"),
+    "accel": Metric("ACCEL", "as the protocol says"),
+    "accel_frame": Metric("mm/frame^2", "mm/frame^2, within sequences"),
+    "accel_second": Metric("m/s^2", "m/s^2, within sequences"),
+    "pck": Metric("PCK", "%"),
+    "auc": Metric("AUC", "%"),
+    "pa_pck": Metric("PA-PCK", "%"),
+    "pa_auc": Metric("PA-AUC", "%"),
+}
+"""What can be measured, in the table's order. The two after ACCEL are its corrected form."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JointSet:
+    """Joints to compare: where a posed body has them, and where labels of keypoints do.
+
+    The first six are the legs from the right ankle to the left, so that 2 and 3 are the hips.
+    """
+
+    text: str
+    source: typing.Literal["h36m", "keypoints"]
+    """of a body: the 17 of Human3.6M's regressor, or the 49 keypoints"""
+    of_body: tuple[int, ...]
+    of_keypoints: tuple[int, ...]
+    pck: tuple[int, ...]
+    """positions of the 14 that PCK and AUC count: limbs, neck, top of the head"""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(KEYPOINT_NAMES[i] for i in self.of_keypoints)
+
+    def root(self, kind: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The joints whose middle is the root: rows of the source, and of the 49 labelled."""
+        if kind == "mid-hip":
+            return self.of_body[2:4], self.of_keypoints[2:4]
+        pelvis = KEYPOINT_NAMES.index("hip")
+        return (0 if self.source == "h36m" else pelvis,), (pelvis,)
+
+
+_FIRST_14 = tuple(range(14))
+_LIMBS_NECK = tuple(range(25, 38))
+
+JOINT_SETS = {
+    "h36m14": JointSet(
+        "14 joints by Human3.6M's regressor",
+        "h36m", tuple(H36M_TO_J14), (*_LIMBS_NECK, 43), _FIRST_14,
+    ),
+    "h36m17": JointSet(
+        "17 joints by Human3.6M's regressor",
+        "h36m", tuple(H36M_TO_J17), tuple(J49_TO_H36M), (*range(13), 16),
+    ),
+    "mpii3d17": JointSet(
+        "17 of the 49 keypoints",
+        "keypoints", tuple(J49_TO_MPII3D), tuple(J49_TO_MPII3D), _FIRST_14,
+    ),
+    # SPIN compares the regressor's head with the labelled top of the head, its jaw with the head.
+    "mpii3d17-h36m": JointSet(
+        "17 joints by Human3.6M's regressor, in MPI-INF-3DHP's places",
+        "h36m", (*H36M_TO_J14, 0, 7, 9), tuple(J49_TO_MPII3D), _FIRST_14,
+    ),
+}  # fmt: skip
+
+# For each choice what it means, in the words of the line below the table.
+CHOICES: dict[str, dict[str, str]] = {
+    "truth": {
+        "neutral": "truth: the neutral body in the labelled pose and shape",
+        "gendered": "truth: the body of the labelled gender in the labelled pose and shape",
+        "keypoints": "truth: labelled 3D keypoints",
+    },
+    "body": {
+        "neutral": "",
+        "gendered": "predictions posed with the body of the labelled gender",
+    },
+    "joints": {name: joints.text for name, joints in JOINT_SETS.items()},
+    "root": {"mid-hip": "about the middle of the hips", "pelvis": "about the pelvis joint"},
+    "pve": {
+        "none": "PVE of vertices as the body models place them",
+        "root": "PVE about the same root",
+    },
+    "accel": {
+        "sequence": "ACCEL within sequences",
+        "concatenated": "ACCEL over all sequences run together",
+    },
+    "accel_unit": {"frame": "mm per frame^2", "second": "m/s^2"},
+    "frames": {
+        "all": "",
+        "visible": "frames with more than 6 of 12 limb joints seen in 2D",
+        "valid": "frames that the dataset's owner calls valid",
+        "valid-visible": "valid frames with more than 6 of 12 limb joints seen in 2D",
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """One way to evaluate; the fields of one kind or another are explained by `CHOICES`."""
+
+    name: str
+    source: str
+    """whose way it is"""
+    truth: str = "neutral"
+    body: str = "neutral"
+    joints: str = "h36m14"
+    root: str = "mid-hip"
+    pve: str = "none"
+    accel: str = "sequence"
+    accel_unit: str = "frame"
+    accel_trim: int = 0
+    """errors of acceleration left out at both ends of a sequence"""
+    frames: str = "all"
+    frame_rate: float = 0.0
+    """only so many frames a second; 0: all"""
+    tracks: str = ""
+    """only tracks with this in their name"""
+    margin: float = 0.0
+    """side of the crop in longer sides of the box; 0: as in training"""
+    flip: bool = False
+    """average with the prediction of the mirrored picture"""
+    metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve", "accel")
+    changed: tuple[str, ...] = ()
+    """"field=value" of what differs from the preset"""
+
+    @property
+    def label(self) -> str:
+        """Its name with what was changed."""
+        return ", ".join((self.name, *self.changed))
+
+    @property
+    def joint_set(self) -> JointSet:
+        return JOINT_SETS[self.joints]
+
+    @property
+    def sees(self) -> tuple:
+        """What decides which pictures the model sees; protocols with the same share a pass."""
+        return self.frames, self.frame_rate, self.tracks, self.margin, self.flip
+
+    def describe(self) -> str:
+        """One sentence with every choice that bears on the figures."""
+        said = [CHOICES[name][getattr(self, name)] for name in ("truth", "body", "joints", "root")]
+        said += [CHOICES["pve"][self.pve]] if "pve" in self.metrics else []
+        if "accel" in self.metrics:
+            trim = ", without its ends" * bool(self.accel_trim)
+            unit = CHOICES["accel_unit"][self.accel_unit]
+            said.append(f"{CHOICES['accel'][self.accel]}{trim}, {unit}")
+        said.append(CHOICES["frames"][self.frames])
+        said.append(f"{self.frame_rate:g} frames a second" if self.frame_rate else "")
+        said.append(f"only {self.tracks}" if self.tracks else "")
+        said.append(f"crops of {self.margin:g} boxes" if self.margin else "")
+        said.append("averaged with the mirrored picture" if self.flip else "")
+        return f"{self.label} ({self.source}): {'; '.join(part for part in said if part)}"
+
+
+_JOINTS_ONLY = ("mpjpe", "pa_mpjpe")
+_PCK = ("mpjpe", "pa_mpjpe", "accel", "pck", "auc", "pa_pck", "pa_auc")
+
+PRESETS: dict[str, tuple[Protocol, ...]] = {
+    "3dpw": (
+        Protocol("maed", "MAED and VIBE", accel="concatenated", frames="visible"),
+        Protocol(
+            "spin", "SPIN", truth="gendered", root="pelvis", frames="valid", metrics=_JOINTS_ONLY
+        ),
+        Protocol("tcmr", "TCMR", frames="valid-visible"),
+        Protocol(
+            "wham", "WHAM", truth="gendered", pve="root", accel_unit="second", accel_trim=1,
+            frames="valid-visible", flip=True,
+        ),
+    ),
+    "mpi_inf_3dhp": (
+        Protocol(
+            "maed", "MAED", truth="keypoints", joints="mpii3d17", accel="concatenated",
+            metrics=_PCK,
+        ),
+        Protocol(
+            "spin", "SPIN", truth="keypoints", joints="mpii3d17-h36m", root="pelvis",
+            frames="valid", metrics=(*_JOINTS_ONLY, *_PCK[3:]),
+        ),
+        Protocol(
+            "tcmr", "TCMR", truth="keypoints", joints="mpii3d17", root="pelvis", frames="valid",
+            metrics=_PCK,
+        ),
+    ),
+    "h36m": (
+        Protocol(
+            "maed", "MAED", truth="keypoints", joints="h36m17", accel="concatenated",
+            metrics=(*_JOINTS_ONLY, "accel"),
+        ),
+        Protocol(
+            "p1", "SPIN, protocol 1: all cameras", truth="keypoints", root="pelvis",
+            frame_rate=10, metrics=_JOINTS_ONLY,
+        ),
+        Protocol(
+            "p2", "SPIN, protocol 2: the frontal camera", truth="keypoints", root="pelvis",
+            frame_rate=10, tracks="60457274", metrics=_JOINTS_ONLY,
+        ),
+    ),
+    "other": (Protocol("maed", "MAED's on 3DPW, ACCEL within sequences"),),
+}  # fmt: skip
+"""By dataset; `other` for all that have no protocol of their own."""

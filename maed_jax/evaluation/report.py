@@ -1,0 +1,244 @@
+"""The results of an evaluation as text, Markdown, CSV and JSON.
+
+A results file (JSON) holds `about` (what was evaluated, with what), `protocols` (every choice of
+each, and the sentence), `rows` (the table), `missing` (metrics that could not be measured, and
+why), `sequences` and `joints` (the same errors by track and by joint).
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import table
+from maed_jax.evaluation.benchmark import Result
+from maed_jax.evaluation.protocols import METRICS, Protocol
+
+FORMAT = 1  # of results files
+CORRECTED = ("accel_frame", "accel_second")
+
+
+def content(results: Sequence[Result], about: dict) -> dict:
+    """Everything that a results file holds; numbers that are not known are NaN."""
+    return {
+        "format": FORMAT,
+        "about": about,
+        "protocols": [
+            dataclasses.asdict(p) | {"label": p.label, "text": p.describe()}
+            for p in (result.scores.protocol for result in results)
+        ],
+        "rows": [row for result in results for row in _rows(result)],
+        "missing": {
+            result.scores.protocol.label: {
+                name: why
+                for name, why in result.scores.missing.items()
+                if name in columns([result.scores.protocol])
+            }
+            for result in results
+        },
+        "sequences": [row for result in results for row in _sequences(result)],
+        "joints": [row for result in results for row in _joints(result)],
+    }
+
+
+def columns(protocols: Sequence[Protocol]) -> list[str]:
+    """The metrics of some protocols, in the table's order, ACCEL with its corrected forms.
+
+    Where all ACCEL already are within sequences in mm per frame^2, that form is not repeated.
+    """
+    asked = {name for p in protocols for name in p.metrics}
+    if "accel" in asked:
+        same = all((p.accel, p.accel_unit, p.accel_trim) == ("sequence", "frame", 0)
+                   for p in protocols if "accel" in p.metrics)  # fmt: skip
+        asked |= set(CORRECTED[1:] if same else CORRECTED)
+    return [name for name in METRICS if name in asked]
+
+
+def _rows(result: Result) -> list[dict]:
+    protocol, names = result.scores.protocol, columns([result.scores.protocol])
+    rows = table.rows("model", result.scores.tracks, names)
+    if result.baseline is not None:
+        base = table.rows("mean pose", result.baseline.tracks, names)
+        ratios = [
+            ours | {"predictor": "model / mean pose"}
+            | {name: ours[name] / theirs[name] if theirs[name] else math.nan for name in names}
+            for ours, theirs in zip(rows, base, strict=True)
+        ]  # fmt: skip
+        rows = [*rows, *base, *ratios]
+    return [{"protocol": protocol.label, **row} for row in rows]
+
+
+def _sequences(result: Result) -> list[dict]:
+    names = columns([result.scores.protocol])
+    return [
+        {"protocol": result.scores.protocol.label, "name": track.name, "subset": track.subset}
+        | table.means([track], names)
+        for track in result.scores.tracks
+    ]
+
+
+def _joints(result: Result) -> list[dict]:
+    tracks = result.scores.tracks
+    apart, aligned = (
+        np.concatenate([getattr(track, name) for track in tracks])
+        for name in ("joint_errors", "pa_joint_errors")
+    )
+    return [
+        {
+            "protocol": result.scores.protocol.label,
+            "joint": name,
+            "mpjpe": _mean(apart[:, i]),
+            "pa_mpjpe": _mean(aligned[:, i]),
+        }
+        for i, name in enumerate(result.scores.protocol.joint_set.names)
+    ]
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else math.nan
+
+
+# --- As text --------------------------------------------------------------------------------------
+
+
+def cells(rows: Sequence[dict]) -> list[list[str]]:
+    """The lines of a table, titles first; a cell is empty where a protocol does not ask for it."""
+    names = [name for name in METRICS if any(name in row for row in rows)]
+    lines = [["protocol", "", "", "frames", *(METRICS[name].title for name in names)]]
+    before = ("", "")
+    for row in rows:
+        label, predictor = row["protocol"], row["predictor"]
+        decimals = 2 if "/" in predictor else 1
+        lines.append(
+            [
+                label if label != before[0] else "",
+                predictor if (label, predictor) != before else "",
+                row["subset"],
+                str(row["frames"]),
+                *(number(row[name], decimals) if name in row else "" for name in names),
+            ]
+        )
+        before = label, predictor
+    return lines
+
+
+def number(value: float | None, decimals: int = 1) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def text_table(lines: Sequence[Sequence[str]], left: int = 3) -> str:
+    """Lines of cells as aligned text, the first `left` columns to the left."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = []
+    for line in lines:
+        if line[left - 2] and text:
+            text.append("")
+        parts = [
+            cell.ljust(width) if i < left else cell.rjust(max(width, 8))
+            for i, (cell, width) in enumerate(zip(line, widths))
+            if i >= left or width
+        ]
+        text.append("  ".join(parts).rstrip())
+    return "\n".join(text)
+
+
+def markdown_table(lines: Sequence[Sequence[str]], left: int = 3) -> str:
+    rule = ["---" if i < left else "---:" for i in range(len(lines[0]))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
+
+
+def notes(found: dict) -> list[str]:
+    """What a table needs said below it: the protocols, units, and why figures are missing."""
+    lines = [p["text"] + "." for p in found["protocols"]]
+    names = {name for row in found["rows"] for name in row}
+    if "accel_second" in names:
+        lines.append(
+            "After ACCEL its corrected form: within sequences, over consecutive frames only."
+        )
+    lines.append(
+        "Millimetres" + (", PCK (150 mm) and AUC (0 to 150) in %." if "pck" in names else ".")
+    )
+    for label, reasons in found["missing"].items():
+        lines += [f"-  {label}: no {why}." for why in dict.fromkeys(reasons.values())]
+    lines += found["about"].get("notes", [])
+    return lines
+
+
+def title(found: dict) -> str:
+    about = found["about"]
+    return (
+        f"{about['dataset']} {about['dataset_version']}, split {about['split']}; "
+        f"{about['checkpoint']}, step {about['step']}"
+    )
+
+
+def as_text(found: dict) -> str:
+    return "\n".join([title(found), "", text_table(cells(found["rows"])), "", *notes(found)])
+
+
+def as_markdown(found: dict) -> str:
+    listed = "\n".join(f"- {note.removeprefix('-  ')}" for note in notes(found))
+    return f"{title(found)}\n\n{markdown_table(cells(found['rows']))}\n\n{listed}\n"
+
+
+def as_csv(rows: Sequence[dict]) -> str:
+    """Rows with a column for every key of any of them; empty where there is no number."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: "" if _unknown(v) else v for k, v in row.items()})
+    return out.getvalue()
+
+
+def _unknown(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def write_json(file: str | Path, found: Any) -> None:
+    """JSON knows no NaN: what is not known is null."""
+
+    def known(value):
+        if isinstance(value, dict):
+            return {k: known(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [known(v) for v in value]
+        return None if _unknown(value) else value
+
+    write_text(file, json.dumps(known(found), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(file: str | Path, text: str) -> None:
+    """Writes all of it or nothing."""
+    part = Path(f"{file}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
+
+
+def read(file: str | Path) -> dict:
+    """Reads a results file.
+
+    Raises:
+      UserError: it is missing, or something else.
+    """
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise UserError(f"{file} is not a results file of this version's maed eval")
+    return found

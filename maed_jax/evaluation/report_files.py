@@ -1,0 +1,65 @@
+"""The files of `maed eval`: the folder of tables and pictures, and what was predicted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.evaluation import report
+from maed_jax.evaluation.benchmark import Result
+
+
+def write_directory(directory: str | Path, found: dict, results: Sequence[Result]) -> list[Path]:
+    """Writes everything of `found` and the pictures of the first protocol; gives their paths."""
+    directory = Path(directory)
+    texts = {
+        "table.txt": report.as_text(found) + "\n",
+        "table.md": report.as_markdown(found),
+        "table.csv": report.as_csv(found["rows"]),
+        "sequences.csv": report.as_csv(found["sequences"]),
+        "joints.csv": report.as_csv(found["joints"]),
+    }
+    for name, text in texts.items():
+        report.write_text(directory / name, text)
+    report.write_json(directory / "results.json", found)
+    return [directory / name for name in (*texts, "results.json", *_pictures(directory, results))]
+
+
+def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        print(
+            "maed: without pictures: they need matplotlib (pip install 'maed_jax[viz]')",
+            file=sys.stderr,
+        )
+        return []
+    from maed_jax.evaluation import report_pictures
+
+    report_pictures.draw_errors(results[0].scores, directory / "errors.png")
+    report_pictures.draw_worst(results[0], directory / "worst.png")
+    return ["errors.png", "worst.png"]
+
+
+def write_predictions(file: str | Path, result: Result) -> str | Path:
+    """Writes a row for every frame, see `maed eval --help`."""
+    columns: dict[str, list] = {}
+    for number, track in enumerate(result.scores.tracks):
+        values = {
+            "track": np.full(len(track.labels), track.name),
+            "frame": track.labels.frame,
+            **{name: result.predicted[name][number] for name in ("pose", "shape", "camera")},
+            "joints": track.joints,
+            "target_joints": track.target_joints,
+            **{name: track.errors[name] for name in result.scores.protocol.metrics},
+        }
+        for name, value in values.items():
+            columns.setdefault(name, []).append(value)
+    part = Path(f"{file}.part")
+    with part.open("wb") as out:  # np.savez would add a suffix of its own
+        np.savez_compressed(out, **{name: np.concatenate(v) for name, v in columns.items()})
+    part.replace(file)
+    return file
