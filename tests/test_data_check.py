@@ -1,0 +1,171 @@
+"""`maed data check` finds what is wrong with a prepared dataset, and nothing else."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from fake_dataset import write_fake_dataset
+
+from maed_jax.data import check, prepare, schema
+from maed_jax.data.images import encode_jpeg
+from maed_jax.errors import UserError
+from maed_jax.visual import sheet
+
+
+def sound(index, record):
+    """Labels such as a dataset has: 3D keypoints that project onto the 2D ones."""
+    record["keypoints_2d"][:, 2] = 1
+    space, (fx, fy, cx, cy) = record["keypoints_3d"], record["intrinsics"]
+    record["keypoints_2d"][:, 0] = space[:, 0] / space[:, 2] * fx + cx
+    record["keypoints_2d"][:, 1] = space[:, 1] / space[:, 2] * fy + cy
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return write_fake_dataset(folder, [6, 1, 5], edit=sound)
+
+
+def found_in(tmp_path, edit, lengths=(4, 3), **options):
+    def both(index, record):
+        sound(index, record)
+        edit(index, record)
+
+    return check.check(write_fake_dataset(tmp_path, list(lengths), edit=both), **options)["train"]
+
+
+def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
+    prepare.main(["check", str(whole), "--out", str(tmp_path / "sheet.png"), "--processes", "1"])
+    assert "train: 12 of 12 records examined, no faults" in capsys.readouterr().out
+    picture = cv2.imread(str(tmp_path / "sheet.png"))
+    assert picture.shape == (3 * sheet.TILE, 8 * sheet.TILE, 3) and picture.std() > 1
+
+
+def put(name, value, where=...):
+    def edit(index, record):
+        if index == 5:
+            record[name] = np.array(record[name], copy=True) if where is not ... else value
+            if where is not ...:
+                record[name][where] = value
+
+    return edit
+
+
+FAULTS = [
+    ("pose holds numbers that are not finite", put("pose", np.nan, 3)),
+    ("keypoints_2d holds numbers", put("keypoints_2d", np.inf, (3, 0))),
+    ("image_size is not the picture's", put("image_size", 47, 0)),
+    ("picture cannot be decoded", put("image", encode_jpeg(np.zeros((48, 40, 3), np.uint8))[:-9])),
+    ("not within 0 and 1", put("keypoints_2d", 1.5, (2, 2))),
+    ("farther from the picture", put("keypoints_2d", 400, (2, 0))),
+    ("box has no size", put("box", 0, 2)),
+    ("beside the picture", put("box", 300, 0)),
+    ("focal length is not positive", put("intrinsics", -3, 0)),
+    ("neither 0 nor 1", put("keypoints_3d", 0.5, (4, 3))),
+    ("without a valid 3D keypoint", put("keypoints_3d", 0, (slice(None), 3))),
+    ("not in metres", put("keypoints_3d", np.random.default_rng(0).normal(0, 900, (49, 3)),
+                          (slice(None), slice(3)))),
+    ("more than a full turn", put("pose", 90, 3)),
+    ("beyond all bodies", put("shape", 80, 3)),
+    ("gender is none of", put("gender", "m")),
+    ("body is neither", put("body", "star")),
+    ("source is empty", put("source", "")),
+    ("frame_rate is negative", put("frame_rate", -1)),
+    ("another track than the table", put("track", "someone else")),
+    ("frames do not ascend", put("frame", 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault, edit", FAULTS, ids=[fault for fault, _ in FAULTS])
+def test_faults_are_found_and_placed(tmp_path, fault, edit):
+    findings = found_in(tmp_path, edit)
+    (name,) = findings.counts
+    assert fault in name and findings.counts[name] == 1 and findings.faulty == 1
+    assert findings.first[name].startswith("record 5, track ")
+
+
+def test_a_record_without_labels(tmp_path):
+    def edit(index, record):
+        if index == 2:
+            record["keypoints_2d"] = record["keypoints_2d"] * np.float32([1, 1, 0])
+            record["has_3d"] = record["has_smpl"] = False
+
+    assert found_in(tmp_path, edit).counts == {"there are no labels": 1}
+
+
+def test_points_in_space_that_belong_elsewhere(tmp_path):
+    def mirrored(index, record):
+        record["keypoints_3d"] = record["keypoints_3d"] * np.float32([-1, -1, 1, 1])
+
+    assert "project" in next(iter(found_in(tmp_path / "a", mirrored).counts))
+
+    def about_the_pelvis(index, record):
+        record["keypoints_3d"] = record["keypoints_3d"] - np.float32([0, 0, 4, 0])
+
+    assert not found_in(tmp_path / "b", about_the_pelvis).counts
+
+
+def test_the_table_of_tracks(tmp_path):
+    folder = write_fake_dataset(tmp_path, [4, 3], edit=sound)
+    tracks = schema.read_tracks(folder, "train")
+    name = tracks[0].name
+    schema.write_tracks(
+        folder,
+        "train",
+        [tracks[0], schema.Track(name, 5, 1), schema.Track("empty", 6, 0)],
+    )
+    counts = check.check(folder)["train"].counts
+    assert sorted(counts) == [
+        "frames do not ascend",
+        "the record names another track than the table",
+        "the table ends elsewhere than the records",
+        "the table has a track of no frames",
+        "the table has tracks that do not lie one after another",
+        "the table has two tracks of one name",
+    ]
+
+
+def test_samples_are_runs_spread_over_the_split():
+    (chosen,) = check._chunks(100_000, 64)
+    assert len(chosen) == 64 and chosen[:9] == [0, 1, 2, 3, 4, 5, 6, 7, chosen[8]]
+    assert chosen[8] > 10_000 and chosen[-1] == 99_999
+    assert sum(map(len, check._chunks(5000, None))) == 5000
+    assert check._chunks(3, 2) == [[0, 1, 2]] or check._chunks(3, 2) == [[0, 1]]
+    assert check._chunks(0, 10) == []
+
+
+def test_processes_find_the_same(whole, monkeypatch):
+    monkeypatch.setattr(check, "CHUNK", 4)
+    assert check.check(whole, processes=2)["train"] == check.check(whole)["train"]
+
+
+def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
+    def edit(index, record):
+        sound(index, record)
+        if index == 0:
+            record["image"] = b"\xff\xd8 not much of a picture"
+
+    folder = write_fake_dataset(tmp_path, [4], edit=edit)
+    with pytest.raises(UserError, match="is broken: 1 of the records"):
+        prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png"), "--all"])
+    out = capsys.readouterr().out
+    assert "1  the picture cannot be decoded (first: record 0, track" in out
+    assert (tmp_path / "s.png").is_file()
+
+
+def test_damaged_shards_are_found(tmp_path):
+    folder = write_fake_dataset(tmp_path, [4], edit=sound)
+    (shard,) = folder.glob("*.array_record*")
+    data = bytearray(shard.read_bytes())
+    data[1000:1064] = bytes(64)
+    shard.write_bytes(data)
+    assert check.check(folder)["train"].counts == {"record cannot be read": 1}
+
+
+def test_what_is_no_dataset(tmp_path, whole):
+    with pytest.raises(UserError, match="no prepared dataset"):
+        check.check(tmp_path)
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": [{}]}))
+    with pytest.raises(UserError, match="cannot be read"):
+        check.check(tmp_path)
