@@ -94,6 +94,24 @@ def test_batch_norms_running_values_are_saved(tmp_path, capsys):
         assert equal(saved.restore(abstract(fresh))[0], states[0])
 
 
+def test_the_moving_average_is_saved_and_is_what_others_read(tmp_path, capsys):
+    c = tiny.config()
+    c.ema = 0.9
+    state, step = tiny.trainer(c)
+    step, states = jax.jit(step), []
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        for i in range(2):
+            state, _ = run(step, state, [tiny.batch(i)])
+            saved.save(state, {})
+            states.append(state)
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        assert equal(saved.restore(abstract(state))[0], state)
+    assert equal(checkpoints.read_variables(tmp_path)[0], {"params": state.ema})
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "ema")  # not the parameters in its place
+    assert equal(checkpoints.read_variables(tmp_path)[0], {"params": states[0].ema})
+    assert "ema is not there" in capsys.readouterr().err
+
+
 def test_keeps_the_latest_and_the_best(tmp_path):
     state, _ = tiny.trainer()
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:

@@ -32,6 +32,13 @@ def test_batches_must_divide():
         sharding.check_batch(mesh, clips_per_batch=0, images_per_batch=0)
 
 
+def test_parts_of_a_batch_must_divide():
+    mesh = sharding.make_mesh(2, 1)
+    sharding.check_batch(mesh, 4, images_per_batch=16)
+    with pytest.raises(UserError, match="=12 .* config.accumulate=4 parts .* a multiple of 8"):
+        sharding.check_batch(mesh, 4, images_per_batch=12)
+
+
 def test_fsdp_holds_an_eighth():
     mesh = sharding.make_mesh(1, 8)
     tree = {"big": jnp.ones((96, 64)), "odd": jnp.ones((97, 71)), "small": jnp.ones(8)}

@@ -109,3 +109,43 @@ def test_eight_devices_are_one(data, fsdp, batch_norm):
     kernel = many.params["encoder"]["embedding"]["kernel"]
     assert isinstance(kernel.sharding, NamedSharding)
     assert kernel.addressable_shards[0].data.size == kernel.size // fsdp
+
+
+def test_a_batch_in_parts_is_the_batch():
+    """Every frame has labels here, so that the parts' means are the batch's, but a norm."""
+    c, model = tiny.config(), tiny.TinyModel(dropout=0.0)
+    c.loss.norm = 0.0
+    state, step = tiny.trainer(c, model)
+    batches = [tiny.batch(i) for i in range(3)]
+    whole, history = run(jax.jit(step), state, batches)
+
+    c.accumulate = 2
+    mesh = sharding.make_mesh(2, 2)
+    layout = sharding.state_shardings(mesh, state)
+    in_parts = jax.jit(tiny.trainer(c, model)[1], out_shardings=(layout, sharding.replicated(mesh)))
+    placed = [sharding.to_devices(batch, mesh) for batch in batches]
+    parts, again = run(in_parts, jax.device_put(state, layout), placed)
+    for a, b in zip(history, again):
+        for name in a.keys() - {"norm"}:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_moving_average_follows():
+    c = tiny.config(learning_rate=1e-2)
+    c.ema = 0.5
+    state, step = tiny.trainer(c)
+    step, average = jax.jit(step), state.params
+    for i in range(4):
+        state, _ = step(state, tiny.batch(i), jax.random.key(0))
+        decay = min(0.5, (1 + i) / (10 + i))
+        average = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, average, state.params)  # noqa: B023
+    for ours, wanted in zip(jax.tree.leaves(state.ema), jax.tree.leaves(average)):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)
+    assert state.variables["params"] is state.ema and not equal(state.ema, state.params)
+    bad = tiny.batch(9)
+    bad["images"]["shape"] = np.full_like(bad["images"]["shape"], 1e30)
+    assert equal(step(state, bad, jax.random.key(0))[0].ema, state.ema)
+    fresh = state.starting_from({"params": jax.tree.map(jnp.zeros_like, state.params)})
+    assert not any(leaf.any() for leaf in jax.tree.leaves((fresh.params, fresh.ema)))

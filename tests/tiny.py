@@ -34,9 +34,11 @@ class TinyEncoder(nn.Module):
 
 
 class TinyDecoder(nn.Module):
+    dropout: float
+
     @nn.compact
     def __call__(self, feature, train):
-        x = nn.Dropout(0.5, deterministic=not train)(feature)
+        x = nn.Dropout(self.dropout, deterministic=not train)(feature)
         out = nn.Dense(24 * 6 + 10 + 3 + 49 * 3, name="head")(x)
         return jnp.split(out, np.cumsum([24 * 6, 10, 3]), axis=-1)
 
@@ -47,11 +49,12 @@ class TinyModel(nn.Module):
     image_size: int = SIZE
     clip_length: int = 4
     batch_norm: bool = False
+    dropout: float = 0.5
 
     @nn.compact
     def __call__(self, clip, body, *, train=False, vertices=False):
         feature = TinyEncoder(self.clip_length, self.batch_norm, name="encoder")(clip, train)
-        pose6d, shape, camera, points = TinyDecoder(name="decoder")(feature, train)
+        pose6d, shape, camera, points = TinyDecoder(self.dropout, name="decoder")(feature, train)
         rotmat = matrix_from_6d(rearrange(pose6d, "b t (j six) -> b t j six", six=6))
         points = rearrange(points, "b t (k xyz) -> b t k xyz", xyz=3)
         pose = rearrange(pose6d[..., :72], "b t pose -> b t pose")
@@ -114,5 +117,6 @@ def trainer(c: ConfigDict | None = None, model: nn.Module | None = None):
     variables = model.init(jax.random.key(0), clip, None)
     optimizer = make_optimizer(c.optimizer)
     schedule = make_schedule(c.optimizer, 100)
-    step = make_train_step(model, None, optimizer, schedule, c.loss)
-    return create_state(variables, optimizer), step
+    more = {"accumulate": c.accumulate, "ema": c.ema}
+    step = make_train_step(model, None, optimizer, schedule, c.loss, **more)
+    return create_state(variables, optimizer, ema=c.ema > 0), step

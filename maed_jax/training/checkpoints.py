@@ -1,8 +1,8 @@
-"""Work directories and the checkpoints in them. The only file that knows Orbax.
+"""Work directories and the checkpoints in them. This file and `checkpoint_parts` know Orbax.
 
 workdir/config.json           the run's settings
-workdir/checkpoints/<step>/   params, batch_stats (with BatchNorm only), training (optimiser, step)
-                              and facts (data position, sums)
+workdir/checkpoints/<step>/   params, ema (with `config.ema` only), batch_stats (with BatchNorm
+                              only), training (optimiser, step) and facts (data position, sums)
 workdir/damaged/<step>/       checkpoints that could not be read, set aside
 """
 
@@ -11,27 +11,32 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from absl import logging
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from maed_jax.errors import UserError
+from maed_jax.training.checkpoint_parts import (
+    VARIABLES,
+    Facts,
+    arrays,
+    brief,
+    checksum,
+    load,
+    metadata,
+    quietly,
+    say,
+)
 from maed_jax.training.config import config_from_json, config_to_json
 from maed_jax.training.state import TrainState
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
-
-VARIABLES = ("params", "batch_stats")  # the names of a model's variables in a checkpoint
 
 _policies = ocp.training.preservation_policies
 
@@ -78,9 +83,9 @@ class Checkpoints:
         step = int(state.step)
         if step in self.steps:
             return
-        arrays = _arrays(state)
-        sums = {name: _checksum(tree) for name, tree in arrays.items()}
-        content = arrays | {"facts": _Facts({"position": position, "sums": sums})}
+        content = arrays(state)
+        sums = {name: checksum(tree) for name, tree in content.items()}
+        content["facts"] = Facts({"position": position, "sums": sums})
         ranked = metrics if metrics and BEST in metrics else None
         with self._faults(f"save step {step}"):
             self._check_room(content)
@@ -113,10 +118,10 @@ class Checkpoints:
         damaged = {}
         for step in reversed(self.steps):
             try:
-                load = functools.partial(self._orbax.load_checkpointables, step)
-                loaded, facts = _load(load, _arrays(abstract))
+                read = functools.partial(self._orbax.load_checkpointables, step)
+                loaded, facts = load(read, arrays(abstract))
             except Exception as error:  # whatever the damage makes the layers below raise
-                damaged[step] = _brief(error)
+                damaged[step] = brief(error)
                 continue
             for bad, why in damaged.items():
                 self._set_aside(bad, why)
@@ -135,12 +140,12 @@ class Checkpoints:
             if not target.exists():
                 break
             target = aside / f"{step}.{attempt}"
-        _say(f"checkpoint {step} is damaged ({why}); it is set aside in {aside}")
+        say(f"checkpoint {step} is damaged ({why}); it is set aside in {aside}")
         if jax.process_index() == 0:
             aside.mkdir(exist_ok=True)
             (self.directory / str(step)).rename(target)
         multihost_utils.sync_global_devices(f"set_aside_{step}")
-        with _quietly():
+        with quietly():
             self._orbax.reload()
 
     def close(self) -> None:
@@ -165,10 +170,10 @@ class Checkpoints:
     @contextlib.contextmanager
     def _faults(self, what: str) -> Iterator[None]:
         try:
-            with _quietly():
+            with quietly():
                 yield
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"could not {what} in {self.directory}: {_brief(error)}") from None
+            raise UserError(f"could not {what} in {self.directory}: {brief(error)}") from None
 
 
 def read_config(workdir: str | Path) -> ConfigDict | None:
@@ -183,7 +188,7 @@ def read_config(workdir: str | Path) -> ConfigDict | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+        raise UserError(f"{path} cannot be read: {brief(error)}") from None
 
 
 def write_config(workdir: str | Path, config: ConfigDict) -> None:
@@ -195,6 +200,8 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
 
 def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Any], int]:
     """A model's variables as they were saved, on this process's first device, and their step.
+
+    Where the run kept a moving average of its parameters, that is what "params" holds.
 
     Args:
       step: which checkpoint; None: the latest that can be read.
@@ -218,17 +225,19 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
         path = directory / str(candidate)
         try:
             names = [name for name in VARIABLES if (path / name).is_dir()]
-            with _quietly():
-                saved = {name: ocp.metadata(path, name).metadata for name in names}
+            wanted = [name for name in names if name != "params" or "ema" not in names]
+            saved = {name: metadata(path, name) for name in wanted}
             abstract = jax.tree.map(
                 lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), saved
             )
-            variables, facts = _load(functools.partial(ocp.load_checkpointables, path), abstract)
-            if missing := facts["sums"].keys() & set(VARIABLES) - variables.keys():
+            variables, facts = load(functools.partial(ocp.load_checkpointables, path), abstract)
+            if missing := facts["sums"].keys() & set(VARIABLES) - set(names):
                 raise ValueError(f"{missing.pop()} is not there")
+            if "ema" in variables:
+                variables["params"] = variables.pop("ema")
             return variables, candidate
         except Exception as error:  # whatever the damage makes the layers below raise
-            _say(f"checkpoint {candidate} in {workdir} is damaged ({_brief(error)})")
+            say(f"checkpoint {candidate} in {workdir} is damaged ({brief(error)})")
     raise UserError(f"no checkpoint in {workdir} can be read")
 
 
@@ -265,93 +274,3 @@ def restore_estimator(workdir: str | Path, step: int | None = None, *, body: Any
       UserError: the directory holds no such checkpoint, or its body is not at hand.
     """
     return open_run(workdir, step, body=body).estimator
-
-
-class _Facts:
-    """A small JSON file a process, saved by Orbax with the arrays."""
-
-    def __init__(self, content: Any = None):
-        self.content = content
-
-    async def save(self, directory):
-        text = json.dumps(self.content)
-
-        async def write():
-            path = await directory.await_creation()
-            (path / f"process_{jax.process_index()}.json").write_text(text)
-
-        return write()
-
-    async def load(self, directory):
-        async def read():
-            path = directory / f"process_{jax.process_index()}.json"
-            if not path.exists():  # saved by fewer processes: the positions of all are alike
-                path = directory / "process_0.json"
-            self.content = json.loads(path.read_text())
-
-        return read()
-
-
-def _arrays(state: TrainState) -> dict[str, Any]:
-    """The arrays of a state, by the names of the parts of a checkpoint."""
-    training = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
-    return state.variables | {"training": training}
-
-
-def _load(load: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
-    """Loads parts of one checkpoint with Orbax's `load_checkpointables` of it, checks their sums.
-
-    Args:
-      wanted: name -> shapes, dtypes and shardings.
-
-    Returns:
-      The same with arrays, and the facts.
-
-    Raises:
-      ValueError: the sums disagree; and anything else that damaged files cause.
-    """
-    with _quietly():
-        loaded = load({**wanted, "facts": _Facts()})
-    facts = loaded["facts"].content
-    for name in wanted:
-        if _checksum(loaded[name]) != facts["sums"][name]:
-            raise ValueError(f"{name} is not as it was saved")
-    return {name: loaded[name] for name in wanted}, facts
-
-
-def _checksum(tree: Any) -> int:
-    """A sum over all bits of all arrays, made where they lie: Orbax notices no flipped bits."""
-    return int(_sum_bits(tree))
-
-
-@jax.jit
-def _sum_bits(tree: Any) -> jax.Array:
-    total = jnp.zeros((), jnp.uint32)
-    for leaf in jax.tree.leaves(tree):
-        word = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
-        bits = jax.lax.bitcast_convert_type(leaf, word).astype(jnp.uint32)
-        total = total * 31 + bits.sum(dtype=jnp.uint32)
-    return total
-
-
-def _brief(error: BaseException) -> str:
-    """What happened, short enough for a line."""
-    lines = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return f"{text[:150]}..." if len(text) > 150 else text
-
-
-def _say(text: str) -> None:
-    if jax.process_index() == 0:
-        print(f"maed: {text}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the log lines of the layers below; what matters we say ourselves."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)

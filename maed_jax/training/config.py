@@ -43,6 +43,8 @@ def defaults() -> ConfigDict:
     c.checkpoint_every = 1000
     c.keep = 3  # latest checkpoints to keep, besides the best
     c.max_skipped = 20  # give up after so many steps in a row without a finite gradient
+    c.accumulate = 1  # into how many parts a batch is split, to save memory
+    c.ema = 0.0  # decay of a moving average of the parameters, then used for all but training; or 0
     c.init_from = ""  # work directory of an earlier stage to take the encoder from
     c.init_decoder = False  # take its decoder too
     c.body = "mannequin"  # or where the body's files are

@@ -67,8 +67,11 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(sharding, state)
 
 
-def check_batch(mesh: Mesh, **batch_sizes: int) -> None:
+def check_batch(mesh: Mesh, accumulate: int = 1, **batch_sizes: int) -> None:
     """Checks that every batch divides over the mesh: `check_batch(mesh, clips_per_batch=8)`.
+
+    Args:
+      accumulate: into how many parts each is split before.
 
     Raises:
       UserError: one does not, or there is nothing to train on.
@@ -76,7 +79,13 @@ def check_batch(mesh: Mesh, **batch_sizes: int) -> None:
     if not any(batch_sizes.values()):
         raise UserError(f"{' and '.join(f'config.data.{n}' for n in batch_sizes)} are 0")
     for name, size in batch_sizes.items():
-        if size < 0 or size % mesh.size:
+        if size < 0 or size % (mesh.size * accumulate):
+            if accumulate > 1:
+                raise UserError(
+                    f"config.data.{name}={size} does not divide into config.accumulate="
+                    f"{accumulate} parts over {mesh.size} devices; choose a multiple of "
+                    f"{mesh.size * accumulate}"
+                )
             raise UserError(
                 f"config.data.{name}={size} does not divide over {mesh.size} devices; choose a "
                 "multiple of them, or fewer devices with config.mesh.data"

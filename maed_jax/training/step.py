@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.body.smpl import Body
@@ -29,6 +30,9 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: Callable[[jax.Array], jax.Array],
     loss_weights: Mapping[str, float],
+    *,
+    accumulate: int = 1,
+    ema: float = 0.0,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """Returns `train_step(state, batch, key) -> (state, metrics)`.
 
@@ -39,6 +43,13 @@ def make_train_step(
     Where loss, gradient or BatchNorm's statistics are not finite, parameters, optimiser and
     statistics stay as they were and `skipped` in the state is one more than before; it is among
     the metrics.
+
+    Args:
+      accumulate: into how many parts a batch is split, one worked off after the other to save
+        memory. Losses and gradients are the means of the parts', which are the batch's where every
+        frame has all labels, but for the loss "norm". BatchNorm goes by one part at a time.
+      ema: decay of the moving average, in a state that has one. In the first steps it is lower,
+        (1 + step) / (10 + step), so that the average soon forgets where it started.
     """
     weights = dict(loss_weights)
 
@@ -57,24 +68,55 @@ def make_train_step(
         total, terms = combined_losses(predictions, batch, weights)
         return total, (terms, batch_stats)
 
+    def differentiate(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
+        """Gradient, losses and BatchNorm's statistics of a whole batch."""
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (total, (terms, batch_stats)), gradient = value_and_grad(params, batch_stats, batch, key)
+        return gradient, {"loss": total, **terms}, batch_stats
+
+    def differentiate_by_parts(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
+        """The same, one part of the batch after the other."""
+        # Every part takes rows from every device's share: nothing moves between devices.
+        parts = jax.tree.map(
+            lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=accumulate), batch
+        )
+
+        def add(carry, inputs):
+            sums, batch_stats = carry
+            number, part = inputs
+            *found, batch_stats = differentiate(
+                params, batch_stats, part, jax.random.fold_in(key, number)
+            )
+            return (jax.tree.map(jnp.add, sums, found), batch_stats), None
+
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(differentiate, params, batch_stats, first, key)[:2]
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), list(shapes))
+        (sums, batch_stats), _ = jax.lax.scan(
+            add, (zeros, batch_stats), (jnp.arange(accumulate), parts)
+        )
+        return *jax.tree.map(lambda x: x / accumulate, sums), batch_stats
+
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        value_and_grad = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, batch_stats)), gradient = value_and_grad(
-            state.params, state.batch_stats, batch, key
-        )
+        find = differentiate if accumulate == 1 else differentiate_by_parts
+        gradient, losses, batch_stats = find(state.params, state.batch_stats, batch, key)
         norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(total) & jnp.isfinite(norm)
+        finite = jnp.isfinite(losses["loss"]) & jnp.isfinite(norm)
         for leaf in jax.tree.leaves(batch_stats):
             finite &= jnp.isfinite(leaf).all()
         direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         rate = schedule(state.step)
         params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+        average = state.ema
+        if average:
+            decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
+            average = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), average, params)
 
         def if_finite(new, old):
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
-        metrics = {"loss": total, **terms, "gradient_norm": norm, "learning_rate": rate}
+        metrics = {**losses, "gradient_norm": norm, "learning_rate": rate}
         metrics["skipped"] = jnp.where(finite, 0, state.skipped + 1)
         return TrainState(
             step=state.step + 1,
@@ -82,6 +124,7 @@ def make_train_step(
             opt_state=if_finite(opt_state, state.opt_state),
             skipped=metrics["skipped"],
             batch_stats=if_finite(batch_stats, state.batch_stats),
+            ema=if_finite(average, state.ema),
         ), metrics
 
     return train_step

@@ -88,7 +88,9 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     # Devices and data.
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
     items = {"clips": data.clips_per_batch, "images": data.images_per_batch}
-    sharding.check_batch(mesh, **{f"{name}_per_batch": n for name, n in items.items()})
+    sharding.check_batch(
+        mesh, config.accumulate, **{f"{name}_per_batch": n for name, n in items.items()}
+    )
     body = load_body(config.body)
     points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, config.model.image_size)
@@ -103,13 +105,21 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     def init(key):
         size = config.model.image_size
         variables = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)
-        return create_state(variables, optimizer)
+        return create_state(variables, optimizer, ema=config.ema > 0)
 
     abstract = jax.eval_shape(init, init_key)
     layout = sharding.state_shardings(mesh, abstract)
     abstract = jax.tree.map(lambda a, s: a.update(sharding=s), abstract, layout)
     train_step = jax.jit(
-        make_train_step(model, points_body, optimizer, schedule, config.loss),
+        make_train_step(
+            model,
+            points_body,
+            optimizer,
+            schedule,
+            config.loss,
+            accumulate=config.accumulate,
+            ema=config.ema,
+        ),
         donate_argnames="state",
         out_shardings=(layout, sharding.replicated(mesh)),
     )
@@ -130,7 +140,7 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
             if earlier is not None:
                 take_decoder = config.init_decoder
                 taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)
-                state = state.replace(**taken)
+                state = state.starting_from(taken)
                 print(f"from {config.init_from}, step {earlier[1]}:\n{report}", file=sys.stderr)
         write_config(workdir, config)
         start = int(state.step)
@@ -193,9 +203,11 @@ def check_settings(config: ConfigDict) -> None:
             f"config.data.clip_length={data.clip_length} is more than the model's "
             f"config.model.clip_length={model.clip_length}"
         )
-    for name in ("steps", "checkpoint_every"):
+    for name in ("steps", "checkpoint_every", "accumulate"):
         if config[name] < 1:
             raise UserError(f"config.{name} must be at least 1, not {config[name]}")
+    if not 0 <= config.ema < 1:
+        raise UserError(f"config.ema must be at least 0 and below 1, not {config.ema}")
 
 
 def make_validation(config: ConfigDict, body):
