@@ -1,0 +1,175 @@
+"""The TFDS builder `posetrack`: videos of PoseTrack 2018 (Andriluka et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
+from maed_jax.errors import UserError
+
+from ..checked import numbers, read_json
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..whole import add_partial_argument, complain
+
+PARTS = {"train": "train", "validation": "val"}
+DAMAGED = "021133_mpii_train"
+"""its labels are of no use; by the name of the file, for its folder differs from place to place"""
+SHORTEST = 8  # frames of a track, as the original has it
+BOX = 0.8  # the owner's boxes have a margin around the keypoints
+# Each file says in which order its keypoints come; these are its names for ours.
+NAMES = {
+    "nose": "nose",
+    "head_bottom": "neck",
+    "head_top": "headtop",
+    **{
+        f"{side}_{part}": f"{side[0]}{part}"
+        for side in ("left", "right")
+        for part in ("ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    labels: Path
+    folder: Path
+    """that names of pictures are below"""
+    shortest: int
+
+
+def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
+    """Each person of a video is a track; frames that nobody has labelled are left out."""
+    pictures, names, annotations = _parse(task.labels)
+    if task.labels.stem == DAMAGED:
+        dropped["file known to be damaged"] += len(annotations)
+        return
+    tracks: dict[Any, dict[int, Person]] = {}
+    for number, annotation in enumerate(annotations):
+        where = f"{task.labels}, annotation {number}"
+        image = pictures.get(_field(annotation, "image_id", int, where))
+        if image is None:
+            raise UserError(f"{where}: image_id is {annotation['image_id']}, no image of the file")
+        frame, name, labelled = image
+        points = numbers(
+            annotation.get("keypoints"), (3 * len(names),), where, "keypoints", finite=False
+        ).reshape(-1, 3)
+        # What has a place counts, hidden or not; ears never have one.
+        points[:, 2] = (points[:, :2] != 0).any(-1)
+        box = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)
+        track = tracks.setdefault(_field(annotation, "track_id", int, where), {})
+        if not labelled:
+            dropped["frame not labelled by the owner"] += 1
+        elif not points[:, 2].any():
+            dropped["no visible keypoints"] += 1
+        elif not (np.isfinite(box).all() and (box[2:] > 0).all()):
+            dropped["no box"] += 1
+        elif frame in track:
+            dropped["twice in one frame"] += 1
+        else:
+            side = BOX * box[2:].max()
+            track[frame] = Person(
+                picture=task.folder / name,
+                keypoints_2d=to_keypoints49(points, names),
+                box=np.array([*(box[:2] + box[2:] / 2), side, side]),
+                frame=frame,
+            )
+    for number, track in sorted(tracks.items()):
+        if len(track) < task.shortest:
+            dropped[f"track of fewer than {task.shortest} frames"] += len(track)
+        else:
+            people = [person for _, person in sorted(track.items())]
+            yield PersonTrack(f"{task.labels.stem}_{number}", people)
+
+
+def _parse(path: Path) -> tuple[dict[int, tuple[int, str, bool]], list[str], list[dict]]:
+    """Images (id -> frame number, file, whether labelled), names of keypoints, annotations.
+
+    Raises:
+      UserError: the file is not of this form.
+    """
+    content = read_json(path)
+    try:
+        images, annotations = content["images"], content["annotations"]
+        owner = content["categories"][0]["keypoints"]
+        names = [NAMES[name] for name in owner]
+        each = [*images, *annotations]
+    except (KeyError, IndexError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a file of PoseTrack 2018: it lacks {error} (images, annotations, or "
+            "categories with keypoints)"
+        ) from None
+    if missing := set(JOINT_SETS["posetrack"]) - set(names) - {"lear", "rear"}:
+        raise UserError(f"{path}: categories: keypoints lack {', '.join(sorted(missing))}")
+    if len(set(names)) < len(names) or not all(isinstance(item, dict) for item in each):
+        raise UserError(f"{path} is not a file of PoseTrack 2018: entries of a wrong kind")
+    pictures = {}
+    for number, image in enumerate(images):
+        where = f"{path}, image {number}"
+        name = _field(image, "file_name", str, where)
+        found = re.search(r"(\d+)\.\w+$", name)
+        if found is None:
+            raise UserError(f"{where}: file_name is {name!r}, which has no number of a frame")
+        labelled = _field(image, "is_labeled", int, where)
+        pictures[_field(image, "id", int, where)] = int(found[1]), name, bool(labelled)
+    return pictures, names, annotations
+
+
+def _field(item: dict, name: str, kind: type, where: str) -> Any:
+    if not isinstance(item.get(name), kind):
+        raise UserError(f"{where}: {name} is {item.get(name)!r}, not a {kind.__name__}")
+    return item[name]
+
+
+class Posetrack(PicturesBuilder):
+    """PoseTrack 2018, from posetrack.net:
+
+    DIR/posetrack_data/annotations/train/000001_bonn_train.json ... (also without posetrack_data)
+    DIR/posetrack_data/annotations/val/000342_mpii_test.json ...
+    DIR/images/train/000001_bonn_train/000000.jpg ...
+    DIR/images/val/000342_mpii_test/000000.jpg ...
+
+    Training is done on "train" alone. There are no SMPL labels.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    read = staticmethod(read_video)
+
+    def __init__(self, *, min_frames: int = SHORTEST, partial: bool = False, **kwargs):
+        """min_frames: leave out shorter tracks; partial: make do with what there is."""
+        super().__init__(**kwargs)
+        self.min_frames, self.partial = min_frames, partial
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_common_arguments(parser)
+        parser.add_argument(
+            "--min_frames", type=int, default=SHORTEST, metavar="N",
+            help=f"leave out shorter tracks (default: {SHORTEST})",
+        )  # fmt: skip
+        add_partial_argument(parser)
+
+    def tasks(self) -> dict[str, list[Task]]:
+        tasks, missing = {}, []
+        for split, part in PARTS.items():
+            places = [self.manual_dir / place / "annotations" / part
+                      for place in ("posetrack_data", ".")]  # fmt: skip
+            files = [sorted(place.glob("*.json")) for place in places]
+            labels = next(filter(None, files), [])
+            if not labels:
+                missing.append(f"posetrack_data/annotations/{part}/*.json")
+            videos = {path: Path("images") / part / path.stem for path in labels}
+            here = {path: (self.manual_dir / video).is_dir() for path, video in videos.items()}
+            missing += [str(video) for path, video in videos.items() if not here[path]]
+            tasks[split] = [
+                Task(path, self.manual_dir, self.min_frames) for path in labels if here[path]
+            ]
+        complain(self.manual_dir, missing, partial=self.partial and any(tasks.values()))
+        return tasks
