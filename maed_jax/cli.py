@@ -15,13 +15,19 @@ VERBS = {
         "maed_jax.evaluation.evaluate",
         "evaluate a checkpoint on a split and print its table",
     ),
+    "compare": (
+        "maed_jax.evaluation.compare",
+        "compare two results of maed eval, with intervals over sequences",
+    ),
+    "table1": ("maed_jax.evaluation.table1", "the paper's Table 1 with a checkpoint's own rows"),
     "ablate": ("maed_jax.evaluation.ablation", "train and compare the rows of the paper's Table 2"),
-    "predict": ("maed_jax.inference.predict", "reconstruct the people in a video"),
+    "predict": ("maed_jax.inference.command", "reconstruct the people in videos or pictures"),
     "convert": (
         "maed_jax.weights.convert",
         "turn the original's, timm's or Google's weights into a checkpoint",
     ),
     "body": ("maed_jax.body.check", "see what a body model file holds"),
+    "bench": ("maed_jax.bench", "measure the speed of this machine"),
 }
 
 USAGE = """usage: maed VERB ...

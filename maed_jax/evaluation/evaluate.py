@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     for file in (options.predictions, options.json):
         _check_writable(file)  # before the work, not after it
     if options.out:
-        _make_directory(options.out)
+        make_directory(options.out)
 
     from maed_jax import jax_setup
 
@@ -252,7 +252,7 @@ def _check_writable(file: str | None) -> None:
             raise UserError(f"cannot write {file}: its folder is missing or closed, or it is one")
 
 
-def _make_directory(path: str) -> None:
+def make_directory(path: str) -> None:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:

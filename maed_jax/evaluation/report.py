@@ -2,7 +2,8 @@
 
 A results file (JSON) holds `about` (what was evaluated, with what), `protocols` (every choice of
 each, and the sentence), `rows` (the table), `missing` (metrics that could not be measured, and
-why), `sequences` and `joints` (the same errors by track and by joint).
+why), `sequences` (the same by track; `counts` says how many errors each mean is of) and `joints`
+(by joint).
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def _sequences(result: Result) -> list[dict]:
     return [
         {"protocol": result.scores.protocol.label, "name": track.name, "subset": track.subset}
         | table.means([track], names)
+        | {"counts": {name: int(np.isfinite(track.errors[name]).sum()) for name in names}}
         for track in result.scores.tracks
     ]
 
@@ -136,12 +138,15 @@ def number(value: float | None, decimals: int = 1) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def text_table(lines: Sequence[Sequence[str]], left: int = 3) -> str:
-    """Lines of cells as aligned text, the first `left` columns to the left."""
+def text_table(lines: Sequence[Sequence[str]], left: int = 3, apart: int | None = None) -> str:
+    """Lines of cells as aligned text, the first `left` columns to the left.
+
+    Lines with something in column `apart` have an empty one before them.
+    """
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
     for line in lines:
-        if line[left - 2] and text:
+        if apart is not None and line[apart] and text:
             text.append("")
         parts = [
             cell.ljust(width) if i < left else cell.rjust(max(width, 8))
@@ -183,7 +188,9 @@ def title(found: dict) -> str:
 
 
 def as_text(found: dict) -> str:
-    return "\n".join([title(found), "", text_table(cells(found["rows"])), "", *notes(found)])
+    return "\n".join(
+        [title(found), "", text_table(cells(found["rows"]), apart=1), "", *notes(found)]
+    )
 
 
 def as_markdown(found: dict) -> str:
@@ -193,12 +200,14 @@ def as_markdown(found: dict) -> str:
 
 def as_csv(rows: Sequence[dict]) -> str:
     """Rows with a column for every key of any of them; empty where there is no number."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = list(
+        dict.fromkeys(k for row in rows for k, v in row.items() if not isinstance(v, dict))
+    )
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: "" if _unknown(v) else v for k, v in row.items()})
+        writer.writerow({k: "" if _unknown(v) else v for k, v in row.items() if k in names})
     return out.getvalue()
 
 

@@ -1,0 +1,158 @@
+"""`maed compare`: two results of `maed eval` on the same split, sequence by sequence."""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+
+import numpy as np
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import report
+from maed_jax.evaluation.protocols import METRICS
+
+DRAWS = 10_000
+EPILOG = """\
+Differences are B - A of means over frames. Their 95 % intervals are of a paired bootstrap:
+sequences (tracks) are drawn with replacement, the same for A and B, because frames of one sequence
+are not independent. An interval without 0 says that the difference is more than this choice of
+sequences.
+"""
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="maed compare",
+        description=__doc__.partition(": ")[2].capitalize(),
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("a", metavar="A.json", help="results.json of maed eval")
+    parser.add_argument("b", metavar="B.json", help="the same of another model, step or setting")
+    parser.add_argument("--protocol", help="label in both files (default: the first they share)")
+    parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
+    options = parser.parse_args(argv)
+    found = compare(report.read(options.a), report.read(options.b), options.protocol)
+    print(as_text(found, options.a, options.b))
+    if options.json:
+        report.write_json(options.json, found)
+        print(f"wrote {options.json}")
+
+
+def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
+    """Compares the contents of two results files.
+
+    Returns:
+      `protocol` (its sentence), `sequences` (how many), `frames`, and `metrics`: for each `a`, `b`,
+      `difference`, its `low` and `high`, and in how many sequences B is `better`.
+
+    Raises:
+      UserError: they are not of the same protocol, split or frames.
+    """
+    for key in ("dataset", "dataset_version", "split"):
+        if a["about"][key] != b["about"][key]:
+            raise UserError(
+                f"not to be compared: {key} is {a['about'][key]} in one and {b['about'][key]} in "
+                "the other"
+            )
+    text = _protocol(a, b, protocol)
+    rows_a, rows_b = (
+        {row["name"]: row for row in found["sequences"] if row["protocol"] == text["label"]}
+        for found in (a, b)
+    )
+    if differ := [
+        name
+        for name in sorted(rows_a.keys() | rows_b.keys())
+        if rows_a.get(name, {}).get("frames") != rows_b.get(name, {}).get("frames")
+    ]:
+        raise UserError(
+            f"not to be compared: {len(differ)} sequences have not the same frames in both, "
+            f"{differ[0]} for one"
+        )
+    pairs = [(rows_a[name], rows_b[name]) for name in rows_a if rows_a[name]["frames"]]
+    if not pairs:
+        raise UserError("not to be compared: no sequence has errors")
+    pairs_a, metrics = [row for row, _ in pairs], {}
+    for name in METRICS:
+        values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
+        known = np.isfinite(values).all(1)
+        if known.any():
+            counts = np.array([row["counts"][name] for row, k in zip(pairs_a, known) if k])
+            metrics[name] = paired_bootstrap(values[known], counts) | {
+                "better": int(_better(name, values[known]).sum()),
+                "sequences": int(known.sum()),
+            }
+    return {
+        "protocol": text["text"],
+        "sequences": len(pairs),
+        "frames": sum(row["frames"] for row in pairs_a),
+        "metrics": metrics,
+    }
+
+
+def _better(name: str, values: np.ndarray) -> np.ndarray:
+    difference = values[:, 1] - values[:, 0]
+    return difference > 0 if METRICS[name].unit == "%" else difference < 0
+
+
+def _protocol(a: dict, b: dict, label: str | None) -> dict:
+    in_a, in_b = ({p["label"]: p for p in found["protocols"]} for found in (a, b))
+    shared = [name for name in in_a if name in in_b]
+    if label is not None and label not in shared:
+        raise UserError(f"the files do not share a protocol {label!r}, only {shared or 'none'}")
+    if not shared:
+        raise UserError(
+            f"the files share no protocol: {', '.join(in_a)} in one, {', '.join(in_b)} in the other"
+        )
+    return in_a[label or shared[0]]
+
+
+def paired_bootstrap(values: np.ndarray, weights: np.ndarray, draws: int = DRAWS) -> dict:
+    """Weighted means and their difference, with the 95 % interval of a paired bootstrap.
+
+    Args:
+      values: of A and B for each sequence, `[sequences 2]`.
+      weights: how many errors each mean is of, `[sequences]`.
+
+    Returns:
+      `a`, `b`, `difference` (b - a), `low`, `high`. The same numbers give the same interval.
+    """
+    difference = values[:, 1] - values[:, 0]
+    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(values).tobytes()))
+    chosen = rng.integers(len(values), size=(draws, len(values)))
+    drawn = (difference * weights)[chosen].sum(1) / weights[chosen].sum(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    a, b = np.average(values, axis=0, weights=weights)
+    return {"a": a, "b": b, "difference": b - a, "low": float(low), "high": float(high)}
+
+
+def as_text(found: dict, name_a: str, name_b: str) -> str:
+    lines = [["", "A", "B", "B - A", "95 % interval", "B better in"]]
+    for name, m in found["metrics"].items():
+        values = [report.number(m[key], 2) for key in ("a", "b")]
+        signed = [f"{m[key]:+.2f}" for key in ("difference", "low", "high")]
+        interval = f"{signed[1]} to {signed[2]}"
+        better = f"{m['better']} of {m['sequences']}"
+        lines.append([METRICS[name].title, *values, signed[0], interval, better])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    table = [
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    ]
+    return "\n".join(
+        [
+            f"A: {name_a}",
+            f"B: {name_b}",
+            f"{found['sequences']} sequences, {found['frames']} frames",
+            "",
+            *table,
+            "",
+            found["protocol"] + ".",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,183 @@
+"""`maed table1`: the paper's Table 1 with our rows, for the datasets that are prepared."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import evaluate
+from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
+from maed_jax.evaluation.published import COLUMNS, TABLE_1, TITLES
+
+SOURCE = (
+    "Other rows: Wan et al., ICCV 2021, Table 1, as printed. Every system measured itself in its "
+    "own way; our row `maed` is by the code behind the paper's rows of MAED."
+)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="maed table1",
+        description=__doc__.partition(": ")[2].capitalize(),
+        epilog=SOURCE,
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
+    parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
+    parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
+    parser.add_argument("--config", default="crops", help="of the datasets (default: crops)")
+    parser.add_argument("--split", default="test", help="default: test")
+    parser.add_argument(
+        "--protocols", choices=("maed", "all"), default="maed",
+        help="all: a row for every other protocol too",
+    )  # fmt: skip
+    parser.add_argument("--body", help="another body than in training: a name or path")
+    parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
+    parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json there")
+    options = parser.parse_args(argv)
+    if options.out:
+        evaluate.make_directory(options.out)
+
+    from maed_jax import jax_setup
+
+    jax_setup.configure()
+    opened = evaluate.open_checkpoint(options.checkpoint, options.step, options.body)
+    data_dir = options.data_dir or opened.config.data.data_dir
+    ready, notes = prepared(data_dir, options.config)
+    found = {}
+    for dataset in ready:
+        protocols, absent = _at_hand(PRESETS[dataset], opened.bodies, options.protocols)
+        notes += absent
+        found[dataset], _ = evaluate.measure(
+            opened,
+            data_dir,
+            f"{dataset}/{options.config}",
+            options.split,
+            protocols,
+            batch=options.batch,
+        )
+    _write(rows(found), [*notes, *_remarks(found), SOURCE], found, options.out)
+
+
+def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
+    """The datasets of the table that are there, and what to say about the others.
+
+    Raises:
+      UserError: none is.
+    """
+    from maed_jax.data.records import dataset_directory
+    from maed_jax.evaluation.protocol_choice import folder
+
+    ready, notes = [], []
+    for name, title in TITLES.items():
+        try:
+            dataset_directory(data_dir, folder(f"{name}/{config}"))
+            ready.append(name)
+        except UserError as error:
+            notes.append(f"{title}: no figures of ours: {error}")
+    if not ready:
+        raise UserError(
+            f"none of {', '.join(TITLES.values())} is prepared in {data_dir}; "
+            "maed data build --help says how"
+        )
+    return ready, notes
+
+
+def _at_hand(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Protocol], list[str]]:
+    """The protocols whose bodies there are, and what to say about the others."""
+    kept, notes = [], []
+    for protocol in presets:
+        if which != "all" and protocol.name != which:
+            continue
+        try:
+            if "gendered" in (protocol.truth, protocol.body):
+                bodies.of("male"), bodies.of("female")
+            kept.append(protocol)
+        except UserError as error:
+            notes.append(f"without the row {protocol.name}: {error}")
+    return kept, notes
+
+
+def rows(found: dict[str, dict]) -> list[dict]:
+    """The table: published rows, then ours, one for each protocol's name.
+
+    Args:
+      found: contents of results files (see `report`), by dataset.
+
+    Returns:
+      Rows with `system`, `training`, `input` and "dataset metric" for each column; None where
+      there is no figure.
+    """
+    keys = [f"{dataset} {name}" for dataset, names in COLUMNS.items() for name in names]
+    table = [
+        {"system": s.name, "training": s.training, "input": s.input, **dict(zip(keys, s.figures))}
+        for s in TABLE_1
+    ]
+    ours: dict[str, dict] = {}
+    for dataset, results in found.items():
+        for row in results["rows"]:
+            if row["predictor"] != "model" or row["subset"] != "all":
+                continue
+            line = ours.setdefault(
+                row["protocol"],
+                {"system": f"ours, {row['protocol']}", "training": "", "input": "video"}
+                | dict.fromkeys(keys),
+            )
+            line |= {f"{dataset} {name}": row.get(name) for name in COLUMNS[dataset]}
+    return table + list(ours.values())
+
+
+def _remarks(found: dict[str, dict]) -> list[str]:
+    from maed_jax.evaluation.report import number
+
+    notes = []
+    for dataset, results in found.items():
+        notes += [f"{TITLES[dataset]}, ours, {p['text']}." for p in results["protocols"]]
+        for row in results["rows"]:
+            if "accel_frame" in row and row["subset"] == "all":
+                notes.append(
+                    f"{TITLES[dataset]}, ours, {row['protocol']}: ACCEL within sequences "
+                    f"{number(row['accel_frame'])} mm/frame^2, {number(row['accel_second'])} m/s^2."
+                )
+        notes += [why for reasons in results["missing"].values() for why in reasons.values()]
+        notes += results["about"]["notes"]
+    return list(dict.fromkeys(notes))
+
+
+def _write(table: Sequence[dict], notes: Sequence[str], found: dict, out: str | None) -> None:
+    from maed_jax.evaluation import report
+
+    first = ["", "", ""]
+    for dataset, names in COLUMNS.items():
+        first += [TITLES[dataset], *[""] * (len(names) - 1)]
+    names = [name for of in COLUMNS.values() for name in of]
+    lines = [["system", "", "input", *(METRICS[name].title for name in names)]]
+    for row in table:
+        words = [row["system"], row["training"], row["input"]]
+        figures = [value for key, value in row.items() if " " in key]
+        lines.append([*words, *map(report.number, figures)])
+    print(report.text_table([first, *lines]))
+    print("\n" + "\n".join(notes))
+    if out:
+        titled = [[f"{a} {b}".strip() for a, b in zip(_carried(first), lines[0])], *lines[1:]]
+        listed = "\n".join(f"- {note}" for note in notes)
+        folder = Path(out)
+        report.write_text(folder / "table1.md", f"{report.markdown_table(titled)}\n\n{listed}\n")
+        report.write_text(folder / "table1.csv", report.as_csv(table))
+        report.write_json(folder / "table1.json", {"rows": table, "results": found})
+        print(f"wrote table1.md, table1.csv and table1.json in {out}")
+
+
+def _carried(titles: Sequence[str]) -> list[str]:
+    """Titles that stand over several columns, over each of them."""
+    out: list[str] = []
+    for title in titles:
+        out.append(title or (out[-1] if out else ""))
+    return out
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)
