@@ -14,6 +14,7 @@ _EXPORTS = {
     "UserError": "maed_jax.errors",
     "from_torch": "maed_jax.weights.original",
     "load_body": "maed_jax.body.files",
+    "predict_video": "maed_jax.inference.predict",
     "restore_estimator": "maed_jax.training.checkpoints",
 }
 __all__ = sorted(_EXPORTS)

@@ -1,12 +1,34 @@
 """A mannequin that moves before a camera, as a prediction describes it: what tests of exports and
 of smoothing share."""
 
+import functools
+
+import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.mannequin import mannequin
-from maed_jax.body.smpl import keypoints, pose_body
+from maed_jax.body.smpl import keypoint_body, keypoints, pose_body
 from maed_jax.inference.results import Person
+
+MOST = 144  # frames: one size, one compilation
+
+
+@functools.cache
+def _small_body():
+    return keypoint_body(mannequin())
+
+
+@jax.jit
+def _points(body, rotmat, shape):
+    posed = pose_body(body, rotmat, shape)
+    return posed.joints, keypoints(body, posed)
+
+
+def points_of(rotmat, shape):
+    """Joints [n 24 3] and keypoints [n 49 3] about the body's origin."""
+    rows = np.minimum(np.arange(MOST), len(rotmat) - 1)
+    return (np.asarray(a)[: len(rotmat)] for a in _points(_small_body(), rotmat[rows], shape[rows]))
 
 
 def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
@@ -23,7 +45,7 @@ def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
     shape = np.tile(rng.normal(0, 1, 10), (n, 1)).astype(np.float32)
     rotmat = rotmat.astype(np.float32)
     translation = np.stack([0.3 * time - 0.2, 0.1 + 0 * time, 4 + time], -1).astype(np.float32)
-    points = np.asarray(keypoints(mannequin(), pose_body(mannequin(), rotmat, shape)))
+    _, points = points_of(rotmat, shape)
     intrinsics = np.array([800, 800, 320, 240], np.float32)
     there = points + translation[:, None]
     depth = translation[:, 2]
@@ -51,5 +73,5 @@ def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
 
 def camera_joints(person: Person) -> np.ndarray:
     """[n 24 3] metres, in the frame of the whole image's camera."""
-    joints = pose_body(mannequin(), person.rotmat, person.shape).joints
-    return np.asarray(joints) + person.translation[:, None]
+    joints, _ = points_of(person.rotmat, person.shape)
+    return joints + person.translation[:, None]

@@ -2,7 +2,8 @@
 
 Clips are those of the evaluation (`data.windows.eval_windows`): 128 frames make eight interleaved
 clips of every eighth frame. What is held in memory depends on how many people are in the picture at
-once and not on how long the video is; only the results grow, by some 3 kB per frame and person.
+once and not on how long the video is; answers, some 2 kB per frame and person, go where `keep` puts
+them.
 """
 
 from __future__ import annotations
@@ -21,27 +22,55 @@ from maed_jax.errors import UserError
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import Frame, Video
+from maed_jax.inference.work import Keep, in_memory
 
-OUTPUTS = ("camera", "pose", "shape", "rotmat", "keypoints_3d", "keypoints_2d")
+# What is kept of a prediction, and its shape for one frame.
+OUTPUTS = {
+    "camera": (3,),
+    "pose": (72,),
+    "shape": (10,),
+    "rotmat": (24, 3, 3),
+    "keypoints_3d": (49, 3),
+    "keypoints_2d": (49, 2),
+}
+
+
+class _Answers:
+    """The answers for one track, filled clip by clip."""
+
+    def __init__(self, track: Track, keep: Keep):
+        n, id = len(track.frames), track.id
+        self.out = {
+            name: keep(f"person_{id}_{name}", (n, *shape)) for name, shape in OUTPUTS.items()
+        }
+        self.times = keep(f"person_{id}_times", (n,), np.float64)
+        self.done = keep(f"person_{id}_done", (n,), bool)
+        """True: the frame has its answer; set last, for the sake of interrupted runs"""
 
 
 class _Run:
     """Consecutive frames of one track: collects crops, lets clips go, takes in their results."""
 
-    def __init__(self, track: Track, part: slice, clip_length: int):
-        self.track, self.part = track, part
+    def __init__(self, track: Track, part: slice, clip_length: int, answers: _Answers):
         self.frames = track.frames[part]
         self.crops = crop_squares(track.boxes[part])
-        self.times = np.zeros(len(self.frames))
-        self.out: dict[str, np.ndarray] = {}
-        self.done = np.zeros(len(self.frames), np.int64)
+        self.times, self.done = answers.times[part], answers.done[part]
+        self._out = {name: array[part] for name, array in answers.out.items()}
         indices, mask = eval_windows(len(self.frames), clip_length=clip_length)
+        left = ~(self.done[indices] | ~mask).all(axis=1)  # what an earlier run has not done
+        indices, mask = indices[left], mask[left]
         order = np.argsort(indices.max(axis=1), kind="stable")  # as soon as they are complete
-        self._indices, self._mask = np.asarray(indices)[order], np.asarray(mask)[order]
+        self._indices, self._mask = indices[order], mask[order]
+        self.wanted = np.zeros(len(self.frames), bool)
+        self.wanted[indices] = True
         # the first frame that this clip or any after it still needs
         self._needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
         self._next = 0
         self._held: dict[int, np.ndarray] = {}
+
+    @property
+    def clips_left(self) -> int:
+        return len(self._indices) - self._next
 
     def add(self, position: int, crop: np.ndarray) -> Iterator[_Clip]:
         """Takes the crop of the run's frame `position`; gives the clips that it completes."""
@@ -50,16 +79,15 @@ class _Run:
             indices, mask = self._indices[self._next], self._mask[self._next]
             yield _Clip(self, indices, mask, np.stack([self._held[i] for i in indices]))
             self._next += 1
-            finished = self._next == len(self._indices)
-            keep_from = len(self.frames) if finished else self._needed[self._next]
+            keep_from = self._needed[self._next] if self.clips_left else len(self.frames)
             self._held = {i: image for i, image in self._held.items() if i >= keep_from}
 
     def put(self, positions: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+        if self.done[positions].any():
+            raise AssertionError("a frame was reconstructed twice")
         for name, values in outputs.items():
-            if name not in self.out:
-                self.out[name] = np.zeros((len(self.frames), *values.shape[1:]), np.float32)
-            self.out[name][positions] = values
-        self.done[positions] += 1
+            self._out[name][positions] = values
+        self.done[positions] = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +145,7 @@ def reconstruct(
     num_frames: int,
     batch: int = 8,
     focal: float | None = None,
+    keep: Keep = in_memory,
     progress: Callable = lambda frames, total: frames,
 ) -> list[Person]:
     """Reconstructs every frame of every track exactly once.
@@ -126,61 +155,89 @@ def reconstruct(
       estimator: has `image_size` and `clip_length`; maps normalised clips [b t h w 3] to a
         `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
-      batch: clips at a time.
+      batch: clips at a time, of whichever people.
       focal: pixels, of the whole image's camera; its diagonal if None.
+      keep: makes the arrays of the answers; what it finds answered already is not done again.
       progress: wraps the iterator of frames to show how far it is.
 
     Raises:
       UserError: the estimator's numbers are not finite.
     """
-    runs = [_Run(track, part, estimator.clip_length) for track in tracks for part in track.runs()]
+    answers = [_Answers(track, keep) for track in tracks]
+    runs = [
+        _Run(track, part, estimator.clip_length, mine)
+        for track, mine in zip(tracks, answers)
+        for part in track.runs()
+    ]
+    clips = sum(run.clips_left for run in runs)
+    if clips:
+        # Few clips, as of a still, need no full batch; powers of two, so that not each compiles.
+        batches = _Batches(estimator, min(batch, 1 << (clips - 1).bit_length()))
+        _pass(video, runs, batches, estimator.image_size, num_frames, progress)
+    width, height = video.size
+    focal = default_focal((height, width)) if focal is None else focal
+    intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
+    return [_person(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+
+
+def _pass(
+    video: Video,
+    runs: list[_Run],
+    batches: _Batches,
+    size: int,
+    num_frames: int,
+    progress: Callable,
+) -> None:
+    """Shows every frame to the people in it, who hand out clips as they complete."""
     waiting = sorted(runs, key=lambda run: -int(run.frames[0]))
     active: list[_Run] = []
-    batches = _Batches(estimator, batch)
     for frame in progress(exactly(video.frames(), num_frames), num_frames):
         while waiting and waiting[-1].frames[0] <= frame.index:
             active.append(waiting.pop())
-        here = [(run, frame.index - int(run.frames[0])) for run in active]
-        crops = cut(frame, [run.crops[i] for run, i in here], estimator.image_size)
+        here = []
+        for run in active:
+            position = frame.index - int(run.frames[0])
+            run.times[position] = frame.time
+            if run.wanted[position]:
+                here.append((run, position))
+        crops = cut(frame, [run.crops[i] for run, i in here], size)
         for (run, i), crop in zip(here, crops):
-            run.times[i] = frame.time
             for clip in run.add(i, crop):
                 batches.add(clip)
         active = [run for run in active if run.frames[-1] > frame.index]
     batches.finish()
-    width, height = video.size
-    focal = default_focal((height, width)) if focal is None else focal
-    intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
-    return [
-        _person(track, [run for run in runs if run.track is track], intrinsics) for track in tracks
-    ]
 
 
-def _person(track: Track, runs: list[_Run], intrinsics: np.ndarray) -> Person:
-    for run in runs:
-        if not (run.done == 1).all():
-            raise AssertionError("a frame was reconstructed twice or never")
-    out = {name: np.concatenate([run.out[name] for run in runs]) for name in OUTPUTS}
-    crops = np.concatenate([run.crops for run in runs])
+def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
+    if not answers.done.all():
+        raise AssertionError("a frame was never reconstructed")
+    out = answers.out
+    crops = crop_squares(track.boxes)
     if not all(np.isfinite(values).all() for values in out.values()):
         raise UserError(
             "the model gives numbers that are not finite: its training has failed; "
             "use an earlier checkpoint"
         )
-    size = (int(round(2 * float(intrinsics[3]))), int(round(2 * float(intrinsics[2]))))
-    translation = camera_from_crop_to_image(out["camera"], crops, size, float(intrinsics[0]))
     return Person(
         id=track.id,
         frames=track.frames,
-        times=np.concatenate([run.times for run in runs]),
+        times=answers.times,
         boxes=track.boxes,
         crops=crops,
         detected=track.detected,
         confidence=track.scores,
-        translation=np.asarray(translation, np.float32),
+        translation=full_translation(out["camera"], crops, intrinsics),
         intrinsics=intrinsics,
         **out | {"keypoints_2d": to_pixels(out["keypoints_2d"], crops)},
     )
+
+
+def full_translation(camera: np.ndarray, crops: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Cameras [n 3] of crops [n 3] to translations [n 3] before the camera of the whole image,
+    whose fx, fy, cx, cy are `intrinsics` [4]; metres, float32."""
+    fx, _, cx, cy = (float(value) for value in intrinsics)
+    size = round(2 * cy), round(2 * cx)
+    return np.asarray(camera_from_crop_to_image(camera, crops, size, fx), np.float32)
 
 
 def crop_squares(boxes: np.ndarray) -> np.ndarray:

@@ -1,27 +1,27 @@
-"""What a prediction leaves behind: one `.npz` per person and a `results.json`, all or nothing.
+"""What a prediction leaves behind: one `.npz` per person and a `results.json`.
 
 docs/prediction.md explains every field to users.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.inference.work import reason
 
 FORMAT = 1  # raised when a reader of older files would go wrong
-SUMMARY, OVERLAY = "results.json", "overlay.mp4"
-_OURS = re.compile(r"person_\d+\.npz|results\.json|overlay\.mp4")
+SUMMARY, PAGE = "results.json", "index.html"
+_OURS = re.compile(
+    r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|results\.json|overlay\.(mp4|jpg)|index\.html"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +57,14 @@ class Person:
     """float32 [n 49 2] pixels of the video, as the crop's camera sees them"""
     intrinsics: np.ndarray
     """float32 [4] fx, fy, cx, cy of the whole image's camera, pixels; assumed, not measured"""
+    joints_3d: np.ndarray | None = None
+    """float32 [n 24 3] metres, the body's own joints, as `keypoints_3d`; None in older files"""
+    raw_rotmat: np.ndarray | None = None
+    """float32 [n 24 3 3] the model's own rotations, where `rotmat` is smoothed"""
+    raw_camera: np.ndarray | None = None
+    """float32 [n 3] the model's own camera, where `camera` is smoothed"""
+    raw_shape: np.ndarray | None = None
+    """float32 [n 10] the model's own betas, where `shape` is their mean over the track"""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -67,9 +75,9 @@ def file_name(person: Person) -> str:
 
 
 def save_person(path: str | Path, person: Person) -> None:
-    """Writes a person as an `.npz` whose arrays are the fields of `Person`."""
+    """Writes a person as an `.npz` whose arrays are the fields of `Person` that are not None."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
-    np.savez_compressed(path, **fields)
+    np.savez_compressed(path, **{name: v for name, v in fields.items() if v is not None})
 
 
 def load_person(path: str | Path) -> Person:
@@ -80,7 +88,11 @@ def load_person(path: str | Path) -> Person:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            fields = {field.name: file[field.name] for field in dataclasses.fields(Person)}
+            fields = {
+                field.name: file[field.name]
+                for field in dataclasses.fields(Person)
+                if field.default is dataclasses.MISSING or field.name in file
+            }
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
@@ -88,13 +100,12 @@ def load_person(path: str | Path) -> Person:
     return Person(**fields | {"id": int(fields["id"])})
 
 
-def summary(people: list[Person], *, video: dict, model: dict, source: dict, overlay: bool) -> dict:
+def summary(people: list[Person], *, video: dict, **facts) -> dict:
     """The contents of results.json.
 
     Args:
       video: facts of the video, of which `frames` (their number) is needed here.
-      model: facts of the model. source: where the boxes came from.
-      overlay: whether there is an overlay video.
+      facts: more facts, as they are.
     """
     in_frame: list[list[int]] = [[] for _ in range(video["frames"])]
     for person in people:
@@ -103,9 +114,7 @@ def summary(people: list[Person], *, video: dict, model: dict, source: dict, ove
     return {
         "format": FORMAT,
         "video": video,
-        "model": model,
-        "boxes": source,
-        "overlay": OVERLAY if overlay else None,
+        **facts,
         "people": [
             {
                 "id": person.id,
@@ -121,47 +130,25 @@ def summary(people: list[Person], *, video: dict, model: dict, source: dict, ove
     }
 
 
-@contextlib.contextmanager
-def all_or_nothing(out: str | Path) -> Iterator[Path]:
-    """Gives a directory to write to; its files appear in `out` when the block ends without error.
+def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
+    """Moves finished files from `stage` to `out`.
 
-    Results of an earlier run in `out` are replaced then, and only then; other files there stay.
-    After an error, or Ctrl-C, everything is as it was before.
+    replace: remove all earlier results there first; otherwise only files of the same names go.
+    Files that are none of ours always stay.
 
     Raises:
       UserError: `out` cannot be written.
     """
-    out = Path(out)
-    made = [path for path in (out, *out.parents) if not path.exists()]  # deepest first
-    stage = None
     try:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-        except OSError as error:
-            raise UserError(f"cannot write to {out}: {_reason(error)}") from None
-        yield stage
-        try:
-            _replace_results(stage, out)
-        except OSError as error:
-            raise UserError(f"cannot write to {out}: {_reason(error)}") from None
-        made = []
-    finally:
-        if stage is not None:
-            shutil.rmtree(stage, ignore_errors=True)
-        for path in made:
-            with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
-                path.rmdir()
-
-
-def _replace_results(stage: Path, out: Path) -> None:
-    # The summary goes first and comes last: where there is one, all that it lists is there too.
-    (out / SUMMARY).unlink(missing_ok=True)
-    for path in out.iterdir():
-        if _OURS.fullmatch(path.name):
-            path.unlink()
-    for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):
-        path.replace(out / path.name)
+        # The summary goes first and comes last: where there is one, all that it lists is there too.
+        (out / SUMMARY).unlink(missing_ok=True)
+        for path in out.iterdir():
+            if replace and _OURS.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):
+            path.replace(out / path.name)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {reason(error)}") from None
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -169,7 +156,3 @@ def write_json(path: Path, content: dict) -> None:
     text = json.dumps(content, indent=1)
     text = re.sub(r"\[[\d,\s]+\]", lambda match: "".join(match[0].split()), text)
     path.write_text(text + "\n")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -47,8 +47,13 @@ class Track:
 
     def runs(self) -> list[slice]:
         """The stretches of consecutive frames, as slices of the arrays."""
-        starts = np.flatnonzero(np.diff(self.frames, prepend=-2) != 1)
-        return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(self.frames)])]
+        return stretches(self.frames)
+
+
+def stretches(frames: np.ndarray) -> list[slice]:
+    """Where ascending frame numbers [n] follow on each other without a gap."""
+    starts = np.flatnonzero(np.diff(frames, prepend=-2) != 1)
+    return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(frames)])]
 
 
 class _Open:

@@ -18,6 +18,7 @@ import numpy as np
 
 from maed_jax.body.camera import project
 from maed_jax.body.smpl import Body, pose_body
+from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
@@ -42,7 +43,7 @@ def write_overlay(
     """Writes `video` with everybody's body, box and number drawn over it; every frame, same times.
 
     Args:
-      path: of the mp4 to write.
+      path: of the video (.mp4), or of the picture where there is one frame only.
       body: the body that the people were reconstructed with.
       num_frames: frames of the video that were reconstructed.
       longest: pixels; larger videos are scaled down to it.
@@ -56,7 +57,9 @@ def write_overlay(
     faces = np.asarray(body.faces)
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
     active: list[tuple[Person, Iterator[np.ndarray], dict[int, int]]] = []
-    with Renderer((height, width)) as renderer, VideoWriter(path, video.fps) as writer:
+    path = Path(path)
+    into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
+    with Renderer((height, width)) as renderer, into as writer:
         for frame in progress(exactly(video.frames(), num_frames), num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:
                 person = waiting.pop()
@@ -73,6 +76,28 @@ def write_overlay(
             for person, row, _ in here:
                 draw_label(picture, person, row, scale)
             writer.write(picture, frame.time)
+
+
+class PictureWriter:
+    """Takes the place of a `VideoWriter` for a single picture."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> PictureWriter:
+        return self
+
+    def write(self, image: np.ndarray, time: float) -> None:
+        """Writes uint8 [h w 3] RGB.
+
+        Raises:
+          UserError: the file cannot be written.
+        """
+        if not cv2.imwrite(str(self._path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
+            raise UserError(f"{self._path} cannot be written")
+
+    def __exit__(self, *_) -> None:
+        pass
 
 
 def draw_bodies(

@@ -1,0 +1,61 @@
+"""The files of people for other programs, by the names of their formats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.inference.results import Person
+
+FORMATS = ("glb", "bvh", "obj")
+SCENE = "people.glb"
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """The formats of a list such as "glb,bvh".
+
+    Raises:
+      UserError: one of them is none.
+    """
+    formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"there is no format {name!r} to export; choose from glb,bvh,obj")
+    return formats
+
+
+def export_people(
+    formats: Sequence[str], people: Sequence[Person], body: Body, folder: Path
+) -> list[str]:
+    """Writes every person in every format, and a scene of all people as GLB.
+
+    Returns:
+      the names of the files (of an OBJ sequence: of its folder) in `folder`.
+
+    Raises:
+      OSError: one cannot be written.
+    """
+    names = []
+
+    def new(name: str) -> Path:
+        names.append(name)
+        return folder / name
+
+    for person in people:
+        if "glb" in formats:
+            from maed_jax.exports.glb import write_glb
+
+            write_glb(new(f"person_{person.id}.glb"), [person], body)
+        if "bvh" in formats:
+            from maed_jax.exports.bvh import write_bvh
+
+            write_bvh(new(f"person_{person.id}.bvh"), person, body)
+        if "obj" in formats:
+            from maed_jax.exports.obj import write_obj_sequence
+
+            write_obj_sequence(new(f"person_{person.id}_obj"), person, body)
+    if "glb" in formats:
+        write_glb(new(SCENE), people, body)
+    return names

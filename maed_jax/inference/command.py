@@ -1,0 +1,257 @@
+"""`maed predict`: the people in videos and pictures, reconstructed in every frame."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from maed_jax.errors import UserError
+from maed_jax.inference.detect import DETECTORS
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maed predict",
+        description="Reconstruct the people in videos or pictures: find and track them, estimate "
+        "the body of each in every frame, and write one .npz a person, results.json, an overlay "
+        "video and a page that shows it all. After an interruption the same command goes on where "
+        "it stopped. docs/prediction.md explains the files.",
+    )
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="+",
+        metavar="VIDEO|FOLDER|IMAGE",
+        help="videos (any format that ffmpeg reads), folders of a video's frames, or pictures",
+    )
+    add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
+    add(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="directory for the results, made if needed; of several inputs each has its own in it",
+    )
+    add("--boxes", metavar="FILE", help="people's boxes (.npz, or text in MOT layout); no detector")
+    add(
+        "--detector",
+        type=_detector,
+        default="hog",
+        metavar="NAME|FILE.onnx",
+        help="finds the people: hog, or a detector in an ONNX file (default: hog)",
+    )
+    add(
+        "--batch",
+        type=_positive,
+        default=8,
+        metavar="N",
+        help="clips that the model takes at a time (default: 8); fewer take less memory",
+    )
+    add(
+        "--focal",
+        type=_positive_float,
+        metavar="PX",
+        help="focal length of the camera in pixels of the video (default: the picture's diagonal)",
+    )
+    add("--fps", type=_positive_float, default=30.0, help="of folders of pictures (default: 30)")
+    add("--smooth", action="store_true", help="filter jitter out of rotations and camera")
+    add(
+        "--shape-per-frame",
+        action="store_true",
+        help="keep the shape of every frame, in place of one shape for each person",
+    )
+    add(
+        "--export",
+        default="",
+        metavar="LIST",
+        help="write people for other programs too: any of glb,bvh,obj",
+    )
+    add("--no-video", action="store_true", help="write no overlay video")
+    return parser
+
+
+def _detector(text: str) -> str:
+    if text not in DETECTORS and not text.lower().endswith(".onnx"):
+        raise argparse.ArgumentTypeError(
+            f"there is no detector {text!r}; choose {', '.join(DETECTORS)} or an .onnx file"
+        )
+    return text
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("needs a number above 0")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("needs a number above 0")
+    return value
+
+
+PASSES = {"find": "finding people", "reconstruct": "reconstructing", "draw": "drawing"}
+
+
+def progress_bar(label: str) -> Callable:
+    """A progress bar over the frames of one pass."""
+    from tqdm import tqdm
+
+    def wrap(frames: Iterator, total: int) -> Iterator:
+        return tqdm(frames, desc=f"{PASSES[label]:<15}", total=total or None, unit=" frames")
+
+    return wrap
+
+
+@contextlib.contextmanager
+def stop_cleanly():
+    """A request to end (SIGTERM) takes the way of Ctrl-C."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals are not ours to take
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("maed: stopped; the same command goes on from here", file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(argv: list[str]) -> None:
+    args = parser().parse_args(argv)
+    # What is quickly checked comes before what takes long.
+    from maed_jax.exports.people import parse_formats
+    from maed_jax.inference.boxes_file import read_boxes
+    from maed_jax.inference.detect import make_detector
+    from maed_jax.inference.pictures import open_source
+
+    exports = parse_formats(args.export)
+    if args.boxes is not None and len(args.inputs) > 1:
+        raise UserError("--boxes is for one video; there are several here")
+    boxes = None if args.boxes is None else read_boxes(args.boxes)
+    make_detector(args.detector)
+    if len(args.inputs) == 1:
+        open_source(args.inputs[0], args.fps)
+
+    from maed_jax import jax_setup
+    from maed_jax.inference.predict import predict_to
+    from maed_jax.training.checkpoints import restore_estimator
+
+    jax_setup.configure()
+    estimator = restore_estimator(args.checkpoint)
+    model = {
+        "checkpoint": str(Path(args.checkpoint).resolve()),
+        "body": estimator.body.name,
+        "image_size": estimator.image_size,
+        "clip_length": estimator.clip_length,
+    }
+
+    def predict(path: str, out: Path) -> None:
+        content = predict_to(
+            out,
+            open_source(path, args.fps),
+            estimator,
+            boxes=boxes,
+            detector=args.detector,
+            batch=args.batch,
+            focal=args.focal,
+            smooth=args.smooth,
+            one_shape=not args.shape_per_frame,
+            exports=exports,
+            overlay=not args.no_video,
+            model=model,
+            progress=progress_bar,
+        )
+        report(content, out)
+
+    with stop_cleanly():
+        if len(args.inputs) == 1:
+            predict(args.inputs[0], Path(args.out))
+        else:
+            predict_all(args.inputs, Path(args.out), predict)
+
+
+def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any]) -> None:
+    """Predicts each input into a directory of its own; one that fails does not stop the others.
+
+    Raises:
+      UserError: one has failed; what was wrong with each has been said by then.
+    """
+    failed = 0
+    for path, name in zip(inputs, names_of(inputs)):
+        print(f"{path}:")
+        try:
+            predict(path, out / name)
+        except UserError as error:
+            failed += 1
+            print(f"maed: {error}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{failed} of {len(inputs)} inputs failed, see above; the others are done")
+
+
+def names_of(inputs: list[str]) -> list[str]:
+    """A directory name for each input: its own name without its ending, numbered where needed."""
+    names: list[str] = []
+    for path in map(Path, inputs):
+        stem = re.sub(r"^\.+", "", path.resolve().stem) or "input"
+        name, count = stem, 1
+        while name in names:
+            count += 1
+            name = f"{stem}_{count}"
+        names.append(name)
+    return names
+
+
+def report(content: dict, out: Path) -> None:
+    """Prints what was found and where it is."""
+    video, people = content["video"], content["people"]
+    count = len(people)
+    print(f"{count} {'person' if count == 1 else 'people'} in {video['frames']} frames:")
+    for person in people:
+        guessed = person["frames"] - person["detected"]
+        note = f", {guessed} of them with an interpolated box" if guessed else ""
+        print(
+            f"  {person['file']}: frames {person['first_frame']} to {person['last_frame']}, "
+            f"{person['frames']} reconstructed{note}"
+        )
+    empty = sum(not ids for ids in content["people_in_frame"])
+    if empty:
+        print(f"  {empty} {'frame shows' if empty == 1 else 'frames show'} nobody")
+    damaged = len(video["damaged_frames"])
+    if damaged:
+        verb = "frame is" if damaged == 1 else "frames are"
+        print(f"  {damaged} {verb} damaged; boxes there are interpolated")
+    if video["frames"] < 0.95 * video["announced_frames"] - 1:
+        print(
+            f"maed: {video['path']} ends after {video['frames']} of the "
+            f"{video['announced_frames']} frames that it announces; is the file cut short?",
+            file=sys.stderr,
+        )
+    if content["model"].get("body") == "mannequin":
+        print("  (bodies are the built-in mannequin's, not SMPL's)")
+    print(f"results: {out / 'results.json'}")
+    if content["overlay"]:
+        print(f"overlay: {out / content['overlay']}")
+    if content["exports"]:
+        print(f"exports: {', '.join(str(out / name) for name in content['exports'])}")
+    print(f"page:    {out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

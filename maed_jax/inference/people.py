@@ -1,0 +1,135 @@
+"""The first pass over a video: who is where."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from maed_jax.data.boxes import smooth_boxes
+from maed_jax.errors import UserError
+from maed_jax.inference.boxes_file import BoxesFile
+from maed_jax.inference.detect import Detections, Detector
+from maed_jax.inference.track import Track, Tracker
+from maed_jax.inference.video import Frame, Video
+from maed_jax.inference.work import Work
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the first pass over a video found."""
+
+    tracks: list[Track]
+    num_frames: int
+    damaged: list[int]
+    """numbers of the frames that could not be decoded whole"""
+
+
+def no_progress(frames: Iterator, total: int) -> Iterator:
+    return frames
+
+
+def find_people(
+    video: Video,
+    people: Detector | BoxesFile,
+    *,
+    work: Work | None = None,
+    progress: Callable = no_progress,
+) -> Found:
+    """Finds the people in a video, or takes them from a boxes file.
+
+    Args:
+      work: keeps what was found in each frame, and begins with what an earlier run left there.
+      progress: wraps the iterator of frames to show how far it is.
+
+    Raises:
+      UserError: nobody is in it, or the boxes are not of this video.
+    """
+    kept = None if work is None else work.load("found")
+    if kept is not None:
+        return _unpack(kept)
+    num_frames, damaged = 0, []
+    if isinstance(people, BoxesFile):
+        for frame in progress(video.frames(), video.announced):
+            num_frames += 1
+            if frame.damaged:
+                damaged.append(frame.index)
+        tracks = people.tracks(num_frames, video.fps)
+    else:
+        tracker = Tracker(video.fps, people.sure)
+        for frame, found in detections(video, people, work, progress):
+            num_frames += 1
+            if found is None:
+                damaged.append(frame.index)
+            else:
+                tracker.step(frame.index, found)
+        tracks = tracker.finish(num_frames)
+    if not tracks:
+        raise UserError(
+            f"no people were found in {video.path}; if there are some, "
+            "give their boxes with --boxes FILE"
+        )
+    found = Found([smoothed(track, video.fps) for track in tracks], num_frames, damaged)
+    if work is not None:
+        work.save("found", **_pack(found))
+    return found
+
+
+def detections(
+    video: Video, detector: Detector, work: Work | None, progress: Callable
+) -> Iterator[tuple[Frame, Detections | None]]:
+    """Yields every frame with its people in pixels of the video; None for a damaged frame."""
+    if work is None:
+        for frame in progress(video.frames(), video.announced):
+            yield frame, None if frame.damaged else detect(frame, detector)
+        return
+    known = work.lines("detections")
+    with work.append("detections") as note:
+        for frame in progress(video.frames(), video.announced):
+            if frame.index < len(known):
+                rows = known[frame.index]
+            elif frame.damaged:
+                note(rows := None)
+            else:
+                note(rows := np.column_stack(detect(frame, detector)).tolist())
+            table = None if rows is None else np.array(rows, np.float32).reshape(-1, 5)
+            yield frame, None if table is None else Detections(table[:, :4], table[:, 4])
+
+
+def detect(frame: Frame, detector: Detector) -> Detections:
+    """The people in a frame, in pixels of the video."""
+    image = frame.image(detector.longest)
+    found = detector(image)
+    scale = np.array([frame.size[0] / image.shape[1], frame.size[1] / image.shape[0]])
+    return Detections((found.boxes * np.tile(scale, 2)).astype(np.float32), found.scores)
+
+
+def smoothed(track: Track, fps: float) -> Track:
+    """The track with its boxes steadied as training does it, over the same time and not the same
+    number of frames: training videos have about 30 frames a second."""
+    pace = min(1.0, fps / 30)
+    parts = [
+        smooth_boxes(track.boxes[part], median=2 * round(5 * pace) + 1, sigma=8.0 * pace)
+        for part in track.runs()
+    ]
+    return dataclasses.replace(track, boxes=np.concatenate(parts).astype(np.float32))
+
+
+_FIELDS = ("frames", "boxes", "detected", "scores")
+
+
+def _pack(found: Found) -> dict[str, np.ndarray]:
+    return {
+        "ids": np.array([track.id for track in found.tracks]),
+        "lengths": np.array([len(track.frames) for track in found.tracks]),
+        "num_frames": np.array(found.num_frames),
+        "damaged": np.array(found.damaged, np.int64),
+    } | {name: np.concatenate([getattr(t, name) for t in found.tracks]) for name in _FIELDS}
+
+
+def _unpack(kept: dict[str, np.ndarray]) -> Found:
+    ends = np.cumsum(kept["lengths"])[:-1]
+    columns = zip(*(np.split(kept[name], ends) for name in _FIELDS))
+    tracks = [Track(int(id), *arrays) for id, arrays in zip(kept["ids"], columns)]
+    return Found(tracks, int(kept["num_frames"]), kept["damaged"].tolist())

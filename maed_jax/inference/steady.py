@@ -1,0 +1,174 @@
+"""From answers to a person: one shape for a track, motion without shaking, and all that follows.
+
+A model looks at every frame anew. A person's shape does not change from frame to frame, so it is
+averaged over the track; and jitter may be filtered out of rotations and camera with the One-Euro
+filter (Casiez et al., CHI 2012), which is steady where the body is still and quick where it moves.
+The whole track is known, so it is filtered forwards and backwards: nothing lags behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.camera import project
+from maed_jax.body.smpl import Body, keypoint_body, keypoints, pose_body
+from maed_jax.inference.reconstruct import full_translation, to_pixels
+from maed_jax.inference.results import Person
+from maed_jax.inference.track import stretches
+from maed_jax.inference.work import Keep, in_memory
+
+CHUNK = 128  # frames whose joints are computed at a time: one shape, one compilation
+# Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
+ROTATION_CUTOFF, ROTATION_GAIN = 1.0, 1.0
+CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
+SPEED_CUTOFF = 1.0  # Hz, of the speed itself
+
+
+def settle(
+    person: Person,
+    body: Body,
+    *,
+    smooth: bool = False,
+    one_shape: bool = True,
+    keep: Keep = in_memory,
+) -> Person:
+    """The person with one shape, smoothed on request, and with joints and keypoints to match.
+
+    What is replaced is kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
+
+    Args:
+      body: that the person was reconstructed with.
+      smooth: filter rotations and camera.
+      one_shape: the mean shape of the track in every frame.
+      keep: makes the new arrays.
+    """
+    changes: dict[str, np.ndarray] = {}
+    if one_shape:
+        mean = np.asarray(person.shape, np.float64).mean(axis=0).astype(np.float32)
+        changes |= {"raw_shape": person.shape, "shape": np.tile(mean, (len(person), 1))}
+    if smooth:
+        rotmat = keep(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
+        pose = keep(f"person_{person.id}_smooth_pose", person.pose.shape)
+        camera = np.empty_like(person.camera)
+        for part in stretches(person.frames):
+            times = person.times[part]
+            rotmat[part] = smooth_rotations(person.rotmat[part], times)
+            camera[part] = smooth_camera(person.camera[part], times)
+            vectors = Rotation.from_matrix(rotmat[part].reshape(-1, 3, 3)).as_rotvec()
+            pose[part] = vectors.reshape(-1, pose.shape[1])
+        changes |= {"rotmat": rotmat, "pose": pose, "camera": camera}
+        changes |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
+        changes["translation"] = full_translation(camera, person.crops, person.intrinsics)
+    person = dataclasses.replace(person, **changes)
+    return dataclasses.replace(person, **_points(person, body, keep))
+
+
+def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
+    """Joints and keypoints of the body as it is now."""
+    small, n = keypoint_body(body), len(person)
+    joints = body.rest_joints.shape[0]
+    points = {
+        name: keep(f"person_{person.id}_settled_{name}", (n, *shape))
+        for name, shape in (
+            ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
+        )
+    }  # fmt: skip
+    for start in range(0, n, CHUNK):
+        here = slice(start, min(start + CHUNK, n))
+        rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
+        inputs = (person.rotmat[rows], person.shape[rows], person.camera[rows])
+        joints_3d, points_3d, in_crop = (
+            np.asarray(array)[: here.stop - start] for array in _posed_points(small, *inputs)
+        )
+        points["joints_3d"][here], points["keypoints_3d"][here] = joints_3d, points_3d
+        points["keypoints_2d"][here] = to_pixels(in_crop, person.crops[here])
+    return points
+
+
+@functools.partial(jax.jit)
+def _posed_points(body: Body, rotmat: jax.Array, shape: jax.Array, camera: jax.Array):
+    posed = pose_body(body, rotmat, shape)
+    points = keypoints(body, posed)
+    return posed.joints, points, project(points, camera)
+
+
+def smooth_rotations(rotmat: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Filters rotations [n joints 3 3] at `times` [n] seconds, each joint by itself, by slerp."""
+    n, joints = rotmat.shape[:2]
+    raw = Rotation.from_matrix(np.asarray(rotmat, np.float64).reshape(-1, 3, 3))
+    raw = raw.as_quat().reshape(n, joints, 4)
+    forth = _one_euro_rotations(raw, times)
+    back = _one_euro_rotations(raw[::-1], times[-1] - times[::-1])[::-1]
+    middle = _slerp(forth, back, np.full((n, joints), 0.5))
+    matrices = Rotation.from_quat(middle.reshape(-1, 4)).as_matrix()
+    return matrices.reshape(n, joints, 3, 3).astype(np.float32)
+
+
+def smooth_camera(camera: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Filters a crop's camera (s, tx, ty) [n 3] at `times` [n] seconds; s by its logarithm."""
+    raw = np.array(camera, np.float64)
+    positive = bool((raw[:, 0] > 0).all())  # an untrained model may put people behind the camera
+    if positive:
+        raw[:, 0] = np.log(raw[:, 0])
+    forth = _one_euro(raw, times)
+    back = _one_euro(raw[::-1], times[-1] - times[::-1])[::-1]
+    out = (forth + back) / 2
+    if positive:
+        out[:, 0] = np.exp(out[:, 0])
+    return out.astype(np.float32)
+
+
+def _one_euro(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The filter forwards, on values [n d], each by itself."""
+    out = raw.copy()
+    speed = np.zeros(raw.shape[1:])
+    for i, step in enumerate(_steps(times), 1):
+        speed += _share(SPEED_CUTOFF, step) * ((raw[i] - raw[i - 1]) / step - speed)
+        share = _share(CAMERA_CUTOFF + CAMERA_GAIN * np.abs(speed), step)
+        out[i] = out[i - 1] + share * (raw[i] - out[i - 1])
+    return out
+
+
+def _one_euro_rotations(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The filter forwards, on quaternions [n joints 4]."""
+    out = raw.copy()
+    speed = np.zeros((raw.shape[1], 3))
+    for i, step in enumerate(_steps(times), 1):
+        # The mean velocity and not the mean speed: shaking to and fro is no motion.
+        speed += _share(SPEED_CUTOFF, step) * (_between(raw[i - 1], raw[i]) / step - speed)
+        share = _share(ROTATION_CUTOFF + ROTATION_GAIN * np.linalg.norm(speed, axis=-1), step)
+        out[i] = _slerp(out[i - 1], raw[i], share)
+    return out
+
+
+def _steps(times: np.ndarray) -> np.ndarray:
+    return np.maximum(np.diff(times), 1e-3)
+
+
+def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
+    """The weight of a new value in a low-pass filter of `cutoff` Hz, `step` seconds after."""
+    return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
+
+
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Rotation vectors [joints 3] from quaternions a to b."""
+    return (Rotation.from_quat(a).inv() * Rotation.from_quat(b)).as_rotvec()
+
+
+def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """From quaternions a [... 4] to b the short way, by `share` [...]."""
+    cosine = (a * b).sum(axis=-1)
+    b = np.where(cosine[..., None] < 0, -b, b)
+    angle = np.arccos(np.clip(np.abs(cosine), 0, 1))
+    sine = np.sin(angle)
+    near = sine < 1e-6
+    safe = np.where(near, 1.0, sine)
+    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
+    second = np.where(near, share, np.sin(share * angle) / safe)
+    out = first[..., None] * a + second[..., None] * b
+    return out / np.linalg.norm(out, axis=-1, keepdims=True)

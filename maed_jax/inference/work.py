@@ -1,0 +1,162 @@
+"""What an unfinished run has done so far, kept on disk so that the same command goes on from there.
+
+The folder `.unfinished` of the output directory holds what was found in each frame, the tracks, and
+the model's answers: arrays in files that are mapped into memory, so that a long video's results
+never have to fit into it. It is gone when the run ends well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.errors import UserError
+
+FOLDER = ".unfinished"
+Keep = Callable[..., np.ndarray]
+"""(name, shape, dtype) -> an array of zeros, or what an earlier run left under that name"""
+
+
+def in_memory(name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
+    """Keeps nothing: an array of zeros."""
+    return np.zeros(shape, dtype)
+
+
+class Work:
+    """The folder of an unfinished run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.wanted = False
+        """True: keep it also after a `UserError`, because most of the work is done"""
+
+    def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
+        """An array of zeros in a file, or what an earlier run left in it."""
+        path = self.folder / f"{name}.npy"
+        if path.exists():
+            array = np.lib.format.open_memmap(path, "r+")
+            if array.shape == tuple(shape) and array.dtype == dtype:
+                return array
+        array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
+        with contextlib.suppress(AttributeError), open(path, "r+b") as file:
+            # Takes the space now: a full disk is an error here, and the end of the process later.
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return array
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes arrays into one file, whole or not at all."""
+        part = self.folder / f"{name}.part"
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)
+        part.replace(self.folder / f"{name}.npz")
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """What `save` wrote; None if it did not."""
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+
+    def lines(self, name: str) -> list:
+        """What `append` wrote, line by line."""
+        path = self.folder / f"{name}.jsonl"
+        if not path.exists():
+            return []
+        *whole, rest = path.read_text().split("\n")
+        if rest:  # the run ended in the middle of a line
+            path.write_text("".join(f"{line}\n" for line in whole))
+        return [json.loads(line) for line in whole]
+
+    @contextlib.contextmanager
+    def append(self, name: str) -> Iterator[Callable]:
+        """Gives a function that adds a line to a file at once."""
+        with open(self.folder / f"{name}.jsonl", "a", buffering=1) as file:
+            yield lambda content: file.write(json.dumps(content) + "\n")
+
+    def stage(self) -> Path:
+        """An empty folder for finished files, which `results.publish` moves to their place."""
+        stage = self.folder / "results"
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir()
+        return stage
+
+
+@contextlib.contextmanager
+def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
+    """Opens the work folder of `out`, both made if needed.
+
+    Args:
+      job: everything that decides the answers, for JSON. What an interrupted run of the same job
+        left is kept; what another left is removed.
+
+    The folder goes when the block ends, by itself or with a `UserError` (unless `Work.wanted`); it
+    stays when the run is interrupted or breaks off. Then directories made for it stay too.
+
+    Raises:
+      UserError: `out` cannot be written, or another run is writing there.
+    """
+    out = Path(out)
+    made = [path for path in (out, *out.parents) if not path.exists()]  # deepest first
+    folder = out / FOLDER
+    with contextlib.ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
+            stack.enter_context(_locked(folder, out))
+            _same_job(folder, json.dumps(job, sort_keys=True))
+        except OSError as error:
+            _remove(made)
+            raise UserError(f"cannot write to {out}: {reason(error)}") from None
+        work = Work(folder)
+        try:
+            yield work
+        except UserError:
+            if not work.wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+                _remove(made)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _same_job(folder: Path, text: str) -> None:
+    note = folder / "job.json"
+    if note.exists() and note.read_text() == text:
+        return
+    for path in folder.iterdir():
+        if path.name != "lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    note.write_text(text)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """Holds the folder; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(folder / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another run is writing to {out}; give another --out") from None
+        yield
+
+
+def _remove(made: list[Path]) -> None:
+    for path in made:
+        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+            path.rmdir()
+
+
+def reason(error: OSError) -> str:
+    """Why a file cannot be written, for messages."""
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,105 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from moving_person import camera_joints, moving_person
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.mannequin import mannequin
+from maed_jax.inference.steady import settle, smooth_camera, smooth_rotations
+
+
+def shaken(person, degrees=4.0, seed=0):
+    """The person with noise of so many degrees in every joint, and in camera and shape."""
+    rng = np.random.default_rng(seed)
+    noise = Rotation.from_rotvec(np.radians(degrees) * rng.normal(size=(len(person) * 24, 3)))
+    rotmat = (noise * Rotation.from_matrix(person.rotmat.reshape(-1, 3, 3))).as_matrix()
+    return dataclasses.replace(
+        person,
+        rotmat=rotmat.reshape(-1, 24, 3, 3).astype(np.float32),
+        camera=person.camera * rng.normal(1, 0.02, person.camera.shape).astype(np.float32),
+        shape=person.shape + rng.normal(0, 0.5, person.shape.shape).astype(np.float32),
+    )
+
+
+def jitter(person):
+    """Mean acceleration of the joints about the root, in metres a frame squared."""
+    joints = person.joints_3d - person.joints_3d[:, :1]
+    return np.linalg.norm(np.diff(joints, n=2, axis=0), axis=-1).mean()
+
+
+def test_one_shape_and_points_to_match():
+    person = shaken(moving_person(n=130), degrees=0)  # more than one chunk
+    settled = settle(person, mannequin())
+    assert (settled.shape == settled.shape[0]).all()
+    np.testing.assert_allclose(settled.shape[0], person.shape.mean(0), atol=1e-5)
+    np.testing.assert_array_equal(settled.raw_shape, person.shape)
+    assert settled.raw_rotmat is None and settled.raw_camera is None
+    np.testing.assert_array_equal(settled.rotmat, person.rotmat)
+    np.testing.assert_array_equal(settled.pose, person.pose)
+    there = settled.joints_3d + settled.translation[:, None]
+    np.testing.assert_allclose(there, camera_joints(settled), atol=1e-5)
+
+
+def test_nothing_asked_nothing_changed():
+    person = moving_person()
+    settled = settle(person, mannequin(), one_shape=False)
+    np.testing.assert_allclose(settled.keypoints_3d, person.keypoints_3d, atol=1e-5)
+    # seen by the crop's camera, which has next to no perspective
+    assert np.median(np.abs(settled.keypoints_2d - person.keypoints_2d)) < 3
+    for name in ("rotmat", "shape", "camera", "translation"):
+        np.testing.assert_array_equal(getattr(settled, name), getattr(person, name))
+    assert settled.raw_shape is None
+
+
+def test_less_jitter_and_no_more_error():
+    truth = settle(moving_person(n=90, fps=30), mannequin())
+    noisy = shaken(truth)
+    raw = settle(noisy, mannequin())
+    smooth = settle(noisy, mannequin(), smooth=True)
+
+    def error(person):
+        return np.linalg.norm(person.joints_3d - truth.joints_3d, axis=-1).mean()
+
+    assert jitter(smooth) < 0.4 * jitter(raw)
+    assert error(smooth) < 0.9 * error(raw)
+    np.testing.assert_array_equal(smooth.raw_rotmat, noisy.rotmat)
+    np.testing.assert_array_equal(smooth.raw_camera, noisy.camera)
+    assert (
+        np.abs(np.diff(smooth.translation[:, 2], n=2)).mean()
+        < 0.5
+        * np.abs(
+            np.diff(noisy.camera[:, 0], n=2) / noisy.camera[1:-1, 0] * truth.translation[1:-1, 2]
+        ).mean()
+    )
+    vectors = smooth.pose.reshape(-1, 3)
+    np.testing.assert_allclose(
+        Rotation.from_rotvec(vectors).as_matrix(), smooth.rotmat.reshape(-1, 3, 3), atol=1e-5
+    )
+
+
+def test_what_does_not_shake_stays_and_nothing_lags():
+    time = np.arange(60) / 30
+    angle = np.where(time < 1, 0, 3 * (time - 1))  # starts to turn at once
+    turning = Rotation.from_rotvec(np.stack([0 * angle, angle, 0 * angle], -1))
+    smooth = smooth_rotations(turning.as_matrix()[:, None], time)
+    lag = np.degrees((turning.inv() * Rotation.from_matrix(smooth[:, 0])).as_rotvec()[:, 1])
+    assert np.abs(lag[:20]).max() < 2 and np.abs(lag).max() < 12
+    assert np.abs(lag[40:55].mean()) < 2  # behind nor ahead
+    still = np.tile([[0.9, 0.1, -0.1]], (60, 1))
+    np.testing.assert_allclose(smooth_camera(still, time), still, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0])
+def test_cameras_of_untrained_models_and_single_frames(scale):
+    camera = np.array([[0.9, 0, 0], [scale, 0.2, 0.1]])
+    assert np.isfinite(smooth_camera(camera, np.array([0.0, 0.0]))).all()
+    np.testing.assert_allclose(smooth_camera(camera[1:], np.zeros(1)), camera[1:])
+    assert smooth_rotations(np.eye(3)[None, None], np.zeros(1)).shape == (1, 1, 3, 3)
+
+
+def test_gaps_are_not_smoothed_over():
+    person = moving_person(n=20)
+    apart = dataclasses.replace(person, frames=np.r_[0:10, 100:110])
+    first = settle(apart, mannequin(), smooth=True).rotmat[:10]
+    np.testing.assert_allclose(first, smooth_rotations(person.rotmat[:10], person.times[:10]))

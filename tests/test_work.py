@@ -1,0 +1,90 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.inference.work import FOLDER, in_memory, unfinished
+
+
+def test_what_an_interrupted_run_left_is_there_again(tmp_path):
+    out = tmp_path / "a" / "out"
+    with pytest.raises(KeyboardInterrupt), unfinished(out, {"video": "a"}) as work:
+        work.array("x", (3, 2))[1] = 5
+        work.save("found", ids=np.arange(3))
+        with work.append("notes") as note:
+            note([1, 2.5])
+            note(None)
+        raise KeyboardInterrupt
+    with open(out / FOLDER / "notes.jsonl", "a") as file:
+        file.write("[3, 4")  # the process ended in the middle of a line
+    with unfinished(out, {"video": "a"}) as work:
+        np.testing.assert_array_equal(work.array("x", (3, 2)), [[0, 0], [5, 5], [0, 0]])
+        np.testing.assert_array_equal(work.array("x", (4, 2)), np.zeros((4, 2)))  # another thing
+        assert work.load("found")["ids"].tolist() == [0, 1, 2] and work.load("lost") is None
+        assert work.lines("notes") == [[1, 2.5], None] and work.lines("none") == []
+        with work.append("notes") as note:
+            note(7)
+        assert work.lines("notes") == [[1, 2.5], None, 7]
+    assert list(out.iterdir()) == []
+
+
+def test_another_job_starts_anew(tmp_path):
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, {"video": "a"}) as work:
+        work.array("x", (3,))[:] = 1
+        work.stage()
+        raise KeyboardInterrupt
+    with unfinished(tmp_path, {"video": "b"}) as work:
+        assert sorted(path.name for path in work.folder.iterdir()) == ["job.json", "lock"]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_after_a_users_mistake_nothing_is_left_but_what_is_wanted(tmp_path, wanted):
+    with pytest.raises(UserError), unfinished(tmp_path / "a" / "b", {}) as work:
+        work.wanted = wanted
+        raise UserError("no")
+    assert (tmp_path / "a").exists() == wanted
+
+
+def test_a_killed_process_leaves_its_work(tmp_path):
+    program = f"""
+import os, signal
+from maed_jax.inference.work import unfinished
+with unfinished({str(tmp_path)!r}, {{}}) as work:
+    work.array("x", (1000,))[:] = 3
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    with unfinished(tmp_path, {}) as work:
+        assert (work.array("x", (1000,)) == 3).all()
+
+
+def test_one_run_at_a_time(tmp_path):
+    with (
+        unfinished(tmp_path, {}) as work,
+        pytest.raises(UserError, match="another run is writing"),
+        unfinished(tmp_path, {"other": 1}),
+    ):
+        pass
+    assert work.folder == tmp_path / FOLDER
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="cannot write to .*out"), unfinished(tmp_path / "out", {}):
+        pass
+    with pytest.raises(UserError, match="cannot write"), unfinished(tmp_path / "out" / "b", {}):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_read_only(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="permission denied"), unfinished(tmp_path / "out", {}):
+        pass
+
+
+def test_in_memory():
+    assert in_memory("x", (2, 3), bool).dtype == bool and not in_memory("x", (2, 3)).any()
