@@ -50,20 +50,20 @@ def test_less_than_half_of_a_large_picture_is_left():
     data = images.encode_jpeg(photo(1000, 1000))
     cut, _ = jpeg.window(data, 210, 210, 790, 790)
     assert len(cut) < 0.52 * len(data)
-    assert images.decode_jpeg(cut).shape == (592, 720, 3)
+    assert images.decode_jpeg(cut).shape == (592, 784, 3)
 
 
 def test_pieces_divide_the_rows_and_are_few():
     for width in (1, 16, 17, 224, 344, 1000, 1280, 1920, 2048):
         units = -(-width // jpeg.UNIT)
         assert units % jpeg.restart_interval(width) == 0
-        assert units // jpeg.restart_interval(width) <= 8
+        assert units // jpeg.restart_interval(width) <= 12
 
 
 def test_marked_pictures_are_hardly_larger():
     picture = photo(344, 344)
     plain = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    assert len(images.encode_jpeg(picture, 90)) < 1.02 * len(plain)
+    assert len(images.encode_jpeg(picture, 90)) < 1.04 * len(plain)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 UNIT = 16  # side of what colour pictures are coded in, pixels, where chroma has half the resolution
-_PIECES = 8  # at most so many in a row; each costs about four bytes
+_PIECES = 12  # at most so many in a row; each costs about four bytes
 
 
 def restart_interval(width: int) -> int:
@@ -57,24 +57,22 @@ def window(data: bytes, left: float, top: float, right: float, bottom: float):
     ends = _ends_of_pieces(data, header.end)
     if len(ends) != rows * columns:  # damaged; whoever decodes it will say so
         return data, (0, 0)
-    starts = [header.end, *(end + 2 for end in ends)]
-    pieces = [
-        data[starts[piece] : ends[piece]]
-        for row in range(first_row, last_row)
-        for piece in range(row * columns + first_column, row * columns + last_column)
-    ]
     x, y = first_column * piece_width, first_row * unit_height
     height = min(last_row * unit_height, header.height) - y
     width = min(last_column * piece_width, header.width) - x
-    parts = [data[: header.size_at], height.to_bytes(2, "big"), width.to_bytes(2, "big")]
-    parts.append(data[header.size_at + 4 : header.end])
-    for number, piece in enumerate(pieces):
-        parts += (piece, _RESTART[number % 8])
-    parts[-1] = b"\xff\xd9"
-    return b"".join(parts), (x, y)
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    cut = bytearray(data[: header.size_at] + size + data[header.size_at + 4 : header.end])
 
-
-_RESTART = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
+    marks = []
+    for row in range(first_row, last_row):  # a run of pieces of each, with the markers after them
+        first, last = row * columns + first_column, row * columns + last_column
+        start = ends[first - 1] + 2 if first else header.end
+        marks += [len(cut) - start + 1 + end for end in ends[first:last]]
+        cut += data[start : ends[last - 1] + 2]
+    for number, mark in enumerate(marks):  # they are numbered from 0 to 7 over and over
+        cut[mark] = 0xD0 + number % 8
+    cut[-1] = 0xD9  # the end
+    return bytes(cut), (x, y)
 
 
 def _span(low: float, high: float, size: int, count: int) -> tuple[int, int]:
