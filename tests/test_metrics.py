@@ -7,10 +7,12 @@ from scipy.spatial.transform import Rotation
 from maed_jax.evaluation.metrics import (
     accel,
     accel_error,
+    auc,
     centre,
     distances,
     mpjpe,
     pa_mpjpe,
+    pck,
     procrustes_align,
     pve,
 )
@@ -140,3 +142,51 @@ def test_acceleration_needs_three_valid_frames():
     valid = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
     error = accel_error(points(0, 8, 14, 3), points(1, 8, 14, 3), valid=valid)
     np.testing.assert_array_equal(np.isfinite(error), [1, 0, 0, 0, 1, 1])
+
+
+def test_joints_that_do_not_count_bend_no_alignment():
+    target = points(0, 3, 14, 3)
+    turn = Rotation.random(3, random_state=0).as_matrix()
+    pred = 1.3 * target @ turn + 0.2
+    pred[:, 5] = 7.0
+    pred[:, 6] = np.nan
+    valid = np.ones((3, 14), bool)
+    valid[:, 5:7] = False
+    valid[2] = False
+    assert (pa_mpjpe(pred, target)[:2] > 10).all() or np.isnan(pa_mpjpe(pred, target)).all()
+    np.testing.assert_allclose(pa_mpjpe(pred, target, valid)[:2], 0, atol=1e-9)
+    assert np.isnan(pa_mpjpe(pred, target, valid)[2])
+    np.testing.assert_allclose(
+        procrustes_align(pred[:2, :5], target[:2, :5], valid[:2, :5]),
+        procrustes_align(pred[:2], target[:2], valid[:2])[:, :5],
+    )
+
+
+def test_correct_keypoints_are_nearer_than_150_mm():
+    errors = np.array([[0.0, 149.9, 150.0, 1000.0], [0, 0, 0, np.nan]])
+    np.testing.assert_allclose(pck(errors)[0], 50)
+    assert np.isnan(pck(errors)[1])
+    valid = np.array([[1, 1, 1, 1], [1, 1, 1, 0]], bool)
+    np.testing.assert_allclose(pck(errors, valid), [50, 100])
+    np.testing.assert_allclose(pck(errors, valid, threshold=1), [25, 100])
+
+
+def test_area_under_the_curve_is_over_31_thresholds():
+    assert auc(np.full((1, 14), 1e-9)) == pytest.approx(100 * 30 / 31)  # none is nearer than 0 mm
+    # An error of 72 mm is within 75, 80, ..., 150: 16 of 31.
+    np.testing.assert_allclose(auc(np.full((2, 3), 72.0)), 100 * 16 / 31)
+    assert auc(np.full((1, 2), 151.0)) == 0
+    errors = np.random.default_rng(0).uniform(0, 200, (5, 14))
+    by_hand = [[100 * (row < t).mean() for t in np.linspace(0, 150, 31)] for row in errors]
+    np.testing.assert_allclose(auc(errors), np.mean(by_hand, axis=1))
+
+
+def test_accelerations_of_single_joints_may_be_left_out():
+    pred, target = points(0, 8, 14, 3), points(1, 8, 14, 3)
+    valid = np.ones((8, 14), bool)
+    valid[4, 3] = False
+    whole, some = accel_error(pred, target), accel_error(pred, target, valid=valid)
+    np.testing.assert_array_equal(whole != some, [0, 0, 1, 1, 1, 0])
+    others = [i for i in range(14) if i != 3]
+    about = [centre(p, (2, 3))[:, others] for p in (pred, target)]
+    np.testing.assert_allclose(some[2:5], accel_error(*about, root=None)[2:5])

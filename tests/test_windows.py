@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maed_jax.data.windows import eval_windows, reflect, sample_clip, train_windows, windows
+from maed_jax.data.windows import (
+    eval_windows,
+    reflect,
+    sample_clip,
+    sparse_windows,
+    train_windows,
+    windows,
+)
 
 LENGTHS = {"a": 40, "b": 9, "c": 130, "d": 16}
 
@@ -88,3 +95,15 @@ def test_clips_take_every_kth_frame_of_a_window(clip_length, interval, data):
 def test_start_outside_of_the_interval_is_refused():
     with pytest.raises(ValueError):
         sample_clip(np.arange(128), 16, 8)
+
+
+@pytest.mark.parametrize("length", [1, 9, 16, 17, 40])
+def test_sparse_windows_predict_every_second_frame_of_the_same_windows(length):
+    index, place = sparse_windows(length, clip_length=4, stride=4, every=2)
+    padded = -(-length // 16) * 16
+    assert sorted(place.ravel()) == list(range(padded // 2))  # each once
+    np.testing.assert_array_equal(index, reflect(2 * place, length))
+    # Within a window clips interleave: every `stride`-th frame, as when all are predicted.
+    assert (np.diff(2 * place, axis=1) == 4).all()
+    with pytest.raises(ValueError, match="every 3"):
+        sparse_windows(length, 4, 4, 3)
