@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import to_keypoints49
-from maed_jax.data.images import CROP_MARGIN, ImageError, decode_jpeg
 from maed_jax.errors import UserError
 
+from ..pictures import first_size, whole_picture
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
 from ..tfrecord import Example, read_records
 from ..whole import add_partial_argument, complain
@@ -26,7 +26,7 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     for number, data in enumerate(read_records(path)):
         example = Example(data, f"{path}, record {number}")
         pictures, points = read_track(example)
-        size = _size(pictures)
+        size = first_size(pictures)
         if size is None:
             dropped["unreadable picture"] += len(pictures)
             continue
@@ -35,10 +35,7 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
             points[..., :2] = (points[..., :2] + 1) / 2 * (width, height)
         _check_range(points, size, example.where)
         keypoints = to_keypoints49(points, "insta")
-        # The picture is a crop around the person already, and networks are given all of it: this
-        # is the box whose crop is the whole picture.
-        side = min(width, height) / CROP_MARGIN
-        box = np.array([width / 2, height / 2, side, side])
+        box = whole_picture(size)
         yield PersonTrack(
             f"{path.stem}-{number}",
             [
@@ -104,16 +101,6 @@ class Instavariety(PicturesBuilder):
         missing = [f"{split}/*.tfrecord" for split, files in found.items() if not files]
         complain(self.manual_dir, missing, partial=self.partial and any(found.values()))
         return found
-
-
-def _size(pictures: list[bytes]) -> tuple[int, int] | None:
-    """Height and width of the first picture that can be decoded; a track's are all alike."""
-    for picture in pictures:
-        try:
-            return decode_jpeg(picture).shape[:2]
-        except ImageError:
-            continue
-    return None
 
 
 def _check_range(points: np.ndarray, size: tuple[int, int], where: str) -> None:

@@ -11,11 +11,11 @@ import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.data.boxes import box_from_keypoints
-from maed_jax.data.images import ImageError, decode_jpeg
 from maed_jax.errors import UserError
 
 from ..checked import numbers, rows
 from ..matlab import read_mat
+from ..pictures import first_size
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
 from ..whole import add_partial_argument, complain
 
@@ -31,7 +31,7 @@ def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     points[:, HEAD, 2] = 0
     keypoints = to_keypoints49(points, "pennaction_raw")
     pictures = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
-    if _size(pictures) not in (None, (height, width)):
+    if first_size(pictures) not in (None, (height, width)):
         dropped["picture of another size than its labels are for"] += len(pictures)
         return
     yield PersonTrack(
@@ -121,13 +121,3 @@ def _for_training(path: Path) -> bool:
 
 def _frames(labels: Path) -> Path:
     return labels.parent.parent / "frames" / labels.stem
-
-
-def _size(pictures: list[Path]) -> tuple[int, int] | None:
-    """Height and width of the first picture that can be read."""
-    for path in pictures:
-        try:
-            return decode_jpeg(path.read_bytes()).shape[:2]
-        except (OSError, ImageError):
-            continue
-    return None

@@ -1,0 +1,153 @@
+"""Reads the original's databases: joblib files of arrays, one row for each person in each frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maed_jax.body.skeleton import to_keypoints49
+from maed_jax.errors import UserError
+from maed_jax.joblib_files import read_joblib
+
+# name -> shapes of a row that files have; text is checked apart. `frame_id`, `cam` and `features`
+# are not needed.
+FIELDS = {
+    "joints2D": [(49, 3), (25, 3)],
+    "joints3D": [(49, 4)],
+    "bbox": [(4,)],
+    "pose": [(72,), (24, 3, 3)],
+    "shape": [(10,)],
+    "valid": [()],  # 3DPW's
+    "valid_i": [(), (1,)],  # MPI-INF-3DHP's
+}
+SAMPLE = 1000  # rows that are looked at to tell a wrong file
+ANKLES, SHOULDERS = [25, 30], [33, 34]
+
+
+@dataclasses.dataclass(frozen=True)
+class Database:
+    """A file's arrays, n rows each; as a rule they are mapped, not read."""
+
+    path: Path
+    image: np.ndarray
+    """[n] text"""
+    video: np.ndarray | None
+    """[n] text, the same for the rows of a track; None for stills"""
+    arrays: dict[str, np.ndarray]
+    """by name, those of FIELDS that there are"""
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def starts(self) -> np.ndarray:
+        """The rows where tracks begin; in stills each is one."""
+        if self.video is None:
+            return np.arange(len(self))
+        return np.flatnonzero(np.r_[True, self.video[1:] != self.video[:-1]])
+
+    def keypoints_2d(self, rows) -> np.ndarray:
+        """[rows 49 3] pixels, confidence."""
+        points = np.asarray(self.arrays["joints2D"][rows], np.float64)
+        # The original's conversion of InstaVariety leaves its own 25 keypoints in the file.
+        return points if points.shape[1] == 49 else to_keypoints49(points, "insta")
+
+    def keypoints_3d(self, rows) -> np.ndarray | None:
+        """[rows 49 4] metres, camera frame, validity; None where the file has none."""
+        return self._float64("joints3D", rows)
+
+    def boxes(self, rows) -> np.ndarray | None:
+        """[rows 4] centre x, centre y, width, height; None where the file has none."""
+        return self._float64("bbox", rows)
+
+    def valid(self, rows) -> np.ndarray:
+        """[rows] bool: the owner's mask of frames."""
+        masks = [self._float64(name, rows) for name in ("valid", "valid_i")]
+        found = next((mask for mask in masks if mask is not None), None)
+        return np.ones(len(self.image[rows]), bool) if found is None else found.ravel() > 0
+
+    def smpl(self, rows) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pose [rows 72] and shape [rows 10]; None where the file has none.
+
+        A pose that is no rotation is NaN, and so is one of zeros alone, which says that there is
+        none: it would be someone upside down with stretched arms.
+        """
+        pose, shape = self._float64("pose", rows), self._float64("shape", rows)
+        if pose is None or shape is None:
+            return None
+        if pose.ndim == 4:
+            error = np.abs(pose @ pose.swapaxes(-1, -2) - np.eye(3)).max((1, 2, 3))
+            good = (error < 1e-2) & (np.linalg.det(pose) > 0).all(-1)
+            pose[~good] = np.eye(3)
+            pose = Rotation.from_matrix(pose.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
+        pose[~pose.any(-1)] = np.nan
+        return pose, shape
+
+    def _float64(self, name: str, rows) -> np.ndarray | None:
+        array = self.arrays.get(name)
+        return None if array is None else np.array(array[rows], np.float64)
+
+
+def read_database(path: Path, with_boxes: bool = True) -> Database:
+    """Reads a file such as 3dpw_train_db.pt.
+
+    Args:
+      with_boxes: whether its boxes are to be used; otherwise they may be of any kind.
+
+    Raises:
+      UserError: not such a file; a field is missing or of a wrong shape; fields differ in length;
+        or the labels cannot be what they should be.
+    """
+    content = read_joblib(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a database: it holds a {type(content).__name__}")
+    names = {"img_name", "vid_name", *FIELDS} & set(content)
+    if not with_boxes:
+        names.discard("bbox")
+    arrays = {name: _check(content[name], name, path) for name in sorted(names)}
+    for name in ("img_name", "joints2D", *(("shape",) if "pose" in arrays else ())):
+        if name not in arrays:
+            raise UserError(f"{path} is not a database of the original: it has no {name}")
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        hint = ""
+        if len(set(lengths.values()) - {lengths.get("bbox")}) == 1:
+            hint = "; --boxes keypoints makes other boxes"  # 3DPW's are not cut as the rest is
+        raise UserError(f"the fields of {path} differ in length: {lengths}{hint}")
+    database = Database(Path(path), arrays.pop("img_name"), arrays.pop("vid_name", None), arrays)
+    _check_labels(database)
+    return database
+
+
+def _check(array, name: str, path: Path) -> np.ndarray:
+    shape, kind = getattr(array, "shape", ()), getattr(array, "dtype", np.dtype(object)).kind
+    shapes = FIELDS.get(name, [()])
+    if not shape or kind not in ("biuf" if name in FIELDS else "US") or shape[1:] not in shapes:
+        what = "numbers" if name in FIELDS else "text"
+        wanted = " or ".join(str(["n", *inner]) for inner in shapes).replace("'", "")
+        raise UserError(f"{path}: {name} is {list(shape)} of kind {kind!r}, not {wanted} of {what}")
+    return array.astype(str) if kind == "S" else array
+
+
+def _check_labels(database: Database) -> None:
+    """Tells files whose labels are of other units or joints than they should be.
+
+    Raises:
+      UserError: so it is.
+    """
+    rows = np.unique(np.linspace(0, len(database) - 1, SAMPLE).astype(int))
+    spatial = database.keypoints_3d(rows)
+    if spatial is not None and np.median(np.abs(spatial[spatial[..., 3] > 0, :3])) > 20:
+        raise UserError(f"{database.path}: joints3D are not metres, they are too large")
+    points = database.keypoints_2d(rows)
+    seen = (points[:, ANKLES + SHOULDERS, 2] > 0).all(-1)
+    if seen.sum() >= 10:
+        above = points[seen][:, ANKLES, 1].mean(-1) < points[seen][:, SHOULDERS, 1].mean(-1)
+        if above.mean() > 0.6:
+            raise UserError(
+                f"{database.path}: joints2D have ankles above shoulders in {above.mean():.0%} of "
+                "the rows: joints are mixed up, as in what the original's conversion of Penn "
+                "Action writes; use the builder pennaction instead"
+            )

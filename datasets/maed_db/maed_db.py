@@ -1,0 +1,204 @@
+"""The TFDS builder `maed_db`: what the original (Wan et al., ICCV 2021) trains and tests on."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from maed_jax.data.boxes import box_from_keypoints, smooth_boxes
+from maed_jax.errors import UserError
+
+from ..parts import Job
+from ..pictures import first_size, whole_picture
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from .database import Database, read_database
+from .image_names import ImageNames, find_images
+
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+CHUNK = 1000  # rows of a task, at least
+
+# name in file names -> number of a video's first frame in the names of its pictures
+DATABASES = {
+    "3dpw": 0, "mpii3d": 1, "h36m": 1, "insta": 0, "posetrack": 0, "pennaction": 1,
+    "coco2014-all": 0, "lspet": 0, "mpii": 0,
+}  # fmt: skip
+CROPPED = ("insta",)  # whose pictures are crops already and have no box
+
+
+@dataclasses.dataclass
+class DatabaseConfig(tfds.core.BuilderConfig):
+    database: str = ""
+    """as in the names of the files"""
+    crops: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    path: Path
+    names: tuple[str, ...]
+    """of tracks, which lie one after another"""
+    starts: tuple[int, ...]
+    """rows where they begin, and where the last ends"""
+    images: ImageNames
+    boxes: str
+    """"file", "keypoints" or "picture\""""
+    first: int
+    """number of a video's first frame"""
+
+
+@functools.lru_cache(maxsize=1)  # a process has many tasks of one file
+def _latest(path: Path, with_boxes: bool, _written: int) -> Database:
+    return read_database(path, with_boxes)
+
+
+def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
+    """Some tracks of a database."""
+    database = _latest(task.path, task.boxes == "file", task.path.stat().st_mtime_ns)
+    for name, start, end in zip(task.names, task.starts, task.starts[1:]):
+        rows = slice(start, end)
+        pictures = [task.images.path(str(image)) for image in database.image[rows]]
+        points = database.keypoints_2d(rows)
+        boxes = _boxes(task.boxes, database, rows, points, pictures)
+        spatial, smpl, valid = (
+            database.keypoints_3d(rows),
+            database.smpl(rows),
+            database.valid(rows),
+        )
+        frames = range(end - start)
+        if database.video is not None:
+            frames = _frames(pictures, task.first)
+        people = [
+            Person(
+                picture=pictures[n],
+                keypoints_2d=points[n],
+                box=boxes[n],
+                frame=frames[n],
+                keypoints_3d=None if spatial is None else spatial[n],
+                pose=None if smpl is None else smpl[0][n],
+                shape=None if smpl is None else smpl[1][n],
+                valid=bool(valid[n]),
+            )
+            for n in range(end - start)
+        ]
+        yield PersonTrack(name, people)
+
+
+def _boxes(
+    kind: str, database: Database, rows: slice, points: np.ndarray, pictures: list[Path]
+) -> np.ndarray:
+    """[rows 4]; NaN where there is none."""
+    if kind == "file":
+        return database.boxes(rows)
+    if kind == "picture":
+        size = first_size(pictures) or (1, 1)  # if there is none, all are left out anyway
+        return np.tile(whole_picture(size), (len(points), 1))
+    if database.video is None:
+        return box_from_keypoints(points, margin=1.2)
+    boxes = box_from_keypoints(points, diagonal=True)  # as the original does for 3DPW
+    return smooth_boxes(boxes) if np.isfinite(boxes).all(-1).any() else boxes
+
+
+def _frames(pictures: list[Path], first: int) -> list[int]:
+    """Numbers of the frames from 0: those in the names of the pictures, where they ascend."""
+    found = [re.search(r"(\d+)\.\w+$", picture.name) for picture in pictures]
+    numbers = [int(match[1]) - first if match else -1 for match in found]
+    ascending = numbers[0] >= 0 and all(a < b for a, b in zip(numbers, numbers[1:]))
+    return numbers if ascending else list(range(len(pictures)))
+
+
+class MaedDb(PicturesBuilder):
+    """The original's databases, and the pictures that they name:
+
+    DIR/3dpw_train_db.pt, 3dpw_val_db.pt, 3dpw_test_db.pt, mpii3d_train_db.pt, h36m_train_db.pt,
+    insta_train_db.pt, posetrack_train_db.pt, pennaction_train_db.pt, coco2014-all_train_db.pt,
+    lspet_train_db.pt, mpii_train_db.pt
+
+    Each config takes one of them. The files hold absolute paths of the machine that wrote them:
+    --image_root is the folder that the ends of these paths are below. Nothing in the files is run.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        DatabaseConfig(
+            name=name if crops else f"{name}-frames",
+            description="the person with a margin" if crops else "whole pictures",
+            database=name,
+            crops=crops,
+        )
+        for crops in (True, False)
+        for name in DATABASES
+    ]
+    read = staticmethod(read_rows)
+
+    def __init__(self, *, image_root: str | Path | None = None, boxes: str = "file", **kwargs):
+        """See the help texts of `add_arguments`."""
+        super().__init__(**kwargs)
+        self.image_root = None if image_root is None else Path(image_root).expanduser()
+        self.boxes = boxes
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        add_common_arguments(parser)
+        parser.add_argument(
+            "--image_root", metavar="DIR", help="folder with the pictures (default: as named)"
+        )
+        parser.add_argument(
+            "--boxes", choices=["file", "keypoints"], default="file",
+            help="boxes of the file, or made anew around its 2D keypoints",
+        )  # fmt: skip
+
+    def tasks(self) -> dict[str, list[Task]]:
+        name = self.builder_config.database
+        files = {split: self.manual_dir / f"{name}_{part}_db.pt" for split, part in SPLITS.items()}
+        found = {split: path for split, path in files.items() if path.is_file()}
+        if not found:
+            raise UserError(f"{self.manual_dir} has no {name}_train_db.pt, nor _val or _test")
+        return {split: self._split(path) for split, path in found.items()}
+
+    def _split(self, path: Path) -> list[Task]:
+        boxes = "picture" if self.builder_config.database in CROPPED else self.boxes
+        database = read_database(path, boxes == "file")
+        if boxes == "file" and "bbox" not in database.arrays:
+            raise UserError(f"{path} has no bbox: --boxes keypoints makes boxes around keypoints")
+        starts = database.starts()
+        first = database.image[starts]
+        images = find_images(first, self.image_root, path)
+        names = _unique(first if database.video is None else database.video[starts])
+        ends = [*starts[1:].tolist(), len(database)]
+        tasks, since = [], 0
+        for track, end in enumerate(ends):
+            if end - starts[since] >= CHUNK or end == len(database):
+                tasks.append(Task(
+                    path, tuple(names[since : track + 1]),
+                    (*starts[since : track + 1].tolist(), end),
+                    images, boxes, DATABASES[self.builder_config.database],
+                ))  # fmt: skip
+                since = track + 1
+        return tasks
+
+    def _jobs(self) -> dict[str, list[Job]]:
+        crops = self.builder_config.crops
+        return {
+            split: [dataclasses.replace(job, crops=crops) for job in jobs]
+            for split, jobs in super()._jobs().items()
+        }
+
+
+def _unique(names: np.ndarray) -> list[str]:
+    """Names of tracks: without folders, numbered where that leaves several alike."""
+    short = [str(name).replace("\\", "/").rpartition("/")[2] for name in names]
+    often = collections.Counter(short)
+    seen: collections.Counter = collections.Counter()
+    unique = []
+    for name in short:
+        seen[name] += 1
+        unique.append(name if often[name] == 1 else f"{name}/{seen[name]}")
+    return unique
