@@ -39,7 +39,20 @@ def builder(monkeypatch, tmp_path):
 
 def test_list_names_the_datasets(capsys):
     prepare.main(["list"])
-    assert "mannequins" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "mannequins" in out and "\n3dpw " in out and "maed data build NAME --help" in out
+    assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_every_listed_dataset_has_a_builder_that_tells_its_layout(capsys):
+    for name in prepare.available():
+        with pytest.raises(SystemExit) as stop:
+            prepare.main(["build", name, "--help"])
+        assert stop.value.code == 0
+        out = capsys.readouterr().out
+        assert prepare.builder_class(name).name == name
+        assert "--manual_dir" in out or name == "mannequins"
+    assert prepare.builder_class("3dpw").name == "threedpw"
 
 
 def test_build_ends_in_a_summary(builder, tmp_path, capsys):

@@ -50,8 +50,13 @@ def main(argv: list[str]) -> None:
     arguments = vars(parser.parse_args(argv))
     verb = arguments.pop("verb")
     if verb == "list":
+        also = {package: name for name, package in ALIASES.items()}
         for name, summary in available().items():
-            print(f"{name:<14} {summary}")
+            print(f"{also.get(name, name):<14} {summary}")
+        print(
+            "\nAll but mannequins are made from their owners' files: maed data build NAME --help "
+            "shows how these must lie."
+        )
     elif verb == "check":
         _check_command(**arguments)
     else:
