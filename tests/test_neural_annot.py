@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from maed_jax.data.parallel import find_datasets
 from maed_jax.errors import UserError
@@ -45,6 +46,13 @@ def test_human36m_is_in_the_world_of_its_cameras(tmp_path):
     # Upright before a camera whose y points down: half a turn about x, hence facing it.
     np.testing.assert_allclose(np.abs(pose[1, :3]), [math.pi, 0, 0], atol=1e-5)
     np.testing.assert_array_equal(pose[:, 3:], fits.pose[:, 3:])
+
+    # The same person, first turned to the left: now along the camera's x.
+    turned = (Rotation.from_rotvec(root) * Rotation.from_rotvec([0, QUARTER, 0])).as_rotvec()
+    seen = neural_annot.root_in_camera(np.r_[turned, np.zeros(69)], camera.R_camera_world)
+    seen = Rotation.from_rotvec(seen[:3])
+    np.testing.assert_allclose(seen.apply([0, 0, 1]), [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(seen.apply([0, 1, 0]), [0, -1, 0], atol=1e-6)
 
 
 def test_other_layouts(tmp_path):
