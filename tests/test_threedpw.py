@@ -1,5 +1,6 @@
 """datasets/threedpw: from files as the owner writes them to records that say what is true."""
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -208,7 +209,23 @@ def test_what_is_not_there_is_named(own, build, tmp_path):
         build(own, partial=False)
 
 
-def test_one_gender_without_the_other_is_no_choice(raw, build, tmp_path):
-    (tmp_path / "SMPL_MALE.npz").touch()
-    with pytest.raises(UserError, match="lacks SMPL_FEMALE.npz"):
-        build(raw[0], body=str(tmp_path))
+def test_actors_have_bodies_of_their_own(raw, build, tmp_path, body_file):
+    folder, truths = raw
+    shutil.copy(body_file, tmp_path / "SMPL_MALE.npz")
+    with pytest.raises(UserError, match="SMPL_FEMALE.npz is missing"):
+        build(folder, body=str(tmp_path))
+    body = mannequin()
+    taller = dataclasses.replace(
+        body, template=body.template * 1.1, rest_joints=body.rest_joints * 1.1,
+        shape_dirs=body.shape_dirs * 1.1, rest_joint_dirs=body.rest_joint_dirs * 1.1,
+        pose_dirs=body.pose_dirs * 1.1,
+    )  # fmt: skip
+    save_body(taller, tmp_path / "SMPL_FEMALE.npz")
+    found = tracks(build(folder, body=str(tmp_path)), "test")
+    for name, factor in (("talk_00_0", 1.0), ("talk_00_1", 1.1)):
+        found_points = found[name][0]["keypoints_3d"][..., :3]
+        sizes = [
+            np.linalg.norm(points[0] - points[12])
+            for points in (found_points, truths[name].keypoints_3d[0])
+        ]
+        assert abs(sizes[0] / sizes[1] - factor) < 1e-3

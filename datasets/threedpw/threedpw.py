@@ -56,8 +56,9 @@ class Threedpw(PicturesBuilder):
         parser.add_argument(
             "--body", metavar="PATH",
             help="SMPL, for 3D keypoints to train on: a folder with SMPL_MALE and SMPL_FEMALE, or "
-            "one body's file for all; needs J_regressor_extra.npy beside it. Without it records "
-            "have pose and shape but no 3D keypoints; evaluation needs none",
+            "the file of one body for all, such as the neutral one that the original takes; with "
+            "J_regressor_extra.npy beside it. Without it records have pose and shape but no 3D "
+            "keypoints; evaluation needs none",
         )  # fmt: skip
 
     def tasks(self) -> dict[str, list[Task]]:
