@@ -116,7 +116,7 @@ def _for_training(path: Path) -> bool:
     flag = numbers(found, (), f"{path}", "train", any_layout=True)
     if flag not in (1, -1):
         raise UserError(f"{path}: train is {flag:g}, neither 1 nor -1")
-    return flag == 1
+    return bool(flag == 1)
 
 
 def _frames(labels: Path) -> Path:
