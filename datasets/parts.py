@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pickle
 import struct
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,7 +67,7 @@ def make(job: Job) -> dict:
     recorder = Recorder(job.source, job.crops)
     tracks, total, labelled = [], 0, {"has_smpl": 0, "has_3d": 0}
     job.stem.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = job.stem.with_suffix(f".{os.getpid()}.tmp")
+    unfinished = job.stem.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
         with open(unfinished, "wb") as file:
             for track in job.read(job.task, recorder.dropped):
@@ -94,13 +96,19 @@ def make(job: Job) -> dict:
     return done
 
 
-def records(job: Job) -> Iterator[dict]:
-    """The records of a finished part."""
+def records(job: Job, start: int = 0, stop: int | None = None) -> Iterator[dict]:
+    """The records of a finished part, from number `start` up to `stop`."""
     with open(job.stem.with_suffix(".records"), "rb") as file:
-        while arrays := file.read(_ARRAYS.itemsize):
+        for number in itertools.count():
+            arrays = file.read(_ARRAYS.itemsize)
+            if not arrays or number == stop:
+                return
+            lengths = _LENGTHS.unpack(file.read(_LENGTHS.size))
+            if number < start:
+                file.seek(sum(lengths), os.SEEK_CUR)
+                continue
             fixed = np.frombuffer(arrays, _ARRAYS)[0]
             record = {name: fixed[name] for name in schema.ARRAYS}
-            lengths = _LENGTHS.unpack(file.read(_LENGTHS.size))
             for name, length in zip(_TEXTS, lengths):
                 data = file.read(length)
                 record[name] = data if name == schema.IMAGE else data.decode()

@@ -26,7 +26,7 @@ from maed_jax.data import schema
 from maed_jax.data.parallel import in_order
 from maed_jax.errors import UserError
 
-from . import parts
+from . import beam, parts
 from .person import Dropped, Person, PersonTrack
 
 __all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder", "add_common_arguments"]
@@ -66,6 +66,7 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(file_format="array_record", **kwargs)
         self.manual_dir = Path(manual_dir).expanduser()
         self.processes = processes
+        self._beam_runner = self._beam_options = None
         # Where finished tasks are kept until all are. `maed data build` chooses, and removes it.
         self.parts = Path(self._data_dir_root) / ".parts" / self.name / self.builder_config.name
 
@@ -122,9 +123,23 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 )
             schema.write_tracks(self.data_dir, split, _table(done[split]))
         (Path(self.data_dir) / "report.json").write_text(json.dumps(report, indent=1))
-        total = sum(counts["people"] for counts in report.values())
-        progress = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
-        return {split: _shards(jobs[split], done[split], progress) for split in jobs}
+        bar = None
+        if not self._beam_runner:  # Beam's workers are elsewhere
+            total = sum(counts["people"] for counts in report.values())
+            bar = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
+        return {
+            split: [
+                functools.partial(_examples, pieces, bar)
+                for pieces in _shards(jobs[split], done[split])
+            ]
+            for split in jobs
+        }
+
+    def _download_and_prepare(self, dl_manager, download_config=None):
+        if download_config and download_config.beam_runner:
+            self._beam_runner = download_config.beam_runner
+            self._beam_options = download_config.beam_options
+        super()._download_and_prepare(dl_manager, download_config)
 
     def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
         """What each job's part holds; those that are not finished are made now."""
@@ -138,6 +153,10 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             total=len(flat), initial=kept, desc=f"reading {self.name}", unit=" tasks",
             smoothing=0.05, mininterval=0.5,
         )  # fmt: skip
+        if self._beam_runner:
+            beam.make(todo, self._beam_runner, self._beam_options)
+            done |= {job.stem: parts.finished(job) for job in todo}
+            todo = []
         people = 0
         with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
             for job, result in zip(todo, made):
@@ -173,25 +192,23 @@ def _table(done: list[dict]) -> list[schema.Track]:
     return tracks
 
 
-def _shards(jobs: list[parts.Job], done: list[dict], progress: tqdm.tqdm) -> list[Callable]:
-    """Functions that yield the examples of one file each, to be called in order."""
-    stream = enumerate(itertools.chain.from_iterable(map(parts.records, jobs)))
-    lengths, room = [], 0
-    for part in done:
-        count = part["records"]
-        pieces = -(-part["bytes"] // SHARD)
+def _shards(jobs: list[parts.Job], done: list[dict]) -> list[list[tuple[parts.Job, int, int]]]:
+    """For each file of records the pieces of parts that go into it: job, first record, end."""
+    shards, room = [], 0
+    for job, part in zip(jobs, done):
+        count, pieces = part["records"], -(-part["bytes"] // SHARD)
         for piece in range(pieces):
-            here = count * (piece + 1) // pieces - count * piece // pieces
-            size = part["bytes"] / pieces
-            if size > room:
-                lengths.append(0)
+            if part["bytes"] / pieces > room:
+                shards.append([])
                 room = SHARD
-            lengths[-1] += here
-            room -= size
-    return [functools.partial(_take, stream, length, progress) for length in lengths if length]
+            shards[-1].append((job, count * piece // pieces, count * (piece + 1) // pieces))
+            room -= part["bytes"] / pieces
+    return shards
 
 
-def _take(stream: Iterator, length: int, progress: tqdm.tqdm) -> Iterator:
-    for key, record in itertools.islice(stream, length):
-        progress.update()
-        yield key, record
+def _examples(pieces: list[tuple[parts.Job, int, int]], bar: tqdm.tqdm | None) -> Iterator:
+    numbered = enumerate(itertools.chain.from_iterable(parts.records(*p) for p in pieces))
+    for example in numbered:
+        if bar is not None:
+            bar.update()
+        yield example

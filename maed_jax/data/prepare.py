@@ -88,6 +88,15 @@ def _build_command(argv: list[str]) -> None:
     parser.add_argument("--config", default=next(iter(configs), None), choices=list(configs))
     parser.add_argument("--processes", type=int, help="default: one per core")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    if hasattr(cls, "tasks"):
+        parser.add_argument(
+            "--beam", nargs="?", const="DirectRunner", metavar="RUNNER",
+            help="read on Apache Beam in place of processes (RUNNER: DirectRunner, DataflowRunner "
+            "and so on); needs apache-beam, see docs/data.md",
+        )  # fmt: skip
+        parser.add_argument(
+            "--beam_options", default="", metavar="TEXT", help="its options, in one pair of quotes"
+        )
     cls.add_arguments(parser)
     options = vars(parser.parse_args(rest))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
@@ -153,6 +162,8 @@ def build(
     *,
     overwrite: bool = False,
     processes: int | None = None,
+    beam: str | None = None,
+    beam_options: str = "",
     **options,
 ) -> Path:
     """Prepares a dataset below `data_dir` and returns its own folder.
@@ -160,6 +171,8 @@ def build(
     Nothing is there before all of it is. One that was built with the same options is left alone.
 
     Args:
+      beam: name of an Apache Beam runner, to read there; beam_options: its options as on a command
+        line.
       options: arguments of the dataset's own builder.
 
     Raises:
@@ -189,7 +202,9 @@ def build(
         if hasattr(builder, "parts"):
             builder.parts = work.parent / "parts"
         with _quiet():
-            builder.download_and_prepare(file_format="array_record")
+            builder.download_and_prepare(
+                file_format="array_record", download_config=_download_config(beam, beam_options)
+            )
         made = Path(builder.data_dir)
         (made / "options.json").write_text(json.dumps(built_with))
         if final.exists():
@@ -197,6 +212,16 @@ def build(
         final.parent.mkdir(parents=True, exist_ok=True)
         made.rename(final)
     return final
+
+
+def _download_config(beam: str | None, beam_options: str):
+    if not beam:
+        return None
+    import tensorflow_datasets as tfds
+
+    from maed_jax.datasets.beam import options
+
+    return tfds.download.DownloadConfig(beam_runner=beam, beam_options=options(beam_options))
 
 
 @contextlib.contextmanager
