@@ -1,13 +1,17 @@
 """Stage 1 of the paper: images and single frames teach the encoder to see.
 
-    maed train --config stage1 --workdir runs/stage1 --config.data.data_dir=data --config.body=body
+    maed convert R50+ViT-B_16.npz --out runs/imagenet
+    maed train --config stage1 --workdir runs/stage1 --config.data.data_dir=data \\
+        --config.body=body --config.init_from=runs/imagenet
 
-Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps; frames of
-Human3.6M and MPI-INF-3DHP beside images of COCO, LSP-extended and MPII. Unlike the released code,
-the encoder that is trained here is the one that stage 2 starts from.
+Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps: COCO,
+LSP-Extended and MPII beside frames of Human3.6M and every fifth of MPI-INF-3DHP, each as often as
+it has images. Unlike in the released code, the encoder that is trained here is the one that stage
+2 starts from.
 
-Hardware: the paper used 16 GPUs. Time and result: not run here; mannequins stand in for the
-datasets, which must be fetched by their users.
+Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; see
+docs/training.md for what is known. Expected: the paper gives no figures between its stages; its
+results are those of stage 2.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +19,15 @@ from ml_collections import ConfigDict
 from maed_jax.errors import UserError
 from maed_jax.training.config import defaults
 
-FRAMES_PER_EPOCH = 500_000
+# (dataset, thousands of images, every so many of its frames). A share is a number of images.
+IMAGES = (
+    ("h36m/crops", 312.0),
+    ("mpi_inf_3dhp/crops", 19.0, 5),
+    ("coco/crops", 75.0),
+    ("mpii/crops", 15.0),
+    ("lspet/crops", 9.0),
+)
+EPOCHS, BATCH = 100, 512
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
@@ -23,9 +35,12 @@ def get_config(variant: str | None = None) -> ConfigDict:
     if variant:
         raise UserError(f"stage1 has no variants, not even {variant!r}")
     c = defaults()
+    c.body = "body"
     c.model.clip_length = 1  # single frames: the branch over time sees only the frame itself
-    c.data.clips_per_batch, c.data.images_per_batch = 0, 512
+    c.data.images, c.data.clips = IMAGES, ()
+    c.data.val_dataset = "threedpw/crops"
+    c.data.clips_per_batch, c.data.images_per_batch = 0, BATCH
     c.data.augment.jitter = c.data.augment.hue = c.data.augment.erase = 0.0
-    c.steps = 100 * FRAMES_PER_EPOCH // 512
-    c.log_every, c.eval_every, c.checkpoint_every = 100, 5000, 5000
+    c.steps = EPOCHS * 1000 * int(sum(share for _, share, *_ in IMAGES)) // BATCH
+    c.log_every, c.eval_every, c.eval_windows, c.checkpoint_every = 100, 5000, 200, 1000
     return c

@@ -14,6 +14,7 @@ from maed_jax.errors import UserError
 from maed_jax.training import train as train_module
 from maed_jax.training.checkpoints import read_config, read_variables
 from maed_jax.training.config import load_config
+from maed_jax.training.lock import only_run_in
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,10 @@ def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
         ({"model.dim": 33}, "'ste' needs .* dim=33 does not over heads=2"),
         ({"model.encoder": "rnn"}, "no encoder 'rnn'; choose from ste, te, cnn"),
         ({"steps": 0}, "config.steps must be at least 1"),
+        ({"accumulate": 0}, "config.accumulate must be at least 1"),
+        ({"accumulate": 4}, "clips_per_batch=2 .* accumulate=4 parts over 1 devices"),
+        ({"ema": 1.0}, "config.ema must be at least 0 and below 1"),
+        ({"init_required": True}, "name its work directory with --config.init_from=DIR"),
         ({"mesh.data": 99}, "asks for 99 x 1 devices"),
         ({"mesh.data": 4}, "clips_per_batch=2 does not divide over 4 devices"),
         ({"data.data_dir": "/nowhere"}, "no prepared dataset"),
@@ -152,6 +157,13 @@ def test_impossible_settings_stop_before_anything_is_written(small, tmp_path, ch
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
 
 
+def test_a_second_run_in_the_same_place_is_refused(small, tmp_path):
+    with only_run_in(tmp_path):
+        with pytest.raises(UserError, match="another run is going on"):
+            train_module.train(small(), tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
 def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
     """The real network: two steps, a validation, the checkpoint restored, the table printed."""
     from maed_jax.evaluation import evaluate
@@ -162,8 +174,13 @@ def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
     settings = {"data.data_dir": tmp_path / "data", "data.val_split": "train", "eval_every": 2}
     settings |= {f"data.{k}": "(('fake/crops',1.0),)" for k in ("clips", "images")}
     overrides = [f"--config.{key}={value}" for key, value in settings.items()]
-    train_module.main(["--config", "debug:stage1", "--workdir", work, *overrides])
-    assert lines(tmp_path / "work")[-1]["validation/pa_mpjpe"] > 0
+    arguments = ["--config", "debug:stage1", "--workdir", work, "--profile", "1:2"]
+    train_module.main([*arguments, *overrides])
+    validated = lines(tmp_path / "work")[-1]
+    assert validated["validation/pa_mpjpe"] > 0 and 0 < validated["gates/block0"] < 1
+    board = b"".join(f.read_bytes() for f in (tmp_path / "work" / "tensorboard").iterdir())
+    assert b"validation" in board and b"PNG" in board  # a picture of bodies
+    assert list((tmp_path / "work" / "profile").rglob("*.xplane.pb"))
 
     estimator = restore_estimator(work)
     assert (estimator.image_size, estimator.clip_length) == (32, 1)

@@ -198,6 +198,12 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
     part.replace(path)
 
 
+def saved_steps(workdir: str | Path) -> list[int]:
+    """The steps of the checkpoints in `workdir`, damaged ones too."""
+    found = (Path(workdir) / "checkpoints").glob("*")
+    return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
+
+
 def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Any], int]:
     """A model's variables as they were saved, on this process's first device, and their step.
 
@@ -215,7 +221,7 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
     directory = Path(workdir).absolute() / "checkpoints"
     if not Path(workdir).is_dir():
         raise UserError(f"there is no work directory {workdir}: train one with `maed train`")
-    steps = sorted(int(p.name) for p in directory.glob("*") if p.name.isdigit() and p.is_dir())
+    steps = saved_steps(workdir)
     if not steps:
         raise UserError(f"{workdir} holds no checkpoint: train with --workdir {workdir} first")
     if step is not None and step not in steps:

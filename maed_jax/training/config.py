@@ -27,7 +27,8 @@ PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
 # they are spread and how often they are written, and none of the numbers.
 FREE_TO_CHANGE = (
-    *("log_every", "eval_every", "eval_windows", "checkpoint_every", "keep", "init_from"),
+    *("log_every", "eval_every", "eval_windows", "checkpoint_every", "keep"),
+    *("init_from", "init_required", "data.val_dataset"),
     *("data.data_dir", "data.workers", "mesh.data", "mesh.fsdp"),
 )
 
@@ -47,6 +48,7 @@ def defaults() -> ConfigDict:
     c.ema = 0.0  # decay of a moving average of the parameters, then used for all but training; or 0
     c.init_from = ""  # work directory of an earlier stage to take the encoder from
     c.init_decoder = False  # take its decoder too
+    c.init_required = False  # stop where `init_from` is not given
     c.body = "mannequin"  # or where the body's files are
 
     c.model = ConfigDict()  # the arguments of maed_jax.models.maed.MAED
@@ -81,6 +83,7 @@ def defaults() -> ConfigDict:
     c.data.images_per_batch = 16
     c.data.train_split = "train"
     c.data.val_split = "validation"
+    c.data.val_dataset = ""  # the one to validate on; "": the first of clips, or of images
     c.data.workers = 0  # processes that prepare batches; 0: threads of this one
     c.data.augment = ConfigDict()  # see maed_jax.data.augment.Augment
     c.data.augment.margin = 1.3  # sides of crops, in longer sides of the person's box

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -28,6 +28,7 @@ class Monitor:
       start, total: steps done and steps in all.
       items: what a step consumes, for the throughput: `{"clips": 4, "images": 16}`.
       max_skipped: how many skipped steps in a row are too many.
+      rates: steps a second -> further rates to write, by name.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class Monitor:
         log_every: int,
         items: Mapping[str, int],
         max_skipped: int,
+        rates: Callable[[float], Mapping[str, float]] = lambda steps_per_second: {},
     ):
         if log_every < 1:
             raise UserError(f"config.log_every must be at least 1, not {log_every}")
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
-        self._items = {name: n for name, n in items.items() if n}
+        self._items, self._rates = {name: n for name, n in items.items() if n}, rates
         self._waiting: list[Mapping[str, jax.Array]] = []
         self._lead = jax.process_index() == 0
         self._bar = self._lines = self._board = None
@@ -60,7 +62,7 @@ class Monitor:
             self._bar = tqdm(
                 total=total, initial=start, desc="train", unit="step", mininterval=patience
             )
-        self._since = time.monotonic()
+        self._since, self._timed = None, 0  # the clock starts after the first step, which compiles
 
     def record(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes the metrics of `step`, the number of steps done.
@@ -69,6 +71,10 @@ class Monitor:
           UserError: too many steps in a row had no finite gradient.
         """
         self._waiting.append(metrics)
+        self._timed += 1
+        if self._since is None:
+            jax.block_until_ready(metrics)
+            self.restart_clock()
         if len(self._waiting) > 2:  # the host may run two steps ahead of the devices, not more
             jax.block_until_ready(self._waiting[-3])
         if self._bar is not None:
@@ -82,9 +88,8 @@ class Monitor:
             return
         history = jax.device_get(self._waiting)
         self._waiting = []
-        now = time.monotonic()
-        per_second = len(history) / (now - self._since)
-        self._since = now
+        per_second = self._timed / (time.monotonic() - self._since) if self._timed else None
+        self.restart_clock()
         skipped = [int(metrics.get("skipped", 0)) for metrics in history]
         means = {
             name: _mean([m[name] for m, bad in zip(history, skipped) if not bad])
@@ -92,11 +97,18 @@ class Monitor:
             if name != "skipped"
         }
         means["skipped"] = sum(map(bool, skipped))
-        rates = {f"{name}_per_second": n * per_second for name, n in self._items.items()}
+        rates = {}
+        if per_second is not None:
+            rates = {f"{name}_per_second": n * per_second for name, n in self._items.items()}
+            rates |= self._rates(per_second)
         self.write(step, means | rates)
         if self._bar is not None:
             shown = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
-            shown |= {f"{name}/s": f"{n * per_second:.1f}" for name, n in self._items.items()}
+            shown |= {
+                f"{name}/s": f"{rates[f'{name}_per_second']:.1f}" for name in self._items if rates
+            }
+            if "teraflops_per_second" in rates:
+                shown["TFLOP/s"] = f"{rates['teraflops_per_second']:.3g}"
             self._bar.set_postfix(shown)
         if max(skipped) >= self._max_skipped:
             raise UserError(
@@ -126,9 +138,14 @@ class Monitor:
         if self._lead:
             tqdm.write(text, file=sys.stderr)
 
+    def show(self, step: int, name: str, pictures: Sequence[np.ndarray]) -> None:
+        """Pictures uint8 `[h w 3]` of one size for TensorBoard, one below the other."""
+        if self._lead and pictures:
+            self._board.add_image(name, np.concatenate(pictures), step, dataformats="HWC")
+
     def restart_clock(self) -> None:
         """Leaves what happened since the last flush (a validation) out of the throughput."""
-        self._since = time.monotonic()
+        self._since, self._timed = time.monotonic(), 0
 
     def close(self) -> None:
         if self._lead:

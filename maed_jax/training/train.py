@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import contextlib
 import sys
-import threading
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
+from maed_jax.training import distributed
 from maed_jax.training.config import check_same_run, list_configs, load_config
 
 EPILOG = """\
@@ -43,21 +43,29 @@ def main(argv: list[str]) -> None:
         "--config", required=True, metavar="NAME[:VARIANT]", help="one of those below, or a file"
     )
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument(
+        "--profile", metavar="START:STOP", help="trace these steps into DIR/profile"
+    )
+    distributed.add_arguments(parser)
     options, overrides = parser.parse_known_args(argv)
     config = load_config(options.config, overrides)
-    stopped_by = train(config, options.workdir)
+    distributed.initialize(options)
+    stopped_by = train(config, options.workdir, profile=options.profile)
     if stopped_by:
         sys.exit(128 + stopped_by)
 
 
-def train(config: ConfigDict, workdir: str | Path) -> int:
+def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None) -> int:
     """Trains until `config.steps`, from the latest checkpoint in `workdir` if there is one.
+
+    Args:
+      profile: "START:STOP", the steps to trace.
 
     Returns:
       0, or the number of the signal that stopped it.
 
     Raises:
-      UserError: settings that cannot be, or another run's work directory.
+      UserError: settings that cannot be, another run's work directory, or one that is in use.
     """
     import jax
     import jax.numpy as jnp
@@ -67,40 +75,45 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.data.pipeline import training_batches
     from maed_jax.models.maed import MAED
-    from maed_jax.training import sharding
+    from maed_jax.training import cost, sharding
     from maed_jax.training.checkpoints import (
         Checkpoints,
         read_config,
         read_variables,
+        saved_steps,
         write_config,
     )
     from maed_jax.training.handover import hand_over
+    from maed_jax.training.lock import only_run_in
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
+    from maed_jax.training.profile import Profile
     from maed_jax.training.state import create_state, make_optimizer, make_schedule
-    from maed_jax.training.step import make_train_step
+    from maed_jax.training.step import STREAMS, make_train_step
+    from maed_jax.training.stop import StopRequests
+    from maed_jax.training.validation import Validation
 
     jax_setup.configure()
     workdir, data = Path(workdir), config.data
-    on_cpu = jax.default_backend() == "cpu"
-    check_settings(config)
+    on_cpu, lead = jax.default_backend() == "cpu", jax.process_index() == 0
+    check_settings(config, resumed=bool(saved_steps(workdir)))
+    trace = Profile(workdir, profile)
 
     # Devices and data.
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
-    items = {"clips": data.clips_per_batch, "images": data.images_per_batch}
-    sharding.check_batch(
-        mesh, config.accumulate, **{f"{name}_per_batch": n for name, n in items.items()}
-    )
+    items = {name: data[f"{name}_per_batch"] for name in STREAMS if f"{name}_per_batch" in data}
+    sizes = {f"{name}_per_batch": n for name, n in items.items()}
+    sharding.check_batch(mesh, config.accumulate, **sizes)
     body = load_body(config.body)
     points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, config.model.image_size)
-    validate = make_validation(config, body) if config.eval_every else None
 
     # Model and optimiser. Random streams hang on one key; nothing random is saved.
     model = MAED(**config.model)
     optimizer = make_optimizer(config.optimizer)
     schedule = make_schedule(config.optimizer, config.steps)
     init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
+    validation = Validation(config, model, body, mesh) if config.eval_every else None
 
     def init(key):
         size = config.model.image_size
@@ -110,28 +123,33 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
     abstract = jax.eval_shape(init, init_key)
     layout = sharding.state_shardings(mesh, abstract)
     abstract = jax.tree.map(lambda a, s: a.update(sharding=s), abstract, layout)
-    train_step = jax.jit(
-        make_train_step(
-            model,
-            points_body,
-            optimizer,
-            schedule,
-            config.loss,
-            accumulate=config.accumulate,
-            ema=config.ema,
-        ),
-        donate_argnames="state",
-        out_shardings=(layout, sharding.replicated(mesh)),
+    step_function = make_train_step(
+        model,
+        points_body,
+        optimizer,
+        schedule,
+        config.loss,
+        accumulate=config.accumulate,
+        ema=config.ema,
+    )
+    outputs = (layout, sharding.replicated(mesh))
+    train_step = cost.Compiled(
+        jax.jit(step_function, donate_argnames="state", out_shardings=outputs), config.accumulate
     )
 
-    with Checkpoints(workdir, config.keep) as checkpoints:
+    def tell(text: str) -> None:
+        if lead:
+            print(text, file=sys.stderr)
+
+    alone = only_run_in(workdir) if lead else contextlib.nullcontext()
+    with alone, Checkpoints(workdir, config.keep) as checkpoints:
         # Go on with what is there, start from an earlier stage, or start from nothing.
         if checkpoints.steps and (earlier := read_config(workdir)) is not None:
             check_same_run(earlier, config, workdir)
         if (restored := checkpoints.restore(abstract)) is not None:
             state, position = restored
             batches.set_state(position)
-            print(f"going on from step {int(state.step)} in {workdir}", file=sys.stderr)
+            tell(f"going on from step {int(state.step)} in {workdir}")
         else:
             earlier = read_variables(config.init_from) if config.init_from else None
             # Drawing a hundred arrays takes XLA long to optimise, and a moment to do.
@@ -141,14 +159,14 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                 take_decoder = config.init_decoder
                 taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)
                 state = state.starting_from(taken)
-                print(f"from {config.init_from}, step {earlier[1]}:\n{report}", file=sys.stderr)
-        write_config(workdir, config)
+                tell(f"from {config.init_from}, step {earlier[1]}:\n{report}")
+        if lead:
+            write_config(workdir, config)
         start = int(state.step)
         numbers = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        print(
+        tell(
             f"{numbers / 1e6:.1f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
-            f"steps {start} to {config.steps}; TensorBoard: {workdir / 'tensorboard'}",
-            file=sys.stderr,
+            f"steps {start} to {config.steps}; TensorBoard: {workdir / 'tensorboard'}"
         )
         if start >= config.steps:
             return 0
@@ -161,20 +179,27 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                 log_every=config.log_every,
                 items=items,
                 max_skipped=config.max_skipped,
+                rates=lambda rate: cost.throughput(train_step.operations, rate, mesh.size),
             ) as monitor,
             Prefetch(batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
-            StopSignals() as stop,
+            trace,
+            StopRequests() as stop,
         ):
-            for step in range(start + 1, config.steps + 1):
-                batch, position = next(prefetched)
+            trace.after(start, state)
+            for step, (batch, position) in zip(range(start + 1, config.steps + 1), prefetched):
                 state, metrics = train_step(state, batch, step_key)
+                if step == start + 1:
+                    monitor.say(train_step.summary())
                 monitor.record(step, metrics)
+                trace.after(step, metrics)
 
-                last = step == config.steps or bool(stop.number)
+                last = stop.after(step) or step == config.steps
                 scores = None
-                if validate is not None and step % config.eval_every == 0:
-                    scores = validate(model, state.variables)
-                    monitor.write(step, {f"validation/{k}": v for k, v in scores.items()})
+                if validation is not None and step % config.eval_every == 0:
+                    scores = validation.errors(state.variables)
+                    gates, pictures = validation.look(state.variables)
+                    monitor.write(step, {f"validation/{k}": v for k, v in scores.items()} | gates)
+                    monitor.show(step, "validation", pictures)
                     monitor.restart_clock()
                 if last or step % config.checkpoint_every == 0:
                     checkpoints.save(state, position, scores)
@@ -183,12 +208,15 @@ def train(config: ConfigDict, workdir: str | Path) -> int:
                     break
     batches.close()
     if stop.number:
-        print(f"stopped at step {step}, saved; the same command goes on", file=sys.stderr)
+        tell(f"stopped at step {step}, saved; the same command goes on")
     return stop.number
 
 
-def check_settings(config: ConfigDict) -> None:
+def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     """Checks what would otherwise show only after compiling.
+
+    Args:
+      resumed: whether there are checkpoints to go on from.
 
     Raises:
       UserError: settings that contradict each other.
@@ -208,63 +236,11 @@ def check_settings(config: ConfigDict) -> None:
             raise UserError(f"config.{name} must be at least 1, not {config[name]}")
     if not 0 <= config.ema < 1:
         raise UserError(f"config.ema must be at least 0 and below 1, not {config.ema}")
-
-
-def make_validation(config: ConfigDict, body):
-    """Returns `validate(model, variables) -> {metric: mean}` on the validation split, in mm."""
-    from maed_jax.body.smpl import keypoint_body
-    from maed_jax.data.eval_clips import evaluation_clips
-    from maed_jax.data.records import dataset_directory
-    from maed_jax.estimator import Estimator
-    from maed_jax.evaluation import scoring, table
-
-    data, model = config.data, config.model
-    clips = evaluation_clips(
-        dataset_directory(data.data_dir, (data.clips or data.images)[0][0]),
-        data.val_split,
-        model.clip_length,
-        model.image_size,
-        stride=data.eval_interval,
-        batch_size=max(1, 128 // model.clip_length),
-        margin=data.augment.margin,
-        limit=config.eval_windows,
-    )
-    points_body = keypoint_body(body, h36m=True)  # complains now if the regressor is missing
-
-    def validate(model, variables) -> dict[str, float]:
-        estimator = Estimator(model, variables, points_body)
-        scores = scoring.evaluate(estimator, clips, body).scores
-        row = table.rows("model", scores)[-1]
-        return {name: row[name] for name in table.COLUMNS}
-
-    return validate
-
-
-class StopSignals:
-    """While it lasts, the first Ctrl-C or SIGTERM is only noted, in `number`; a second one acts."""
-
-    def __init__(self):
-        self.number = 0
-        self._before: dict = {}
-
-    def _note(self, number, frame) -> None:
-        self.number = number
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._restore()
+    if config.init_required and not config.init_from and not resumed:
+        raise UserError(
+            "this configuration starts from an earlier stage: name its work directory with "
+            "--config.init_from=DIR, or start from nothing with --config.init_required=false"
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""What a step costs: operations, memory, and the share of the chips' peak that it reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+# Dense bfloat16 operations a second of one device, from the makers' data sheets, by the beginning
+# of JAX's `device_kind`; the longest that fits counts.
+PEAKS = {
+    "TPU v3": 123e12 / 2,  # JAX sees the two cores of a chip
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU7x": 2307e12 / 2,  # likewise
+    "NVIDIA V100": 125e12,
+    "Tesla V100": 125e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA L4": 121e12,
+    "NVIDIA L40S": 362e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA B200": 2250e12,
+}
+
+
+def peak(device_kind: str) -> float | None:
+    """Operations a second of one device, or None where it is not known."""
+    known = [name for name in PEAKS if device_kind.startswith(name)]
+    return PEAKS[max(known, key=len)] if known else None
+
+
+class Compiled:
+    """A jitted function, compiled for the arguments of its first call.
+
+    Later calls must have arguments of the same shapes and layouts.
+    """
+
+    def __init__(self, function: Any, repeats: int = 1):
+        """repeats: how often a loop that makes up the function runs; XLA counts its body once."""
+        self._function, self._repeats, self._program = function, repeats, None
+        self.operations = 0.0
+        """of one call, on all devices together: multiplications and additions that the program
+        asks for, before XLA optimises it; what `remat` repeats is counted. 0 before the first call
+        and where XLA does not say."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._program is None:
+            lowered = self._function.lower(*arguments)
+            self._program = lowered.compile()
+            self.operations = self._repeats * (lowered.cost_analysis() or {}).get("flops", 0.0)
+        return self._program(*arguments)
+
+    def summary(self) -> str:
+        """What is known of a call's cost, for people."""
+        memory = self._program.memory_analysis()
+        if memory is None:
+            return f"a step asks for {self.operations / 1e12:.3g} teraflops"
+        taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+        taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
+        return (
+            f"a step asks for {self.operations / 1e12:.3g} teraflops "
+            f"and takes {taken / 2**30:.3g} GiB on each device"
+        )
+
+
+def throughput(operations: float, calls_per_second: float, devices: int) -> dict[str, float]:
+    """Achieved teraflops a second over all devices, and their share of the peak where it is known.
+
+    Args:
+      operations: of one call.
+      devices: how many work on it.
+    """
+    if not operations:
+        return {}
+    achieved = operations * calls_per_second
+    rates = {"teraflops_per_second": achieved / 1e12}
+    if one := peak(jax.devices()[0].device_kind):
+        rates["share_of_peak"] = achieved / (one * devices)
+    return rates

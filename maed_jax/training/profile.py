@@ -1,0 +1,50 @@
+"""A trace of some steps, for TensorBoard's profiler or Perfetto."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+
+from maed_jax.errors import UserError
+
+
+class Profile:
+    """Traces the steps after `start` up to and with `stop`, into `workdir/profile/`.
+
+    Args:
+      span: "START:STOP", or None for no trace.
+
+    Raises:
+      UserError: a span that is none.
+    """
+
+    def __init__(self, workdir: str | Path, span: str | None):
+        self._directory, self._span, self._running = Path(workdir) / "profile", None, False
+        if span is not None:
+            start, _, stop = span.partition(":")
+            if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+                raise UserError(f"--profile takes steps such as 100:110, not {span!r}")
+            self._span = int(start), int(stop)
+
+    def after(self, step: int, results: object) -> None:
+        """To be told of every step, with what it gave, which may still be under way."""
+        if self._span is None or step not in self._span:
+            return
+        jax.block_until_ready(results)
+        if step == self._span[0]:
+            jax.profiler.start_trace(str(self._directory))
+            self._running = True
+        else:
+            self.close()
+
+    def close(self) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
+
+    def __enter__(self) -> Profile:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()

@@ -1,0 +1,122 @@
+"""What a run looks at every so often: errors on its validation split, gates, and pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from maed_jax.body.smpl import Body, keypoint_body
+from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.data.images import normalise
+from maed_jax.data.records import dataset_directory
+from maed_jax.errors import UserError
+from maed_jax.evaluation import scoring, table
+from maed_jax.models.maed import Prediction
+from maed_jax.training import sharding
+
+PICTURES = 4  # clips whose middle frames are drawn
+
+
+class Validation:
+    """Runs a model on the validation split, its clips spread over all devices of the mesh.
+
+    Every process reads the whole split; each computes its devices' share, and all get all answers.
+
+    Raises:
+      UserError: there is no such dataset or split, or the body lacks its H36M regressor.
+    """
+
+    def __init__(self, config: ConfigDict, model: Any, body: Body, mesh: Mesh):
+        data = config.data
+        at_once = max(1, 128 // config.model.clip_length)
+        self._clips = evaluation_clips(
+            dataset_directory(data.data_dir, data.val_dataset or (data.clips or data.images)[0][0]),
+            data.val_split,
+            config.model.clip_length,
+            config.model.image_size,
+            stride=data.eval_interval,
+            batch_size=-(-at_once // mesh.size) * mesh.size,
+            margin=data.augment.margin,
+            limit=config.eval_windows,
+        )
+        self._body, self._mesh = body, mesh
+        whole = sharding.replicated(mesh)
+        points_body = keypoint_body(body, h36m=True)  # complains if the regressor is missing
+        self._bodies = jax.device_put({"points": points_body, "mesh": body}, whole)
+
+        def predict(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
+            return model.apply(variables, clip, bodies["points"])
+
+        def look(variables: Any, bodies: Any, clip: jax.Array) -> tuple[Prediction, Any]:
+            prediction, seen = model.apply(
+                variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
+            )
+            return prediction, gates(seen)
+
+        self._predict = jax.jit(predict, out_shardings=whole)
+        self._look = jax.jit(look, out_shardings=whole)
+        self._first: np.ndarray | None = None
+
+    def errors(self, variables: Any) -> dict[str, float]:
+        """The means over all frames, mm: `mpjpe`, `pa_mpjpe`, `pve`, `accel`."""
+
+        def estimator(clip, *, vertices):
+            return self._on_all_devices(self._predict, variables, clip)
+
+        scores = scoring.evaluate(estimator, self._clips, self._body).scores
+        row = table.rows("model", scores)[-1]
+        return {name: row[name] for name in table.COLUMNS}
+
+    def look(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
+        """What the model makes of the first clips of the split, always the same.
+
+        Returns:
+          For each block the share of time against space, where there are gates; and for up to
+          `PICTURES` clips the middle frame, uint8 `[h w 3]`, beside the same with the body over it.
+          No pictures where rendering is not possible here, and on all processes but the lead.
+        """
+        if self._first is None:
+            self._first = next(iter(self._clips)).image
+        prediction, found = self._on_all_devices(
+            self._look, variables, normalise(np.asarray(self._first))
+        )
+        shares = {f"gates/{block}": float(share) for block, share in found.items()}
+        return shares, self._pictures(prediction) if jax.process_index() == 0 else []
+
+    def _on_all_devices(self, function: Any, variables: Any, clip: Any) -> Any:
+        clip = np.asarray(clip)
+        spread = sharding.batch_sharding(self._mesh)
+        clip = jax.make_array_from_callback(clip.shape, spread, lambda index: clip[index])
+        return jax.tree.map(
+            lambda x: x.addressable_data(0), function(variables, self._bodies, clip)
+        )
+
+    def _pictures(self, prediction: Prediction) -> list[np.ndarray]:
+        try:
+            from maed_jax.visual.crops import draw_crops
+        except ImportError:  # without the extra "viz"
+            return []
+        middle = self._first.shape[1] // 2
+        crops = self._first[:PICTURES, middle]
+        verts, camera = (
+            np.asarray(a)[:PICTURES, middle] for a in (prediction.verts, prediction.camera)
+        )
+        try:
+            drawn = draw_crops(crops, verts, camera, np.asarray(self._body.faces))
+        except UserError:  # no PyVista, or it cannot draw here
+            return []
+        return [np.concatenate(pair, axis=1) for pair in zip(crops, drawn)]
+
+
+def gates(seen: Any) -> dict[str, jax.Array]:
+    """Block -> mean share of time, of what an encoder with gates left in "intermediates"."""
+    blocks = seen.get("intermediates", {}).get("encoder", {})
+    return {
+        name: block["attention"]["gate_weights"][0][..., 1].mean()
+        for name, block in blocks.items()
+        if "gate_weights" in block.get("attention", {})
+    }

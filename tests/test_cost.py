@@ -1,0 +1,36 @@
+"""Operations, memory and peaks."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from maed_jax.training import cost
+
+
+def test_a_program_is_compiled_once_and_knows_its_cost():
+    traced = []
+
+    def product(x, y):
+        traced.append(1)
+        return x @ y
+
+    program = cost.Compiled(jax.jit(product), repeats=3)
+    assert program.operations == 0
+    x = jnp.ones((64, 32))
+    for _ in range(2):
+        assert program(x, x.T).shape == (64, 64)
+    assert program.operations == pytest.approx(3 * 2 * 64 * 64 * 32, rel=0.02)
+    assert len(traced) == 1 and "GiB on each device" in program.summary()
+
+
+def test_peaks():
+    assert cost.peak("NVIDIA H100 80GB HBM3") == 989e12 != cost.peak("NVIDIA H100 PCIe")
+    assert cost.peak("TPU v5 lite") == 197e12 and cost.peak("TPU v5p") == 459e12
+    assert cost.peak("cpu") is None
+
+
+def test_throughput(monkeypatch):
+    assert cost.throughput(0.0, 3.0, 8) == {}
+    assert cost.throughput(2e12, 3.0, 8) == {"teraflops_per_second": 6.0}  # of CPUs none is known
+    monkeypatch.setitem(cost.PEAKS, jax.devices()[0].device_kind, 1e12)
+    assert cost.throughput(2e12, 3.0, 8)["share_of_peak"] == pytest.approx(6 / 8)

@@ -1,0 +1,37 @@
+"""The lock of a work directory: one run at a time, and none that outlives its process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.training.lock import only_run_in
+
+HOLD = "import sys; from maed_jax.training.lock import only_run_in as hold\n"
+HOLD += "with hold(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+
+
+def test_another_process_is_kept_out_until_it_dies(tmp_path):
+    work = tmp_path / "work"
+    command = [sys.executable, "-c", HOLD, str(work)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as owner:
+        assert owner.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=f"another run .* \\(process {owner.pid} on"):
+            with only_run_in(work):
+                pass
+        owner.kill()
+    with only_run_in(work):
+        with pytest.raises(UserError, match="another run"):
+            with only_run_in(work):  # not even from the same process
+                pass
+    with only_run_in(work):
+        pass
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write in"):
+        with only_run_in(tmp_path / "file" / "work"):
+            pass

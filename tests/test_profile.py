@@ -1,0 +1,30 @@
+"""Traces of some steps."""
+
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.training.profile import Profile
+
+
+def test_the_steps_that_were_asked_for(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("jax.profiler.start_trace", lambda directory: calls.append(directory))
+    monkeypatch.setattr("jax.profiler.stop_trace", lambda: calls.append("stop"))
+    with Profile(tmp_path, "2:4") as trace:
+        seen = []
+        for step in range(6):
+            trace.after(step, None)
+            seen.append(len(calls))
+    assert seen == [0, 0, 1, 1, 2, 2] and calls == [str(tmp_path / "profile"), "stop"]
+    with Profile(tmp_path, "2:9") as trace:  # a run that ends before
+        trace.after(2, None)
+    assert calls[2:] == [str(tmp_path / "profile"), "stop"]
+    with Profile(tmp_path, None) as trace:
+        trace.after(2, None)
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("span", ["5", "5:", "5:5", "a:b", "-1:3"])
+def test_mistakes(tmp_path, span):
+    with pytest.raises(UserError, match="--profile takes steps such as 100:110"):
+        Profile(tmp_path, span)
