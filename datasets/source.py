@@ -140,6 +140,8 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             self._beam_runner = download_config.beam_runner
             self._beam_options = download_config.beam_options
         super()._download_and_prepare(dl_manager, download_config)
+        for path in Path(self.data_dir).glob("*.shard_infos.json"):
+            path.unlink()  # TFDS leaves them behind when it writes on Beam
 
     def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
         """What each job's part holds; those that are not finished are made now."""
