@@ -69,7 +69,6 @@ def test_marked_pictures_are_hardly_larger():
 @pytest.mark.parametrize(
     "options",
     [
-        [],
         [cv2.IMWRITE_JPEG_RST_INTERVAL, 5],  # pieces that go on in the next row
         [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2],
     ],
@@ -77,6 +76,20 @@ def test_marked_pictures_are_hardly_larger():
 def test_other_jpegs_come_back_whole(options):
     data = cv2.imencode(".jpg", photo(100, 128), options)[1].tobytes()
     assert jpeg.window(data, 30, 30, 50, 50) == (data, (0, 0))
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4])
+def test_pictures_without_markers_end_early(reduce, capfd):
+    data = cv2.imencode(".jpg", photo(400, 300)[..., ::-1])[1].tobytes()
+    cut, corner = jpeg.window(data, 100, 100, 200, 250)
+    assert corner == (0, 0)
+    affine = images.crop_affine([150, 175, 100, 100], 130 // reduce, 1.3)
+    crop = images.decode_crop(data, affine, 130 // reduce)
+    part = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert part.shape == (256, 300, 3)
+    np.testing.assert_array_equal(part[:-1], images.decode_jpeg(data)[:255])
+    assert crop.any() and capfd.readouterr().err == ""  # the decoder has not complained
+    assert jpeg.window(data, 0, 0, 299, 399) == (data, (0, 0))
 
 
 def test_grey_and_full_chroma():

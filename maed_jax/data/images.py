@@ -67,8 +67,11 @@ def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
     Raises:
       ImageError: not a picture, or a JPEG that ends early (OpenCV would paint the rest grey).
     """
-    if data[:2] == b"\xff\xd8" and not _jpeg_is_whole(data):
-        raise ImageError(f"the JPEG of {len(data)} bytes is truncated")
+    _check_whole(data)
+    return _decode(data, reduce)
+
+
+def _decode(data: bytes, reduce: int) -> np.ndarray:
     pixels = np.frombuffer(data, np.uint8)
     image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
     if image is None:
@@ -76,23 +79,25 @@ def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
     return image
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end-of-image marker follows the start of the scan.
+def _check_whole(data: bytes) -> None:
+    """Raises `ImageError` for a JPEG without an end-of-image marker after the start of the scan.
 
     Segments before the scan are stepped over by their lengths: a thumbnail among them has an end
     marker of its own. Within the scan the two bytes cannot occur by chance.
     """
-    if data.endswith(b"\xff\xd9"):
-        return True
+    if data[:2] != b"\xff\xd8" or data.endswith(b"\xff\xd9"):
+        return
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         if data[position + 1] == 0xFF:  # a fill byte
             position += 1
             continue
         if data[position + 1] == 0xDA:  # start of scan
-            return data.rfind(b"\xff\xd9", position) >= 0
+            if data.rfind(b"\xff\xd9", position) >= 0:
+                return
+            break
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
+    raise ImageError(f"the JPEG of {len(data)} bytes is truncated")
 
 
 def crop_affine(
@@ -146,13 +151,14 @@ def decode_crop(
     """
     if data[:2] != b"\xff\xd8":
         return warp(decode_jpeg(data), affine, out_size, out)
+    _check_whole(data)
     shrink = 1 / math.hypot(affine[0, 0], affine[1, 0])
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
     data, corner = jpeg.window(data, *_footprint(affine, out_size, _REACH * reduce))
     # Pixel i of the decoded picture has its centre at corner + reduce * (i + 1/2) - 1/2.
     linear, first = affine[:, :2], np.add(corner, (reduce - 1) / 2)
     affine = np.column_stack([linear * reduce, linear @ first + affine[:, 2]])
-    return warp(decode_jpeg(data, reduce), affine, out_size, out)
+    return warp(_decode(data, reduce), affine, out_size, out)
 
 
 def _footprint(affine: np.ndarray, size: int, reach: float) -> tuple[float, float, float, float]:

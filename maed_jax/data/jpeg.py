@@ -2,9 +2,10 @@
 
 A JPEG is a run of Huffman codes in which nothing can be found before all that precedes it has been
 read, which is most of the work of decoding. Restart markers break the run into pieces that stand on
-their own. Pictures that we encode have them every few blocks (`restart_interval`); `window` makes
-a smaller JPEG of the pieces that are wanted by copying them. Its pixels are bit by bit those of the
-whole picture, but for the outermost, where chroma is interpolated.
+their own. Pictures that we encode have them every few units (`restart_interval`); `window` makes
+a smaller JPEG of the pieces that are wanted by copying them. Other pictures can end early at least.
+Pixels are bit by bit those of the whole picture, but for the outermost, where chroma is
+interpolated.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _Header:
     height: int
     width: int
     unit: tuple[int, int]  # height and width, pixels
-    interval: int  # units in a piece
+    interval: int  # units in a piece; 0: it is all one
     end: int  # where the codes begin
 
 
@@ -41,14 +42,18 @@ def window(data: bytes, left: float, top: float, right: float, bottom: float):
       left, top, right, bottom: pixels, both ends included; may reach beyond the picture.
 
     Returns:
-      A JPEG, and x and y of its first pixel in the whole picture, multiples of 8. The same bytes
-      and (0, 0) where it has no pieces to choose from or all are needed.
+      What a decoder takes for a JPEG, and x and y of its first pixel in the whole picture,
+      multiples of 8. The same bytes and (0, 0) where it cannot be cut or all is needed.
     """
     header = _read_header(data)
     if header is None:
         return data, (0, 0)
     unit_height, unit_width = header.unit
+    if not header.interval:
+        return _without_bottom(data, header, bottom), (0, 0)
     piece_width = header.interval * unit_width
+    if -(-header.width // unit_width) % header.interval:  # pieces that go on in the next row
+        return data, (0, 0)
     rows, columns = -(-header.height // unit_height), -(-header.width // piece_width)
     first_row, last_row = _span(top, bottom, unit_height, rows)
     first_column, last_column = _span(left, right, piece_width, columns)
@@ -75,6 +80,19 @@ def window(data: bytes, left: float, top: float, right: float, bottom: float):
     return bytes(cut), (x, y)
 
 
+def _without_bottom(data: bytes, header: _Header, bottom: float) -> bytes:
+    """The JPEG with fewer rows in its header.
+
+    The decoder stops after them and looks for the marker at the end, which is taken away, so that
+    it does not complain about the codes in between.
+    """
+    height = header.unit[0] * (max(int(bottom // header.unit[0]), 0) + 1)
+    if height >= header.height:
+        return data
+    at = header.size_at
+    return data[:at] + height.to_bytes(2, "big") + data[at + 2 : -2]
+
+
 def _span(low: float, high: float, size: int, count: int) -> tuple[int, int]:
     """First and last + 1 of `count` things of a `size` that hold `low` to `high`; one at least."""
     first = min(max(int(low // size), 0), count - 1)
@@ -82,7 +100,7 @@ def _span(low: float, high: float, size: int, count: int) -> tuple[int, int]:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """What cutting takes; None for a JPEG that is not of the simple kind with restart markers."""
+    """What cutting takes; None for a JPEG that is not of the simple kind."""
     if data[:2] != b"\xff\xd8" or data[-2:] != b"\xff\xd9":
         return None
     position, interval, frame = 2, 0, None
@@ -99,13 +117,13 @@ def _read_header(data: bytes) -> _Header | None:
         position += 2 + length
     else:
         return None
-    if not interval or frame is None or data[frame + 5] != 3 or data[body] != 3:
-        return None  # nothing to cut, or not three components in one scan
+    if frame is None or data[frame + 5] != 3 or data[body] != 3:
+        return None  # not three components in one scan
     sampling = data[frame + 7 : frame + 14 : 3]
     unit = (8 * max(s & 15 for s in sampling), 8 * max(s >> 4 for s in sampling))
     height, width = (int.from_bytes(data[frame + i : frame + i + 2], "big") for i in (1, 3))
-    if not height or -(-width // unit[1]) % interval:
-        return None  # pieces that go on in the next row
+    if not height:  # given elsewhere
+        return None
     return _Header(frame + 1, height, width, unit, interval, position + 2 + length)
 
 
