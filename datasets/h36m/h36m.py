@@ -62,6 +62,8 @@ class H36m(PicturesBuilder):
         self.mosh, self.neural_annot = mosh, neural_annot
         default = self.manual_dir / "metadata.xml"
         self.metadata = Path(metadata) if metadata else default if default.is_file() else None
+        if every < 1:
+            raise UserError("--every has to be 1 or more")
         if mosh and neural_annot:
             raise UserError("choose one of --mosh and --neural_annot")
         if neural_annot and not self.metadata:

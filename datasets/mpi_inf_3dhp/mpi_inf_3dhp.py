@@ -68,6 +68,8 @@ class MpiInf3dhp(PicturesBuilder):
         super().__init__(**kwargs)
         self.cameras, self.every, self.head, self.partial = tuple(cameras), every, head, partial
         self.universal = test_joints == "univ_annot3"
+        if every < 1:
+            raise UserError("--every has to be 1 or more")
         if spin_fits and not spin:
             raise UserError("--spin_fits needs --spin, whose rows tell which frame a fit is of")
         self.spin = (spin, spin_fits) if spin else None
@@ -142,6 +144,8 @@ class MpiInf3dhp(PicturesBuilder):
             folder = next((place for place in places if (place / "annot_data.mat").is_file()), None)
             if folder is None:
                 missing.append(f"{TEST_FOLDERS[0]}/{name}/annot_data.mat")
+            elif not (folder / "imageSequence").is_dir():
+                missing.append(f"{TEST_FOLDERS[0]}/{name}/imageSequence")
             else:
                 tasks.append(self._task(folder, name, None, folder / "imageSequence"))
         return tasks, missing
