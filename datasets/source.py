@@ -32,6 +32,7 @@ from .person import Dropped, Person, PersonTrack
 __all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder", "add_common_arguments"]
 
 SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
+MOST = 128  # files of a split, about: readers keep them all open
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,14 +159,22 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if self._beam_runner:
             beam.make(todo, self._beam_runner, self._beam_options)
             done |= {job.stem: parts.finished(job) for job in todo}
+            if None in done.values():
+                raise UserError(
+                    f"what Beam's workers made is not in {self.parts}: do they share it?"
+                )
             todo = []
         people = 0
-        with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
-            for job, result in zip(todo, made):
-                done[job.stem] = result
-                people += result["records"]
-                bar.set_postfix_str(f"{people} people", refresh=False)
-                bar.update()
+        try:
+            with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
+                for job, result in zip(todo, made):
+                    done[job.stem] = result
+                    people += result["records"]
+                    bar.set_postfix_str(f"{people} people", refresh=False)
+                    bar.update()
+        except (KeyboardInterrupt, SystemExit):
+            print("stopped: the same command goes on with the tasks that are left", file=sys.stderr)
+            raise
         return {split: [done[job.stem] for job in each] for split, each in jobs.items()}
 
 
@@ -196,13 +205,14 @@ def _table(done: list[dict]) -> list[schema.Track]:
 
 def _shards(jobs: list[parts.Job], done: list[dict]) -> list[list[tuple[parts.Job, int, int]]]:
     """For each file of records the pieces of parts that go into it: job, first record, end."""
+    size = max(SHARD, sum(part["bytes"] for part in done) // MOST)
     shards, room = [], 0
     for job, part in zip(jobs, done):
-        count, pieces = part["records"], -(-part["bytes"] // SHARD)
+        count, pieces = part["records"], -(-part["bytes"] // size)
         for piece in range(pieces):
             if part["bytes"] / pieces > room:
                 shards.append([])
-                room = SHARD
+                room = size
             shards[-1].append((job, count * piece // pieces, count * (piece + 1) // pieces))
             room -= part["bytes"] / pieces
     return shards
