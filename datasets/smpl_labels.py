@@ -1,6 +1,6 @@
 """Reads the forms in which people have SMPL labels for the datasets that come without.
 
-EFT's .json, SPIN's .npz and .npy, MoSh's .pkl, and NeuralAnnot's .json (`neural_annot.py`). Every
+EFT's .json, SPIN's .npz and .npy, MoSh's .pkl, and NeuralAnnot's .json (`neural_annot`). Every
 reader returns arrays in one convention: `pose` [n 72] axis-angle in radians, joints in SMPL's
 order, the root first; `shape` [n 10] betas of the neutral SMPL body; float32. The root is in the
 frame of the camera that took the picture (x right, y down, z forward) unless a reader says
@@ -23,7 +23,6 @@ from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
 
 from . import checked
-from .neural_annot import read_neural_annot as read_neural_annot  # all forms in one place
 
 # --- EFT ------------------------------------------------------------------------------------------
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
+import raw_pictures
 
+from maed_jax.data import prepare
 from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 
@@ -71,6 +76,16 @@ def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -
         assert confidence == 1, name
         assert np.hypot(*(place - (x, y))) < tolerance, (name, place, (x, y))
         assert (np.abs(place - record["box"][:2]) <= record["box"][2:] / 2 + tolerance).all(), name
+
+
+def builds(monkeypatch, name: str, data_dir: Path) -> Callable[..., Path]:
+    """A function of raw folder, config and options that builds dataset `name` in this process."""
+    raw_pictures.in_this_process(monkeypatch)
+
+    def build(raw: Path, config: str | None = None, **options) -> Path:
+        return prepare.build(name, data_dir, config, manual_dir=raw, **options)
+
+    return build
 
 
 def read_back(directory, split: str) -> list[dict]:

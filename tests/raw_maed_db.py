@@ -29,10 +29,14 @@ def content(folder: Path, videos=("downtown_walk_0", "downtown_walk_1"), body=Tr
             points.append(labels)
             boxes.append([60 + 2 * n - 5, 30 + 2 * number + 30, 100, 100])
     n = len(names)
+    # 3 metres away, seen by a camera of a focal length of 180 pixels
     spatial = np.zeros((n, 49, 4))
-    spatial[:, 25:39] = [0.1, 0.2, 3.0, 1]
+    points = np.array(points)
+    spatial[..., :2] = (points[..., :2] - (79.5, 59.5)) * 3 / 180
+    spatial[..., 2:] = 3, 1
+    spatial[points[..., 2] == 0] = 0
     found = {
-        "vid_name": np.array(of), "img_name": np.array(names), "joints2D": np.array(points),
+        "vid_name": np.array(of), "img_name": np.array(names), "joints2D": points,
         "joints3D": spatial, "bbox": np.array(boxes, float), "frame_id": np.arange(n),
         "valid": np.arange(n) != 3,
     }  # fmt: skip

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import raw_dots
 import raw_instavariety
-import raw_pictures
 
-from maed_jax.data import prepare, schema
+from maed_jax.data import schema
 from maed_jax.data.images import crop_affine
 from maed_jax.errors import UserError
 
@@ -15,12 +14,7 @@ NAME = "insta_variety_00_copy00_hmr_noS5.ckpt-642561"
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config=None, **options):
-        return prepare.build("instavariety", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "instavariety", tmp_path / "data")
 
 
 @pytest.fixture

@@ -6,23 +6,19 @@ import numpy as np
 import pytest
 import raw_dots
 import raw_maed_db
-import raw_pictures
 from raw_maed_db import FRAMES, SOMEWHERE, save
 
-from maed_jax.data import prepare, schema
+from maed_jax.data import schema
 from maed_jax.data.images import crop_affine
 from maed_jax.errors import UserError
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(config="3dpw", **options):
-        options = {"manual_dir": tmp_path / "db", "image_root": tmp_path / "images"} | options
-        return prepare.build("maed_db", tmp_path / "data", config, **options)
-
-    return build
+    build = raw_dots.builds(monkeypatch, "maed_db", tmp_path / "data")
+    return lambda config="3dpw", **options: build(
+        tmp_path / "db", config, **{"image_root": tmp_path / "images"} | options
+    )
 
 
 @pytest.fixture
@@ -51,8 +47,8 @@ def test_all_of_it_comes_through(tmp_path, content, build, config):
             assert record["has_smpl"] and record["has_3d"] and record["valid"] == (number != 3)
             np.testing.assert_array_equal(record["pose"], np.full(72, 0.25, np.float32))
             np.testing.assert_array_equal(record["shape"], np.full(10, 0.5, np.float32))
-            expected = np.float32([0.1, 0.2, 3, 1])
-            np.testing.assert_array_equal(record["keypoints_3d"][30], expected)
+            expected = np.float32(content["joints3D"][number])
+            np.testing.assert_array_equal(record["keypoints_3d"], expected)
             size = 200 if config == "3dpw" else (120, 160)
             assert (record["image_size"] == size).all()
     assert report(folder)["people"] == 2 * FRAMES and not report(folder)["dropped"]

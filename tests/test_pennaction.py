@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 import raw_dots
 import raw_pennaction
-import raw_pictures
 
-from maed_jax.data import prepare, schema
+from maed_jax.data import schema
 from maed_jax.errors import UserError
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="crops", **options):
-        return prepare.build("pennaction", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "pennaction", tmp_path / "data")
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@ import json
 import numpy as np
 import pytest
 import raw_dots
-import raw_pictures
 import raw_posetrack
 
-from maed_jax.data import prepare, schema
+from maed_jax.data import schema
 from maed_jax.errors import UserError
 
 VIDEO = "000001_bonn_train"
@@ -14,12 +13,7 @@ VIDEO = "000001_bonn_train"
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="crops", **options):
-        return prepare.build("posetrack", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "posetrack", tmp_path / "data")
 
 
 @pytest.fixture
