@@ -140,6 +140,13 @@ def test_wrong_databases_are_named(tmp_path, content, build, changes, message):
     assert not (tmp_path / "data/maed_db").exists()
 
 
+def test_a_database_without_rows(tmp_path, content, build):
+    empty = {name: array[:0] for name, array in content.items()}
+    save(tmp_path / "db", "3dpw_train", empty)
+    with pytest.raises(UserError, match="3dpw_train_db.pt has no rows"):
+        build()
+
+
 def test_joints_mixed_up_are_noticed(tmp_path, content, build):
     """What the original's conversion of Penn Action does to the order of joints."""
     mixed = np.zeros_like(content["joints2D"])

@@ -116,6 +116,8 @@ def read_database(path: Path, with_boxes: bool = True) -> Database:
         if len(set(lengths.values()) - {lengths.get("bbox")}) == 1:
             hint = "; --boxes keypoints makes other boxes"  # 3DPW's are not cut as the rest is
         raise UserError(f"the fields of {path} differ in length: {lengths}{hint}")
+    if not len(arrays["img_name"]):
+        raise UserError(f"{path} has no rows")
     database = Database(Path(path), arrays.pop("img_name"), arrays.pop("vid_name", None), arrays)
     _check_labels(database)
     return database
