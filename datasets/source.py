@@ -99,6 +99,7 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if not self.manual_dir.is_dir():
             raise UserError(f"there is no folder {self.manual_dir}: give --manual_dir the raw data")
         crops = self.builder_config.name == "crops"
+        print(f"{self.name}: looking through {self.manual_dir}", file=sys.stderr)
         return {
             split: [
                 parts.Job(

@@ -112,6 +112,15 @@ def test_mistakes_have_one_line(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
 
 
+def test_a_full_disk_has_one_line(builder, tmp_path):
+    builder["fail_at"], builder["error"] = 3, OSError(28, "No space left on device")
+    with pytest.raises(UserError, match="No space left on device"):
+        prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--config", "tiny"])
+    builder["error"] = OSError(5, "Input/output error")
+    with pytest.raises(OSError, match="Input/output"):
+        prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--config", "tiny"])
+
+
 def test_help_of_a_dataset(capsys):
     with pytest.raises(SystemExit) as stop:
         prepare.main(["build", "mannequins", "--help"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import importlib
 import inspect
@@ -18,7 +19,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from maed_jax.data import parallel, schema
+from maed_jax.data import parallel
+from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
 
 ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
@@ -100,7 +102,14 @@ def _build_command(argv: list[str]) -> None:
     cls.add_arguments(parser)
     options = vars(parser.parse_args(rest))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
-    directory = build(name, options.pop("data_dir"), options.pop("config"), **options)
+    data_dir = options.pop("data_dir")
+    try:
+        directory = build(name, data_dir, options.pop("config"), **options)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = error.filename or data_dir
+        raise UserError(f"{where}: {error.strerror}; nothing that was finished is lost") from None
     print(summary(directory))
 
 
@@ -272,39 +281,6 @@ def _quiet():
     """Keeps what TFDS prints to stdout off the screen; progress bars go to stderr."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
-
-
-def summary(directory: str | Path) -> str:
-    """Tracks and frames of each split and subset of a prepared dataset, as a table."""
-    directory = Path(directory)
-    lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
-    for path in sorted(directory.glob("tracks-*.json"), key=lambda p: "trvate".find(p.stem[7:9])):
-        split = path.stem.removeprefix("tracks-")
-        tracks = schema.read_tracks(directory, split)
-        groups = {"": tracks} | {
-            subset: [t for t in tracks if t.subset == subset]
-            for subset in dict.fromkeys(t.subset for t in tracks)
-            if subset
-        }
-        for subset, group in groups.items():
-            frames = sum(track.length for track in group)
-            lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
-    return "\n".join(lines + _reported(directory))
-
-
-def _reported(directory: Path) -> list[str]:
-    """Lines about what a build of real pictures kept and dropped; none for other datasets."""
-    lines = []
-    with contextlib.suppress(OSError, ValueError):
-        report = json.loads((directory / "report.json").read_text())
-        for split, counts in report.items():
-            lines.append(
-                f"{split}: {counts['people']} people in {counts['frames']} pictures, "
-                f"{counts['with_smpl']} with SMPL, {counts['with_3d']} with 3D keypoints"
-            )
-            lines += [f"  {n:>9} left out: {why}" for why, n in counts["dropped"].items()]
-            lines += [f"  {n:>9} labels ignored: {why}" for why, n in counts["mended"].items()]
-    return lines
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""What a prepared dataset holds, as text."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from maed_jax.data import schema
+
+
+def summary(directory: str | Path) -> str:
+    """Tracks and frames of each split and subset of a prepared dataset, as a table."""
+    directory = Path(directory)
+    lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
+    for path in sorted(directory.glob("tracks-*.json"), key=lambda p: "trvate".find(p.stem[7:9])):
+        split = path.stem.removeprefix("tracks-")
+        tracks = schema.read_tracks(directory, split)
+        groups = {"": tracks} | {
+            subset: [t for t in tracks if t.subset == subset]
+            for subset in dict.fromkeys(t.subset for t in tracks)
+            if subset
+        }
+        for subset, group in groups.items():
+            frames = sum(track.length for track in group)
+            lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
+    return "\n".join(lines + _reported(directory))
+
+
+def _reported(directory: Path) -> list[str]:
+    """Lines about what a build of real pictures kept and dropped; none for other datasets."""
+    lines = []
+    with contextlib.suppress(OSError, ValueError):
+        report = json.loads((directory / "report.json").read_text())
+        for split, counts in report.items():
+            lines.append(
+                f"{split}: {counts['people']} people in {counts['frames']} pictures, "
+                f"{counts['with_smpl']} with SMPL, {counts['with_3d']} with 3D keypoints"
+            )
+            lines += [f"  {n:>9} left out: {why}" for why, n in counts["dropped"].items()]
+            lines += [f"  {n:>9} labels ignored: {why}" for why, n in counts["mended"].items()]
+    return lines
