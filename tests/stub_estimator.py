@@ -5,15 +5,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.models.maed import Prediction
 
 
 def prediction(pose, shape, camera=None):
     """A `Prediction` of axis-angle poses `[b t 72]` and betas `[b t 10]`."""
     b, t = pose.shape[:2]
-    rotmat = matrix_from_axis_angle(jnp.asarray(pose).reshape(b, t, 24, 3))
+    # In float64, so that a frame's last digit does not depend on the frames beside it.
+    vectors = np.asarray(pose, np.float64).reshape(-1, 3)
+    rotmat = Rotation.from_rotvec(vectors).as_matrix().reshape(b, t, 24, 3, 3)
+    rotmat = jnp.asarray(rotmat, jnp.float32)
     nothing = jnp.zeros((b, t, 49, 3))
     camera = jnp.zeros((b, t, 3)) if camera is None else camera
     return Prediction(camera, pose, shape, rotmat, nothing, nothing[..., :2], None, camera)
@@ -58,8 +61,6 @@ class Oracle:
 
 def rotated(pose: np.ndarray, turn: np.ndarray) -> np.ndarray:
     """Poses `[... 72]` whose roots are turned by the axis-angle `turn` in the camera's frame."""
-    from scipy.spatial.transform import Rotation
-
     out = np.array(pose)
     root = Rotation.from_rotvec(turn) * Rotation.from_rotvec(out[..., :3].reshape(-1, 3))
     out[..., :3] = root.as_rotvec().reshape(out.shape[:-1] + (3,))

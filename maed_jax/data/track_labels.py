@@ -25,6 +25,8 @@ class TrackLabels:
     """[t] bool, false where the dataset's owner leaves the frame out of evaluation"""
     limbs_seen: np.ndarray
     """[t] how many of the 12 limb joints are seen in 2D"""
+    inside: np.ndarray
+    """[t] bool: every joint that has a 3D label lies in the picture, by its confidence in 2D"""
     has_smpl: np.ndarray
     """[t] bool: pose and shape are labels"""
     pose: np.ndarray
@@ -68,14 +70,17 @@ def read_labels(records: Records, track: schema.Track) -> TrackLabels:
     pose, shape = stacked("pose"), stacked("shape")
     has_smpl = stacked("has_smpl") & np.isfinite(pose).all(-1) & np.isfinite(shape).all(-1)
     points = stacked("keypoints_3d") * stacked("has_3d")[:, None, None]
+    points = np.where(np.isfinite(points).all(-1, keepdims=True), points, 0)
+    confidence = stacked("keypoints_2d")[..., 2]
     return TrackLabels(
         frame=stacked("frame").astype(np.int64),
         valid=stacked("valid"),
-        limbs_seen=(stacked("keypoints_2d")[:, LIMBS, 2] > SEEN).sum(-1),
+        limbs_seen=(confidence[:, LIMBS] > SEEN).sum(-1),
+        inside=((confidence > 0) | (points[..., 3] == 0)).all(-1),
         has_smpl=has_smpl,
         pose=np.where(has_smpl[:, None], pose, 0),
         shape=np.where(has_smpl[:, None], shape, 0),
-        keypoints_3d=np.where(np.isfinite(points).all(-1, keepdims=True), points, 0),
+        keypoints_3d=points,
         frame_rate=float(rows[0]["frame_rate"]),
         gender=rows[0]["gender"],
         body=rows[0]["body"],

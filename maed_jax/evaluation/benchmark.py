@@ -54,11 +54,14 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
     Raises:
       UserError: the track cannot be thinned out to the protocol's frame rate.
     """
+    wanted = protocol.frames.split("-")
     kept = np.ones(len(labels), bool)
-    if "visible" in protocol.frames:
+    if "visible" in wanted:
         kept &= labels.limbs_seen > ENOUGH_LIMBS
-    if "valid" in protocol.frames:
+    if "valid" in wanted:
         kept &= labels.valid
+    if "inside" in wanted:
+        kept &= labels.inside
     if protocol.frame_rate:
         every = labels.frame_rate / protocol.frame_rate
         if every < 1 or every % 1 or int(every) % labels.step:
@@ -79,14 +82,24 @@ def select(
     Raises:
       UserError: none are left.
     """
-    found = [
-        (track, all_labels.take(frames), frames)
-        for track, all_labels in zip(tracks, labels)
-        if protocol.tracks in track.name and len(frames := choose_frames(all_labels, protocol))
-    ]
+    found = []
+    for track, all_labels in zip(tracks, labels):
+        if protocol.tracks in track.name:
+            for part, frames in _parts(track, choose_frames(all_labels, protocol), protocol):
+                found.append((part, all_labels.take(frames), frames))
     if not found:
         raise UserError(f"protocol {protocol.label} leaves no frame of this split")
     return tuple(map(list, zip(*found)))
+
+
+def _parts(track: Track, frames: np.ndarray, protocol: Protocol):
+    """Yields the sequences that a track gives, named by their first frame where it is cut."""
+    if protocol.gaps == "cut" and len(frames) < track.length:
+        for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
+            if len(part):
+                yield dataclasses.replace(track, name=f"{track.name}:{part[0]}"), part
+    elif len(frames):
+        yield track, frames
 
 
 def run(

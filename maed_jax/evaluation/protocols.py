@@ -120,7 +120,10 @@ CHOICES: dict[str, dict[str, str]] = {
         "visible": "frames with more than 6 of 12 limb joints seen in 2D",
         "valid": "frames that the dataset's owner calls valid",
         "valid-visible": "valid frames with more than 6 of 12 limb joints seen in 2D",
+        "inside": "frames with all labelled joints in the picture",
+        "valid-inside": "valid frames with all labelled joints in the picture",
     },
+    "gaps": {"close": "", "cut": "a sequence ends where frames are left out"},
 }
 
 
@@ -141,6 +144,8 @@ class Protocol:
     accel_trim: int = 0
     """errors of acceleration left out at both ends of a sequence"""
     frames: str = "all"
+    """Other frames the model does not see either."""
+    gaps: str = "close"
     frame_rate: float = 0.0
     """only so many frames a second; 0: all"""
     tracks: str = ""
@@ -165,7 +170,7 @@ class Protocol:
     @property
     def sees(self) -> tuple:
         """What decides which pictures the model sees; protocols with the same share a pass."""
-        return self.frames, self.frame_rate, self.tracks, self.margin, self.flip
+        return self.frames, self.gaps, self.frame_rate, self.tracks, self.margin, self.flip
 
     def describe(self) -> str:
         """One sentence with every choice that bears on the figures."""
@@ -175,7 +180,7 @@ class Protocol:
             trim = ", without its ends" * bool(self.accel_trim)
             unit = CHOICES["accel_unit"][self.accel_unit]
             said.append(f"{CHOICES['accel'][self.accel]}{trim}, {unit}")
-        said.append(CHOICES["frames"][self.frames])
+        said += [CHOICES["frames"][self.frames], CHOICES["gaps"][self.gaps]]
         said.append(f"{self.frame_rate:g} frames a second" if self.frame_rate else "")
         said.append(f"only {self.tracks}" if self.tracks else "")
         said.append(f"crops of {self.margin:g} boxes" if self.margin else "")
@@ -201,15 +206,15 @@ PRESETS: dict[str, tuple[Protocol, ...]] = {
     "mpi_inf_3dhp": (
         Protocol(
             "maed", "MAED", truth="keypoints", joints="mpii3d17", accel="concatenated",
-            metrics=_PCK,
+            frames="inside", gaps="cut", metrics=_PCK,
         ),
         Protocol(
             "spin", "SPIN", truth="keypoints", joints="mpii3d17-h36m", root="pelvis",
-            frames="valid", metrics=(*_JOINTS_ONLY, *_PCK[3:]),
+            frames="valid-inside", metrics=(*_JOINTS_ONLY, *_PCK[3:]),
         ),
         Protocol(
-            "tcmr", "TCMR", truth="keypoints", joints="mpii3d17", root="pelvis", frames="valid",
-            metrics=_PCK,
+            "tcmr", "TCMR", truth="keypoints", joints="mpii3d17", root="pelvis",
+            frames="valid-inside", gaps="cut", metrics=_PCK,
         ),
     ),
     "h36m": (
