@@ -141,7 +141,8 @@ def _check_labels(database: Database) -> None:
     """
     rows = np.unique(np.linspace(0, len(database) - 1, SAMPLE).astype(int))
     spatial = database.keypoints_3d(rows)
-    if spatial is not None and np.median(np.abs(spatial[spatial[..., 3] > 0, :3])) > 20:
+    known = () if spatial is None else np.abs(spatial[spatial[..., 3] > 0, :3])
+    if len(known) and np.median(known) > 20:
         raise UserError(f"{database.path}: joints3D are not metres, they are too large")
     points = database.keypoints_2d(rows)
     seen = (points[:, ANKLES + SHOULDERS, 2] > 0).all(-1)

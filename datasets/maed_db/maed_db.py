@@ -49,7 +49,7 @@ class Task:
     """rows where they begin, and where the last ends"""
     images: ImageNames
     boxes: str
-    """"file", "keypoints" or "picture\""""
+    """where they come from: file, keypoints or picture"""
     first: int
     """number of a video's first frame"""
 

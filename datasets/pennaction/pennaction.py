@@ -20,6 +20,7 @@ from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_a
 from ..whole import add_partial_argument, complain
 
 HEAD = 0  # the middle of the head, which is none of the 49 keypoints
+PADDING = 16  # pixels that a codec may add; more, and the pictures were scaled
 
 
 def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
@@ -31,7 +32,8 @@ def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     points[:, HEAD, 2] = 0
     keypoints = to_keypoints49(points, "pennaction_raw")
     pictures = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
-    if first_size(pictures) not in (None, (height, width)):
+    found = first_size(pictures)
+    if found and np.abs(np.subtract(found, (height, width))).max() > PADDING:
         dropped["picture of another size than its labels are for"] += len(pictures)
         return
     yield PersonTrack(
