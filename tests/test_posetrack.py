@@ -64,13 +64,14 @@ def test_what_is_left_out_is_counted(raw, build, content):
     third["keypoints"] = points.ravel().tolist()
     content["images"][-2]["is_labeled"] = False
     again = content["annotations"][3]
-    content["annotations"] += [again, again | {"track_id": 4}]
+    content["annotations"] += [again, again | {"track_id": 4}, {**again}, {**again}]
+    del content["annotations"][-1]["bbox"], content["annotations"][-2]["keypoints"]
     raw_posetrack.save(raw, "train", VIDEO, content)
     (raw / f"images/train/{VIDEO}/000006.jpg").unlink()
     found = report(build(raw, min_frames=7))
     assert found["dropped"] == {
-        "frame not labelled by the owner": 1, "missing picture": 1, "no box": 1,
-        "no visible keypoints": 1, "track of fewer than 7 frames": 1, "twice in one frame": 1,
+        "frame not labelled by the owner": 1, "missing picture": 1, "no box": 2,
+        "no visible keypoints": 2, "track of fewer than 7 frames": 1, "twice in one frame": 1,
     }  # fmt: skip
     assert found["mended"] == {"2D keypoint is not a number": 1}
     assert (found["tracks"], found["people"]) == (1, 6)

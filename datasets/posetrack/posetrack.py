@@ -58,12 +58,12 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         if image is None:
             raise UserError(f"{where}: image_id is {annotation['image_id']}, no image of the file")
         frame, name, labelled = image
-        points = numbers(
-            annotation.get("keypoints"), (3 * len(names),), where, "keypoints", finite=False
-        ).reshape(-1, 3)
+        points = annotation.get("keypoints", [0] * 3 * len(names))  # heads alone have none
+        points = numbers(points, (3 * len(names),), where, "keypoints", finite=False)
+        points = points.reshape(-1, 3)
         # What has a place counts, hidden or not; ears never have one.
         points[:, 2] = (points[:, :2] != 0).any(-1)
-        box = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)
+        box = numbers(annotation.get("bbox", [0] * 4), (4,), where, "bbox", finite=False)
         track = tracks.setdefault(_field(annotation, "track_id", int, where), {})
         if not labelled:
             dropped["frame not labelled by the owner"] += 1
