@@ -22,6 +22,7 @@ VERBS = {
     "table1": ("maed_jax.evaluation.table1", "the paper's Table 1 with a checkpoint's own rows"),
     "ablate": ("maed_jax.evaluation.ablation", "train and compare the rows of the paper's Table 2"),
     "predict": ("maed_jax.inference.command", "reconstruct the people in videos or pictures"),
+    "view": ("maed_jax.visual.viewer", "look at what predict wrote, in the browser"),
     "convert": (
         "maed_jax.weights.convert",
         "turn the original's, timm's or Google's weights into a checkpoint",

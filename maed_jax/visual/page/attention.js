@@ -1,0 +1,72 @@
+// What a person's attention file says about a frame, as numbers and colours.
+// A block is its place among the file's blocks, or -1 for the mean of them.
+const HEAT = [[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]];
+const GATE = [[47, 143, 157], [150, 150, 150], [222, 135, 52]]; // space, both alike, time
+
+function mix(stops, value) {
+  const at = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
+  const i = Math.min(Math.floor(at), stops.length - 2);
+  return stops[i].map((c, k) => Math.round(c + (at - i) * (stops[i + 1][k] - c)));
+}
+const heatColor = (value) => `rgb(${mix(HEAT, value).join()})`;
+const gateColor = (value) => `rgb(${mix(GATE, value).join()})`;
+
+// One frame of an array [n blocks ...], of one block or the mean of them, as shares in [0, 1].
+function ofFrame(array, row, block) {
+  const [, blocks, ...rest] = array.shape;
+  const size = rest.reduce((a, b) => a * b, 1);
+  const out = new Float32Array(size);
+  for (let b = 0; b < blocks; b++) {
+    if (block >= 0 && b !== block) continue;
+    const start = (row * blocks + b) * size;
+    for (let i = 0; i < size; i++) out[i] += array[start + i] / 255 / (block < 0 ? blocks : 1);
+  }
+  return out;
+}
+
+// [{frame, weight: {share, relative}}] of the frames in this frame's clip, in order; [] without.
+function timeWeights(person, frame, block) {
+  const row = person.row(frame);
+  if (row < 0 || !person.attention.time) return [];
+  const shares = ofFrame(person.attention.time, row, block);
+  const most = Math.max(...shares, 1e-9);
+  const frames = person.attention.clip_frames.subarray(row * shares.length, (row + 1) * shares.length);
+  return Array.from(frames, (at, i) => ({
+    frame: at, weight: { share: shares[i], relative: shares[i] / most },
+  })).sort((a, b) => a.frame - b.frame);
+}
+
+function gateShare(person, row, block) {
+  const shares = ofFrame(person.attention.gates, row, block);
+  return shares.reduce((a, b) => a + b, 0) / shares.length;
+}
+
+// The spatial heat map of a frame as a small canvas, clear where nothing is looked at.
+function heatMap(person, row, block) {
+  const { space } = person.attention;
+  const [, , height, width] = space.shape;
+  const values = ofFrame(space, row, block);
+  const most = Math.max(...values, 1e-9);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
+  const image = new ImageData(width, height);
+  values.forEach((value, i) => {
+    const share = value / most;
+    image.data.set([...mix(HEAT, share), 40 + 190 * Math.sqrt(share)], 4 * i);
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+// For each joint, how much it is listened to: by `listener`, or (null) by all that could.
+function listenedTo(person, row, listener) {
+  const { joints } = person.attention;
+  const count = joints.shape[1];
+  const share = (to, from) => joints[(row * count + to) * count + from] / 255;
+  return Array.from({ length: count }, (_, from) => {
+    if (listener !== null) return share(listener, from);
+    let sum = 0;
+    for (let to = 0; to < count; to++) sum += share(to, from);
+    return sum;
+  });
+}

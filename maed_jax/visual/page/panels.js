@@ -1,0 +1,145 @@
+// The pictures beside the room: the video with bodies, and what the attention was.
+function fitCanvas(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.style.aspectRatio = `${width} / ${height}`;
+  [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  return pen;
+}
+
+// The video's frame with what lies over it. overlay: a canvas of the same shape, or null.
+function drawVideo(canvas, view, overlay) {
+  const [videoWidth, videoHeight] = view.size;
+  const width = canvas.clientWidth, scale = width / videoWidth;
+  const pen = fitCanvas(canvas, width, videoHeight * scale);
+  if (view.video) pen.drawImage(view.video, 0, 0, width, videoHeight * scale);
+  if (overlay) {
+    pen.globalAlpha = 0.92;
+    pen.drawImage(overlay, 0, 0, width, videoHeight * scale);
+    pen.globalAlpha = 1;
+  }
+  for (const person of view.people) {
+    const row = person.row(view.frame);
+    if (row < 0 || !person.visible || !view.boxes) continue;
+    const [x, y, w, h] = person.boxes.subarray(4 * row, 4 * row + 4).map((v) => v * scale);
+    pen.strokeStyle = person.css;
+    pen.lineWidth = person === view.focus ? 2 : 1.25;
+    pen.setLineDash(person.detected[row] ? [] : [4, 4]);
+    pen.strokeRect(x - w / 2, y - h / 2, w, h);
+  }
+}
+
+// The crop that the model saw of the person in focus, under the heat map of its attention.
+function drawCrop(canvas, view) {
+  const { focus: person, video } = view;
+  const row = person.row(view.frame);
+  const width = canvas.clientWidth;
+  const pen = fitCanvas(canvas, width, width);
+  if (row < 0) return;
+  const [x, y, side] = person.crops.subarray(3 * row, 3 * row + 3);
+  if (video) {
+    const ratio = video.videoWidth / view.size[0];
+    pen.drawImage(
+      video, (x - side / 2) * ratio, (y - side / 2) * ratio, side * ratio, side * ratio,
+      0, 0, width, width,
+    );
+  }
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(heatMap(person, row, view.block), 0, 0, width, width);
+}
+
+// Bars: the weight of each frame of the clip for this one.
+function drawTime(canvas, view) {
+  const width = canvas.clientWidth, height = 64;
+  const pen = fitCanvas(canvas, width, height);
+  const weights = timeWeights(view.focus, view.frame, view.block);
+  const cell = width / Math.max(weights.length, 1);
+  pen.font = "10px system-ui, sans-serif";
+  pen.textAlign = "center";
+  weights.forEach(({ frame, weight }, i) => {
+    const bar = Math.max(2, (height - 18) * weight.relative);
+    pen.fillStyle = heatColor(0.25 + 0.75 * weight.relative);
+    pen.fillRect(i * cell + 1, height - 15 - bar, cell - 2, bar);
+    pen.fillStyle = frame === view.frame ? view.colors.ink : view.colors.quiet;
+    const often = Math.ceil(26 / cell);
+    if (i % often === 0 || frame === view.frame) pen.fillText(frame, (i + 0.5) * cell, height - 3);
+  });
+}
+
+// A cell for each block and head: from all space to all time.
+function drawGates(canvas, view) {
+  const { gates } = view.focus.attention;
+  const [, blocks, heads] = gates.shape;
+  const width = canvas.clientWidth, line = 15, margin = 22;
+  const pen = fitCanvas(canvas, width, blocks * line);
+  const row = view.focus.row(view.frame);
+  if (row < 0) return;
+  const cell = (width - margin) / heads;
+  pen.font = "10px system-ui, sans-serif";
+  for (let b = 0; b < blocks; b++) {
+    pen.fillStyle = view.colors.quiet;
+    pen.fillText(view.focus.attention.blocks[b], 2, b * line + 11);
+    ofFrame(gates, row, b).forEach((share, h) => {
+      pen.globalAlpha = view.block < 0 || view.block === b ? 1 : 0.35;
+      pen.fillStyle = gateColor(share);
+      pen.fillRect(margin + h * cell, b * line + 1, cell - 1.5, line - 2);
+      pen.globalAlpha = 1;
+    });
+  }
+}
+
+// The tree of joints from the front; warm ones are listened to most. Returns where they are.
+function drawJoints(canvas, view) {
+  const { body, focus: person, listener } = view;
+  const count = body.parents.length, width = canvas.clientWidth, height = 250;
+  const pen = fitCanvas(canvas, width, height);
+  const ys = Array.from({ length: count }, (_, j) => body.rest_joints[3 * j + 1]);
+  const low = Math.min(...ys), high = Math.max(...ys);
+  const scale = Math.min((height - 28) / (high - low), (width - 20) / 1.55);
+  const places = ys.map((y, j) => [
+    width / 2 + scale * body.rest_joints[3 * j], 14 + scale * (high - y),
+  ]);
+  pen.lineWidth = 2;
+  pen.strokeStyle = view.colors.track;
+  places.forEach(([x, y], j) => {
+    if (body.parents[j] < 0) return;
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(...places[body.parents[j]]);
+    pen.stroke();
+  });
+  const row = person.row(view.frame);
+  if (row < 0) return places;
+  const shares = listenedTo(person, row, listener);
+  const most = listener === null ? Math.max(...shares, 1e-9) : Math.max(...shares, 0.3);
+  places.forEach(([x, y], j) => {
+    const value = shares[j] / most;
+    pen.fillStyle = heatColor(0.15 + 0.85 * value);
+    pen.beginPath();
+    pen.arc(x, y, 3 + 7 * Math.sqrt(value), 0, 2 * Math.PI);
+    pen.fill();
+    if (j !== listener) return;
+    pen.strokeStyle = view.colors.ink;
+    pen.beginPath();
+    pen.arc(x, y, 8, 0, 2 * Math.PI);
+    pen.stroke();
+  });
+  return places;
+}
+
+// What the picture of the joints says, in words.
+function describeJoints(view) {
+  const { names, focus, listener, frame } = view;
+  const row = focus.row(frame);
+  if (row < 0) return "";
+  if (listener === null) return "how much the joints below listen to each; point at a joint for its own";
+  const percent = (x) => `${Math.round(100 * x)} %`;
+  const sources = listenedTo(focus, row, listener)
+    .map((share, j) => ({ share, name: names[j] }))
+    .filter(({ share }) => share > 0)
+    .sort((a, b) => b.share - a.share);
+  const rest = 1 - sources.reduce((sum, { share }) => sum + share, 0);
+  const listed = sources.slice(0, 4).map(({ share, name }) => `${name} ${percent(share)}`);
+  return `${names[listener]}: ${["image " + percent(rest), ...listed].join(", ")}`;
+}

@@ -1,0 +1,66 @@
+// Stripes above the time line: when people are there, and the attention of the one in focus.
+const STRIPE = { person: 7, attention: 11, gap: 4, top: 6 };
+
+// view: {frames, people, focus, frame, block, colors}; attention is drawn where the focus has some.
+function drawTimeline(canvas, view) {
+  const { frames, people, focus } = view;
+  const shown = people.slice(0, 12); // more would push the rest off the page
+  const extra = [focus?.attention.time, focus?.attention.gates].filter(Boolean).length;
+  const height = 2 * STRIPE.top + shown.length * (STRIPE.person + STRIPE.gap) +
+    extra * (STRIPE.attention + STRIPE.gap) - STRIPE.gap;
+  const ratio = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth;
+  canvas.style.height = `${height}px`;
+  [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  const left = (frame) => (frame / frames) * width;
+  const cell = Math.max(width / frames, 1);
+
+  let y = STRIPE.top;
+  for (const person of shown) {
+    pen.fillStyle = view.colors.track;
+    pen.fillRect(0, y, width, STRIPE.person);
+    for (const { start, end, detected } of runsOf(person)) {
+      pen.globalAlpha = (person.visible ? 1 : 0.25) * (detected ? 1 : 0.45);
+      pen.fillStyle = person.css;
+      pen.fillRect(left(start), y, left(end + 1) - left(start), STRIPE.person);
+    }
+    pen.globalAlpha = 1;
+    y += STRIPE.person + STRIPE.gap;
+  }
+  if (focus?.attention.time) {
+    pen.fillStyle = view.colors.track;
+    pen.fillRect(0, y, width, STRIPE.attention);
+    const wide = Math.max(cell, 4);
+    for (const { frame, weight } of timeWeights(focus, view.frame, view.block)) {
+      pen.fillStyle = heatColor(weight.relative);
+      pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
+    }
+    y += STRIPE.attention + STRIPE.gap;
+  }
+  if (focus?.attention.gates) {
+    pen.fillStyle = view.colors.track;
+    pen.fillRect(0, y, width, STRIPE.attention);
+    focus.frames.forEach((frame, row) => {
+      pen.fillStyle = gateColor(gateShare(focus, row, view.block));
+      pen.fillRect(left(frame), y, cell + 0.5, STRIPE.attention);
+    });
+  }
+  const x = left(view.frame + 0.5);
+  pen.fillStyle = view.colors.ink;
+  pen.fillRect(x - 0.75, 0, 1.5, height);
+}
+
+// Stretches of frames of one person that are alike in whether they were detected.
+function runsOf(person) {
+  if (person.runs) return person.runs;
+  const runs = [];
+  person.frames.forEach((frame, row) => {
+    const detected = Boolean(person.detected[row]);
+    const last = runs.at(-1);
+    if (last && last.end === frame - 1 && last.detected === detected) last.end = frame;
+    else runs.push({ start: frame, end: frame, detected });
+  });
+  return (person.runs = runs);
+}

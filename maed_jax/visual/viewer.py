@@ -1,0 +1,160 @@
+"""`maed view`: the results of `maed predict` as a page in the browser, or as one HTML file.
+
+In Python:
+
+    from maed_jax.visual.viewer import save_page
+    save_page("out", "dance.html")
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from maed_jax.errors import UserError
+
+LONGEST = 640  # pixels, longest side of the video in the page
+PORT = 8000
+
+
+def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = None) -> Path:
+    """Writes the results in the folder `out` as one HTML file that needs nothing else.
+
+    Args:
+      out: a folder that `maed predict` wrote.
+      path: of the file.
+      body: the file of the body model, where the one of the checkpoint is not at hand.
+
+    Raises:
+      UserError: there are no results, no body for them, or the file cannot be written.
+    """
+    from maed_jax.visual.viewer_page import make_page
+
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as directory:
+        data, title, video = gather(out, Path(directory), body)
+        page = make_page(data, title=title, video=None if video is None else video.read_bytes())
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    return path
+
+
+def gather(
+    out: str | Path, directory: Path, body: str | Path | None = None
+) -> tuple[bytes, str, Path | None]:
+    """The page's data, its title, and its video below `directory` (None: there is none)."""
+    from maed_jax.visual.viewer_data import page_data, read_results
+
+    content, people = read_results(out)
+    model = load_results_body(content, body)
+    video, overlay = prepare_video(content, Path(out), directory / "video.mp4")
+    title = Path(content["video"]["path"]).name
+    data = page_data(content, people, model, title=title, overlay=overlay)
+    return data, title, video
+
+
+def load_results_body(content: dict, given: str | Path | None):
+    """The body that the people were reconstructed with.
+
+    Raises:
+      UserError: it is not the mannequin, and neither given nor named by the checkpoint.
+    """
+    from maed_jax.body.files import load_body
+
+    model = content["model"]
+    if given is None and model.get("body") == "mannequin":
+        given = "mannequin"
+    if given is None:
+        config = Path(model.get("checkpoint", "")) / "config.json"
+        try:
+            given = json.loads(config.read_text())["body"]
+        except (OSError, ValueError, KeyError):
+            raise UserError(
+                f"{config} does not say where the body model is; name its file with --body"
+            ) from None
+    return load_body(given)
+
+
+def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bool]:
+    """The video for the page, and whether bodies are drawn in it already.
+
+    It is a small copy, which browsers play, of the video that the results are of; where that has
+    gone, the overlay video; else there is none.
+    """
+    from tqdm import tqdm
+
+    from maed_jax.inference.reconstruct import exactly
+    from maed_jax.inference.video import VideoWriter, open_video
+
+    try:
+        video = open_video(content["video"]["path"])
+    except UserError:
+        overlay = content.get("overlay") and out / content["overlay"]
+        found = bool(overlay) and overlay.is_file()
+        print(
+            f"maed: the video {content['video']['path']} is not there any more; "
+            + ("the page shows the overlay video" if found else "the page has no video"),
+            file=sys.stderr,
+        )
+        return (overlay, True) if found else (None, False)
+    total = content["video"]["frames"]
+    frames = exactly(video.frames(), total)
+    with VideoWriter(path, video.fps) as writer:
+        for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
+            writer.write(frame.image(LONGEST), frame.time)
+    return path, False
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maed view",
+        description="Look at results of maed predict in the browser: the bodies in 3D beside the "
+        "video, and what the model attended to where maed predict was called with --attention.",
+    )
+    parser.add_argument("out", metavar="OUT", help="a folder that maed predict wrote")
+    parser.add_argument(
+        "--save", metavar="FILE", help="write one HTML file that needs nothing else, and end"
+    )
+    parser.add_argument(
+        "--port", type=int, default=PORT, help=f"port on this machine (default: {PORT})"
+    )
+    parser.add_argument(
+        "--body", metavar="FILE", help="body model, where the checkpoint's own is not at hand"
+    )
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    args = parser().parse_args(argv)
+    if args.save:
+        path = save_page(args.out, args.save, body=args.body)
+        print(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        return
+    from maed_jax.visual.viewer_page import make_page
+    from maed_jax.visual.viewer_server import VIDEO, make_server
+
+    with tempfile.TemporaryDirectory() as directory:
+        data, title, video = gather(args.out, Path(directory), args.body)
+        page = make_page(data, title=title, video=None if video is None else VIDEO)
+        with make_server(page, video, args.port) as server:
+            print(
+                f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True
+            )
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                print()
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,198 @@
+"""What the viewer's page is given: a results folder packed into one compressed piece of bytes.
+
+The page poses and skins the bodies itself, on the GPU, from what `pose_body` takes: the body once,
+and some 400 bytes for each person and frame. Numbers of people are the very ones of their `.npz`;
+only the body's blend directions are rounded (to `STEP`), and what is for the eye alone (attention).
+
+The bytes: gzip of a little-endian uint32 with the header's length, the header (JSON: "meta", and
+for each array its type, shape and place) and the arrays, each at a multiple of eight bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.body.skeleton import JOINT_NAMES, KEYPOINT_NAMES
+from maed_jax.body.smpl import Body
+from maed_jax.errors import UserError
+from maed_jax.inference.results import SUMMARY, Person, load_person
+from maed_jax.visual.overlay import color_of
+from maed_jax.visual.render import Surface
+
+STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less than 0.2 mm in all
+INFLUENCES = 4  # joints that a vertex follows at most; SMPL's vertices follow no more
+TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # those with a JavaScript array
+FEET = tuple(i for i, name in enumerate(KEYPOINT_NAMES) if name.endswith(("Toe", "Heel")))
+
+
+def read_results(out: str | Path) -> tuple[dict, list[Person]]:
+    """What results.json says and the people of a folder that `maed predict` wrote.
+
+    Raises:
+      UserError: it holds no results, or not all that they name.
+    """
+    path = Path(out) / SUMMARY
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content = {name: content[name] for name in ("video", "model", "overlay", "people")}
+        files = [person["file"] for person in content["people"]]
+    except FileNotFoundError:
+        raise UserError(f"{out} holds no {SUMMARY}: give a folder of maed predict") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as results ({error!r})") from None
+    if not files:
+        raise UserError(f"{path} lists no people: there is nothing to show")
+    return content, [load_person(Path(out) / file) for file in files]
+
+
+def body_arrays(body: Body) -> dict[str, np.ndarray]:
+    """What the page needs of a body, by name.
+
+    Raises:
+      UserError: a vertex follows more than four joints.
+    """
+    template, faces = np.asarray(body.template, np.float32), np.asarray(body.faces)
+    weights = np.asarray(body.skin_weights)
+    joints = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
+    kept = np.take_along_axis(weights, joints, axis=1)
+    if np.abs(kept.sum(axis=1) - weights.sum(axis=1)).max() > 1e-3:
+        raise UserError(
+            f"the viewer cannot show a body whose vertices follow more than {INFLUENCES} joints"
+        )
+    directions = np.concatenate([np.asarray(body.shape_dirs), np.asarray(body.pose_dirs)], axis=-1)
+    steps = np.round(directions / STEP)
+    if np.abs(steps).max() > np.iinfo(np.int16).max:
+        raise UserError("the viewer cannot show a body whose shapes move it by more than 0.6 m")
+    return {
+        "template": template,
+        "normals": Surface(faces, len(template)).normals(template).astype(np.float32),
+        "faces": faces.astype(np.uint16 if len(template) < 2**16 else np.uint32),
+        "skin_joints": joints.astype(np.uint8),
+        "skin_weights": (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32),
+        "directions": steps.transpose(2, 0, 1).astype(
+            np.int16
+        ),  # [betas + pose features, verts, 3]
+        "rest_joints": np.asarray(body.rest_joints, np.float32),
+        "rest_joint_dirs": np.asarray(body.rest_joint_dirs, np.float32),
+        "parents": np.asarray(body.parents, np.int32),
+    }
+
+
+def person_arrays(person: Person) -> dict[str, np.ndarray]:
+    """What the page needs of a person, by name; the numbers of their file."""
+    names = ("pose", "shape", "translation", "camera", "boxes", "crops")
+    return {name: np.asarray(getattr(person, name), np.float32) for name in names} | {
+        "frames": person.frames.astype(np.int32),
+        "detected": person.detected.astype(np.uint8),
+    }
+
+
+def floor_height(people: list[Person]) -> float:
+    """y of the floor in the camera's frame (downwards), metres: where most feet are lowest."""
+    lowest = [
+        (person.keypoints_3d[:, FEET, 1].max(axis=1) + person.translation[:, 1])
+        for person in people
+    ]
+    return float(np.percentile(np.concatenate(lowest), 75)) + 0.02  # keypoints lie on the skin
+
+
+def frame_times(content: dict, people: list[Person]) -> np.ndarray:
+    """Seconds of every frame of the video, as far as people's files tell; else by its rate."""
+    count, fps = content["video"]["frames"], content["video"].get("fps") or 25.0
+    times = np.arange(count) / fps
+    known = np.full(count, np.nan)
+    for person in people:
+        known[person.frames] = person.times
+    sure = np.flatnonzero(np.isfinite(known))
+    if len(sure):
+        times = np.interp(np.arange(count), sure, known[sure])
+        times[: sure[0]] = known[sure[0]] + (np.arange(sure[0]) - sure[0]) / fps
+        times[sure[-1] + 1 :] = known[sure[-1]] + np.arange(1, count - sure[-1]) / fps
+    return times
+
+
+def page_data(
+    content: dict,
+    people: list[Person],
+    body: Body,
+    *,
+    title: str,
+    attention: dict[int, dict[str, np.ndarray]] | None = None,
+    overlay: bool = False,
+) -> bytes:
+    """Packs everything that the page shows but the video.
+
+    Args:
+      content: of results.json.
+      title: the page's.
+      attention: for some people's ids, the arrays of their attention file.
+      overlay: whether the page's video is the overlay video, with bodies in it.
+    """
+    attention = attention or {}
+    arrays = {f"body/{name}": array for name, array in body_arrays(body).items()}
+    arrays["times"] = frame_times(content, people).astype(np.float32)
+    for person in people:
+        for name, array in person_arrays(person).items():
+            arrays[f"{person.id}/{name}"] = array
+        for name, array in attention_bytes(attention.get(person.id, {})).items():
+            arrays[f"{person.id}/attention/{name}"] = array
+    meta = {
+        "title": title,
+        "body": body.name,
+        "video": {"size": [content["video"]["width"], content["video"]["height"]]},
+        "overlay": overlay,
+        "step": STEP,
+        "floor": floor_height(people),
+        "intrinsics": people[0].intrinsics.tolist(),
+        "joints": list(JOINT_NAMES),
+        "people": [{"id": person.id, "color": color_of(person.id)} for person in people],
+    }
+    return pack(meta, arrays)
+
+
+def attention_bytes(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A person's attention for the eye: shares in 1/255, heat maps in 1/255 of their maximum."""
+    out = {}
+    for name, array in arrays.items():
+        if name in ("blocks", "clip_frames"):
+            out[name] = np.asarray(array, np.int32)
+        elif name in ("space", "time", "gates", "joints"):
+            array = np.asarray(array, np.float32)
+            if name == "space":
+                array = array / np.maximum(array.max(axis=(-2, -1), keepdims=True), 1e-9)
+            out[name] = np.round(255 * np.clip(array, 0, 1)).astype(np.uint8)
+    return out
+
+
+def pack(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
+    """Meta and arrays in one compressed piece (see the module's head)."""
+    places, pieces, offset = {}, [], 0
+    for name, array in arrays.items():
+        if array.dtype.name not in TYPES:
+            raise TypeError(f"{name} is {array.dtype}")
+        data = np.ascontiguousarray(array).tobytes()
+        places[name] = {"type": array.dtype.name, "shape": array.shape, "offset": offset}
+        pieces += [data, bytes(-len(data) % 8)]
+        offset += len(data) + -len(data) % 8
+    header = json.dumps({"meta": meta, "arrays": places}).encode()
+    header += b" " * (-(len(header) + 4) % 8)
+    return gzip.compress(struct.pack("<I", len(header)) + header + b"".join(pieces), 6, mtime=0)
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Meta and arrays from what `pack` made; the page's own reader is in page/data.js."""
+    data = gzip.decompress(data)
+    (length,) = struct.unpack_from("<I", data)
+    header = json.loads(data[4 : 4 + length])
+    arrays = {}
+    for name, place in header["arrays"].items():
+        count = int(np.prod(place["shape"]))
+        array = np.frombuffer(data, place["type"], count, 4 + length + place["offset"])
+        arrays[name] = array.reshape(place["shape"])
+    return header["meta"], arrays

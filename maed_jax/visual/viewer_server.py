@@ -1,0 +1,85 @@
+"""Serves the viewer's page and its video to a browser on this machine."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from maed_jax.errors import UserError
+
+VIDEO = "/video.mp4"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for two addresses: the page at /, the video at /video.mp4, in ranges as asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, page: bytes, video: Path | None, *args):
+        self._page, self._video = page, video
+        super().__init__(*args)
+
+    def do_GET(self):
+        try:
+            if self.path == "/":
+                self._head(200, "text/html; charset=utf-8", len(self._page))
+                self.wfile.write(self._page)
+            elif self.path == VIDEO and self._video is not None:
+                self._send_video()
+            else:
+                self.send_error(404)
+        except (BrokenPipeError, ConnectionResetError):  # the browser has changed its mind
+            self.close_connection = True
+
+    def _send_video(self) -> None:
+        size = self._video.stat().st_size
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked is None:
+            start, end, status = 0, size, 200
+        else:
+            start = int(asked[1])
+            end, status = min(int(asked[2]) + 1 if asked[2] else size, size), 206
+        if start >= end:
+            self.send_error(416)
+            return
+        with open(self._video, "rb") as file:
+            file.seek(start)
+            extra = {"Accept-Ranges": "bytes"}
+            if status == 206:
+                extra["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+            self._head(status, "video/mp4", end - start, extra)
+            if end == size:
+                shutil.copyfileobj(file, self.wfile)
+            else:
+                self.wfile.write(file.read(end - start))
+
+    def _head(self, status: int, kind: str, length: int, extra: dict[str, str] | None = None):
+        self.send_response(status)
+        headers = {"Content-Type": kind, "Content-Length": str(length), "Cache-Control": "no-store"}
+        for name, value in (headers | (extra or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_):  # pages that load are no news
+        pass
+
+
+def make_server(page: str, video: Path | None, port: int) -> ThreadingHTTPServer:
+    """A server on this machine's own address; call its `serve_forever`. Port 0: any free one.
+
+    Raises:
+      UserError: the port is taken, or not one's to take.
+    """
+    handler = functools.partial(Handler, page.encode(), video)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"port {port} cannot be used ({reason}); choose another with --port"
+        ) from None
+    server.daemon_threads = True
+    return server

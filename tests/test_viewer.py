@@ -1,0 +1,165 @@
+import json
+import re
+import shutil
+import threading
+import time
+import urllib.request
+from http.server import ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from small_results import FRAMES, write_results
+
+from maed_jax.cli import run
+from maed_jax.errors import UserError
+from maed_jax.visual import viewer
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+NAME = "<b>walk & 'run'.mp4"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return write_results(tmp_path_factory.mktemp("results"), NAME)[0]
+
+
+@pytest.fixture(scope="module")
+def page(out):
+    """The saved page, by the command line."""
+    path = out.parent / "page.html"
+    viewer.main([str(out), "--save", str(path)])
+    return path
+
+
+def test_save(page, capsys):
+    text = page.read_text()
+    assert "<title>&lt;b&gt;walk &amp; &#x27;run&#x27;.mp4</title>" in text
+    assert len(re.search(r'id="video">(.*?)</script>', text)[1]) > 1000
+    assert sorted(path.name for path in page.parent.iterdir()) == sorted([NAME, "out", "page.html"])
+
+
+def test_serve(out, monkeypatch, capsys):
+    """Until Ctrl-C."""
+    answers = []
+
+    def serve_two_and_stop(server):
+        address = f"http://127.0.0.1:{server.server_port}/"
+
+        def ask():
+            for name in ("", "video.mp4"):
+                with urllib.request.urlopen(address + name) as answer:
+                    answers.append(answer.read())
+
+        browser = threading.Thread(target=ask)
+        browser.start()
+        server.timeout = 0.1
+        while len(answers) < 2:
+            server.handle_request()
+        browser.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", serve_two_and_stop)
+    viewer.main([str(out), "--port", "0"])
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+    page, video = answers
+    assert b'id="video">/video.mp4<' in page and video[4:8] == b"ftyp"
+
+
+def test_without_its_video_the_overlay_is_shown_or_none(out, tmp_path, capsys):
+    content = json.loads((out / "results.json").read_text())
+    content["video"]["path"] = str(tmp_path / "gone.mp4")
+    assert viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4") == (None, False)
+    assert "is not there any more; the page has no video" in capsys.readouterr().err
+    (tmp_path / "overlay.mp4").write_bytes(b"video")
+    content["overlay"] = "overlay.mp4"
+    found = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
+    assert found == (tmp_path / "overlay.mp4", True)
+
+
+def test_the_body_is_the_checkpoints(tmp_path):
+    content = {"model": {"checkpoint": str(tmp_path), "body": "smpl"}}
+    with pytest.raises(UserError, match="config.json does not say.*--body"):
+        viewer.load_results_body(content, None)
+    (tmp_path / "config.json").write_text('{"body": "mannequin"}')
+    assert viewer.load_results_body(content, None).name == "mannequin"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere"], "nowhere holds no results.json"),
+        (["OUT", "--save", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
+    ],
+)
+def test_mistakes_are_one_line(out, args, message):
+    args = [str(out) if arg == "OUT" else arg for arg in args]
+    with pytest.raises(SystemExit) as exit:
+        run(viewer.main, args)
+    assert message in exit.value.code and "\n" not in exit.value.code
+
+
+def picture(element):
+    import cv2
+
+    data = np.frombuffer(element.screenshot(), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+
+
+def blue(image):
+    """Where the first person's colour is."""
+    return (image[..., 2] > image[..., 0] + 50) & (image[..., 2] > 80)
+
+
+def until(condition):
+    """Waits for what the page does with its next picture."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser(page):
+    """The mesh is seen, follows the time line, plays; nothing is asked of a network, no error."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        flags = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
+        tab = browser.new_page(viewport={"width": 900, "height": 560})
+        said, asked = [], []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        tab.wait_for_selector("body[data-ready]")
+        room, film = tab.locator("#bodies"), tab.locator("#picture")
+        tab.wait_for_timeout(300)
+        first = picture(room)
+        assert blue(first).mean() > 0.005 and blue(picture(film)).mean() > 0.005
+        assert tab.locator("#title").inner_text() == NAME
+
+        tab.locator("#time").fill("6")
+        tab.wait_for_timeout(300)
+        later = picture(room)
+        assert tab.locator("#now").inner_text().startswith("frame 6 of 7")
+        assert (blue(first) ^ blue(later)).mean() > 0.001
+        tab.keyboard.press("ArrowLeft")
+        until(lambda: tab.locator("#time").input_value() == "5")
+
+        tab.get_by_label("Show person 1").uncheck()
+        tab.wait_for_timeout(300)
+        assert blue(picture(room)).mean() < 0.0005
+        tab.keyboard.press("Home")
+        until(lambda: tab.locator("#time").input_value() == "0")
+        tab.keyboard.press(" ")
+        until(lambda: tab.locator("#time").input_value() != "0")
+        tab.keyboard.press(" ")
+        until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
+        before = tab.locator("#now").inner_text()
+        time.sleep(0.3)
+        assert tab.locator("#now").inner_text() == before
+        assert int(tab.locator("#time").get_attribute("max")) == FRAMES - 1
+        browser.close()
+    assert said == [] and all(url.startswith(("file:", "blob:")) for url in asked)

@@ -1,0 +1,39 @@
+import base64
+import re
+
+from maed_jax.visual.viewer_page import SCRIPTS, asset, make_page
+
+EVIL = "</title><script>alert(1)</script>{{data}}"
+
+
+def test_the_page_needs_nothing_else():
+    page = make_page(b"data", title="walk", video=b"video")
+    text = re.sub(r"[A-Za-z0-9+/=]{40,}", "", page)
+    assert not re.search(r"https?://|file:|//[a-z]|\bimport\b|fetch\(|XMLHttpRequest|@import", text)
+    assert set(re.findall(r'(?:src|href)="([^"]*)"', page)) == {"data:,"}
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'") and "connect-src" not in policy
+    assert "{{" not in page.replace("${{", "")
+
+
+def test_data_and_video_come_back():
+    data, video = bytes(range(256)), b"\0video"
+    page = make_page(data, title="walk", video=video)
+    for name, content in (("data", data), ("video", video)):
+        text = re.search(rf'<script type="text/plain" id="{name}">(.*?)</script>', page)[1]
+        assert base64.b64decode(text) == content
+    assert ' id="video">/v.mp4</script>' in make_page(data, title="walk", video="/v.mp4")
+    assert ' id="video"></script>' in make_page(data, title="walk")
+
+
+def test_titles_are_text_and_nothing_more():
+    page = make_page(b"data", title=EVIL)
+    assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;{{data}}</title>" in page
+    assert "<script>alert" not in page
+
+
+def test_scripts_write_no_markup():
+    """Names from files go into the page as text only."""
+    script = "".join(asset(name) for name in SCRIPTS)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
+    assert "</script" not in script
