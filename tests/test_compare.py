@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+
+from maed_jax.errors import UserError
+from maed_jax.evaluation import compare, report
+from maed_jax.evaluation.compare import paired_bootstrap
+
+
+def results(errors, frames=None, label="maed", **about):
+    """A results file of sequences with these errors."""
+    frames = frames or [10] * len(errors)
+    return {
+        "format": report.FORMAT,
+        "about": {"dataset": "3dpw", "dataset_version": "1.0.0", "split": "test"} | about,
+        "protocols": [{"label": label, "text": f"{label} (somebody's)"}],
+        "sequences": [
+            {
+                "protocol": label, "name": f"s{i}", "frames": n, "mpjpe": error, "pve": None,
+                "pck": 100 - error, "counts": {"mpjpe": n, "pve": 0, "pck": n},
+            }
+            for i, (error, n) in enumerate(zip(errors, frames))
+        ],
+    }  # fmt: skip
+
+
+def test_a_constant_gain_has_a_narrow_interval():
+    a = np.random.default_rng(0).uniform(40, 160, 30)
+    found = compare.compare(results(list(a)), results(list(a - 2)))
+    assert set(found["metrics"]) == {"mpjpe", "pck"}
+    mpjpe = found["metrics"]["mpjpe"]
+    np.testing.assert_allclose([mpjpe[k] for k in ("difference", "low", "high")], -2)
+    assert mpjpe["better"] == found["metrics"]["pck"]["better"] == 30
+    assert mpjpe["a"] == pytest.approx(a.mean()) and found["frames"] == 300
+
+
+def test_means_are_over_frames():
+    found = compare.compare(results([10.0, 40.0], [30, 10]), results([20.0, 40.0], [30, 10]))
+    mpjpe = found["metrics"]["mpjpe"]
+    assert (mpjpe["a"], mpjpe["b"], mpjpe["better"]) == (17.5, 25.0, 0)
+
+
+def test_the_interval_is_that_of_a_mean():
+    """For many sequences a bootstrap gives what the normal approximation gives."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(60, 10, (200, 2))
+    found = paired_bootstrap(values, np.ones(200))
+    difference = values[:, 1] - values[:, 0]
+    half = 1.96 * difference.std() / np.sqrt(200)
+    assert found["low"] == pytest.approx(difference.mean() - half, abs=0.15)
+    assert found["high"] == pytest.approx(difference.mean() + half, abs=0.15)
+    assert found == paired_bootstrap(values, np.ones(200))
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file, errors in zip(files, ([50.0, 60.0, 55.0], [49.0, 58.5, 56.0])):
+        report.write_json(file, results(errors))
+    compare.main([*map(str, files), "--json", str(tmp_path / "c.json")])
+    text = capsys.readouterr().out
+    assert "3 sequences, 30 frames" in text and "2 of 3" in text and "maed (somebody's)." in text
+    line = next(line for line in text.splitlines() if line.startswith("MPJPE"))
+    assert line.split()[1:4] == ["55.00", "54.50", "-0.50"]
+    assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
+
+
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        (results([1.0, 2.0], split="train"), "split is test in one and train in the other"),
+        (results([1.0, 2.0], label="spin"), "share no protocol: maed in one, spin in the other"),
+        (results([1.0]), "1 sequences have not the same frames in both, s1"),
+        (results([1.0, 2.0], [10, 9]), "not the same frames in both, s1"),
+    ],
+)
+def test_unlike_results_are_refused(other, message):
+    with pytest.raises(UserError, match=message):
+        compare.compare(results([1.0, 2.0]), other)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"rows": []}')
+    with pytest.raises(UserError, match="is not a results file"):
+        compare.main([str(tmp_path / "a.json")] * 2)
+    with pytest.raises(UserError, match="cannot be read"):
+        compare.main([str(tmp_path / "b.json")] * 2)
+    with pytest.raises(UserError, match="do not share a protocol 'wham'"):
+        compare.compare(results([1.0]), results([2.0]), "wham")
