@@ -75,6 +75,38 @@ def test_mirrored_crop_is_the_crop_mirrored(picture):
     assert np.abs(plain[:, ::-1].astype(int) - mirrored).max() <= 2
 
 
+@given(st.integers(-30, 130), st.integers(-30, 110), st.booleans())
+def test_copies_of_pixels_are_what_interpolation_gives(x, y, mirror):
+    picture = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
+    affine = np.array([[1.0, 0, -x], [0, 1.0, -y]])
+    affine = images.mirror_affine(affine, 32) if mirror else affine
+    expected = cv2.warpAffine(picture, affine, (32, 32), flags=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(images.warp(picture, affine, 32), expected)
+    out = np.empty((2, 32, 32, 3), np.uint8)
+    images.warp(picture, affine, 32, out[1])
+    np.testing.assert_array_equal(out[1], expected)
+
+
+@given(st.floats(0.98, 1.02), st.floats(0, 90), st.floats(0, 90), st.booleans())
+def test_crops_of_about_the_size_become_copies(zoom, x, y, mirror):
+    affine = images.crop_affine([x, y, 40, 40], 64, 64 / 40 / zoom)
+    affine = images.mirror_affine(affine, 64) if mirror else affine
+    copy = images.to_whole_pixels(affine, 64)
+    if abs(zoom - 1) > 0.0101:
+        np.testing.assert_array_equal(copy, affine)
+    elif abs(zoom - 1) < 0.0099:
+        assert np.abs(copy[:, :2]).sum() == 2 and (copy == np.round(copy)).all()
+        assert np.sign(copy[0, 0]) == np.sign(affine[0, 0])
+        corners = np.array([[x + dx, y + dy] for dx in (-32, 0, 32) for dy in (-32, 0, 32)])
+        moved = [images.transform_keypoints(corners, m) for m in (copy, affine)]
+        assert np.abs(moved[0] - moved[1]).max() < 0.5 + 0.01 * 33
+
+
+def test_turned_crops_are_left_alone():
+    affine = images.crop_affine([40, 40, 40, 40], 64, 64 / 40, 0.1)
+    np.testing.assert_array_equal(images.to_whole_pixels(affine, 64), affine)
+
+
 def test_a_box_without_a_size_is_survived():
     assert np.isfinite(images.crop_affine([3, 4, 0, 0], 32)).all()
 

@@ -136,6 +136,26 @@ def test_nothing_readable_is_an_error(tmp_path):
         loader(0, np.random.default_rng(0))
 
 
+def test_labels_follow_crops_that_become_copies(tmp_path):
+    """Where the picture's pixel is white, its keypoint is."""
+
+    def mark(index, record):
+        record["box"][:] = [20.3, 24.4, 20, 24.6]  # a crop of 32 pixels of the picture
+        image = np.zeros((48, 40, 3), np.uint8)
+        image[24:32, 16:24] = 255
+        record["image"] = images.encode_jpeg(image)
+        record["keypoints_2d"][0] = [19.5, 27.5, 1]
+
+    records = Records(write_fake_dataset(tmp_path, [1], edit=mark), "train")
+    for flip in (False, True):
+        sample = samples.load(records, [0], 32, Changes(flip=flip))
+        picture = sample["image"][0].astype(float).mean(-1)
+        rows, columns = np.mgrid[:32, :32]
+        found = [(picture * grid).sum() / picture.sum() for grid in (columns, rows)]
+        expected = (sample["keypoints_2d"][0, 0, :2] + 1) * 16
+        np.testing.assert_allclose(found, expected, atol=0.05)
+
+
 def test_image_and_labels_are_changed_alike(records):
     """Flip, turn and crop move the picture's brightest spot to where the labels say."""
     changes = Changes(scale=1.1, rotation=0.3, shift=(0.05, -0.02), flip=True)

@@ -111,7 +111,7 @@ def make_readers(folder: Path) -> list[Reader]:
         if size == 1000:
             made = [images.encode_jpeg(_shrunk(photo, 344), 90) for photo in photos]
             readers.append(ours("crops, 344 x 344", 344, 0.5, made, "original, 1000 x 1000")[0])
-        options = [cv2.IMWRITE_JPEG_QUALITY, 75 if size == 1000 else 90]  # see `pictures.photo`
+        options = [cv2.IMWRITE_JPEG_QUALITY, 83 if size == 1000 else 90]  # see `pictures.photo`
         plain = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
         original = f"original, {size} x {size}"
         reader, boxes = ours(f"frames, {size} x {size}", size, 0.45, plain, original)

@@ -19,9 +19,10 @@ def photo(size: int, seed: int = 0) -> np.ndarray:
     """A made-up photograph, RGB uint8 `[size size 3]`: a frame of a video.
 
     Noise in octaves, weaker the finer as in natural pictures, and objects with edges, a little
-    blurred, and some grain. Bits for a pixel are those of frames of Human3.6M and MPI-INF-3DHP that
-    the tests of MMPose hold: 0.6 at 1000 x 1000 and quality 75 (70 kB there), 0.6 at 2048 x 2048
-    and quality 90 (230 to 630 kB there), 1.4 in a crop of 344 pixels of quality 90 (1.4 to 2.1).
+    blurred, and some grain. Files are as large as those frames of Human3.6M and MPI-INF-3DHP that
+    the tests of MMPose hold: 70 kB for 1000 x 1000 pixels at quality 83 (64 to 71 there), 340 kB
+    for 2048 x 2048 at quality 90 (230 to 630), 20 kB for a crop of 344 pixels at quality 90 (20
+    to 31).
     """
     rng = np.random.default_rng(seed)
     light = np.zeros((size, size), np.float32)

@@ -10,7 +10,7 @@ interpolated.
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ def restart_interval(width: int) -> int:
     return next(n for n in range(1, units + 1) if units % n == 0 and n * _PIECES >= units)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Header:
+class _Header(NamedTuple):
     size_at: int  # of height and width, two bytes each
     height: int
     width: int

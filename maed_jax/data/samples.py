@@ -41,6 +41,7 @@ def load(
     """
     frames = [records[index] for index in indices]
     affines = affines_of(frames, size, changes)
+    affines = np.stack([images.to_whole_pixels(affine, size) for affine in affines])
     clip = np.empty((len(frames), size, size, 3), np.uint8)
     for frame, index, affine, picture in zip(frames, indices, affines, clip):
         try:
