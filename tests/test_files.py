@@ -205,3 +205,19 @@ def test_half_a_file(tmp_path, small_model, kept):
     regressor.write_bytes(regressor.read_bytes()[:kept])
     with pytest.raises(UserError, match="J_regressor_h36m.npy cannot be read as an array"):
         files.load_body(path)
+
+
+def test_bodies_of_one_gender_lie_beside_the_neutral_one(tmp_path, small_model):
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **small_model)
+    bigger = small_model | {"v_template": 2 * np.asarray(small_model["v_template"])}
+    (tmp_path / "smpl").mkdir()
+    np.savez(tmp_path / "smpl" / "SMPL_FEMALE.npz", **bigger)
+    neutral = files.load_body(tmp_path)
+    for source in (tmp_path, tmp_path / "SMPL_NEUTRAL.npz"):
+        female = files.load_body(source, "female")
+        np.testing.assert_allclose(female.template, 2 * neutral.template, rtol=1e-6)
+        with pytest.raises(UserError, match="SMPL_MALE.npz is missing"):
+            files.load_body(source, "male")
+    for other in ("mannequin", small_model, neutral):
+        with pytest.raises(UserError, match="the male body is needed and this body has none"):
+            files.load_body(other, "male")
