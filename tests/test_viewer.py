@@ -153,7 +153,7 @@ def test_in_a_browser(page):
         assert blue(picture(room)).mean() < 0.0005
         tab.keyboard.press("Home")
         until(lambda: tab.locator("#time").input_value() == "0")
-        tab.keyboard.press(" ")
+        tab.locator("#play").click()
         until(lambda: tab.locator("#time").input_value() != "0")
         tab.keyboard.press(" ")
         until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
