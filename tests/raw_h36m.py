@@ -188,3 +188,19 @@ def write_neural_annot(folder: Path, pose: np.ndarray, shape: np.ndarray) -> Non
             "f": list(INTRINSIC[camera][:2]), "c": list(INTRINSIC[camera][2:4]),
         }  # fmt: skip
     (folder / "Human36M_subject1_camera.json").write_text(json.dumps(cameras))
+
+
+def write_spin(path: Path, known: Truth, camera: str = "54138969") -> None:
+    """SPIN's rows of frames 0, 5 and 10 of S1's recording; the keypoints beside the last are those
+    of another frame."""
+    frames = [0, 5, 10]
+    limbs = ("rankle", "rknee", "rhip", "lhip", "lknee", "lankle",
+             "rwrist", "relbow", "rshoulder", "lshoulder", "lelbow", "lwrist")  # fmt: skip
+    part = np.zeros((3, 24, 3))
+    part[:, :12, :2] = known.pixels[frames][:, [JOINTS.index(name) for name in limbs]]
+    part[2, :12, 0] += 30
+    np.savez(
+        path, part=part, pose=np.array(frames)[:, None] / 10 + np.zeros((3, 72)),
+        shape=np.full((3, 10), 0.5), center=np.zeros((3, 2)), scale=np.ones(3),
+        imgname=[f"S1_Directions_1.{camera}_{frame + 1:06d}.jpg" for frame in frames],
+    )  # fmt: skip

@@ -180,6 +180,17 @@ def test_fits_of_neural_annot(own, build, tmp_path, fit):
         np.testing.assert_allclose(rows[1]["shape"], shape, rtol=1e-5)
 
 
+def test_fits_of_spin(raw, build, tmp_path):
+    owner.write_spin(tmp_path / "h36m_train.npz", owner.truth("S1", "54138969"))
+    found = tracks(build(raw, spin=str(tmp_path / "h36m_train.npz")), "train")
+    rows = found[S1[0]]
+    assert [row["has_smpl"] for row in rows] == [True, True, False]
+    np.testing.assert_allclose(stacked(rows, "pose")[:, 3], [0, 0.5, 0])
+    assert not any(row["has_smpl"] for row in found[S1[1]])
+    with pytest.raises(UserError, match="choose one of"):
+        build(raw, spin="a", mosh="b")
+
+
 def test_hostile_fits_are_not_run(raw, build, tmp_path):
     class Hostile:
         def __reduce__(self):

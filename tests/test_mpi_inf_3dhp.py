@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import raw_mpi_inf_3dhp as owner
@@ -108,6 +109,17 @@ def test_the_test_set_is_complete(raw, build):
         assert abs(int(image(rows[2])[0, 0, 0]) - 40 - 2 * owner.SHADE) < 4
 
 
+def test_frames_that_nobody_is_labelled_in_keep_their_place(own, build):
+    path = own / "mpi_inf_3dhp_test_set/TS1/annot_data.mat"
+    with h5py.File(path, "a") as file:
+        file["annot2"][1] = 0
+        file["annot3"][1] = np.nan
+    rows = tracks(build(own), "test")["TS1"]
+    assert [(row["frame"], row["valid"]) for row in rows] == [(0, 1), (1, 0), (2, 1)]
+    boxes = stacked(rows, "box")
+    np.testing.assert_allclose(boxes[1], (boxes[0] + boxes[2]) / 2, rtol=1e-6)
+
+
 def test_measured_joints_of_the_test_set_project(raw, build):
     for rows in tracks(build(raw[0], test_joints="annot3"), "test").values():
         for row in rows:
@@ -132,7 +144,7 @@ def test_fits_of_spin_go_to_the_frames_that_they_are_of(raw, build, tmp_path):
     np.testing.assert_allclose(rows[0]["pose"], 0)
     np.testing.assert_allclose(rows[0]["shape"], 0.5)
     np.savez(tmp_path / "bare.npz", pose=np.zeros((2, 72)), shape=np.zeros((2, 10)))
-    with pytest.raises(UserError, match="bare.npz has no fits with names"):
+    with pytest.raises(UserError, match="bare.npz has no fits to pictures with"):
         build(folder, spin=str(tmp_path / "bare.npz"), overwrite=True)
 
 
@@ -192,8 +204,6 @@ def scale_pictures(folder):
 
 
 def shorten_test_labels(folder):
-    import h5py
-
     with h5py.File(folder / "mpi_inf_3dhp_test_set/TS1/annot_data.mat", "a") as file:
         valid = file["valid_frame"][1:]
         del file["valid_frame"]

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from maed_jax.errors import UserError
 
 from .. import footage
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..spin_frames import SpinFrames
 from ..whole import add_partial_argument, complain
-from .labels import Labels, labels_of_mosh, labels_of_neural_annot
+from .labels import Fit, fits_of_mosh, fits_of_neural_annot
 from .metadata import CAMERAS, Metadata, read_metadata
 from .poses import NAMED, read_boxes, read_poses, recordings
 
@@ -41,8 +42,8 @@ class Task:
     """a video or a folder of pictures; None where it is not used"""
     every: int
     metadata: Path | None
-    mosh: str | None
-    neural_annot: str | None
+    labels: tuple[str, str] | None
+    """"mosh", "neural_annot" or "spin", and the file or folder"""
 
 
 class H36m(PicturesBuilder):
@@ -55,17 +56,19 @@ class H36m(PicturesBuilder):
 
     def __init__(
         self, *, every: int = 5, metadata: str | None = None, mosh: str | None = None,
-        neural_annot: str | None = None, partial: bool = False, **kwargs,
+        neural_annot: str | None = None, spin: str | None = None, partial: bool = False, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.every, self.partial = every, partial
-        self.mosh, self.neural_annot = mosh, neural_annot
         default = self.manual_dir / "metadata.xml"
         self.metadata = Path(metadata) if metadata else default if default.is_file() else None
         if every < 1:
             raise UserError("--every has to be 1 or more")
-        if mosh and neural_annot:
-            raise UserError("choose one of --mosh and --neural_annot")
+        sources = {"mosh": mosh, "neural_annot": neural_annot, "spin": spin}
+        given = [(kind, where) for kind, where in sources.items() if where]
+        if len(given) > 1:
+            raise UserError("choose one of --mosh, --neural_annot and --spin")
+        self.labels = given[0] if given else None
         if neural_annot and not self.metadata:
             raise UserError("--neural_annot needs metadata.xml, which tells the names of actions")
 
@@ -88,37 +91,23 @@ class H36m(PicturesBuilder):
             help="SMPL labels of NeuralAnnot: Human36M_subject1_SMPL_NeuralAnnot.json and "
             "Human36M_subject1_camera.json ...",
         )  # fmt: skip
+        parser.add_argument(
+            "--spin", metavar="NPZ", help="SMPL labels of MoSh as SPIN has them: h36m_train.npz"
+        )
 
     def tasks(self) -> dict[str, list[Task]]:
         if self.metadata:
             _metadata(self.metadata)  # whatever is wrong with it is told at once
-        tasks: dict[str, list[Task]] = {}
-        missing = []
+        if self.labels and self.labels[0] == "spin":
+            _spin(self.labels[1])
         flat = _stems(self.manual_dir / "images")
+        tasks, missing = {}, []
         for split, subjects in SUBJECTS.items():
             tasks[split] = []
-            for subject in (self.manual_dir / name for name in subjects):
-                found = recordings(subject, CAMERAS)
-                if not found:
-                    missing.append(f"{subject.name}/MyPoseFeatures/D3_Positions_mono/*.cdf")
-                for action, camera in found:
-                    pictures = _pictures(subject, action, camera, flat)
-                    used = (subject.name, action, camera) != DAMAGED
-                    if used and pictures is None:
-                        missing.append(f"{subject.name}/Videos/{action}.{camera}.mp4")
-                        continue
-                    tasks[split].append(
-                        Task(
-                            subject,
-                            action,
-                            camera,
-                            pictures if used else None,
-                            self.every,
-                            self.metadata,
-                            self.mosh,
-                            self.neural_annot,
-                        )  # fmt: skip
-                    )
+            for name in subjects:
+                found, lacking = self._subject(self.manual_dir / name, flat)
+                tasks[split] += found
+                missing += lacking
         if not any(tasks.values()):
             raise UserError(
                 f"{self.manual_dir} is not laid out as Human3.6M: there is no S1/MyPoseFeatures or "
@@ -126,6 +115,21 @@ class H36m(PicturesBuilder):
             )
         complain(self.manual_dir, missing, partial=self.partial)
         return tasks
+
+    def _subject(self, subject: Path, flat: frozenset[str]) -> tuple[list[Task], list[str]]:
+        """What there is of a subject, and what is missing; `flat` as from `_stems`."""
+        tasks, missing = [], []
+        for action, camera in recordings(subject, CAMERAS):
+            used = (subject.name, action, camera) != DAMAGED
+            pictures = _pictures(subject, action, camera, flat) if used else None
+            if used and pictures is None:
+                missing.append(f"{subject.name}/Videos/{action}.{camera}.mp4")
+            else:
+                settings = (self.every, self.metadata, self.labels)
+                tasks.append(Task(subject, action, camera, pictures, *settings))
+        if not tasks and not missing:
+            missing = [f"{subject.name}/MyPoseFeatures/D3_Positions_mono/*.cdf"]
+        return tasks, missing
 
 
 def _stems(folder: Path) -> frozenset[str]:
@@ -173,9 +177,9 @@ def _people(task: Task, dropped: Dropped) -> Iterator[Person]:
     boxes = read_boxes(task.subject, f"{task.action}.{task.camera}", keypoints_2d, frames)
     if (subject, task.action) in SHIFTED:
         keypoints_2d[..., 2] = 0
-    labels = _labels(task, metadata)
+    fit_of = _fits(task, metadata, keypoints_2d)
     for frame, picture in _frames(task, frames, dropped):
-        pose, shape = labels(frame) or (None, None)
+        pose, shape = fit_of(frame) or (None, None)
         yield Person(
             picture=picture,
             keypoints_2d=keypoints_2d[frame],
@@ -208,13 +212,25 @@ def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, 
     yield from zip(frames, files)
 
 
-def _labels(task: Task, metadata: Metadata | None) -> Labels:
+def _fits(
+    task: Task, metadata: Metadata | None, keypoints: np.ndarray
+) -> Callable[[int], Fit | None]:
+    """Frame -> SMPL labels, where there are any."""
+    if task.labels is None:
+        return lambda frame: None
+    kind, where = task.labels
     recording = (task.subject.name, task.action, task.camera)
-    if task.mosh:
-        return labels_of_mosh(task.mosh, *recording)
-    if task.neural_annot:
-        return labels_of_neural_annot(task.neural_annot, *recording, metadata)
-    return lambda frame: None
+    if kind == "mosh":
+        return fits_of_mosh(where, *recording)
+    if kind == "neural_annot":
+        return fits_of_neural_annot(where, *recording, metadata)
+    stem = _stem(*recording)
+    return lambda frame: _spin(where).find(f"{stem}_{frame + 1:06d}.jpg", keypoints[frame])
+
+
+@functools.cache
+def _spin(path: str) -> SpinFrames:
+    return SpinFrames(path, None, lambda name: name.rpartition("/")[2])
 
 
 @functools.cache

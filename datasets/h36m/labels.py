@@ -1,4 +1,4 @@
-"""SMPL labels for Human3.6M, which its owner does not have: MoSh's or NeuralAnnot's."""
+"""SMPL labels for Human3.6M, which its owner does not have: MoSh's or NeuralAnnot's, by frame."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ..neural_annot import NeuralAnnot, read_neural_annot, read_neural_cameras, 
 from ..smpl_labels import read_mosh
 from .metadata import CAMERAS, Metadata
 
-Labels = Callable[[int], tuple[np.ndarray, np.ndarray] | None]
-"""frame (from 0) -> pose [72], root in the camera frame, and shape [10]; None where it has none"""
+Fit = tuple[np.ndarray, np.ndarray]
+"""pose [72], root in the camera frame, and shape [10]"""
 
 
-def labels_of_mosh(folder: str, subject: str, action: str, camera: str) -> Labels:
-    """Those of <folder>/S1/<action>_cam<0-3>_aligned.pkl, which has every fifth frame.
+def fits_of_mosh(
+    folder: str, subject: str, action: str, camera: str
+) -> Callable[[int], Fit | None]:
+    """Frame (from 0) -> fit, from <folder>/S1/<action>_cam<0-3>_aligned.pkl: every fifth frame's.
 
     Raises:
       UserError: the file is wrong; none where there is no such file.
@@ -36,10 +38,12 @@ def labels_of_mosh(folder: str, subject: str, action: str, camera: str) -> Label
     return look_up
 
 
-def labels_of_neural_annot(
+def fits_of_neural_annot(
     folder: str, subject: str, action: str, camera: str, metadata: Metadata
-) -> Labels:
-    """Those of <folder>/Human36M_subject1_SMPL_NeuralAnnot.json and Human36M_subject1_camera.json.
+) -> Callable[[int], Fit | None]:
+    """Frame (from 0) -> fit, from <folder>/Human36M_subject1_SMPL_NeuralAnnot.json.
+
+    Where its poses are in the world, Human36M_subject1_camera.json has to be there too.
 
     Raises:
       UserError: a file is missing or wrong, or metadata.xml does not know the recording.

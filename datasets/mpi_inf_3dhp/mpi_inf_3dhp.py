@@ -17,8 +17,8 @@ from maed_jax.errors import UserError
 
 from .. import footage
 from ..pinhole import fit_intrinsics
-from ..smpl_labels import Spin, read_spin
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..spin_frames import SpinFrames
 from ..whole import add_partial_argument, complain
 from .annotations import RECORDINGS, read_calibration, read_test, read_train
 
@@ -27,6 +27,7 @@ CUT_SHORT = ("S6/Seq2", 2)  # a video that ends early; whether frames are missin
 TEST_SIZES = {f"TS{i}": (2048, 2048) if i < 5 else (1920, 1080) for i in range(1, 7)}
 # Where the test set is, below the folder that is given.
 TEST_FOLDERS = ("mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", ".")
+_SPIN_NAME = re.compile(r"(S\d/Seq\d)/imageFrames/video_(\d+)/frame_(\d+)\.jpg$")
 # Both call the same two points of the head differently.
 HEADS = {
     "maed": {},
@@ -112,7 +113,7 @@ class MpiInf3dhp(PicturesBuilder):
             )
         complain(self.manual_dir, missing + missing_test, partial=self.partial)
         if self.spin:
-            _labels(self.spin)  # whatever is wrong with it is told at once
+            _fits(self.spin)  # whatever is wrong with it is told at once
         return {"train": train, "test": test}
 
     def _train(self) -> tuple[list[Task], list[str]]:
@@ -180,18 +181,19 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
     numbers = np.arange(0, len(seen), task.every)
     dropped["a joint outside the picture"] += int((~seen[numbers]).sum())
     boxes = box_from_keypoints(keypoints_2d)
-    labels = _labels(task.spin) if task.spin else None
+    fits = _fits(task.spin) if task.spin else None
     wanted = [int(number) for number in numbers if seen[number]]
     for frame, picture in _pictures(task, wanted, camera.size, dropped):
-        row = labels.row(task, frame, keypoints_2d[frame]) if labels else None
+        key = (task.name, task.camera, frame)
+        pose, shape = (fits and fits.find(key, keypoints_2d[frame])) or (None, None)
         yield Person(
             picture=picture,
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,
             keypoints_3d=keypoints_3d[frame],
-            pose=None if row is None else labels.spin.pose[row],
-            shape=None if row is None else labels.spin.shape[row],
+            pose=pose,
+            shape=shape,
             intrinsics=camera.intrinsics,
             frame_rate=rate,
         )
@@ -259,39 +261,12 @@ def _inside(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return ((xy >= 0) & (xy < size)).all(-1) | (keypoints[..., 2] == 0)
 
 
-# --- SMPL labels ----------------------------------------------------------------------------------
-
-_SPIN_NAME = re.compile(r"(S\d/Seq\d)/imageFrames/video_(\d+)/frame_(\d+)\.jpg$")
-
-
-class _Labels:
+@functools.cache
+def _fits(files: tuple[str, str | None]) -> SpinFrames:
     """SPIN's fits by sequence, camera and frame (from 0)."""
 
-    def __init__(self, path: str, fits: str | None):
-        self.spin: Spin = read_spin(path, fits)
-        self._rows = {}
-        for row, name in enumerate(self.spin.imgname or ()):
-            if (match := _SPIN_NAME.search(name)) and self.spin.has_smpl[row]:
-                self._rows[match[1], int(match[2]), int(match[3]) - 1] = row
-        if not self._rows:
-            raise UserError(
-                f"{path} has no fits with names such as S1/Seq1/imageFrames/video_0/"
-                "frame_000001.jpg: it must be SPIN's mpi_inf_3dhp_train.npz"
-            )
+    def key(name: str):
+        match = _SPIN_NAME.search(name)
+        return match and (match[1], int(match[2]), int(match[3]) - 1)
 
-    def row(self, task: Task, frame: int, keypoints: np.ndarray) -> int | None:
-        """The row of a frame's fit; None where there is none, or it is of another frame.
-
-        SPIN's script pairs pictures and labels in whatever order the file system lists them: the
-        limbs of a row have to be where they are in this frame.
-        """
-        row = self._rows.get((task.name, task.camera, frame))
-        if row is not None and self.spin.part is not None:
-            if np.abs(self.spin.part[row, :12, :2] - keypoints[25:37, :2]).max() > 5:
-                return None
-        return row
-
-
-@functools.cache
-def _labels(files: tuple[str, str | None]) -> _Labels:
-    return _Labels(*files)
+    return SpinFrames(*files, key)

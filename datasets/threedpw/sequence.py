@@ -112,6 +112,7 @@ def _field(content: dict, name: str, path: Path) -> Any:
 
 
 def _rows(value: Any, inner: tuple[int, ...], path: Path, field: str) -> np.ndarray:
-    if not isinstance(value, np.ndarray):
-        raise UserError(f"{path}: {field} is a {type(value).__name__}, not an array")
-    return rows(value, inner, path, field)
+    try:
+        return rows(value, inner, path, field)
+    except ValueError:  # lists of different lengths
+        raise UserError(f"{path}: {field} is not an array") from None
