@@ -190,6 +190,9 @@ class Recorder:
 def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """The square of twice the longer side around a box, shrunk to 344 pixels if it is larger.
 
+    That of a tall person is some pixels larger than twice the side and next to the middle, so that
+    it can be halved exactly.
+
     Args:
       image: RGB uint8 [h w 3]. box: centre x, centre y, width, height, pixels; not beside it.
 
@@ -198,23 +201,30 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
       picture lies at zoom * p + corner of the crop (pixels counted from the centre of the first).
     """
     side = max(2, int(np.ceil(WINDOW * box[2:].max())))
-    left, top = np.rint(box[:2] - side / 2).astype(int)
     height, width = image.shape[:2]
-    inner = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
-    size, zoom = min(side, LARGEST), min(1.0, LARGEST / side)
-    if side > 4 * max(height, width):  # a box of nonsense must not fill the memory
+    if side > 32 * max(height, width):
         raise _Drop("box much larger than the picture")
-    window = cv2.copyMakeBorder(
-        inner,
-        max(-top, 0),
-        max(top + side - height, 0),
-        max(-left, 0),
-        max(left + side - width, 0),
-        cv2.BORDER_CONSTANT,
-    )
-    if size < side:  # an average over areas, as the edges of a resized pixel say: no aliasing
+    halvings = max(0, (side // LARGEST).bit_length() - 1)
+    side = -(-side >> halvings) << halvings
+    left, top = np.rint((box[:2] - side / 2) / 2**halvings).astype(int) << halvings
+    window = image[max(top, 0) : top + side, max(left, 0) : left + side]
+    # Averages over areas, so that there is no aliasing; halving first takes a quarter of the time.
+    window = _pad(window, 0, -len(window) % 2**halvings, 0, -window.shape[1] % 2**halvings)
+    for _ in range(halvings):
+        half = window.shape[1] // 2, len(window) // 2
+        window = cv2.resize(window, half, interpolation=cv2.INTER_AREA)
+    above, before, inside = max(-top, 0) >> halvings, max(-left, 0) >> halvings, side >> halvings
+    below, after = inside - above - len(window), inside - before - window.shape[1]
+    window = _pad(window, above, below, before, after)
+    size, zoom = min(side, LARGEST), min(1.0, LARGEST / side)
+    if size < inside:
         window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
     return window, zoom, zoom * (0.5 - np.array([left, top])) - 0.5
+
+
+def _pad(image: np.ndarray, above: int, below: int, before: int, after: int) -> np.ndarray:
+    """The image with so many more black pixels on each side."""
+    return cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_CONSTANT)
 
 
 def _shaped(name: str, value) -> np.ndarray:

@@ -24,7 +24,7 @@ def dropped(someone) -> dict:
     return dict(recorder.dropped)
 
 
-def spot(height, width, x, y, spread=6.0):
+def spot(height, width, x, y, spread):
     """A black picture with a bright spot around x, y."""
     rows, columns = np.mgrid[:height, :width]
     values = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2))
@@ -38,20 +38,25 @@ def centroid(image):
     ][::-1]
 
 
-@pytest.mark.parametrize("box", [(300, 220, 200, 330), (120, 90, 60, 50), (500, 50, 399, 41)])
+BOXES = [(300, 220, 200, 330), (120, 90, 60, 50), (500, 50, 399, 41), (310, 170, 500, 861),
+         (320, 200, 300, 1600)]  # fmt: skip
+
+
+@pytest.mark.parametrize("box", BOXES)
 def test_points_stay_on_what_they_show(box):
-    x, y = box[0] + 0.2 * box[2], box[1] - 0.3 * box[3]
+    x, y = box[0] + 0.2 * box[2], max(60, box[1] - 0.3 * box[3])
     points = np.zeros((49, 3))
     points[30] = x, y, 1
     focal = np.array([900.0, 910, 310, 200])
     record = record_of(
-        person(spot(480, 640, x, y), keypoints_2d=points, box=np.array(box), intrinsics=focal)
+        person(spot(480, 640, x, y, 12), keypoints_2d=points, box=np.array(box), intrinsics=focal)
     )
     image = decode_jpeg(record["image"])
     assert image.shape[:2] == tuple(record["image_size"]) and max(image.shape) <= LARGEST
     np.testing.assert_allclose(record["keypoints_2d"][30, :2], centroid(image), atol=0.15)
     zoom = record["box"][2] / box[2]
     np.testing.assert_allclose(record["box"][:2], image.shape[1] / 2, atol=1.0)
+    np.testing.assert_allclose(image.shape[1], zoom * 2 * max(box[2:]), rtol=0.02)
     np.testing.assert_allclose(record["box"][3], zoom * box[3], rtol=1e-6)
     assert zoom <= 1
     # A ray of the camera meets the same spot.
