@@ -1,6 +1,7 @@
 """Presets are consistent with the joint tables and say what they do."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -49,7 +50,9 @@ def test_presets_are_well_formed_and_told_apart_by_their_text():
 def test_presets_are_chosen_by_dataset():
     assert [p.name for p in choose("threedpw/crops", "all")] == ["maed", "spin", "tcmr", "wham"]
     assert [p.name for p in choose("h36m", "P2, maed")] == ["p2", "maed"]
-    assert choose("mannequins/demo", "3dpw/wham") == choose("3dpw", "wham")
+    (wham,) = choose("mannequins/demo", "3dpw/wham")
+    assert wham == dataclasses.replace(choose("3dpw", "wham")[0], name="3dpw/wham")
+    assert choose("3dpw", "maed,3dpw/maed,threedpw/maed") == choose("3dpw", "maed")
     assert family("3dpw/frames") == family("threedpw") == "3dpw"
     assert family("mannequins/demo") == "other"
     assert folder("3dpw/crops") == "threedpw/crops" and folder("h36m") == "h36m"
@@ -95,3 +98,33 @@ def test_other_options_are_mistakes():
         parse_settings(["--protcol.root=pelvis"])
     with pytest.raises(UserError, match="--protocol.root needs a value"):
         parse_settings(["--protocol.root"])
+
+
+ALWAYS = ("truth", "joints", "root", "frames")
+
+
+def columns(presets) -> str:
+    """Presets side by side, as the documentation has them: what differs from the defaults."""
+    lines = [["", *(f"`{p.name}`" for p in presets)], ["---"] * (len(presets) + 1)]
+    for field in dataclasses.fields(presets[0])[2:-1]:
+        values = [getattr(p, field.name) for p in presets]
+        if field.name in ALWAYS or any(value != field.default for value in values):
+            lines.append([f"`{field.name}`", *map(_typed, values)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _typed(value) -> str:
+    """As one would type it."""
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def test_the_documentation_says_what_the_presets_and_choices_are():
+    text = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name, presets in PRESETS.items():
+        assert name == "other" or columns(presets) in text
+    for field, of in CHOICES.items():
+        for name, meaning in of.items():
+            if meaning:
+                assert f"| `{field}` `{name}` | {meaning} |" in text

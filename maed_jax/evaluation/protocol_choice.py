@@ -37,7 +37,8 @@ def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -
     """
     own = family(dataset)
     wanted = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
-    return [_changed(_preset(own, name.strip()), settings) for name in wanted]
+    found = [_changed(_preset(own, name.strip()), settings) for name in wanted]
+    return list(dict.fromkeys(found))  # each once
 
 
 def _preset(own: str, name: str) -> Protocol:
@@ -48,7 +49,8 @@ def _preset(own: str, name: str) -> Protocol:
     presets = {preset.name: preset for preset in PRESETS[key]}
     if short.lower() not in presets:
         raise UserError(f"{key} has no protocol {short!r}; {_hint(short.lower(), presets)}")
-    return presets[short.lower()]
+    preset = presets[short.lower()]
+    return preset if key == own else dataclasses.replace(preset, name=f"{key}/{preset.name}")
 
 
 def _changed(protocol: Protocol, settings: Sequence[tuple[str, str]]) -> Protocol:
