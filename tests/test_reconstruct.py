@@ -10,6 +10,7 @@ from maed_jax.body.camera import project_to_image
 from maed_jax.data.images import CROP_MARGIN, crop_affine, warp
 from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import (
+    OUTPUTS,
     _Answers,
     _Run,
     crop_squares,
@@ -123,7 +124,8 @@ def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
 
 def test_memory_is_bounded_by_the_window():
     track = track_of(np.arange(1000))
-    run = _Run(track, slice(0, 1000), 4, _Answers(track, in_memory))  # windows of 32 frames
+    answers = _Answers(track, OUTPUTS, in_memory)
+    run = _Run(track, slice(0, 1000), 4, answers)  # windows of 32 frames
     held, clips = [], 0
     for position in range(1000):
         clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))

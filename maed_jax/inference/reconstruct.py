@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,10 @@ OUTPUTS = {
 class _Answers:
     """The answers for one track, filled clip by clip."""
 
-    def __init__(self, track: Track, keep: Keep):
+    def __init__(self, track: Track, outputs: dict[str, tuple[int, ...]], keep: Keep):
         n, id = len(track.frames), track.id
         self.out = {
-            name: keep(f"person_{id}_{name}", (n, *shape)) for name, shape in OUTPUTS.items()
+            name: keep(f"person_{id}_{name}", (n, *shape)) for name, shape in outputs.items()
         }
         self.times = keep(f"person_{id}_times", (n,), np.float64)
         self.done = keep(f"person_{id}_done", (n,), bool)
@@ -104,8 +104,8 @@ class _Clip:
 class _Batches:
     """Runs clips through the estimator, always in batches of one shape: one compilation."""
 
-    def __init__(self, estimator: Callable, batch: int):
-        self._estimator, self._size = estimator, batch
+    def __init__(self, estimator: Callable, outputs: Iterable[str], batch: int):
+        self._estimator, self._outputs, self._size = estimator, tuple(outputs), batch
         self._waiting: list[_Clip] = []
         self._running: tuple[list[_Clip], Any] | None = None
 
@@ -131,7 +131,7 @@ class _Batches:
         if self._running is None:
             return
         (clips, prediction), self._running = self._running, None
-        outputs = {name: np.asarray(getattr(prediction, name)) for name in OUTPUTS}
+        outputs = {name: np.asarray(getattr(prediction, name)) for name in self._outputs}
         for row, clip in enumerate(clips):
             mine = {name: values[row][clip.mask] for name, values in outputs.items()}
             clip.run.put(clip.indices[clip.mask], mine)
@@ -163,7 +163,41 @@ def reconstruct(
     Raises:
       UserError: the estimator's numbers are not finite.
     """
-    answers = [_Answers(track, keep) for track in tracks]
+    answers = each_frame(
+        video,
+        tracks,
+        estimator,
+        OUTPUTS,
+        num_frames=num_frames,
+        batch=batch,
+        keep=keep,
+        progress=progress,
+    )
+    width, height = video.size
+    focal = default_focal((height, width)) if focal is None else focal
+    intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
+    return [_person(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+
+
+def each_frame(
+    video: Video,
+    tracks: Sequence[Track],
+    estimator: Callable,
+    outputs: dict[str, tuple[int, ...]],
+    *,
+    num_frames: int,
+    batch: int,
+    keep: Keep,
+    progress: Callable,
+) -> list[_Answers]:
+    """What `estimator` answers for every frame of each track.
+
+    Args:
+      outputs: the names of the attributes of its answer that are wanted, [b t ...], and the shape
+        of each for one frame.
+      For the others see `reconstruct`.
+    """
+    answers = [_Answers(track, outputs, keep) for track in tracks]
     runs = [
         _Run(track, part, estimator.clip_length, mine)
         for track, mine in zip(tracks, answers)
@@ -172,12 +206,9 @@ def reconstruct(
     clips = sum(run.clips_left for run in runs)
     if clips:
         # Few clips, as of a still, need no full batch; powers of two, so that not each compiles.
-        batches = _Batches(estimator, min(batch, 1 << (clips - 1).bit_length()))
+        batches = _Batches(estimator, outputs, min(batch, 1 << (clips - 1).bit_length()))
         _pass(video, runs, batches, estimator.image_size, num_frames, progress)
-    width, height = video.size
-    focal = default_focal((height, width)) if focal is None else focal
-    intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
-    return [_person(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+    return answers
 
 
 def _pass(
