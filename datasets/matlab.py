@@ -11,11 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import scipy.io
 
 from maed_jax.errors import UserError
+
+try:
+    import h5py
+except ImportError:
+    raise UserError(
+        "MATLAB's files need h5py: install it with pip install 'maed_jax[data]'"
+    ) from None
 
 _LARGEST = 4 << 30  # bytes of one array: a small file may claim any size
 

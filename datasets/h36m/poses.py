@@ -16,6 +16,13 @@ from ..matlab import read_cells
 from ..pinhole import fit_intrinsics
 from .metadata import Metadata
 
+try:
+    import cdflib
+except ImportError:
+    raise UserError(
+        "Human3.6M's poses need cdflib: install it with pip install 'maed_jax[data]'"
+    ) from None
+
 JOINTS = 32
 # The raw joints in the order of the joint set `h36m_regressor`, as SPIN has them.
 NAMED = (11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27)
@@ -94,8 +101,6 @@ def read_cdf(path: Path, size: int) -> np.ndarray:
     Raises:
       UserError: not a CDF file, damaged, or its Pose is something else.
     """
-    import cdflib
-
     try:
         values = np.asarray(cdflib.CDF(str(path)).varget("Pose"))
     except Exception as error:  # a damaged file can raise nearly anything
