@@ -75,6 +75,16 @@ def test_mistakes_are_one_line(spec, arguments, says):
     assert "\n" not in str(error.value)
 
 
+def test_datasets_may_have_a_third_value_and_be_several():
+    entries = "(('threedpw/crops',0.2,8),('h36m/crops',1))"
+    arguments = [f"--config.data.clips={entries}", f"--config.data.clips_2d={entries}"]
+    data = configs.load_config("debug", arguments).data
+    assert data.clips == data.clips_2d == (("threedpw/crops", 0.2, 8), ("h36m/crops", 1))
+    for wrong in ("(('a','b'),)", "('a',1.0)", "((1.0,'a'),)"):
+        with pytest.raises(UserError, match="must be a tuple"):
+            configs.load_config("debug", [f"--config.data.clips={wrong}"])
+
+
 def test_broken_file(tmp_path):
     (tmp_path / "broken.py").write_text("def get_config(:")
     with pytest.raises(UserError, match="cannot be read"):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from fake_dataset import write_fake_dataset
 
-from maed_jax.data.pipeline import clip_dataset, image_dataset, mix, training_batches
+from maed_jax.data.pipeline import (
+    TrainingBatches,
+    clip_dataset,
+    image_dataset,
+    mix,
+    training_batches,
+)
 from maed_jax.errors import UserError
 
 
@@ -125,6 +131,66 @@ def test_worker_processes_change_nothing(config, tmp_path):
     np.testing.assert_array_equal(np.load(out), expected["clips"]["image"])
 
 
+DYING = """
+import logging, multiprocessing, os, signal, sys
+import numpy as np
+from maed_jax.cli import run
+from maed_jax.data.pipeline import training_batches
+
+def main(argv):
+    batches = training_batches(CONFIG, 0, 8, shard=(0, 1))
+    for number in range(int(argv[0])):
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+        found = [next(batches) for _ in range(6)]  # more than what was made before the death
+    np.save(argv[1], found[-1]["images"]["image"])
+    batches.close()
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+def test_a_dead_worker_process_is_replaced(config, tmp_path):
+    config |= {"workers": 1, "clips_per_batch": 0, "images_per_batch": 2}
+    program = tmp_path / "program.py"
+    program.write_text(DYING.replace("CONFIG", repr(config)))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    out = tmp_path / "image.npy"
+    done = subprocess.run(
+        [sys.executable, program, "2", out],
+        capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Starting all workers anew" in done.stderr, done.stderr
+    expected = take(training_batches(config | {"workers": 0}, 0, 8), 12)[-1]
+    np.testing.assert_array_equal(np.load(out), expected["images"]["image"])
+
+
+def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
+    batches = training_batches(config | {"workers": 1}, 0, 8)
+    started = []
+
+    class Dead:
+        def __next__(self):
+            raise RuntimeError("Worker process was terminated unexpectedly with exit code -9.")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(batches, "_start", lambda: started.append(0) or {"clips": Dead()})
+    with pytest.raises(UserError, match="died again and again.*config.data.workers=1"):
+        next(batches)
+    assert len(started) == 3 and batches.get_state() == {"batches": 0, "skipped": 0}
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+def test_threads_change_nothing(config, threads):
+    dataset = image_dataset(config["data_dir"], "fake", "train", seed=0, image_size=8)
+    parts = {"images": (dataset, 3)}
+    ours = take(TrainingBatches(parts, threads=threads), 8)
+    assert_equal(ours, take(TrainingBatches(parts, threads=2), 8))
+
+
 def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
     common = dict(seed=0, image_size=8)
     pictures = image_dataset(data_dir, "fake", "train", **common)
@@ -152,6 +218,42 @@ def test_datasets_are_mixed_by_their_shares(data_dir):
     from_other = [(mixed[i]["shape"] == 7).all() for i in range(40)]
     assert sum(from_other) == 10
     assert mix(parts[:1], [0.2]) is parts[0]
+
+
+def test_shares_may_count_windows_and_images(config):
+    config |= {"mix_by_size": True, "clips_per_batch": 0}
+    config |= {"images": (("fake", 1.0), ("other", 1.0)), "images_per_batch": 37}
+    shapes = next(training_batches(config, 0, 8))["images"]["shape"]
+    assert (shapes == 7).all((1, 2)).sum() == 5  # 10 frames of 74
+    config["images"] = (("fake", 1.0, 2), ("other", 1.0))
+    shapes = next(training_batches(config, 0, 8))["images"]["shape"]
+    assert 8 <= (shapes == 7).all((1, 2)).sum() <= 9  # of 42
+
+
+def test_clips_with_2d_labels_come_first(config):
+    """Each kind as it would be alone, clips as one batch."""
+    alone = [next(training_batches(config, 0, 16)) for _ in range(2)]
+    config |= {"clips_2d": (("other", 1.0),), "clips_2d_per_batch": 4}
+    config["augment_clips_2d"] = {"flip": 0.0}
+    both = next(training_batches(config, 0, 16))
+    assert_equal(both["images"], alone[0]["images"])
+    assert_equal({n: v[4:] for n, v in both["clips"].items()}, alone[0]["clips"])
+    assert (both["clips"]["shape"][:4] == 7).all() and len(both["clips"]["has_3d"]) == 6
+    hosts = [next(training_batches(config, 0, 16, shard=(i, 2))) for i in range(2)]
+    for name, value in both["clips"].items():
+        for host in range(2):
+            expected = np.concatenate([value[:4][host::2], value[4:][host::2]])
+            np.testing.assert_array_equal(hosts[host]["clips"][name], expected)
+    config["clips_per_batch"] = 0
+    assert len(next(training_batches(config, 0, 16))["clips"]["has_3d"]) == 4
+
+
+def test_a_part_may_be_changed_otherwise(config):
+    still = {"crop_probability": 0.0, "rotation": 0.0, "flip": 0.0, "jitter": 0.0, "erase": 0.0}
+    plain = next(training_batches(config | {"augment": still}, 0, 16))
+    own = next(training_batches(config | {"augment_images": still}, 0, 16))
+    assert_equal(own["images"], plain["images"])
+    assert not np.array_equal(own["clips"]["image"], plain["clips"]["image"])
 
 
 def test_short_tracks_give_whole_clips(data_dir):
@@ -189,11 +291,16 @@ def test_a_third_entry_is_the_stride_or_every_nth(config):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"clips_per_batch": 0, "images_per_batch": 0}, "both 0"),
+        ({"clips_per_batch": 0, "images_per_batch": 0}, "are all 0"),
         ({"clips": ()}, "config.data.clips is"),
         ({"images": (("absent/crops", 1.0),)}, "maed data build absent"),
         ({"train_split": "trian"}, "no split 'trian'"),
         ({"augment": {"flop": 1}}, "no 'flop'"),
+        ({"augment_images": {"flop": 1}}, "no 'flop'"),
+        ({"images": (("fake",),)}, "an entry is .dataset, share. or .dataset, share, every."),
+        ({"clips": (("fake", 0.0),)}, "clips has .'fake', 0.0.: .*the share above 0"),
+        ({"clips": (("fake", 1.0, 0.5),)}, "stride a whole number"),
+        ({"clips_2d_per_batch": 2}, "config.data.clips_2d is"),
     ],
 )
 def test_mistakes_are_named(config, change, message):

@@ -2,20 +2,19 @@
 
 Element n of the stream is a function of the seed and n alone, so that the state of an iterator is
 the number of batches that it has given. The order depends neither on the number of threads,
-worker processes or hosts, nor on where a run was interrupted.
+worker processes or hosts, nor on where a run was interrupted. `data.batches` makes the batches.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import grain
 import numpy as np
 
 from maed_jax.data.augment import Augment
+from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.eval_clips import EvalBatch, EvaluationClips, evaluation_clips
 from maed_jax.data.records import Records, dataset_directory
 from maed_jax.data.samples import Clips, Images, Loader
@@ -31,6 +30,10 @@ __all__ = [
     "mix",
     "training_batches",
 ]
+
+
+# Parts of a batch: each draws from a stream of its own, by its place here, append only.
+STREAMS = ("clips", "images", "clips_2d")
 
 
 def clip_dataset(
@@ -96,100 +99,17 @@ def mix(datasets: Sequence[grain.MapDataset], weights: Sequence[float]) -> grain
     return grain.MapDataset.mix(datasets, [weight / sum(weights) for weight in weights])
 
 
-class TrainingBatches:
-    """Iterator over `{"clips": labels, "images": labels}`, either of which may be absent.
-
-    Labels are dicts of NumPy arrays, see `data.samples`; `skipped` is left out and summed up in
-    the attribute of that name: how many samples with unreadable pictures have been replaced.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[str, tuple[grain.MapDataset, int]],
-        *,
-        workers: int = 0,
-        threads: int | None = None,
-        shard: tuple[int, int] = (0, 1),
-    ):
-        """
-        Args:
-          parts: name -> endless dataset and batch size over all hosts.
-          workers: processes that prepare samples; 0 for threads of this one.
-          threads: per process; one for each core by default.
-          shard: number of this host and of all hosts; each gives its part of every batch.
-
-        Raises:
-          UserError: a batch size that the hosts cannot share evenly.
-        """
-        for name, (_, size) in parts.items():
-            if size % shard[1]:
-                raise UserError(
-                    f"config.data.{name}_per_batch is {size}: make it a multiple of the "
-                    f"{shard[1]} hosts"
-                )
-        self.skipped = 0
-        self._parts, self._shard, self._workers = dict(parts), shard, workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._threads = threads or (1 if workers else cores or 1)
-        self._batches = 0
-        self._iterators: dict[str, Iterator] | None = None
-        _prepare_process()
-
-    def _start(self) -> dict[str, Iterator]:
-        host, hosts = self._shard
-        iterators = {}
-        for name, (dataset, size) in self._parts.items():
-            rest = dataset[self._batches * size + host :: hosts]
-            local = size // hosts
-            read = grain.ReadOptions(
-                num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
-            )
-            samples = rest.to_iter_dataset(read)
-            if self._workers:
-                options = grain.MultiprocessingOptions(
-                    num_workers=self._workers, per_worker_buffer_size=max(local, 2)
-                )
-                samples = samples.mp_prefetch(options, worker_init_fn=_prepare_process)
-            iterators[name] = iter(samples.batch(local, drop_remainder=True))
-        return iterators
-
-    def __iter__(self) -> TrainingBatches:
-        return self
-
-    def __next__(self) -> dict[str, dict[str, np.ndarray]]:
-        if self._iterators is None:
-            self._iterators = self._start()
-        batch = {name: dict(next(iterator)) for name, iterator in self._iterators.items()}
-        self._batches += 1
-        self.skipped += sum(int(labels.pop("skipped").sum()) for labels in batch.values())
-        return batch
-
-    def get_state(self) -> dict[str, int]:
-        """Where the iterator stands, for `json`; the same on every host."""
-        return {"batches": self._batches, "skipped": self.skipped}
-
-    def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from a state of an iterator with the same seed, datasets and batch sizes."""
-        self.close()
-        self._batches, self.skipped = int(state["batches"]), int(state.get("skipped", 0))
-
-    def close(self) -> None:
-        """Ends threads and worker processes; the next batch starts them anew."""
-        for iterator in (self._iterators or {}).values():
-            iterator.close()
-        self._iterators = None
-
-
 def training_batches(
     config: Mapping, seed: int, image_size: int, shard: tuple[int, int] | None = None
 ) -> TrainingBatches:
     """The batches of a training run.
 
     Args:
-      config: `config.data`. An entry of `clips` is (dataset, share) or (dataset, share, stride of
-        its windows), one of `images` (dataset, share) or (dataset, share, n) for every n-th frame.
-        `image_augment`, where it is there, takes the place of `augment` for images; `body` is the
-        name of the body whose labels count.
+      config: `config.data`. An entry of `clips` and `clips_2d` is (dataset, share) or (dataset,
+        share, stride of its windows), one of `images` (dataset, share) or (dataset, share, n) for
+        every n-th frame. With `mix_by_size` shares are of each window or image rather than of
+        the dataset. `augment_images` and `augment_clips_2d` say what these do otherwise than
+        `augment`; `body` is the name of the body whose labels count.
       shard: number of this host and of all hosts; those of JAX by default.
 
     Raises:
@@ -199,40 +119,53 @@ def training_batches(
         import jax
 
         shard = (jax.process_index(), jax.process_count())
-    common = {"image_size": image_size, "body": config.get("body")}
-    clip_options = {key: config[key] for key in ("clip_length", "interval")}
-    clip_options |= common | {"augment": config.get("augment")}
-    image_options = common | {"augment": config.get("image_augment") or config.get("augment")}
     parts = {}
-    for part, make, options, third in (
-        ("clips", clip_dataset, clip_options, "stride"),
-        ("images", image_dataset, image_options, "every"),
-    ):
+    for part in STREAMS:
         size, entries = config.get(f"{part}_per_batch", 0), config.get(part, ())
         if size and not entries:
             raise UserError(f"config.data.{part}_per_batch is {size}, but config.data.{part} is ()")
         if size:
-            datasets, weights = [], []
-            for number, (name, weight, *more) in enumerate(entries):
-                extra = {third: more[0]} if more else {}
-                # a stream of its own for every part and dataset
-                stream = np.random.SeedSequence([seed, part == "images", number])
-                where = (config["data_dir"], name, config["train_split"])
-                datasets.append(
-                    make(*where, seed=int(stream.generate_state(1)[0]), **options, **extra)
-                )
-                weights.append(weight)
-            parts[part] = (mix(datasets, weights), size)
+            parts[part] = (_part(config, part, entries, seed, image_size), size)
     if not parts:
-        raise UserError("config.data.clips_per_batch and images_per_batch are both 0")
+        names = ", ".join(f"{part}_per_batch" for part in STREAMS)
+        raise UserError(f"there is nothing to train on: of config.data {names} are all 0")
     return TrainingBatches(parts, workers=config.get("workers", 0), shard=shard)
 
 
-def _prepare_process(*_) -> None:
-    """Settings of a process that reads: OpenCV's own threads would only fight with ours, and Grain
-    asks absl for flags, which programs that do not use them never parse."""
-    import absl.flags
+def _part(
+    config: Mapping, part: str, entries: Sequence[tuple], seed: int, image_size: int
+) -> grain.MapDataset:
+    """The mixed datasets of one of `STREAMS`."""
+    changes, own = config.get("augment"), config.get(f"augment_{part}")
+    augment = Augment.from_config({**(changes or {}), **own} if own else changes)
+    datasets, shares = [], []
+    for number, entry in enumerate(entries):
+        name, share, third = _entry(part, entry)
+        records = Records(dataset_directory(config["data_dir"], name), config["train_split"])
+        if part == "images":
+            source = Images(records, third or 1)
+        else:
+            source = Clips(records, config["clip_length"], config["interval"], third)
+        loader = Loader(source, image_size, augment, config.get("body"))
+        # a stream of its own for every part and dataset
+        stream = np.random.SeedSequence([seed, STREAMS.index(part), number])
+        datasets.append(_endless(loader, int(stream.generate_state(1)[0])))
+        shares.append(share * len(source) if config.get("mix_by_size") else share)
+    return mix(datasets, shares)
 
-    cv2.setNumThreads(0)
-    if not absl.flags.FLAGS.is_parsed():
-        absl.flags.FLAGS.mark_as_parsed()
+
+def _entry(part: str, entry: tuple) -> tuple[str, float, int | None]:
+    """Name, share and, where it has one, the third value of a dataset in the configuration."""
+    third = "every" if part == "images" else "stride"
+    try:
+        name, share, *more = entry
+        good = isinstance(name, str) and share > 0 and len(more) <= 1
+        good = good and all(isinstance(n, int) and n > 0 for n in more)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise UserError(
+            f"config.data.{part} has {entry!r}: an entry is (dataset, share) or (dataset, share, "
+            f"{third}), the share above 0 and {third} a whole number above 0"
+        )
+    return name, share, more[0] if more else None

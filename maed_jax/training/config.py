@@ -74,12 +74,16 @@ def defaults() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.data_dir = "data"
-    c.data.clips = (("mannequins/demo", 1.0),)  # (dataset, its share of the clips), ...
-    c.data.images = (("mannequins/demo", 1.0),)
+    # (dataset, its share of the clips), ...; third may come the frames from window to window
+    c.data.clips = (("mannequins/demo", 1.0),)
+    c.data.clips_2d = ()  # the same of clips with 2D labels alone, for a batch size of their own
+    c.data.images = (("mannequins/demo", 1.0),)  # third may come n, for every n-th frame
+    c.data.mix_by_size = False  # shares are of each window or image, not of the dataset
     c.data.clip_length = 16
     c.data.interval = 8  # a clip takes every so many frames
     c.data.eval_interval = 8  # and one to evaluate on
     c.data.clips_per_batch = 16  # over all devices; 0: none
+    c.data.clips_2d_per_batch = 0
     c.data.images_per_batch = 16
     c.data.train_split = "train"
     c.data.val_split = "validation"
@@ -98,6 +102,8 @@ def defaults() -> ConfigDict:
     c.data.augment.erase_max = 0.7
     c.data.augment.erase_per_frame = False
     c.data.augment.erase_keypoints = False
+    c.data.augment_clips_2d = ConfigDict()  # what these have otherwise, set in a configuration
+    c.data.augment_images = ConfigDict()
 
     c.loss = ConfigDict()  # weights of the losses
     c.loss.keypoints_2d = 300.0
@@ -267,12 +273,11 @@ def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def _alike(new: Any, old: Any) -> bool:
-    """Whether `new` has the types of `old`; tuples may differ in length."""
+    """Whether `new` has the types of `old`; tuples may be longer, by more like their last."""
     if isinstance(old, tuple):
         if not isinstance(new, tuple):
             return False
-        pairs = zip(new, old if len(new) == len(old) else old[:1] * len(new))
-        return all(_alike(n, o) for n, o in pairs)
+        return all(_alike(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
     numbers = (int, float)
     return isinstance(new, numbers if isinstance(old, numbers) else type(old))
 

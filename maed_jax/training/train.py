@@ -226,7 +226,8 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     model, data = config.model, config.data
     check_encoder(model)
     any_length = model.encoder == "cnn" or model.interpolate_time
-    if data.clips_per_batch and data.clip_length > model.clip_length and not any_length:
+    clips = data.clips_per_batch + data.clips_2d_per_batch
+    if clips and data.clip_length > model.clip_length and not any_length:
         raise UserError(
             f"config.data.clip_length={data.clip_length} is more than the model's "
             f"config.model.clip_length={model.clip_length}"

@@ -1,0 +1,133 @@
+"""Batches from endless datasets: by threads or processes, over hosts, from any point on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+
+import cv2
+import grain
+import numpy as np
+
+from maed_jax.errors import UserError
+
+DEATHS = 3  # of worker processes, that one batch may cost
+
+
+class TrainingBatches:
+    """Iterator over `{"clips": labels, "images": labels}`, either of which may be absent.
+
+    Labels are dicts of NumPy arrays, see `data.samples`; `skipped` is left out and summed up in
+    the attribute of that name: how many samples with unreadable pictures have been replaced.
+    Clips of the part `clips_2d` come before those of `clips`, as one batch.
+
+    A worker process that dies, for want of memory say, is replaced with all others, and the order
+    stays what it is; `DEATHS` times for one batch are an error.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, tuple[grain.MapDataset, int]],
+        *,
+        workers: int = 0,
+        threads: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        """
+        Args:
+          parts: clips, clips_2d or images -> endless dataset and batch size over all hosts.
+          workers: processes that prepare samples; 0 for threads of this one.
+          threads: per process; one for each core by default.
+          shard: number of this host and of all hosts; each gives its part of every batch.
+
+        Raises:
+          UserError: a batch size that the hosts cannot share evenly.
+        """
+        for name, (_, size) in parts.items():
+            if size % shard[1]:
+                raise UserError(
+                    f"config.data.{name}_per_batch is {size}: make it a multiple of the "
+                    f"{shard[1]} hosts"
+                )
+        self.skipped = 0
+        self._parts, self._shard, self._workers = dict(parts), shard, workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self._threads = threads or (1 if workers else cores or 1)
+        self._batches = 0
+        self._iterators: dict[str, Iterator] | None = None
+        _prepare_process()
+
+    def _start(self) -> dict[str, Iterator]:
+        host, hosts = self._shard
+        iterators = {}
+        for name, (dataset, size) in self._parts.items():
+            rest = dataset[self._batches * size + host :: hosts]
+            local = size // hosts
+            read = grain.ReadOptions(
+                num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
+            )
+            samples = rest.to_iter_dataset(read)
+            if self._workers:
+                options = grain.MultiprocessingOptions(
+                    num_workers=self._workers, per_worker_buffer_size=max(local, 2)
+                )
+                samples = samples.mp_prefetch(options, worker_init_fn=_prepare_process)
+            iterators[name] = iter(samples.batch(local, drop_remainder=True))
+        return iterators
+
+    def __iter__(self) -> TrainingBatches:
+        return self
+
+    def __next__(self) -> dict[str, dict[str, np.ndarray]]:
+        batch = self._read()
+        self._batches += 1
+        self.skipped += sum(int(labels.pop("skipped").sum()) for labels in batch.values())
+        if before := batch.pop("clips_2d", None):
+            after = batch.get("clips", {})
+            batch["clips"] = {
+                name: np.concatenate([value, after[name]]) if after else value
+                for name, value in before.items()
+            }
+        return batch
+
+    def _read(self) -> dict[str, dict[str, np.ndarray]]:
+        for _ in range(DEATHS):
+            if self._iterators is None:
+                self._iterators = self._start()
+            try:
+                return {name: dict(next(iterator)) for name, iterator in self._iterators.items()}
+            except RuntimeError as error:  # Grain's, of a process that has ended
+                if not self._workers or "terminated unexpectedly" not in str(error):
+                    raise
+                logging.getLogger(__name__).warning("%s Starting all workers anew.", error)
+                self.close()
+        raise UserError(
+            "processes that prepare batches died again and again, most likely for want of memory: "
+            f"take less than config.data.workers={self._workers}"
+        )
+
+    def get_state(self) -> dict[str, int]:
+        """Where the iterator stands, for `json`; the same on every host."""
+        return {"batches": self._batches, "skipped": self.skipped}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Goes on from a state of an iterator with the same seed, datasets and batch sizes."""
+        self.close()
+        self._batches, self.skipped = int(state["batches"]), int(state.get("skipped", 0))
+
+    def close(self) -> None:
+        """Ends threads and worker processes; the next batch starts them anew."""
+        for iterator in (self._iterators or {}).values():
+            iterator.close()
+        self._iterators = None
+
+
+def _prepare_process(*_) -> None:
+    """Settings of a process that reads: OpenCV's own threads would only fight with ours, and Grain
+    asks absl for flags, which programs that do not use them never parse."""
+    import absl.flags
+
+    cv2.setNumThreads(0)
+    if not absl.flags.FLAGS.is_parsed():
+        absl.flags.FLAGS.mark_as_parsed()
