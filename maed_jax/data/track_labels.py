@@ -44,7 +44,9 @@ class TrackLabels:
         return len(self.frame)
 
     def take(self, frames: np.ndarray) -> TrackLabels:
-        """These frames only."""
+        """These frames only; `frames` ascend."""
+        if len(frames) == len(self):
+            return self
         arrays = {name: value for name, value in vars(self).items() if np.ndim(value)}
         return dataclasses.replace(self, **{name: a[frames] for name, a in arrays.items()})
 

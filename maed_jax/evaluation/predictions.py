@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import JOINT_FLIP
@@ -113,13 +114,12 @@ def spread(estimator, clips_per_batch: int):
     devices = jax.local_device_count()
     if devices == 1:
         return estimator, clips_per_batch
-    from maed_jax.training.sharding import batch_sharding, make_mesh, replicated
-
-    mesh = make_mesh(-1, 1)
-    everywhere = jax.device_put((estimator.variables, estimator.body), replicated(mesh))
-    copy = dataclasses.replace(estimator, variables=everywhere[0], body=everywhere[1])
+    mesh = jax.make_mesh((devices,), ("clips",), (AxisType.Auto,), devices=jax.local_devices())
+    whole, parts = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
+    variables, body = jax.device_put((estimator.variables, estimator.body), whole)
+    copy = dataclasses.replace(estimator, variables=variables, body=body)
 
     def split(clip, *, vertices):
-        return copy(jax.device_put(clip, batch_sharding(mesh)), vertices=vertices)
+        return copy(jax.device_put(clip, parts), vertices=vertices)
 
     return split, -(-clips_per_batch // devices) * devices

@@ -1,0 +1,79 @@
+"""Acceleration errors of motions whose accelerations are known."""
+
+import numpy as np
+import pytest
+
+from maed_jax.data.track_labels import TrackLabels
+from maed_jax.evaluation import accelerations
+from maed_jax.evaluation.protocol_choice import choose
+from maed_jax.evaluation.scoring import TrackScores
+
+
+def track(positions, frame=None, rate=30.0, missing=()):
+    """One joint that truly stands still and is predicted to move along x by `positions`, metres."""
+    t = len(positions)
+    joints = np.zeros((t, 1, 3))
+    joints[:, 0, 0] = positions
+    target = np.zeros_like(joints)
+    target[list(missing)] = np.nan
+    frame = np.arange(t) if frame is None else np.array(frame)
+    nothing = np.zeros((t, 1))
+    labels = TrackLabels(
+        frame, nothing > 0, nothing, nothing > 0, nothing > 0, nothing, nothing, nothing, rate,
+        "neutral", "smpl",
+    )  # fmt: skip
+    errors = np.linalg.norm(joints - target, axis=-1)
+    return TrackScores("one", "", labels, joints, target, errors, errors, {})
+
+
+def add(tracks, *settings, name="tcmr"):
+    (protocol,) = choose("3dpw", name, settings)
+    missing = accelerations.add(tracks, protocol)
+    return [t.errors["accel"] for t in tracks], missing
+
+
+def test_units():
+    falling = [track(0.5 * 0.002 * np.arange(6) ** 2)]  # 2 mm/frame^2
+    (error,), missing = add(falling)
+    np.testing.assert_allclose(error, [np.nan, 2, 2, 2, 2, np.nan])
+    np.testing.assert_allclose(falling[0].errors["accel_frame"][1:-1], 2)
+    np.testing.assert_allclose(falling[0].errors["accel_second"][1:-1], 1.8)
+    assert not missing
+    (error,), _ = add(falling, ("accel_unit", "second"), ("accel_trim", "1"))
+    np.testing.assert_allclose(error, [np.nan, np.nan, 1.8, 1.8, np.nan, np.nan])
+    # The same seen in every second frame only: numbers of the video two apart, 15 a second.
+    every_second = [track(0.5 * 0.008 * np.arange(6) ** 2, frame=np.arange(0, 12, 2))]
+    add(every_second)
+    np.testing.assert_allclose(every_second[0].errors["accel_second"][1:-1], 1.8)
+
+
+def test_the_originals_runs_across_sequences():
+    """At constant speed there is acceleration only from the end of one to the start of the next."""
+    tracks = [track(0.01 * np.arange(5)), track(1 - 0.01 * np.arange(4))]
+    (first, second), _ = add(tracks, name="maed")
+    np.testing.assert_allclose(first, [np.nan, 0, 0, 0, 950], atol=1e-9)  # 0.03, 0.04, 1
+    np.testing.assert_allclose(second, [970, 0, 0, np.nan], atol=1e-9)  # 0.04, 1, 0.99
+    for found in tracks:
+        assert np.nanmax(found.errors["accel_frame"]) < 1e-9
+
+
+def test_gaps():
+    """Frame 4 has no label, 7 is not there: the original closes gaps, the corrected form does not."""
+    x = 0.01 * np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 10])
+    frame = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
+    (error,), _ = add([found := track(x, frame, missing=[4])], name="maed")
+    np.testing.assert_allclose(error, [np.nan, 0, 0, 10, np.nan, 10, 10, 10, 0, np.nan], atol=1e-9)
+    (error,), _ = add([found], name="tcmr")
+    nan = np.nan
+    np.testing.assert_allclose(error, [nan, 0, 0, nan, nan, nan, 10, 10, 0, nan], atol=1e-9)
+    corrected = found.errors["accel_frame"]
+    np.testing.assert_allclose(corrected, [nan, 0, 0, nan, nan, nan, nan, nan, 0, nan], atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_what_cannot_be_measured_says_why(length):
+    (error,), missing = add([track(np.zeros(length), rate=0.0)])
+    assert np.isnan(error).all()
+    assert missing["accel"] == "ACCEL: there are no three labelled frames in a row"
+    _, missing = add([track(np.zeros(5), rate=0.0)], ("accel_unit", "second"))
+    assert "how many frames a second" in missing["accel"] and "accel_frame" not in missing
