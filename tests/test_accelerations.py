@@ -58,7 +58,8 @@ def test_the_originals_runs_across_sequences():
 
 
 def test_gaps():
-    """Frame 4 has no label, 7 is not there: the original closes gaps, the corrected form does not."""
+    """Frame 4 has no label, 7 is not there: the original closes gaps, the corrected form leaves out
+    what is beside them."""
     x = 0.01 * np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 10])
     frame = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
     (error,), _ = add([found := track(x, frame, missing=[4])], name="maed")

@@ -1,4 +1,4 @@
-"""`maed table1`: the paper's Table 1 with our rows, for the datasets that are prepared."""
+"""`maed table1`: The paper's Table 1 with our rows, for the datasets that are prepared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCE = (
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="maed table1",
-        description=__doc__.partition(": ")[2].capitalize(),
+        description=__doc__.partition(": ")[2],
         epilog=SOURCE,
     )
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
