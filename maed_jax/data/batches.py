@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ import numpy as np
 from maed_jax.errors import UserError
 
 DEATHS = 3  # of worker processes, that one batch may cost
+
+# What each batch of the answer is made of, in the order of its rows.
+MERGED = {"clips": ("clips_2d", "clips"), "images": ("images",)}
 
 
 class TrainingBatches:
@@ -39,19 +43,15 @@ class TrainingBatches:
           parts: clips, clips_2d or images -> endless dataset and batch size over all hosts.
           workers: processes that prepare samples; 0 for threads of this one.
           threads: per process; one for each core by default.
-          shard: number of this host and of all hosts; each gives its part of every batch.
+          shard: number of this host and of all hosts; each gives its rows of every batch, the
+            first host the first ones.
 
         Raises:
           UserError: a batch size that the hosts cannot share evenly.
         """
-        for name, (_, size) in parts.items():
-            if size % shard[1]:
-                raise UserError(
-                    f"config.data.{name}_per_batch is {size}: make it a multiple of the "
-                    f"{shard[1]} hosts"
-                )
         self.skipped = 0
-        self._parts, self._shard, self._workers = dict(parts), shard, workers
+        self._parts, self._workers = dict(parts), workers
+        self._rows = _share({name: size for name, (_, size) in parts.items()}, *shard)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self._threads = threads or (1 if workers else cores or 1)
         self._batches = 0
@@ -59,11 +59,12 @@ class TrainingBatches:
         _prepare_process()
 
     def _start(self) -> dict[str, Iterator]:
-        host, hosts = self._shard
         iterators = {}
-        for name, (dataset, size) in self._parts.items():
-            rest = dataset[self._batches * size + host :: hosts]
-            local = size // hosts
+        for name, rows in self._rows.items():
+            dataset, size = self._parts[name]
+            local = len(rows)
+            pick = _Pick(dataset, size, self._batches, rows)
+            rest = grain.MapDataset.range(len(dataset) // size * local).map(pick)
             read = grain.ReadOptions(
                 num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
             )
@@ -121,6 +122,42 @@ class TrainingBatches:
         for iterator in (self._iterators or {}).values():
             iterator.close()
         self._iterators = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pick:
+    """i -> the i-th sample of a host that takes `rows` of every batch of `size`."""
+
+    dataset: grain.MapDataset
+    size: int
+    batches: int
+    """how many have been taken before"""
+    rows: range
+
+    def __call__(self, i: int) -> dict[str, np.ndarray]:
+        batch, row = divmod(i, len(self.rows))
+        return self.dataset[(self.batches + batch) * self.size + self.rows[row]]
+
+
+def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
+    """Part -> which of its rows this host takes; parts of which it takes none are left out.
+
+    Raises:
+      UserError: a batch that the hosts cannot share evenly.
+    """
+    shares = {}
+    for parts in MERGED.values():
+        present = [name for name in parts if name in sizes]
+        whole = sum(sizes[name] for name in present)
+        if whole % hosts:
+            names = " + ".join(f"config.data.{name}_per_batch" for name in present)
+            raise UserError(f"{names} is {whole}: make it a multiple of the {hosts} hosts")
+        first, end, begin = host * whole // hosts, (host + 1) * whole // hosts, 0
+        for name in present:
+            rows = range(max(first - begin, 0), min(end - begin, sizes[name]))
+            shares |= {name: rows} if rows else {}
+            begin += sizes[name]
+    return shares
 
 
 def _prepare_process(*_) -> None:

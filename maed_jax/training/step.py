@@ -18,7 +18,7 @@ from maed_jax.training.state import TrainState
 
 # Each kind of batch draws from a stream of its own: their places in this tuple are part of the
 # result, append only.
-STREAMS = ("clips", "images", "clips_2d")
+STREAMS = ("clips", "images")
 
 Batch = Mapping[str, Mapping[str, jax.Array]]
 Metrics = dict[str, jax.Array]

@@ -89,7 +89,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile
     from maed_jax.training.state import create_state, make_optimizer, make_schedule
-    from maed_jax.training.step import STREAMS, make_train_step
+    from maed_jax.training.step import make_train_step
     from maed_jax.training.stop import StopRequests
     from maed_jax.training.validation import Validation
 
@@ -101,8 +101,12 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
 
     # Devices and data.
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
-    items = {name: data[f"{name}_per_batch"] for name in STREAMS if f"{name}_per_batch" in data}
-    sizes = {f"{name}_per_batch": n for name, n in items.items()}
+    items = {
+        "clips": data.clips_per_batch + data.clips_2d_per_batch,
+        "images": data.images_per_batch,
+    }
+    both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
+    sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
     sharding.check_batch(mesh, config.accumulate, **sizes)
     body = load_body(config.body)
     points_body = keypoint_body(body)
