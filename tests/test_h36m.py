@@ -161,6 +161,12 @@ def test_fits_of_mosh(raw, build, tmp_path, fit):
     assert not any(row["has_smpl"] for row in found[S1[1]])
 
 
+def test_fits_of_mosh_to_every_frame_are_refused(raw, build, tmp_path, fit):
+    owner.write_mosh(tmp_path / "mosh", np.tile(fit[0], (4, 1))[: owner.FRAMES], fit[1])
+    with pytest.raises(UserError, match="has 11 poses for every fifth of 11 frames"):
+        build(raw, mosh=str(tmp_path / "mosh"))
+
+
 def test_fits_of_neural_annot(own, build, tmp_path, fit):
     from scipy.spatial.transform import Rotation
 
@@ -169,8 +175,6 @@ def test_fits_of_neural_annot(own, build, tmp_path, fit):
     with pytest.raises(UserError, match="needs metadata.xml"):
         build(own, neural_annot=str(tmp_path / "fits"))
     owner.write_metadata(own / "metadata.xml")
-    for subject in ("S9", "S11"):
-        shutil.rmtree(own / subject)
     found = tracks(build(own, neural_annot=str(tmp_path / "fits")), "train")
     for camera, name in zip(owner.CAMERAS, S1):
         rows = found[name]
@@ -189,6 +193,13 @@ def test_fits_of_spin(raw, build, tmp_path):
     assert not any(row["has_smpl"] for row in found[S1[1]])
     with pytest.raises(UserError, match="choose one of"):
         build(raw, spin="a", mosh="b")
+
+
+@pytest.mark.parametrize("kind", ["mosh", "neural_annot"])
+def test_a_folder_without_fits_is_told(own, build, tmp_path, kind):
+    owner.write_metadata(own / "metadata.xml")
+    with pytest.raises(UserError, match=f"below {tmp_path}: no SMPL labels there"):
+        build(own, **{kind: str(tmp_path)})
 
 
 def test_hostile_fits_are_not_run(raw, build, tmp_path):

@@ -14,22 +14,37 @@ from ..neural_annot import NeuralAnnot, read_neural_annot, read_neural_cameras, 
 from ..smpl_labels import read_mosh
 from .metadata import CAMERAS, Metadata
 
+_NEURAL_ANNOT = "Human36M_subject{}_SMPL_NeuralAnnot.json"
 Fit = tuple[np.ndarray, np.ndarray]
 """pose [72], root in the camera frame, and shape [10]"""
 
 
+def check_folder(kind: str, folder: str) -> None:
+    """Whether a folder holds fits of a kind, "mosh" or "neural_annot".
+
+    Raises:
+      UserError: it does not.
+    """
+    pattern = {"mosh": "S*/*_cam?_aligned.pkl", "neural_annot": _NEURAL_ANNOT.format("*")}[kind]
+    if not any(Path(folder).expanduser().glob(pattern)):
+        raise UserError(f"there is no {pattern} below {folder}: no SMPL labels there")
+
+
 def fits_of_mosh(
-    folder: str, subject: str, action: str, camera: str
+    folder: str, subject: str, action: str, camera: str, frames: int
 ) -> Callable[[int], Fit | None]:
     """Frame (from 0) -> fit, from <folder>/S1/<action>_cam<0-3>_aligned.pkl: every fifth frame's.
 
     Raises:
-      UserError: the file is wrong; none where there is no such file.
+      UserError: the file is wrong, or its rows cannot be every fifth of so many frames; no error
+        where there is no such file.
     """
     file = Path(folder) / subject / f"{action}_cam{CAMERAS.index(camera)}_aligned.pkl"
     if not file.is_file():
         return lambda frame: None
     poses, shape = read_mosh(file)
+    if len(poses) > frames / 5 + 5:
+        raise UserError(f"{file} has {len(poses)} poses for every fifth of {frames} frames")
 
     def look_up(frame: int):
         row, between = divmod(frame, 5)
@@ -46,8 +61,11 @@ def fits_of_neural_annot(
     Where its poses are in the world, Human36M_subject1_camera.json has to be there too.
 
     Raises:
-      UserError: a file is missing or wrong, or metadata.xml does not know the recording.
+      UserError: a file is wrong, or metadata.xml does not know the recording; no error where there
+        is no file of the subject.
     """
+    if not (Path(folder) / _NEURAL_ANNOT.format(subject.removeprefix("S"))).is_file():
+        return lambda frame: None
     if (subject, action) not in metadata.actions:
         raise UserError(f"metadata.xml does not say which action {action!r} of {subject} is")
     annot, R_camera_world = _subject(folder, subject.removeprefix("S"))
@@ -71,7 +89,7 @@ def fits_of_neural_annot(
 @functools.lru_cache(maxsize=1)  # a subject's file is large, and tasks come by subject
 def _subject(folder: str, number: str) -> tuple[NeuralAnnot, dict[str, np.ndarray]]:
     """A subject's fits, and its cameras' rotations where they are needed."""
-    annot = read_neural_annot(Path(folder) / f"Human36M_subject{number}_SMPL_NeuralAnnot.json")
+    annot = read_neural_annot(Path(folder) / _NEURAL_ANNOT.format(number))
     if not annot.in_world:
         return annot, {}
     cameras = read_neural_cameras(Path(folder) / f"Human36M_subject{number}_camera.json")

@@ -1,4 +1,5 @@
 """MPI-INF-3DHP: people in a studio and outdoors, markerless motion capture (train, test).
 
-`annotations` reads the owner's files and `mpi_inf_3dhp` is the builder.
+`annotations` reads the owner's files, `people` makes people of them and `mpi_inf_3dhp` is the
+builder.
 """

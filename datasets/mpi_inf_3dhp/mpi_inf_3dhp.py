@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
-from maed_jax.data.boxes import box_from_keypoints
 from maed_jax.errors import UserError
 
-from .. import footage
-from ..pinhole import fit_intrinsics
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder
-from ..spin_frames import SpinFrames
+from ..source import PicturesBuilder
 from ..whole import add_partial_argument, complain
-from .annotations import RECORDINGS, read_calibration, read_test, read_train
+from .annotations import RECORDINGS
+from .people import HEADS, TEST_SIZES, Task, fits_of, read_people
 
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # those at chest height: what vnect_cameras.zip holds
 CUT_SHORT = ("S6/Seq2", 2)  # a video that ends early; whether frames are missing before is unknown
-TEST_SIZES = {f"TS{i}": (2048, 2048) if i < 5 else (1920, 1080) for i in range(1, 7)}
 # Where the test set is, below the folder that is given.
 TEST_FOLDERS = ("mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", ".")
-_SPIN_NAME = re.compile(r"(S\d/Seq\d)/imageFrames/video_(\d+)/frame_(\d+)\.jpg$")
-# Both call the same two points of the head differently.
-HEADS = {
-    "maed": {},
-    "spin": {"Head (H36M)": "Jaw (H36M)", "headtop": "Head (H36M)"},
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """The recording of one camera; of a test sequence, `camera` is None."""
-
-    folder: Path
-    name: str
-    """such as S1/Seq1 or TS1"""
-    camera: int | None
-    pictures: Path | None
-    """a video or a folder of pictures; None where it is not used"""
-    every: int
-    head: str
-    spin: tuple[str, str | None] | None
-    universal: bool
 
 
 class MpiInf3dhp(PicturesBuilder):
@@ -60,6 +27,7 @@ class MpiInf3dhp(PicturesBuilder):
     """
 
     name = "mpi_inf_3dhp"
+    read = staticmethod(read_people)
 
     def __init__(
         self, *, cameras=CAMERAS, every: int = 1, head: str = "maed",
@@ -113,7 +81,7 @@ class MpiInf3dhp(PicturesBuilder):
             )
         complain(self.manual_dir, missing + missing_test, partial=self.partial)
         if self.spin:
-            _fits(self.spin)  # whatever is wrong with it is told at once
+            fits_of(self.spin)  # whatever is wrong with it is told at once
         return {"train": train, "test": test}
 
     def _train(self) -> tuple[list[Task], list[str]]:
@@ -155,118 +123,3 @@ class MpiInf3dhp(PicturesBuilder):
         return Task(
             folder, name, camera, pictures, self.every, self.head, self.spin, self.universal
         )
-
-
-def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
-    """Yields the one track of a recording."""
-    if task.camera is None:
-        yield PersonTrack(task.name, _test_people(task), task.name)
-    elif task.pictures is None:
-        dropped["video known to be cut short"] += RECORDINGS[task.name][0]
-    else:
-        name = f"{task.name.replace('/', '_')}_video_{task.camera}"
-        yield PersonTrack(name, _train_people(task, dropped))
-
-
-MpiInf3dhp.read = staticmethod(read)
-
-
-def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
-    frames, rate = RECORDINGS[task.name]
-    annotations = read_train(task.folder / "annot.mat", task.camera, frames)
-    camera = read_calibration(task.folder / "camera.calibration", task.camera)
-    keypoints_2d = _keypoints(annotations.pixels, "mpii3d", task.head)
-    keypoints_3d = _keypoints(annotations.points, "mpii3d", task.head)
-    seen = _inside(keypoints_2d, camera.size).all(-1)
-    numbers = np.arange(0, len(seen), task.every)
-    dropped["a joint outside the picture"] += int((~seen[numbers]).sum())
-    boxes = box_from_keypoints(keypoints_2d)
-    fits = _fits(task.spin) if task.spin else None
-    wanted = [int(number) for number in numbers if seen[number]]
-    for frame, picture in _pictures(task, wanted, camera.size, dropped):
-        key = (task.name, task.camera, frame)
-        pose, shape = (fits and fits.find(key, keypoints_2d[frame])) or (None, None)
-        yield Person(
-            picture=picture,
-            keypoints_2d=keypoints_2d[frame],
-            box=boxes[frame],
-            frame=frame,
-            keypoints_3d=keypoints_3d[frame],
-            pose=pose,
-            shape=shape,
-            intrinsics=camera.intrinsics,
-            frame_rate=rate,
-        )
-
-
-def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
-    """Yields number and picture of the frames `wanted`."""
-    if task.pictures.is_file():
-        yield from footage.video_frames(task.pictures, wanted, [size], dropped)
-        return
-    files = footage.numbered_files(task.pictures)
-    if files:
-        footage.check_file_size(next(iter(files.values())), [size])
-    for frame in wanted:
-        if frame in files:
-            yield frame, files[frame]
-        else:
-            dropped["missing picture"] += 1
-
-
-def _test_people(task: Task) -> Iterator[Person]:
-    annotations = read_test(task.folder / "annot_data.mat")
-    pixels, points = annotations.pixels, annotations.points
-    intrinsics = fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2))
-    keypoints_2d = _keypoints(pixels, "mpii3d_test", task.head)
-    boxes = _filled(box_from_keypoints(keypoints_2d), TEST_SIZES[task.name])
-    keypoints_2d[..., 2] *= _inside(keypoints_2d, TEST_SIZES[task.name])
-    labels = annotations.universal if task.universal else points
-    keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
-    footage.check_file_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
-    for frame in range(len(pixels)):  # all of them: evaluation chooses
-        yield Person(
-            picture=task.pictures / f"img_{frame + 1:06d}.jpg",
-            keypoints_2d=keypoints_2d[frame],
-            box=boxes[frame],
-            frame=frame,
-            keypoints_3d=keypoints_3d[frame],
-            intrinsics=intrinsics,
-            valid=bool(annotations.valid[frame]),
-        )
-
-
-def _filled(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
-    """Boxes `[t 4]` in which those that do not touch the picture come from their neighbours.
-
-    Frames that the owner leaves out may have labels of nobody; they keep their place in the track.
-    """
-    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    known = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false where they are NaN
-    if known.any():
-        frames, rows = np.arange(len(boxes)), np.flatnonzero(known)
-        boxes = np.stack([np.interp(frames, rows, column[known]) for column in boxes.T], -1)
-    return boxes
-
-
-def _keypoints(points: np.ndarray, joints: str, head: str) -> np.ndarray:
-    """Joints `[t joints c]` as the 49 keypoints `[t 49 c+1]`, with 1 for those there are."""
-    names = [HEADS[head].get(name, name) for name in JOINT_SETS[joints]]
-    return to_keypoints49(np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1), names)
-
-
-def _inside(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether keypoints `[... 49 3]` lie in a picture; true of those that are absent."""
-    xy = keypoints[..., :2]
-    return ((xy >= 0) & (xy < size)).all(-1) | (keypoints[..., 2] == 0)
-
-
-@functools.cache
-def _fits(files: tuple[str, str | None]) -> SpinFrames:
-    """SPIN's fits by sequence, camera and frame (from 0)."""
-
-    def key(name: str):
-        match = _SPIN_NAME.search(name)
-        return match and (match[1], int(match[2]), int(match[3]) - 1)
-
-    return SpinFrames(*files, key)
