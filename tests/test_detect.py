@@ -48,7 +48,7 @@ def test_pictures_smaller_than_a_window(size):
 
 
 def test_unknown_detector():
-    with pytest.raises(UserError, match="no detector 'yolo'; choose from hog"):
+    with pytest.raises(UserError, match="no detector 'yolo'; choose hog or"):
         make_detector("yolo")
 
 

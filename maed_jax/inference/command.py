@@ -72,7 +72,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="write people for other programs too: any of glb,bvh,obj",
     )
-    add("--no-video", action="store_true", help="write no overlay video")
+    add(
+        "--attention",
+        action="store_true",
+        help="write what the model attended to: a file, a film and a plot for each person",
+    )
+    add("--no-video", action="store_true", help="write no overlay video and no films")
     return parser
 
 
@@ -98,7 +103,13 @@ def _positive_float(text: str) -> float:
     return value
 
 
-PASSES = {"find": "finding people", "reconstruct": "reconstructing", "draw": "drawing"}
+PASSES = {
+    "find": "finding people",
+    "reconstruct": "reconstructing",
+    "draw": "drawing",
+    "attend": "looking inside",
+    "film": "filming",
+}
 
 
 def progress_bar(label: str) -> Callable:
@@ -172,6 +183,7 @@ def main(argv: list[str]) -> None:
             smooth=args.smooth,
             one_shape=not args.shape_per_frame,
             exports=exports,
+            attention=args.attention,
             overlay=not args.no_video,
             model=model,
             progress=progress_bar,

@@ -39,14 +39,20 @@ class Detector(Protocol):
 
 
 def make_detector(name: str) -> Detector:
-    """The built-in detector of that name.
+    """The built-in detector of that name, or the one in an ONNX file, whose name ends in .onnx.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or the file is not that of a known detector.
     """
     if name == "hog":
         return HogDetector()
-    raise UserError(f"there is no detector {name!r}; choose from {', '.join(DETECTORS)}")
+    if name.lower().endswith(".onnx"):
+        from maed_jax.inference.onnx_detector import OnnxDetector
+
+        return OnnxDetector(name)
+    raise UserError(
+        f"there is no detector {name!r}; choose {', '.join(DETECTORS)} or an .onnx file"
+    )
 
 
 class HogDetector:

@@ -77,6 +77,7 @@ def predict_to(
     smooth: bool = False,
     one_shape: bool = True,
     exports: Sequence[str] = (),
+    attention: bool = False,
     overlay: bool = True,
     model: dict | None = None,
     progress: Callable[[str], Callable] = lambda label: no_progress,
@@ -88,7 +89,8 @@ def predict_to(
 
     Args:
       exports: formats of `maed_jax.exports.people.FORMATS`.
-      overlay: whether to write the overlay too.
+      attention: whether to write what the model attended to, for which it runs once more.
+      overlay: whether to write the overlay too, and with `attention` its films and plots.
       model: facts of the model, for results.json.
       progress: gives for the name of a pass what wraps its frames.
       For the others see `predict_video`.
@@ -100,6 +102,10 @@ def predict_to(
       UserError: as `predict_video`, or `out` cannot be written, or rendering is not possible here.
     """
     out = Path(out)
+    if attention:
+        from maed_jax.inference.attended import kinds
+
+        kinds(estimator)  # raises an error now, and not when all is done
     model = (model or {}) | {"maed_jax": maed_jax.__version__}
     people = make_detector(detector) if boxes is None else boxes
     source = {"detector": detector} if boxes is None else {"file": str(boxes.path)}
@@ -132,12 +138,29 @@ def predict_to(
                 smoothed=smooth,
                 one_shape=one_shape,
                 overlay=None,
+                attention=[],
                 exports=export_people(exports, settled, estimator.body, stage),
             )
             _publish(work, content, out, first=True)
             work.wanted = True
             if overlay:
                 _draw(work, video, settled, estimator.body, found, content, progress("draw"))
+                _publish(work, content, out)
+            if attention:
+                from maed_jax.visual.attention_files import write_attention
+
+                content["attention"] = write_attention(
+                    work.stage(),
+                    video,
+                    settled,
+                    found.tracks,
+                    estimator,
+                    num_frames=found.num_frames,
+                    batch=batch,
+                    drawn=overlay,
+                    keep=work.array,
+                    progress=progress,
+                )
                 _publish(work, content, out)
         except OSError as error:
             raise UserError(f"cannot write to {out}: {reason(error)}") from None

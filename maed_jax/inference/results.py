@@ -20,7 +20,8 @@ from maed_jax.inference.work import reason
 FORMAT = 1  # raised when a reader of older files would go wrong
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
-    r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|results\.json|overlay\.(mp4|jpg)|index\.html"
+    r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|attention_\d+\.(npz|mp4|png)|"
+    r"results\.json|overlay\.(mp4|jpg)|index\.html"
 )
 
 

@@ -1,0 +1,195 @@
+"""Why a person came out as they did: what the model attended to, frame by frame, as a file.
+
+docs/prediction.md explains the file to users; `models.attention_maps` gives all weights of a clip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.data.windows import eval_windows
+from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
+from maed_jax.inference.reconstruct import each_frame
+from maed_jax.inference.track import Track
+from maed_jax.inference.video import Video
+from maed_jax.inference.work import Keep, in_memory
+from maed_jax.models.decoders import joints_read
+from maed_jax.models.joint_attention import listening
+
+FORMAT = 1  # raised when a reader of older files would go wrong
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """What the model attended to in every frame of a person's track.
+
+    Weights are of the token that is read in the end, means over heads. An array is None where the
+    model has no such attention.
+    """
+
+    id: int
+    frames: np.ndarray
+    """int64 [n] frame numbers in the video, those of the person"""
+    blocks: np.ndarray
+    """int32 [blocks] the number of each block in the model, from 0"""
+    space: np.ndarray | None = None
+    """float16 [n blocks h w] weight of each place of the crop's grid"""
+    time: np.ndarray | None = None
+    """float16 [n blocks t] weight of each frame of the clip"""
+    clip_frames: np.ndarray | None = None
+    """int64 [n t] frame numbers in the video of the frames of the clip; a short track's repeat"""
+    gates: np.ndarray | None = None
+    """float16 [n blocks heads] share of time against space, mean over the channels of each head"""
+    joints: np.ndarray | None = None
+    """float16 [n 24 24] share that a joint (first) owes to another; see `joint_attention`"""
+
+
+ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
+
+
+def file_name(person_id: int) -> str:
+    return f"attention_{person_id}.npz"
+
+
+def attend(
+    video: Video,
+    tracks: Sequence[Track],
+    estimator: Estimator,
+    *,
+    num_frames: int,
+    batch: int = 8,
+    keep: Keep = in_memory,
+    progress: Callable = lambda frames, total: frames,
+) -> list[Attention]:
+    """Runs the model over every frame of every track again, this time looking inside.
+
+    Args:
+      As those of `reconstruct.reconstruct`.
+
+    Raises:
+      UserError: the model has no attention of any kind.
+    """
+    model, shapes = estimator.model, kinds(estimator)
+
+    def look(clips: jax.Array, *, vertices: bool) -> SimpleNamespace:
+        return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
+
+    look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
+    answers = each_frame(
+        video,
+        tracks,
+        look,
+        shapes,
+        num_frames=num_frames,
+        batch=batch,
+        keep=lambda name, *args: keep(f"attention_{name}", *args),
+        progress=progress,
+    )
+    blocks = np.arange(0 if model.encoder == "cnn" else model.depth, dtype=np.int32)
+    return [
+        Attention(
+            id=track.id,
+            frames=track.frames,
+            blocks=blocks,
+            clip_frames=clip_frames(track, estimator.clip_length) if "time" in shapes else None,
+            **{name: array.astype(np.float16) for name, array in mine.out.items()},
+        )
+        for track, mine in zip(tracks, answers)
+    ]
+
+
+def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
+    """The kinds of attention that a model has (fields of `Attention`), and a frame's shape of each.
+
+    Raises:
+      UserError: it has none.
+    """
+    model = estimator.model
+    clip = jnp.zeros((1, estimator.clip_length, model.image_size, model.image_size, 3))
+    look = functools.partial(_look, model, estimator.variables, estimator.body)
+    shapes = {name: array.shape[2:] for name, array in jax.eval_shape(look, clip).items()}
+    if not shapes:
+        raise UserError(
+            f"the encoder {model.encoder!r} with the decoder {model.decoder!r} has no attention"
+        )
+    return shapes
+
+
+def clip_frames(track: Track, clip_length: int) -> np.ndarray:
+    """The frame numbers [n t] of the clip that answers for each frame of a track."""
+    out = np.zeros((len(track.frames), clip_length), np.int64)
+    for part in track.runs():
+        frames = track.frames[part]
+        for indices, mask in zip(*eval_windows(len(frames), clip_length=clip_length)):
+            out[part][indices[mask]] = frames[indices]
+    return out
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _look(model: Any, variables: Any, body: Any, clip: jax.Array) -> dict[str, jax.Array]:
+    """What the read token attends to in clips `[b t h w 3]`, by name, `[b t ...]` each."""
+    (_, regression), state = model.apply(
+        variables, clip, body, method="regress", mutable="intermediates"
+    )
+    encoder = state.get("intermediates", {}).get("encoder", {})
+    layers = [
+        encoder[f"block{i}"]["attention"] for i in range(len(encoder)) if f"block{i}" in encoder
+    ]
+    sown = layers[0].keys() if layers else ()
+    out = {}
+    if "space" in sown:  # [b t heads n n]
+        space = jnp.stack([layer["space"][0][:, :, :, 0, 1:].mean(2) for layer in layers], 2)
+    if "time" in sown:  # [b n heads t t]
+        time = jnp.stack([layer["time"][0][:, 0].mean(1) for layer in layers], 2)
+    if "joint" in sown:  # [b heads t n t n]: where in whichever frame, and when wherever
+        joint = jnp.stack([layer["joint"][0][:, :, :, 0].mean(1) for layer in layers], 2)
+        space, time = joint[..., 1:].sum(-2), joint.sum(-1)
+    if "space" in sown or "joint" in sown:
+        side = round(space.shape[-1] ** 0.5)
+        out["space"] = space.reshape(*space.shape[:-1], side, side)
+    if "time" in sown or "joint" in sown:
+        out["time"] = time
+    if "gate_weights" in sown:  # [b t 1 d two]
+        gates = jnp.stack([layer["gate_weights"][0][:, :, 0, :, 1] for layer in layers], 2)
+        out["gates"] = gates.reshape(*gates.shape[:-1], model.heads, -1).mean(-1)
+    if model.decoder.startswith("ktd"):
+        reads = joints_read(model.decoder, model.tree_seed)
+        out["joints"] = listening(variables["params"]["decoder"], regression.pose6d, reads)
+    return {name: array.astype(jnp.float32) for name, array in out.items()}
+
+
+def save_attention(path: str | Path, attention: Attention) -> None:
+    """Writes an `.npz` of the fields of `Attention` that are not None, and `format`."""
+    arrays = {name: getattr(attention, name) for name in ARRAYS}
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    np.savez_compressed(path, format=np.array(FORMAT), id=np.array(attention.id), **arrays)
+
+
+def load_attention(path: str | Path) -> Attention:
+    """Reads what `save_attention` wrote.
+
+    Raises:
+      UserError: no such file, or something else is in it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if int(file["format"]) > FORMAT:
+                raise ValueError(f"it is of format {file['format']}, newer than {FORMAT}")
+            arrays = {name: file[name] for name in ARRAYS if name in file}
+            attention = Attention(id=int(file["id"]), **arrays)
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path} is not a file of attention ({error})") from None
+    return attention
