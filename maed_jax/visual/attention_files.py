@@ -1,0 +1,80 @@
+"""All that `maed predict --attention` leaves in a folder: a file, a film and a plot a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from maed_jax.estimator import Estimator
+from maed_jax.inference.attended import Attention, attend, file_name, save_attention
+from maed_jax.inference.pictures import is_still
+from maed_jax.inference.results import Person
+from maed_jax.inference.track import Track
+from maed_jax.inference.video import Video
+from maed_jax.inference.work import Keep
+from maed_jax.visual.attention_film import heated_crops, write_films
+from maed_jax.visual.attention_plot import crop_rows, write_plot
+
+CROP = 160  # pixels, of the crops in a plot
+
+
+def write_attention(
+    folder: Path,
+    video: Video,
+    people: Sequence[Person],
+    tracks: Sequence[Track],
+    estimator: Estimator,
+    *,
+    num_frames: int,
+    batch: int,
+    drawn: bool,
+    keep: Keep,
+    progress: Callable[[str], Callable],
+) -> list[str]:
+    """Writes what the model attended to.
+
+    Args:
+      people: as they were reconstructed from `tracks`, in the same order.
+      drawn: whether to write films and plots too.
+      For the others see `attended.attend` and `predict.predict_to`.
+
+    Returns:
+      the names of the files in `folder`.
+
+    Raises:
+      UserError: matplotlib is missing, or a file cannot be written.
+    """
+    attentions = attend(
+        video,
+        tracks,
+        estimator,
+        num_frames=num_frames,
+        batch=batch,
+        keep=keep,
+        progress=progress("attend"),
+    )
+    for attention in attentions:
+        save_attention(folder / file_name(attention.id), attention)
+    if drawn:
+        _draw(folder, video, people, attentions, num_frames, progress("film"))
+    return sorted(path.name for path in folder.glob("attention_*"))
+
+
+def _draw(
+    folder: Path,
+    video: Video,
+    people: Sequence[Person],
+    attentions: Sequence[Attention],
+    num_frames: int,
+    progress: Callable,
+) -> None:
+    for person, attention in zip(people, attentions):
+        crops = []
+        if attention.space is not None:
+            rows = crop_rows(attention)
+            crops = list(heated_crops(video, person, attention, rows, CROP, block=-1))
+        write_plot(folder / f"attention_{person.id}.png", attention, crops)
+    moving = attentions[0].space is not None or attentions[0].time is not None
+    if moving and not is_still(video):
+        paths = [folder / f"attention_{person.id}.mp4" for person in people]
+        write_films(paths, video, people, attentions, num_frames=num_frames, progress=progress)

@@ -1,0 +1,148 @@
+"""Films of what the model attended to: each frame beside the crop that the model saw, the crop
+under a heat map of where it looked, and below the frames of the clip that it looked at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maed_jax.inference.attended import Attention
+from maed_jax.inference.reconstruct import cut, exactly
+from maed_jax.inference.results import Person
+from maed_jax.inference.video import Frame, Video, VideoWriter
+from maed_jax.visual.overlay import color_of
+
+HEAT = np.array([[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]])
+"""from cold to warm, RGB; the page of the viewer has the same"""
+HEIGHT = 480  # pixels of the film
+STRIP = 96  # of it, for the frames of the clip
+PAPER, INK, QUIET = (24, 25, 28), (230, 230, 227), (130, 133, 140)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def heat_colors(values: np.ndarray) -> np.ndarray:
+    """Values [...] from 0 to 1 as colours, float [... 3] RGB in 0..255."""
+    at = np.clip(values, 0, 1) * (len(HEAT) - 1)
+    stops = np.arange(len(HEAT))
+    return np.stack([np.interp(at, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
+
+
+def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A crop uint8 [s s 3] under a heat map of weights [h w], relative to the largest of them."""
+    size = crop.shape[1::-1]
+    share = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
+    share = np.clip(cv2.resize(share, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+    cover = (0.15 + 0.6 * np.sqrt(share))[..., None]
+    return (crop * (1 - cover) + heat_colors(share) * cover + 0.5).astype(np.uint8)
+
+
+def write_films(
+    paths: Sequence[Path],
+    video: Video,
+    people: Sequence[Person],
+    attentions: Sequence[Attention],
+    *,
+    num_frames: int,
+    block: int = -1,
+    progress: Callable = lambda frames, total: frames,
+) -> None:
+    """Writes one film a person, in one pass over the video.
+
+    Args:
+      paths: of the mp4 files, in the order of people.
+      attentions: of the same people in the same order; with `space`, `time` or both.
+      num_frames: frames of the video that were reconstructed.
+      block: which of the blocks is shown; the last one is nearest to the answer.
+      progress: wraps the iterator of frames to show how far it is.
+
+    Raises:
+      UserError: a file cannot be written.
+    """
+    waiting = sorted(zip(people, attentions, paths), key=lambda entry: -int(entry[0].frames[0]))
+    rows = {p.id: {int(frame): row for row, frame in enumerate(p.frames)} for p in people}
+    active: list[tuple[Person, Attention, VideoWriter]] = []
+    with contextlib.ExitStack() as files:
+        closers: dict[int, contextlib.ExitStack] = {}
+        for frame in progress(exactly(video.frames(), num_frames), num_frames):
+            while waiting and waiting[-1][0].frames[0] <= frame.index:
+                person, attention, path = waiting.pop()
+                closers[person.id] = files.enter_context(contextlib.ExitStack())
+                writer = closers[person.id].enter_context(VideoWriter(path, video.fps))
+                active.append((person, attention, writer))
+            for person, attention, writer in active:
+                row = rows[person.id].get(frame.index)
+                if row is not None:
+                    picture = film_picture(frame, person, attention, row, block)
+                    writer.write(picture, frame.time - float(person.times[0]))
+                if person.frames[-1] == frame.index:
+                    closers[person.id].close()
+            active = [entry for entry in active if entry[0].frames[-1] > frame.index]
+
+
+def film_picture(
+    frame: Frame, person: Person, attention: Attention, row: int, block: int
+) -> np.ndarray:
+    """One picture of a person's film, uint8 [480 w 3]."""
+    width = max(2, round(frame.size[0] * HEIGHT / frame.size[1]))
+    left = cv2.resize(
+        frame.image(max(width, HEIGHT)), (width, HEIGHT), interpolation=cv2.INTER_AREA
+    )
+    _draw_square(left, person.crops[row] * (HEIGHT / frame.size[1]), color_of(person.id))
+    side = HEIGHT - (STRIP if attention.time is not None else 0)
+    (crop,) = cut(frame, [person.crops[row]], side)
+    if attention.space is not None:
+        crop = heated(crop, attention.space[row, block])
+    right = [crop]
+    if attention.time is not None:
+        right.append(time_strip(attention, row, block, (side, STRIP)))
+    return np.concatenate([left, np.concatenate(right)], axis=1)
+
+
+def time_strip(attention: Attention, row: int, block: int, size: tuple[int, int]) -> np.ndarray:
+    """Bars of the weights of the clip's frames for one of them, uint8; size: width, height."""
+    width, height = size
+    strip = np.full((height, width, 3), PAPER, np.uint8)
+    order = np.argsort(attention.clip_frames[row], kind="stable")
+    frames = attention.clip_frames[row][order]
+    weights = attention.time[row, block][order].astype(np.float32)
+    cell, foot = width / len(order), 20
+    often = int(np.ceil(30 / cell))
+    for i, (number, weight) in enumerate(zip(frames, weights / max(weights.max(), 1e-9))):
+        tall = max(2, round((height - foot - 8) * float(weight)))
+        low, high = (
+            (round(i * cell) + 1, height - foot - tall),
+            (round((i + 1) * cell) - 2, height - foot),
+        )
+        cv2.rectangle(strip, low, high, heat_colors(0.25 + 0.75 * weight).tolist(), -1)
+        mine = number == attention.frames[row]
+        if mine or i % often == 0:
+            text, ink = str(number), INK if mine else QUIET
+            (wide, _), _ = cv2.getTextSize(text, FONT, 0.36, 1)
+            at = (round((i + 0.5) * cell - wide / 2), height - 6)
+            cv2.putText(strip, text, at, FONT, 0.36, ink, 1, cv2.LINE_AA)
+    return strip
+
+
+def heated_crops(
+    video: Video, person: Person, attention: Attention, rows: Sequence[int], size: int, block: int
+) -> Iterator[np.ndarray]:
+    """Yields the crops [size size 3] of some rows (ascending) of a person under their heat maps."""
+    wanted = {int(person.frames[row]): row for row in rows}
+    for frame in exactly(video.frames(), int(person.frames[-1]) + 1):
+        if frame.index in wanted:
+            row = wanted[frame.index]
+            (crop,) = cut(frame, [person.crops[row]], size)
+            yield heated(crop, attention.space[row, block])
+
+
+def _draw_square(picture: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:
+    x, y, side = np.clip(square, -32000, 32000)
+    low, high = (
+        (round(x - side / 2), round(y - side / 2)),
+        (round(x + side / 2), round(y + side / 2)),
+    )
+    cv2.rectangle(picture, low, high, color, 2, cv2.LINE_AA)

@@ -1,0 +1,113 @@
+"""What the model attended to over a whole track, as one picture of strips. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.body.skeleton import JOINT_NAMES
+from maed_jax.errors import UserError
+from maed_jax.inference.attended import Attention
+from maed_jax.visual.attention_film import HEAT
+
+CROPS = 8  # pictures in the uppermost strip
+
+
+def crop_rows(attention: Attention) -> list[int]:
+    """The rows whose crops stand in the uppermost strip: evenly over the track."""
+    n = len(attention.frames)
+    return sorted({round(x) for x in np.linspace(0, n - 1, min(n, CROPS))})
+
+
+def write_plot(
+    path: str | Path,
+    attention: Attention,
+    crops: Sequence[np.ndarray] = (),
+    block: int = -1,
+) -> None:
+    """Writes a PNG with a strip for each kind of attention there is, over the frames of the track.
+
+    Args:
+      attention: of one person.
+      crops: uint8 [s s 3] under heat maps, of the rows `crop_rows`; none: no such strip.
+      block: whose attention over time is shown.
+
+    Raises:
+      UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.colors import LinearSegmentedColormap
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError(
+            f"plots need matplotlib ({error}): install it with pip install 'maed_jax[viz]'"
+        ) from None
+    strips = [
+        (crops, 1.3, lambda axes: _draw_crops(axes, crops, attention)),
+        (attention.time, 1.5, lambda axes: _draw_time(axes, attention, block, heat)),
+        (attention.gates, 0.5, lambda axes: _draw_gates(axes, attention)),
+        (attention.joints, 2.6, lambda axes: _draw_joints(axes, attention, heat)),
+    ]
+    strips = [strip for strip in strips if strip[0] is not None and len(strip[0])]
+    heat = LinearSegmentedColormap.from_list("heat", HEAT / 255)
+    with matplotlib.rc_context({"font.size": 8, "axes.titlesize": 9, "axes.titlelocation": "left"}):
+        heights = [height for _, height, _ in strips]
+        figure = Figure(figsize=(10, sum(heights) + 0.55 * len(heights)), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)
+        for axes, (_, _, draw) in zip(grid[:, 0], strips):
+            draw(axes)
+            axes.spines[:].set_visible(False)
+        grid[-1, 0].set_xlabel("frame of the track")
+        figure.savefig(path, dpi=110, format="png")
+
+
+def _draw_crops(axes, crops, attention: Attention) -> None:
+    axes.imshow(np.concatenate(list(crops), axis=1))
+    side = crops[0].shape[0]
+    frames = attention.frames[crop_rows(attention)]
+    axes.set_xticks([(i + 0.5) * side for i in range(len(crops))], [f"frame {f}" for f in frames])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.set_title("where it looks")
+
+
+def _draw_time(axes, attention: Attention, block: int, heat) -> None:
+    """The weight of each other frame of the clip by how far it is away."""
+    n, (_, t) = len(attention.frames), attention.clip_frames.shape
+    rows = np.repeat(np.arange(n), t)
+    apart = (attention.clip_frames - attention.frames[:, None]).reshape(-1)
+    weights = attention.time[:, block].astype(np.float32)
+    shares = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
+    order = np.argsort(shares)  # the strongest on top
+    dots = axes.scatter(
+        rows[order], apart[order], c=shares[order], cmap=heat, s=9, marker="s", linewidths=0
+    )
+    axes.figure.colorbar(dots, ax=axes, label="of the most", pad=0.01)
+    axes.set_xlim(-0.5, n - 0.5)
+    axes.set_ylabel("frames away")
+    axes.set_title(f"when it looks (block {attention.blocks[block]})")
+
+
+def _draw_gates(axes, attention: Attention) -> None:
+    shares = attention.gates.astype(np.float32).mean(axis=2).T
+    picture = axes.imshow(
+        shares, aspect="auto", cmap="PuOr_r", vmin=0, vmax=1, interpolation="nearest"
+    )
+    axes.figure.colorbar(picture, ax=axes, label="time's share", pad=0.01)
+    axes.set_yticks(range(len(attention.blocks)), attention.blocks)
+    axes.set_ylabel("block")
+    axes.set_title("gates: space (0) or time (1)")
+
+
+def _draw_joints(axes, attention: Attention, heat) -> None:
+    """What each joint owes to its ancestors together."""
+    shares = attention.joints.astype(np.float32).sum(axis=2).T
+    picture = axes.imshow(shares, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(picture, ax=axes, label="share", pad=0.01)
+    axes.set_yticks(range(len(JOINT_NAMES)), JOINT_NAMES, fontsize=6)
+    axes.set_title("how strongly each joint listens to its ancestors (the rest: to the image)")

@@ -1,0 +1,105 @@
+"""Files, films and plots of what a model attended to."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from small_results import FRAMES, moving_person
+from small_videos import figure_images, write_video
+
+from maed_jax.inference.attended import Attention, load_attention
+from maed_jax.inference.people import no_progress
+from maed_jax.inference.track import Track
+from maed_jax.inference.video import open_video
+from maed_jax.inference.work import in_memory
+from maed_jax.visual import attention_files
+from maed_jax.visual.attention_film import HEAT, heat_colors, heated, time_strip, write_films
+from maed_jax.visual.attention_plot import crop_rows, write_plot
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    images = figure_images([[(80, 60)]] * FRAMES, (120, 160), 90)
+    return open_video(write_video(tmp_path_factory.mktemp("videos") / "a.mp4", images))
+
+
+def attention_of(person, blocks=2, side=4, t=4):
+    rng = np.random.default_rng(person.id)
+    n = len(person.frames)
+
+    def weights(*shape):
+        array = rng.random((n, *shape))
+        return (array / array.sum(-1, keepdims=True)).astype(np.float16)
+
+    space = weights(blocks, side * side).reshape(n, blocks, side, side)
+    clips = np.sort(rng.integers(0, FRAMES, (n, t)), axis=1)
+    clips[:, 0] = person.frames
+    return Attention(
+        id=person.id,
+        frames=person.frames,
+        blocks=np.arange(blocks, dtype=np.int32),
+        space=space,
+        time=weights(blocks, t),
+        clip_frames=clips,
+        gates=rng.random((n, blocks, 4)).astype(np.float16),
+        joints=np.tril(weights(24, 24), -1),
+    )
+
+
+def test_warm_is_where_the_weight_is():
+    weights = np.zeros((4, 4))
+    weights[1, 2] = 0.3
+    picture = heated(np.full((40, 40, 3), 120, np.uint8), weights).astype(int)
+    warmth = picture[..., 0] - picture[..., 2]
+    assert np.unravel_index(warmth.argmax(), (40, 40))[0] in range(11, 19)
+    assert np.unravel_index(warmth.argmax(), (40, 40))[1] in range(21, 29)
+    np.testing.assert_allclose(heat_colors(np.array([0.0, 0.5, 1.0])), HEAT[[0, 2, 4]])
+
+
+def test_the_strip_is_in_the_order_of_time():
+    person = moving_person()
+    attention = attention_of(person)
+    attention.clip_frames[0] = [5, 0, 7, 2]
+    attention.time[0, 1] = [0.7, 0.1, 0.1, 0.1]  # most for frame 5, the third in time
+    strip = time_strip(attention, 0, 1, (200, 60)).astype(int)
+    bright = (strip.sum(-1) > 300)[:25].sum(0)
+    assert bright[100:150].sum() > 500 and bright[:95].sum() == bright[155:].sum() == 0
+
+
+def test_one_film_a_person_over_their_frames(video, tmp_path):
+    people = [moving_person(1), moving_person(2, (2, 3, 5))]
+    attentions = [attention_of(people[0]), dataclasses.replace(attention_of(people[1]), time=None)]
+    paths = [tmp_path / "1.mp4", tmp_path / "2.mp4"]
+    write_films(paths, video, people, attentions, num_frames=FRAMES)
+    films = [list(open_video(path).frames()) for path in paths]
+    assert [len(frames) for frames in films] == [8, 3]
+    assert [frames[0].size for frames in films] == [(640 + 384, 480), (640 + 480, 480)]
+
+
+def test_a_plot_of_whatever_there_is(tmp_path):
+    attention = attention_of(moving_person())
+    rows = crop_rows(attention)
+    assert rows[0] == 0 and rows[-1] == FRAMES - 1
+    crops = [np.full((16, 16, 3), 90, np.uint8)] * len(rows)
+    write_plot(tmp_path / "all.png", attention, crops)
+    write_plot(tmp_path / "few.png", dataclasses.replace(attention, time=None, gates=None))
+    tall, low = (cv2.imread(str(tmp_path / name)) for name in ("all.png", "few.png"))
+    assert tall.shape[1] == low.shape[1] == 1100 and tall.shape[0] > 2 * low.shape[0]
+    assert tall.std() > 20
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_all_files_of_a_folder(video, tmp_path, monkeypatch, drawn):
+    person = moving_person(3)
+    attention = attention_of(person)
+    monkeypatch.setattr(attention_files, "attend", lambda *args, **kwargs: [attention])
+    track = Track(3, person.frames, person.boxes, person.detected, person.confidence)
+    names = attention_files.write_attention(
+        tmp_path, video, [person], [track], None, num_frames=FRAMES, batch=2, drawn=drawn,
+        keep=in_memory, progress=lambda label: no_progress,
+    )  # fmt: skip
+    endings = ["mp4", "npz", "png"] if drawn else ["npz"]
+    assert names == [f"attention_3.{ending}" for ending in endings]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert load_attention(tmp_path / "attention_3.npz").id == 3
