@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     if not argv or argv[0] in ("-h", "--help"):
         lines = "\n".join(f"  {name:<8}{text}" for name, (_, text) in BENCHES.items())
         print(f"usage: maed bench NAME ...\n\n{lines}\n\n`maed bench NAME --help` explains one.")
-        return
+        raise SystemExit(0)
     name, *rest = argv
     if name not in BENCHES:
         raise UserError(f"there is no benchmark {name!r}; choose from {', '.join(BENCHES)}")

@@ -15,7 +15,6 @@ With --dataset it measures batches of clips of a prepared dataset instead, by th
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib.util
 import json
 import platform
@@ -27,21 +26,10 @@ from pathlib import Path
 
 import numpy as np
 
+from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
 from maed_jax.errors import UserError
 
-SIZE, CLIP_LENGTH, FRAMES = 224, 16, 32
 TURN = 0.2  # seconds that a reader has in a round, at least
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-    name: str
-    kilobytes: float
-    """mean size of a file"""
-    read: Callable[[int], int]
-    """reads something, another for each number; returns how many frames"""
-    original: str
-    """the reader that it is compared with, itself for the original's"""
 
 
 def main(argv: list[str]) -> None:
@@ -66,10 +54,13 @@ def main(argv: list[str]) -> None:
     path, folder, rounds = (options.pop(name) for name in ("json", "dataset", "rounds"))
     if rounds < 1 or options["threads"] < 1 or options["workers"] < 0:
         raise UserError("--rounds and --threads are at least 1, --workers at least 0")
+    if path and not Path(path).absolute().parent.is_dir():
+        raise UserError(f"there is no folder for --json {path}")
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
-            _say("making pictures")
-            result = {"readers": compare(make_readers(Path(temporary)), rounds)}
+            pillow = importlib.util.find_spec("PIL") is not None
+            _say("making pictures" if pillow else "without the original's reader: no Pillow here")
+            result = {"readers": compare(make_readers(Path(temporary), pillow), rounds)}
         print(table(result["readers"]))
     else:
         result = {"batches": measure_batches(folder, **options)}
@@ -77,86 +68,6 @@ def main(argv: list[str]) -> None:
     if path:
         machine = {"processor": processor(), "python": platform.python_version()}
         Path(path).write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
-
-
-def make_readers(folder: Path) -> list[Reader]:
-    """The readers, over pictures that are written below `folder`."""
-    import cv2
-
-    from maed_jax.bench import pictures
-    from maed_jax.data import images, samples
-    from maed_jax.data.augment import Augment
-
-    cv2.setNumThreads(0)
-    rng = np.random.default_rng(0)
-    pillow = importlib.util.find_spec("PIL") is not None
-    if not pillow:
-        _say("Pillow is not installed: the original's reader is left out")
-
-    def ours(name, size, share, made, original):
-        boxes = [pictures.box(size, share, rng) for _ in range(FRAMES)]
-        data = [made[i % len(made)] for i in range(FRAMES)]
-        records = pictures.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
-        clips = samples.Clips(records, CLIP_LENGTH, FRAMES // CLIP_LENGTH, 1)
-        loader = samples.Loader(clips, SIZE, Augment())
-
-        def read(number: int) -> int:
-            return len(loader(0, np.random.default_rng(number))["image"])
-
-        return Reader(name, _kilobytes(made), read, original), boxes
-
-    readers = []
-    for size in (1000, 2048):
-        photos = [pictures.photo(size, seed) for seed in range(2)]
-        if size == 1000:
-            made = [images.encode_jpeg(_shrunk(photo, 344), 90) for photo in photos]
-            readers.append(ours("crops, 344 x 344", 344, 0.5, made, "original, 1000 x 1000")[0])
-        options = [cv2.IMWRITE_JPEG_QUALITY, 83 if size == 1000 else 90]  # see `pictures.photo`
-        plain = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
-        original = f"original, {size} x {size}"
-        reader, boxes = ours(f"frames, {size} x {size}", size, 0.45, plain, original)
-        made = [images.encode_jpeg(photo) for photo in photos]
-        marked, _ = ours(f"frames of videos, {size} x {size}", size, 0.45, made, original)
-        if pillow:
-            files = [folder / f"{size}-{number}.jpg" for number in range(FRAMES)]
-            for number, file in enumerate(files):
-                file.write_bytes(plain[number % len(plain)])
-            readers.append(original_reader(original, files, boxes))
-        readers += [reader, marked]
-    return readers
-
-
-def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
-    """The part of a frame that belongs to a person of 45 % of its height, with twice the margin."""
-    import cv2
-
-    edge = len(picture) // 20
-    inner = picture[edge:-edge, edge:-edge]
-    return cv2.resize(inner, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def original_reader(name: str, files: list[Path], boxes: list[np.ndarray]) -> Reader:
-    """What the original does with a frame; it has no labels and no augmentation here."""
-    import cv2
-    from PIL import Image
-
-    from maed_jax.data import images
-
-    mean, std = (np.array(v, np.float32)[:, None, None] for v in (images.MEAN, images.STD))
-
-    def read(number: int) -> int:
-        for i in range(CLIP_LENGTH):
-            i = (number + i) % len(files)
-            picture = np.array(Image.open(files[i]).convert("RGB"))
-            affine = images.crop_affine(boxes[i], SIZE)
-            crop = cv2.warpAffine(picture, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-            tensor = np.ascontiguousarray(crop.transpose(2, 0, 1)).astype(np.float32)
-            tensor /= 255
-            tensor -= mean
-            tensor /= std
-        return CLIP_LENGTH
-
-    return Reader(name, _kilobytes([file.read_bytes() for file in files]), read, name)
 
 
 def compare(readers: list[Reader], rounds: int) -> list[dict]:
@@ -263,10 +174,6 @@ def processor() -> str:
     except (OSError, StopIteration):
         pass
     return f"{name}, {os.cpu_count()} cores"
-
-
-def _kilobytes(files: list[bytes]) -> float:
-    return float(np.mean([len(data) for data in files])) / 1000
 
 
 def _say(text: str) -> None:

@@ -1,0 +1,111 @@
+"""The readers that `maed bench data` compares."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maed_jax.bench import pictures
+from maed_jax.data import images, samples
+from maed_jax.data.augment import Augment
+
+SIZE, CLIP_LENGTH, FRAMES = 224, 16, 32
+WHOLE = {1000: 83, 2048: 90}  # side of whole frames, pixels -> JPEG quality, see `pictures.photo`
+CROP = 344
+_MEAN, _STD = (np.array(v, np.float32)[:, None, None] for v in (images.MEAN, images.STD))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    name: str
+    kilobytes: float
+    """mean size of a file"""
+    read: Callable[[int], int]
+    """reads something, another for each number; returns how many frames"""
+    original: str
+    """the reader that it is compared with, itself for the original's"""
+
+
+def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
+    """The readers, over pictures that are written below `folder`; the original's need Pillow."""
+    cv2.setNumThreads(0)
+    rng = np.random.default_rng(0)
+    readers = []
+    for size, quality in WHOLE.items():
+        photos = [pictures.photo(size, seed) for seed in range(2)]
+        boxes = [pictures.box(size, 0.45, rng) for _ in range(FRAMES)]
+        original = f"original, {size} x {size}"
+        if not readers:
+            name, made = f"crops, {CROP} x {CROP}", [_crop_of(photo) for photo in photos]
+            middles = [pictures.box(CROP, 0.5, rng) for _ in range(FRAMES)]
+            readers.append(our_reader(name, folder, made, middles, CROP, original))
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        found = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
+        if pillow:
+            readers.append(original_reader(original, folder, found, boxes))
+        for name, made in (
+            (f"frames, {size} x {size}", found),
+            (f"frames of videos, {size} x {size}", [images.encode_jpeg(p) for p in photos]),
+        ):
+            readers.append(our_reader(name, folder, made, boxes, size, original))
+    return readers
+
+
+def our_reader(
+    name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray], size: int, original: str
+) -> Reader:
+    """What training does for a clip, batching left aside."""
+    data = [made[i % len(made)] for i in range(len(boxes))]
+    records = pictures.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
+    clips = samples.Clips(records, CLIP_LENGTH, len(boxes) // CLIP_LENGTH, 1)
+    loader = samples.Loader(clips, SIZE, Augment())
+
+    def read(number: int) -> int:
+        return len(loader(0, np.random.default_rng(number))["image"])
+
+    return Reader(name, _kilobytes(made), read, original)
+
+
+def _crop_of(photo: np.ndarray) -> bytes:
+    """What `maed data build` stores of a person of 45 % of the height: twice that, shrunk."""
+    edge = len(photo) // 20
+    inner = photo[edge:-edge, edge:-edge]
+    crop = cv2.resize(inner, (CROP, CROP), interpolation=cv2.INTER_AREA)
+    return images.encode_jpeg(crop, 90)
+
+
+def original_reader(name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray]) -> Reader:
+    """What the original does with a frame; it has no labels and no augmentation here."""
+    files = [folder / f"{name}-{number}.jpg" for number in range(len(boxes))]
+    for number, file in enumerate(files):
+        file.write_bytes(made[number % len(made)])
+
+    def read(number: int) -> int:
+        for i in range(CLIP_LENGTH):
+            i = (number + i) % len(files)
+            original_crop(files[i], boxes[i])
+        return CLIP_LENGTH
+
+    return Reader(name, _kilobytes(made), read, name)
+
+
+def original_crop(file: Path, box: np.ndarray) -> np.ndarray:
+    """Float32 `[3 SIZE SIZE]`, normalised."""
+    from PIL import Image
+
+    picture = np.array(Image.open(file).convert("RGB"))
+    affine = images.crop_affine(box, SIZE)
+    crop = cv2.warpAffine(picture, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    tensor = np.ascontiguousarray(crop.transpose(2, 0, 1)).astype(np.float32)
+    tensor /= 255
+    tensor -= _MEAN
+    tensor /= _STD
+    return tensor
+
+
+def _kilobytes(files: list[bytes]) -> float:
+    return float(np.mean([len(data) for data in files])) / 1000

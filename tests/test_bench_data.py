@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+from fake_dataset import write_fake_dataset
+
+from maed_jax import bench, cli
+from maed_jax.bench import data, pictures, readers
+from maed_jax.data import images
+from maed_jax.errors import UserError
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(readers, "WHOLE", {160: 83, 320: 90})
+    monkeypatch.setattr(readers, "CROP", 64)
+    monkeypatch.setattr(readers, "SIZE", 32)
+    monkeypatch.setattr(data, "TURN", 0.01)
+
+
+def test_all_readers_are_compared(small, tmp_path, capsys):
+    bench.main(["data", "--rounds", "3", "--json", str(tmp_path / "out.json")])
+    printed = capsys.readouterr()
+    result = json.loads((tmp_path / "out.json").read_text())
+    rows = {row["name"]: row for row in result["readers"]}
+    kinds = ("original", "frames", "frames of videos")
+    assert set(rows) == {"crops, 64 x 64"} | {f"{k}, {s} x {s}" for k in kinds for s in (160, 320)}
+    for name, row in rows.items():
+        assert row["frames/s low"] <= row["frames/s"] <= row["frames/s high"]
+        assert row["kilobytes"] > 0 and name in printed.out
+    assert rows["original, 160 x 160"]["ratio"] == 1
+    assert "cores" in result["machine"]["processor"] and "round 3 of 3" in printed.err
+
+
+def test_without_pillow_the_original_is_left_out(small, monkeypatch, capsys):
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    bench.main(["data", "--rounds", "1"])
+    printed = capsys.readouterr()
+    assert "no Pillow" in printed.err
+    assert "crops" in printed.out and "original," not in printed.out
+
+
+def test_the_originals_reader_gives_the_crop(small, tmp_path):
+    photo, box = pictures.photo(160), pictures.box(160, 0.45, np.random.default_rng(0))
+    file = tmp_path / "a.jpg"
+    file.write_bytes(images.encode_jpeg(photo))
+    expected = images.normalise(images.warp(photo, images.crop_affine(box, 32), 32))
+    crop = readers.original_crop(file, box)
+    assert crop.shape == (3, 32, 32) and crop.dtype == np.float32
+    assert np.abs(crop.transpose(1, 2, 0) - expected).mean() < 0.05
+
+
+def test_photos_take_as_much_as_real_ones():
+    photo = pictures.photo(1000)
+    assert photo.shape == (1000, 1000, 3) and photo.dtype == np.uint8
+    assert 60 < len(images.encode_jpeg(photo, 83)) / 1000 < 80
+    assert 18 < len(readers._crop_of(photo)) / 1000 < 32
+    np.testing.assert_array_equal(pictures.photo(64, 1), pictures.photo(64, 1))
+
+
+def test_batches_of_a_dataset(tmp_path, capsys):
+    folder = write_fake_dataset(tmp_path, [40])
+    out = tmp_path / "out.json"
+    arguments = ["--dataset", str(folder), "--seconds", "0.3", "--interval", "2"]
+    bench.main(["data", *arguments, "--clips_per_batch", "2", "--json", str(out)])
+    result = json.loads(out.read_text())["batches"]
+    assert result["cores"] == 1 and result["frames/s/core"] == result["frames/s"] > 0
+    assert result["frames/s"] == pytest.approx(16 * result["clips/s"], rel=0.01)
+    assert "clips/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["date"], "no benchmark 'date'; choose from data"),
+        (["data", "--rounds", "0"], "at least 1"),
+        (["data", "--dataset", "absent"], "no prepared dataset in absent"),
+        (["data", "--json", "absent/out.json"], "no folder for --json"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        cli.dispatch(["bench", *arguments])
+
+
+def test_help_names_every_benchmark(capsys):
+    with pytest.raises(SystemExit):
+        bench.main([])
+    assert all(f"  {name}" in capsys.readouterr().out for name in bench.BENCHES)
