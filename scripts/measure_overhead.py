@@ -1,0 +1,89 @@
+"""What logging and saving keep a run waiting for, with the paper's network and its cadence.
+
+    python scripts/measure_overhead.py [--workdir DIR]
+
+The state of the paper's network (parameters and Adam's moments) is saved as a run saves it, and
+metrics are recorded and written as a run's are; what is timed is how long the loop waits. Disks
+write in the background. On a CPU the state is in memory already: an accelerator also copies it
+there, at the speed of its bus.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from maed_jax.body.mannequin import mannequin
+from maed_jax.body.smpl import keypoint_body
+from maed_jax.models.maed import MAED
+from maed_jax.training.checkpoints import Checkpoints
+from maed_jax.training.config import load_config
+from maed_jax.training.monitor import Monitor
+from maed_jax.training.state import create_state, make_optimizer
+
+TERMS = ("loss", "keypoints_2d", "keypoints_3d", "pose", "shape", "norm")
+METRICS = (*TERMS, "gradient_norm", "learning_rate")
+
+
+def full_state(config):
+    size = config.model.image_size
+
+    def init():
+        clip = jnp.zeros((1, 1, size, size, 3))
+        variables = MAED(**config.model).init(jax.random.key(0), clip, keypoint_body(mannequin()))
+        return create_state(variables, make_optimizer(config.optimizer))
+
+    shapes = jax.eval_shape(init)
+    return jax.jit(lambda: jax.tree.map(lambda a: jnp.ones(a.shape, a.dtype), shapes))()
+
+
+def logging_seconds(directory: Path, log_every: int, steps: int = 2000) -> float:
+    """What recording costs for each step, writing every so often included."""
+    options = dict(start=0, total=steps, log_every=log_every, items={"clips": 32}, max_skipped=20)
+    values = {name: jnp.float32(1) for name in METRICS} | {"skipped": jnp.int32(0)}
+    directory.mkdir()
+    with Monitor(directory, **options) as monitor:
+        begin = time.perf_counter()
+        for step in range(1, steps + 1):
+            monitor.record(step, values)
+        return (time.perf_counter() - begin) / steps
+
+
+def saving_seconds(directory: Path, state, saves: int = 3) -> float:
+    """How long a save keeps the loop waiting, while the one before is already on the disk."""
+    taken = []
+    for step in range(1, saves + 2):  # the first compiles
+        with Checkpoints(directory, keep=1) as checkpoints:
+            begin = time.perf_counter()
+            checkpoints.save(state.replace(step=jnp.int32(step)), {"batches": step})
+            taken.append(time.perf_counter() - begin)
+    return min(taken[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", help="on the disk to measure; default: a temporary one")
+    directory = Path(tempfile.mkdtemp(dir=parser.parse_args().workdir))
+    try:
+        config = load_config("stage2")
+        state = full_state(config)
+        megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 1e6
+        log = logging_seconds(directory / "log", config.log_every)
+        save = saving_seconds(directory / "save", state)
+    finally:
+        shutil.rmtree(directory)
+    each = log + save / config.checkpoint_every
+    print(f"logging every {config.log_every} steps: {1e3 * log:.3f} ms for each step")
+    print(f"saving {megabytes:.0f} MB: the loop waits {1e3 * save:.0f} ms for each save")
+    print(
+        f"saving every {config.checkpoint_every} steps, together {1e3 * each:.2f} ms for each "
+        f"step: under 2% where a step takes {1e3 * each / 0.02:.0f} ms or more"
+    )
+
+
+if __name__ == "__main__":
+    main()

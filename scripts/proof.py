@@ -1,0 +1,101 @@
+"""What the proofs in this folder share: runs of `maed train` on a tiny dataset, and how they ended.
+
+Not a command. `--workdir DIR` of each proof keeps everything; what is there already is made anew,
+but for the dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+TRAIN = (sys.executable, "-m", "maed_jax.training.train")
+
+
+def workdir(description: str, default: str) -> Path:
+    """The directory to work in, emptied but for the dataset."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--workdir", default=default, help=f"default: {default}")
+    directory = Path(parser.parse_args().workdir).absolute()
+    data = directory / "data"
+    if not (data / "mannequins" / "tiny").exists():
+        build = ["data", "build", "mannequins", "--config", "tiny", "--data_dir", str(data)]
+        subprocess.run(
+            [sys.executable, "-m", "maed_jax.cli", *build], check=True, env=environment()
+        )
+    for path in directory.iterdir():
+        if path.is_dir() and path != data:
+            shutil.rmtree(path)
+    return directory
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """That of a process which sees so many simulated devices.
+
+    LLVM does not optimise: compiling is most of what a tiny run does.
+    """
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
+
+
+def command(run: Path, *words: str, config: str = "debug:stage2", **settings) -> list[str]:
+    """`maed train` in the directory `run`, with settings such as `mesh__data=2`."""
+    settings = {"data__data_dir": run.parent / "data", "log_every": 1} | settings
+    overrides = [f"--config.{key.replace('__', '.')}={value}" for key, value in settings.items()]
+    return [*TRAIN, "--config", config, "--workdir", str(run), *words, *overrides]
+
+
+def train(run: Path, *words: str, devices: int = 1, **settings) -> None:
+    """Trains to the end; its log is beside the run."""
+    with run.with_suffix(".log").open("a") as log:
+        process = subprocess.run(
+            command(run, *words, **settings), env=environment(devices), stderr=log
+        )
+    if process.returncode:
+        sys.exit(f"{run.name} failed:\n{run.with_suffix('.log').read_text()[-2000:]}")
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> np.ndarray:
+    """Of every step that was taken."""
+    return np.array([line["loss"] for line in lines(run) if "loss" in line])
+
+
+def farthest(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference in shares of `a`; infinite where the lengths differ."""
+    return float(np.abs(a / b - 1).max()) if len(a) == len(b) else float("inf")
+
+
+def digest(run: Path, step: int) -> dict[str, str]:
+    """Part of a checkpoint (parameters, optimiser and so on, data position) -> its SHA-256."""
+    import jax
+    from orbax.checkpoint import v1 as ocp
+
+    path = run / "checkpoints" / str(step)
+    parts = [p.name for p in path.iterdir() if p.is_dir() and p.name != "facts"]
+    found = {}
+    for name, tree in ocp.load_checkpointables(path, dict.fromkeys(parts)).items():
+        sums = hashlib.sha256()
+        for leaf in jax.tree.leaves(tree):
+            sums.update(np.asarray(leaf).tobytes())
+        found[name] = sums.hexdigest()
+    facts = json.loads((path / "facts" / "process_0.json").read_text())
+    return found | {"position": json.dumps(facts["position"], sort_keys=True)}
+
+
+def verdict(ok: bool, text: str) -> None:
+    """Prints a line of the result, and ends the proof where it failed."""
+    print(f"{'ok' if ok else 'FAILED'}: {text}", flush=True)
+    if not ok:
+        sys.exit(1)

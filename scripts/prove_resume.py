@@ -1,0 +1,67 @@
+"""A run that is killed again and again ends bit for bit as one that is left alone.
+
+    python scripts/prove_resume.py [--workdir DIR]
+
+`debug:stage2` with the moving average on, saving every other step. kill -9 hits it at random
+moments, wherever it is: starting, compiling, between steps, while a checkpoint is being written.
+Then parameters, moving average, optimiser state, data position and the losses of every step are
+compared with those of a run that was left alone. Minutes on two cores, most of them compiling.
+"""
+
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import proof
+
+STEPS, KILLS, SEED = 600, 10, 0
+SETTINGS = dict(steps=STEPS, checkpoint_every=2, ema=0.99)
+
+
+def progress(run: Path) -> int:
+    try:
+        return proof.lines(run)[-1]["step"]
+    except (OSError, IndexError, ValueError, KeyError):
+        return 0
+
+
+def main() -> None:
+    directory = proof.workdir(__doc__.splitlines()[0], "proofs/resume")
+    left_alone, killed = directory / "left_alone", directory / "killed"
+    begin = time.monotonic()
+    proof.train(left_alone, **SETTINGS)
+    print(f"left alone it takes {time.monotonic() - begin:.0f} s", flush=True)
+
+    chance, kills = random.Random(SEED), 0
+    log = killed.with_suffix(".log").open("a")
+    while True:
+        process = subprocess.Popen(
+            proof.command(killed, **SETTINGS), env=proof.environment(), stderr=log
+        )
+        # Some die while they start, most once they have gone on for a while.
+        early, before = kills % 5 == 4, progress(killed)
+        delay = chance.uniform(0.5, 10) if early else chance.uniform(0.05, 3)
+        while not early and process.poll() is None and progress(killed) <= before:
+            time.sleep(0.02)
+        if kills < KILLS:
+            time.sleep(delay)
+        else:
+            process.wait()
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        print(f"killed after step {progress(killed)}", flush=True)
+    proof.verdict(process.returncode == 0, f"after {kills} kills it went on to the end")
+    proof.verdict(kills >= KILLS, f"at least {KILLS} kills")
+    one, other = proof.digest(left_alone, STEPS), proof.digest(killed, STEPS)
+    for part in one:
+        proof.verdict(one[part] == other[part], f"{part} bit-identical")
+    same = proof.losses(left_alone).tolist() == proof.losses(killed).tolist()
+    proof.verdict(same, f"all {STEPS} losses the same, none missing, none twice")
+
+
+if __name__ == "__main__":
+    main()
