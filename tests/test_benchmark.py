@@ -215,7 +215,9 @@ def test_rows_have_what_the_protocols_ask_for(like_3dhp, body):
         "protocol", "predictor", "subset", "frames", "mpjpe", "pve",
     ]  # fmt: skip
     text = report.as_text(content)
-    assert "no PVE: the truth is keypoints, which have no surface" in text
+    assert (
+        "-: tcmr, metrics=mpjpe,pve: no PVE: the truth is keypoints, which have no surface" in text
+    )
     assert text.splitlines()[4].split()[-1] == "-"
 
 

@@ -102,7 +102,19 @@ def test_from_raw_3dhp_to_pck(data_dir, opened, capsys):
     assert header.split()[-4:] == ["PCK", "AUC", "PA-PCK", "PA-AUC"] and "PVE" not in header
     cells = line.split()
     assert cells[0] == "maed" and cells[-5] == "-"  # m/s^2: the rate is unknown
+    assert "without labels" not in text
     assert "no m/s^2: the records do not say how many frames a second they are" in text
+
+
+def test_joints_without_labels_are_named(data_dir, opened, capsys):
+    """3DPW, built without a body, has no 3D keypoints; mannequins' 49 are all labelled."""
+    opened(Stub())
+    there = ("--data_dir", data_dir, "--dataset", "3dpw/crops", "--protocol.truth=keypoints")
+    with pytest.raises(UserError, match="none has 3D keypoint labels"):
+        run(*there)
+    there = ("--data_dir", data_dir, "--dataset", "mpi_inf_3dhp/crops", "--protocol", "h36m/maed")
+    run(*there)
+    assert "h36m/maed: without labels: Jaw (H36M)." in capsys.readouterr().out
 
 
 def test_all_files_of_a_folder(data_dir, opened, tmp_path, capsys):

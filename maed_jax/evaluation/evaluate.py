@@ -216,11 +216,17 @@ def provenance(opened: Opened) -> dict:
 
 
 def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
+    import numpy as np
+
     notes = []
     if every > 1:
         notes.append(f"One frame of {every} predicted, the others interpolated.")
     if skipped := max(result.clips.skipped for result in results):
         notes.append(f"{skipped} frames with unreadable pictures are left out.")
+    for scores in (result.scores for result in results):
+        known = np.any([np.isfinite(t.joint_errors).any(0) for t in scores.tracks], axis=0)
+        if absent := [n for n, k in zip(scores.protocol.joint_set.names, known) if not k]:
+            notes.append(f"{scores.protocol.label}: without labels: {', '.join(absent)}.")
     if opened.bodies.of("neutral").name == "mannequin":
         notes.append(DOLLS)
     return notes

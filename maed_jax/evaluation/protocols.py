@@ -25,7 +25,6 @@ from maed_jax.body.skeleton import (
 class Metric:
     title: str
     unit: str
-    decimals: int = 1
 
 
 METRICS = {
@@ -129,7 +128,7 @@ CHOICES: dict[str, dict[str, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One way to evaluate; the fields of one kind or another are explained by `CHOICES`."""
+    """One way to evaluate; what a field may be, and what it means, is in `CHOICES`."""
 
     name: str
     source: str
@@ -144,7 +143,7 @@ class Protocol:
     accel_trim: int = 0
     """errors of acceleration left out at both ends of a sequence"""
     frames: str = "all"
-    """Other frames the model does not see either."""
+    """which frames count; the model does not see the others either"""
     gaps: str = "close"
     frame_rate: float = 0.0
     """only so many frames a second; 0: all"""

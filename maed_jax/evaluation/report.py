@@ -170,11 +170,10 @@ def notes(found: dict) -> list[str]:
         lines.append(
             "After ACCEL its corrected form: within sequences, over consecutive frames only."
         )
-    lines.append(
-        "Millimetres" + (", PCK (150 mm) and AUC (0 to 150) in %." if "pck" in names else ".")
-    )
+    percent = "; PCK (150 mm) and AUC (0 to 150 mm) in %" if "pck" in names else ""
+    lines.append(f"Errors in mm, ACCEL as said{percent}.")
     for label, reasons in found["missing"].items():
-        lines += [f"-  {label}: no {why}." for why in dict.fromkeys(reasons.values())]
+        lines += [f"-: {label}: no {why}." for why in dict.fromkeys(reasons.values())]
     lines += found["about"].get("notes", [])
     return lines
 
@@ -194,7 +193,7 @@ def as_text(found: dict) -> str:
 
 
 def as_markdown(found: dict) -> str:
-    listed = "\n".join(f"- {note.removeprefix('-  ')}" for note in notes(found))
+    listed = "\n".join(f"- {note.removeprefix('-: ')}" for note in notes(found))
     return f"{title(found)}\n\n{markdown_table(cells(found['rows']))}\n\n{listed}\n"
 
 
