@@ -5,9 +5,9 @@
         --config.body=body --config.init_from=runs/imagenet
 
 Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps: COCO,
-LSP-Extended and MPII beside frames of Human3.6M and every fifth of MPI-INF-3DHP, each as often as
-it has images. Unlike in the released code, the encoder that is trained here is the one that stage
-2 starts from.
+LSP-Extended and MPII beside frames of Human3.6M and every fifth of MPI-INF-3DHP, every image as
+often as any other. Unlike in the released code, the encoder that is trained here is the one that
+stage 2 starts from.
 
 Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; see
 docs/training.md for what is known. Expected: the paper gives no figures between its stages; its
@@ -19,14 +19,15 @@ from ml_collections import ConfigDict
 from maed_jax.errors import UserError
 from maed_jax.training.config import defaults
 
-# (dataset, thousands of images, every so many of its frames). A share is a number of images.
+# (dataset, weight of each of its images, every so many frames)
 IMAGES = (
-    ("h36m/crops", 312.0),
-    ("mpi_inf_3dhp/crops", 19.0, 5),
-    ("coco/crops", 75.0),
-    ("mpii/crops", 15.0),
-    ("lspet/crops", 9.0),
+    ("h36m/crops", 1.0),
+    ("mpi_inf_3dhp/crops", 1.0, 5),
+    ("coco/crops", 1.0),
+    ("mpii/crops", 1.0),
+    ("lspet/crops", 1.0),
 )
+IMAGES_PER_EPOCH = 430_000  # about: 312 + 19 + 75 + 15 + 9 thousand
 EPOCHS, BATCH = 100, 512
 
 
@@ -37,10 +38,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c = defaults()
     c.body = "body"
     c.model.clip_length = 1  # single frames: the branch over time sees only the frame itself
-    c.data.images, c.data.clips = IMAGES, ()
+    c.data.images, c.data.clips, c.data.mix_by_size = IMAGES, (), True
     c.data.val_dataset = "threedpw/crops"
     c.data.clips_per_batch, c.data.images_per_batch = 0, BATCH
     c.data.augment.jitter = c.data.augment.hue = c.data.augment.erase = 0.0
-    c.steps = EPOCHS * 1000 * int(sum(share for _, share, *_ in IMAGES)) // BATCH
+    c.steps = EPOCHS * IMAGES_PER_EPOCH // BATCH
     c.log_every, c.eval_every, c.eval_windows, c.checkpoint_every = 100, 5000, 200, 1000
     return c

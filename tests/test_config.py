@@ -15,7 +15,21 @@ def test_every_config_loads_and_has_exactly_the_known_keys():
     for name, headline in configs.list_configs().items():
         assert headline.endswith((".", ":")) or headline
         keys = {key for key, _ in configs.flatten(configs.load_config(name))}
-        assert {key for key in keys if not key.startswith("study.")} == known
+        own = ("study.", "data.augment_clips_2d.", "data.augment_images.")
+        assert {key for key in keys if not key.startswith(own)} == known
+
+
+def test_the_recipe():
+    stages = [configs.load_config(name) for name in ("stage1", "stage2", "stage2:no_3dpw")]
+    for c in stages:
+        entries = (*c.data.clips, *c.data.clips_2d, *c.data.images, (c.data.val_dataset,))
+        for name, *_ in entries:
+            assert (configs.PACKAGE.parent / "datasets" / name.removesuffix("/crops")).is_dir()
+        batch = c.data.clips_per_batch + c.data.clips_2d_per_batch or c.data.images_per_batch
+        assert batch == (512 if c is stages[0] else 32)
+        assert (c.optimizer.learning_rate, c.optimizer.decay_at) == (1e-4, (0.6, 0.9))
+    names = [[name for name, *_ in c.data.clips] for c in stages[1:]]
+    assert set(names[0]) - set(names[1]) == {"threedpw/crops"}
 
 
 def test_path_and_name_are_the_same(monkeypatch, tmp_path):

@@ -67,9 +67,7 @@ def defaults() -> ConfigDict:
     c.model.tree_seed = 0  # of the tree of decoder "ktd_random"
     c.model.decoder_width = 1024
     c.model.dropout = 0.5
-    c.model.dtype = (
-        "float32"  # or "bfloat16": what the encoder computes in; parameters stay float32
-    )
+    c.model.dtype = "float32"  # or "bfloat16": what the encoder computes in, not its parameters
     c.model.remat = False  # compute the encoder's blocks again for the gradient, to save memory
 
     c.data = ConfigDict()
