@@ -23,6 +23,11 @@ VERBS = {
     "ablate": ("maed_jax.evaluation.ablation", "train and compare the rows of the paper's Table 2"),
     "predict": ("maed_jax.inference.command", "reconstruct the people in videos or pictures"),
     "view": ("maed_jax.visual.viewer", "look at what predict wrote, in the browser"),
+    "animate": (
+        "maed_jax.exports.animate",
+        "write people that were predicted as GLB, BVH or OBJ",
+    ),
+    "export": ("maed_jax.exports.model", "write a model as one file that runs by itself"),
     "convert": (
         "maed_jax.weights.convert",
         "turn the original's, timm's or Google's weights into a checkpoint",

@@ -101,6 +101,25 @@ def load_person(path: str | Path) -> Person:
     return Person(**fields | {"id": int(fields["id"])})
 
 
+def load_results(out: str | Path) -> tuple[dict, list[Person]]:
+    """The contents of results.json in a folder of `maed predict`, and the people that it lists.
+
+    Raises:
+      UserError: it holds no results, or not all that they list.
+    """
+    path = Path(out) / SUMMARY
+    try:
+        content = json.loads(path.read_text())
+        files = [person["file"] for person in content["people"]]
+    except FileNotFoundError:
+        raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as results ({error})") from None
+    # Of before there were any.
+    content = {"exports": [], "smoothed": False, "one_shape": False} | content
+    return content, [load_person(Path(out) / file) for file in files]
+
+
 def summary(people: list[Person], *, video: dict, **facts) -> dict:
     """The contents of results.json.
 

@@ -1,0 +1,90 @@
+"""`maed animate`: people that were predicted before, written for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from maed_jax.errors import UserError
+from maed_jax.exports.people import FORMATS, export_people, parse_formats
+from maed_jax.inference import results
+from maed_jax.inference.page import write_page
+from maed_jax.inference.work import unfinished
+
+
+def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dict:
+    """Exports the people in a results folder of `maed predict`; earlier exports stay.
+
+    Args:
+      formats: of `FORMATS`.
+      body: that they were reconstructed with; None: that of the checkpoint in results.json.
+
+    Returns:
+      the new contents of results.json.
+
+    Raises:
+      UserError: there are no results, no body, or it cannot be written.
+    """
+    from maed_jax.body.files import load_body
+
+    out = Path(out)
+    content, people = results.load_results(out)
+    model = content["model"]
+    body = load_body(body or _body_of(model.get("checkpoint"), out))
+    if body.name != model.get("body", body.name):
+        raise UserError(f"{out} was made with the body {model['body']}; this is {body.name}")
+    with unfinished(out, {"animate": formats}) as work:
+        try:
+            stage = work.stage()
+            names = export_people(formats, people, body, stage)
+            content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
+            write_page(stage / results.PAGE, content)
+            results.write_json(stage / results.SUMMARY, content)
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+        results.publish(stage, out, replace=False)
+    return content
+
+
+def _body_of(checkpoint: str | None, out: Path):
+    from maed_jax.training.checkpoints import read_config
+
+    config = None if checkpoint is None else read_config(checkpoint)
+    if config is None:
+        raise UserError(
+            f"the checkpoint of {out} is not at hand, and with it the body; give it with --body"
+        )
+    return config.body
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maed animate",
+        description="Write people that maed predict found for animation software: animated GLB "
+        "(Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame).",
+    )
+    parser.add_argument("results", metavar="DIR", help="the --out of maed predict")
+    parser.add_argument(
+        "--export",
+        default="glb",
+        metavar="LIST",
+        help=f"any of {','.join(FORMATS)} (default: glb)",
+    )
+    parser.add_argument(
+        "--body", metavar="PATH", help="of the body model (default: that of the checkpoint)"
+    )
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    args = parser().parse_args(argv)
+    formats = parse_formats(args.export)
+    content = animate_results(args.results, formats, args.body)
+    for name in content["exports"]:
+        print(Path(args.results) / name)
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,100 @@
+"""`maed export`: a trained model as one file that runs without this package.
+
+The file is a StableHLO program that `jax.export` wrote, weights inside, for any number of clips and
+for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs only JAX and NumPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from maed_jax.errors import UserError
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PLATFORMS):
+    """The compiled model as a `jax.export.Exported`.
+
+    Its `call` maps RGB crops uint8 `[b t h w 3]`, b free, to a dict of float32 arrays `[b t ...]`:
+    camera, pose, rotmat, shape, keypoints_3d, keypoints_2d and with `vertices` verts, which are
+    those of `maed_jax.Prediction`. Images are normalised inside.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from maed_jax.data.images import normalise
+    from maed_jax.inference.reconstruct import OUTPUTS
+
+    names = (*OUTPUTS, "verts") if vertices else tuple(OUTPUTS)
+    # Constants of the program: what is passed in would have to be passed in by its users too.
+    variables, body = jax.tree.map(jnp.asarray, (estimator.variables, estimator.body))
+
+    def apply(images: jax.Array) -> dict[str, jax.Array]:
+        clip = normalise(images)
+        prediction = estimator.model.apply(variables, clip, body, vertices=vertices)
+        return {name: getattr(prediction, name) for name in names}
+
+    (b,) = jax.export.symbolic_shape("b")
+    side = estimator.image_size
+    images = jax.ShapeDtypeStruct((b, estimator.clip_length, side, side, 3), jnp.uint8)
+    return jax.export.export(jax.jit(apply), platforms=tuple(platforms))(images)
+
+
+def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:
+    """Writes the compiled model of an estimator to one file, whole or not at all.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    data = exported(estimator, vertices=vertices).serialize()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path} cannot be written: {reason}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maed export",
+        description="Write a trained model as one file that runs without this package, on CPUs, "
+        "GPUs and TPUs: a StableHLO program with the weights inside, for any number of clips. "
+        "scripts/run_exported.py shows how to run it.",
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="work directory of a training"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
+    parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
+    return parser
+
+
+def main(argv: list[str]) -> None:
+    args = parser().parse_args(argv)
+    if Path(args.out).is_dir():
+        raise UserError(f"{args.out} is a directory; give the name of a file")
+    from maed_jax import jax_setup
+    from maed_jax.training.checkpoints import restore_estimator
+
+    jax_setup.configure()
+    estimator = restore_estimator(args.checkpoint)
+    write_model(args.out, estimator, vertices=args.vertices)
+    size, length = estimator.image_size, estimator.clip_length
+    megabytes = Path(args.out).stat().st_size / 1e6
+    print(f"{args.out}: {megabytes:.1f} MB; takes uint8 [any {length} {size} {size} 3]")
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

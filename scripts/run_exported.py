@@ -1,0 +1,20 @@
+"""Runs a model that `maed export` wrote; needs JAX and NumPy, and not maed_jax.
+
+    python scripts/run_exported.py maed.stablehlo clips.npy answers.npz
+
+clips.npy holds RGB crops of people, uint8 [clips frames height width 3], square and 1.3 times as
+large as the person. answers.npz: docs/prediction.md explains its arrays, here [clips frames ...].
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+model_file, clips_file, answers_file = sys.argv[1:]
+with open(model_file, "rb") as file:
+    model = jax.export.deserialize(bytearray(file.read()))
+answers = jax.jit(model.call)(np.load(clips_file))
+np.savez_compressed(answers_file, **answers)
+for name, array in sorted(answers.items()):
+    print(name, *array.shape)

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from maed_jax.body.mannequin import mannequin
+from maed_jax.cli import run
+from maed_jax.data.images import normalise
+from maed_jax.estimator import Estimator
+from maed_jax.exports import model as export
+from maed_jax.models.maed import MAED
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "run_exported.py"
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    """A real one, as small as they come."""
+    tiny = MAED(image_size=32, clip_length=2, stage_sizes=(1, 1, 1), width=8, dim=16, depth=1,
+                heads=2, feature_dim=16, decoder_width=16)  # fmt: skip
+    clip = np.zeros((1, 2, 32, 32, 3), np.float32)
+    variables = jax.jit(tiny.init)(jax.random.key(0), clip, mannequin())
+    return Estimator(tiny, {"params": variables["params"]}, mannequin())
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), np.uint8)
+
+
+def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, capsys):
+    module = types.ModuleType("maed_jax.training.checkpoints")
+    module.restore_estimator = lambda directory: estimator
+    monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
+    path = tmp_path / "new" / "maed.stablehlo"
+    run(export.main, ["--checkpoint", "work", "--out", str(path), "--vertices"])
+    assert "uint8 [any 2 32 32 3]" in capsys.readouterr().out
+    np.save(tmp_path / "clips.npy", images)
+    program = f"""
+import sys
+sys.modules["maed_jax"] = None  # an import would fail
+sys.argv = ["", {str(path)!r}, {str(tmp_path / "clips.npy")!r}, {str(tmp_path / "a.npz")!r}]
+exec(open({str(SCRIPT)!r}).read())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={"JAX_PLATFORMS": "cpu"})
+    truth = estimator(normalise(images))
+    with np.load(tmp_path / "a.npz") as answers:
+        assert set(answers) == {
+            "camera", "pose", "shape", "rotmat", "keypoints_3d", "keypoints_2d", "verts",
+        }  # fmt: skip
+        for name in answers:
+            np.testing.assert_allclose(answers[name], getattr(truth, name), atol=1e-5)
+
+
+def test_any_number_of_clips_on_any_platform(estimator):
+    exported = export.exported(estimator)
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    (images,) = exported.in_avals
+    assert str(images.shape[0]) == "b" and images.shape[1:] == (2, 32, 32, 3)
+    assert len(exported.out_avals) == 6  # no vertices
+
+
+def test_mistakes(estimator, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="is a directory"):
+        run(export.main, ["--checkpoint", "w", "--out", str(tmp_path)])
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="cannot be written"):
+        run(lambda _: export.write_model(tmp_path / "file" / "m", estimator), [])
+    with pytest.raises(SystemExit, match="maed: "):
+        run(export.main, ["--checkpoint", str(tmp_path / "no"), "--out", str(tmp_path / "m")])
