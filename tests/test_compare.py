@@ -59,7 +59,11 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
         report.write_json(file, results(errors))
     compare.main([*map(str, files), "--json", str(tmp_path / "c.json")])
     text = capsys.readouterr().out
-    assert "3 sequences, 30 frames" in text and "2 of 3" in text and "maed (somebody's)." in text
+    assert (
+        "3 sequences, 3 tracks, 30 frames" in text
+        and "2 of 3" in text
+        and "maed (somebody's)." in text
+    )
     line = next(line for line in text.splitlines() if line.startswith("MPJPE"))
     assert line.split()[1:4] == ["55.00", "54.50", "-0.50"]
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
@@ -70,7 +74,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     [
         (results([1.0, 2.0], split="train"), "split is test in one and train in the other"),
         (results([1.0, 2.0], label="spin"), "share no protocol: maed in one, spin in the other"),
-        (results([1.0]), "1 sequences have not the same frames in both, s1"),
+        (results([1.0]), "1 tracks have not the same frames in both, s1"),
         (results([1.0, 2.0], [10, 9]), "not the same frames in both, s1"),
     ],
 )
@@ -87,3 +91,26 @@ def test_other_files_are_refused(tmp_path):
         compare.main([str(tmp_path / "b.json")] * 2)
     with pytest.raises(UserError, match="do not share a protocol 'wham'"):
         compare.compare(results([1.0]), results([2.0]), "wham")
+
+
+def test_tracks_of_one_recording_are_drawn_together():
+    """Two people of a sequence count once: the interval is that of the 15 sequences."""
+    rng = np.random.default_rng(2)
+    gain = np.repeat(rng.normal(0, 5, 15), 2)  # the same for both
+    a = rng.uniform(50, 70, 30)
+    content = results(list(a)), results(list(a + gain))
+    for found in content:
+        for i, row in enumerate(found["sequences"]):
+            row["name"] = f"walk_{i // 2:02d}_{i % 2}"
+    together = compare.compare(*content)
+    assert (together["sequences"], together["tracks"]) == (15, 30)
+    for found in content:
+        found["about"]["dataset"] = "unknown"
+    apart = compare.compare(*content)
+    assert (apart["sequences"], apart["tracks"]) == (30, 30)
+    width = [
+        m["metrics"]["mpjpe"]["high"] - m["metrics"]["mpjpe"]["low"] for m in (together, apart)
+    ]
+    assert width[0] == pytest.approx(width[1] * 2**0.5, rel=0.05)
+    means = [m["metrics"]["mpjpe"]["difference"] for m in (together, apart)]
+    assert means[0] == pytest.approx(means[1]) == pytest.approx(gain.mean())

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import re
 import zlib
 
 import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.evaluation import report
+from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
 
 DRAWS = 10_000
+# What tells tracks of one recording apart, at the end of their names, by dataset.
+OF_ONE_RECORDING = {"3dpw": r"_\d+$", "mpi_inf_3dhp": r":\d+$", "h36m": r"\.\d+$"}
 EPILOG = """\
 Differences are B - A of means over frames. Their 95 % intervals are of a paired bootstrap:
-sequences (tracks) are drawn with replacement, the same for A and B, because frames of one sequence
-are not independent. An interval without 0 says that the difference is more than this choice of
-sequences.
+sequences are drawn with replacement, the same for A and B, because frames of one sequence are not
+independent. Tracks of one recording (two people, several cameras, parts between gaps) are one
+sequence. An interval without 0 says that the difference is more than this choice of sequences.
 """
 
 
@@ -43,8 +47,8 @@ def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
     """Compares the contents of two results files.
 
     Returns:
-      `protocol` (its sentence), `sequences` (how many), `frames`, and `metrics`: for each `a`, `b`,
-      `difference`, its `low` and `high`, and in how many sequences B is `better`.
+      `protocol` (its sentence), how many `sequences`, `tracks` and `frames`, and `metrics`: for
+      each `a`, `b`, `difference`, its `low` and `high`, and in how many tracks B is `better`.
 
     Raises:
       UserError: they are not of the same protocol, split or frames.
@@ -66,25 +70,29 @@ def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
         if rows_a.get(name, {}).get("frames") != rows_b.get(name, {}).get("frames")
     ]:
         raise UserError(
-            f"not to be compared: {len(differ)} sequences have not the same frames in both, "
+            f"not to be compared: {len(differ)} tracks have not the same frames in both, "
             f"{differ[0]} for one"
         )
     pairs = [(rows_a[name], rows_b[name]) for name in rows_a if rows_a[name]["frames"]]
     if not pairs:
-        raise UserError("not to be compared: no sequence has errors")
+        raise UserError("not to be compared: no track has errors")
     pairs_a, metrics = [row for row, _ in pairs], {}
+    end = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "$")
+    _, sequence = np.unique([re.sub(end, "", row["name"]) for row in pairs_a], return_inverse=True)
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
         known = np.isfinite(values).all(1)
         if known.any():
             counts = np.array([row["counts"][name] for row, k in zip(pairs_a, known) if k])
-            metrics[name] = paired_bootstrap(values[known], counts) | {
+            metrics[name] = paired_bootstrap(*pooled(values[known], counts, sequence[known]))
+            metrics[name] |= {
                 "better": int(_better(name, values[known]).sum()),
-                "sequences": int(known.sum()),
+                "tracks": int(known.sum()),
             }
     return {
         "protocol": text["text"],
-        "sequences": len(pairs),
+        "tracks": len(pairs),
+        "sequences": int(sequence.max()) + 1,
         "frames": sum(row["frames"] for row in pairs_a),
         "metrics": metrics,
     }
@@ -105,6 +113,16 @@ def _protocol(a: dict, b: dict, label: str | None) -> dict:
             f"the files share no protocol: {', '.join(in_a)} in one, {', '.join(in_b)} in the other"
         )
     return in_a[label or shared[0]]
+
+
+def pooled(
+    values: np.ndarray, weights: np.ndarray, sequence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted means `[tracks 2]` of tracks as those of the sequences that they belong to."""
+    _, sequence = np.unique(sequence, return_inverse=True)
+    total = np.bincount(sequence, weights)
+    sums = [np.bincount(sequence, weights * column) for column in values.T]
+    return np.stack(sums, -1) / total[:, None], total
 
 
 def paired_bootstrap(values: np.ndarray, weights: np.ndarray, draws: int = DRAWS) -> dict:
@@ -132,7 +150,7 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         values = [report.number(m[key], 2) for key in ("a", "b")]
         signed = [f"{m[key]:+.2f}" for key in ("difference", "low", "high")]
         interval = f"{signed[1]} to {signed[2]}"
-        better = f"{m['better']} of {m['sequences']}"
+        better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     table = [
@@ -143,7 +161,7 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         [
             f"A: {name_a}",
             f"B: {name_b}",
-            f"{found['sequences']} sequences, {found['frames']} frames",
+            f"{found['sequences']} sequences, {found['tracks']} tracks, {found['frames']} frames",
             "",
             *table,
             "",
