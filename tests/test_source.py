@@ -154,6 +154,7 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="nothing to read"):
         build(tmp_path / "empty", tmp_path)
+    assert not list(tmp_path.glob(".parts*")), "kept without a part to go on with"
     raw = raw_pictures.write(tmp_path / "raw", sequences=2, frames=1)
     (raw / "seq1/0.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match="'train'.*was kept.*unreadable picture: 1"):

@@ -265,8 +265,13 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
                 f"{folder} is in use: the same build runs already, wait for it or stop it"
             ) from None
         shutil.rmtree(folder / "new", ignore_errors=True)
-        yield folder / "new"
-        shutil.rmtree(folder, ignore_errors=True)
+        whole = False
+        try:
+            yield folder / "new"
+            whole = True
+        finally:
+            if whole or not any(folder.glob("parts/*/*.json")):  # nothing to go on with
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _built_with(directory: Path) -> dict | None:
