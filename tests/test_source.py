@@ -165,13 +165,15 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
 def test_two_at_once_are_told(tmp_path, build):
     import fcntl
 
-    with pytest.raises(UserError, match="nothing to read"):
-        build(tmp_path, tmp_path)  # leaves its folder
+    raw = raw_pictures.write(tmp_path / "raw", sequences=1, frames=1)
+    (raw / "seq0/0.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="was kept"):
+        build(raw, tmp_path)  # leaves the parts that it has read
     (lock,) = tmp_path.glob(".parts-*/lock")
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="in use"):
-            build(tmp_path, tmp_path)
+            build(raw, tmp_path)
 
 
 def test_shards_hold_all_records_in_order(built, raw, tmp_path, monkeypatch, build):
