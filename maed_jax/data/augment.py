@@ -174,8 +174,9 @@ def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
     t, h, w, _ = clip.shape
     mean = cv2.mean(clip.reshape(t * h, w, 3)[::8])[:3]
     matrix = colour_matrix(changes.colour, np.array(mean))
-    for picture in clip:  # one by one: OpenCV works on a copy, which had better be small
-        cv2.transform(picture, matrix, dst=picture)
+    changed = np.empty_like(clip[0])  # one for all: fresh memory is slow to get
+    for picture in clip:
+        picture[:] = cv2.transform(picture, matrix, dst=changed)
     return clip
 
 

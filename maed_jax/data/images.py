@@ -175,13 +175,17 @@ def decode_crop(
     if data[:2] != b"\xff\xd8":
         return warp(decode_jpeg(data), affine, out_size, out)
     _check_whole(data)
-    shrink = 1 / math.hypot(affine[0, 0], affine[1, 0])
+    (a, b, x), (c, d, y) = affine.tolist()
+    shrink = 1 / math.hypot(a, c)
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
     data, corner = jpeg.window(data, *_footprint(affine, out_size, _REACH * reduce))
     # Pixel i of the decoded picture has its centre at corner + reduce * (i + 1/2) - 1/2.
-    linear, first = affine[:, :2], np.add(corner, (reduce - 1) / 2)
-    affine = np.column_stack([linear * reduce, linear @ first + affine[:, 2]])
-    return warp(_decode(data, reduce), affine, out_size, out)
+    u, v = (start + (reduce - 1) / 2 for start in corner)
+    moved = [
+        [a * reduce, b * reduce, a * u + b * v + x],
+        [c * reduce, d * reduce, c * u + d * v + y],
+    ]
+    return warp(_decode(data, reduce), np.array(moved), out_size, out)
 
 
 def _footprint(affine: np.ndarray, size: int, reach: float) -> tuple[float, float, float, float]:

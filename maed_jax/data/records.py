@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ import numpy as np
 from maed_jax.data import schema
 from maed_jax.errors import UserError
 
-# name, shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
-_ARRAYS = [
-    (name, shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
+# name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
+_ARRAYS = {
+    name: (shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
     for name, (shape, dtype) in schema.ARRAYS.items()
-]
+}
+_NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -111,7 +112,11 @@ class Records:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict:
-        return parse(self._parse(self._source[int(index)]).features.feature)
+        return self.read(index)
+
+    def read(self, index: int, names: Sequence[str] = _NAMES) -> dict:
+        """The fields `names` of a record alone, which takes less time."""
+        return parse(self._parse(self._source[int(index)]).features.feature, names)
 
     def __getstate__(self) -> dict:
         return {"directory": self.directory, "split": self.split, "tracks": self.tracks}
@@ -124,10 +129,15 @@ class Records:
         return f"Records({str(self.directory)!r}, {self.split!r})"
 
 
-def parse(features: Mapping) -> dict:
-    """A record from the features of a `tf.train.Example`."""
+def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
+    """A record, or some of its fields, from the features of a `tf.train.Example`."""
     record: dict = {}
-    for name, shape, dtype, kind in _ARRAYS:
+    for name in names:
+        if name not in _ARRAYS:
+            value = features[name].bytes_list.value[0]
+            record[name] = value if name == schema.IMAGE else value.decode()
+            continue
+        shape, dtype, kind = _ARRAYS[name]
         values = getattr(features[name], kind)
         if not shape:
             record[name] = dtype(values.value[0])
@@ -136,7 +146,4 @@ def parse(features: Mapping) -> dict:
             record[name] = np.frombuffer(packed[-4 * math.prod(shape) :], "<f4").reshape(shape)
         else:
             record[name] = np.array(values.value, dtype).reshape(shape)
-    for name in schema.STRINGS:
-        record[name] = features[name].bytes_list.value[0].decode()
-    record[schema.IMAGE] = features[schema.IMAGE].bytes_list.value[0]
     return record

@@ -24,6 +24,10 @@ from maed_jax.data.augment import Augment, Changes
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
+# What a sample takes from a record.
+FIELDS = tuple(
+    "image keypoints_2d keypoints_3d pose shape has_smpl has_3d box body track frame".split()
+)
 ATTEMPTS = 10  # samples in a row that may be unreadable before training stops
 
 
@@ -39,7 +43,7 @@ def load(
     Raises:
       ImageError: a frame whose picture cannot be read.
     """
-    frames = [records[index] for index in indices]
+    frames = [records.read(index, FIELDS) for index in indices]
     affines = affines_of(frames, size, changes)
     affines = np.stack([images.to_whole_pixels(affine, size) for affine in affines])
     clip = np.empty((len(frames), size, size, 3), np.uint8)
