@@ -67,14 +67,15 @@ def window(data: bytes, left: float, top: float, right: float, bottom: float):
     size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     cut = bytearray(data[: header.size_at] + size + data[header.size_at + 4 : header.end])
 
-    marks = []
+    number = 0
     for row in range(first_row, last_row):  # a run of pieces of each, with the markers after them
         first, last = row * columns + first_column, row * columns + last_column
         start = ends[first - 1] + 2 if first else header.end
-        marks += [len(cut) - start + 1 + end for end in ends[first:last]]
+        moved = len(cut) - start
         cut += data[start : ends[last - 1] + 2]
-    for number, mark in enumerate(marks):  # they are numbered from 0 to 7 over and over
-        cut[mark] = 0xD0 + number % 8
+        for end in ends[first:last]:  # markers are numbered from 0 to 7 over and over
+            cut[end + moved + 1] = 0xD0 + number % 8
+            number += 1
     cut[-1] = 0xD9  # the end
     return bytes(cut), (x, y)
 
