@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from small_videos import figure_images, write_video
 from test_results import person as random_person
 
+from maed_jax.inference.attended import Attention, save_attention
 from maed_jax.inference.results import save_person
 
 SIZE = (160, 120)  # width, height
@@ -45,8 +46,34 @@ def contents(people, video="walk.mp4", frames=FRAMES):
     }
 
 
+def attention_of(person, blocks=2, side=4, t=4):
+    """Random shares that add up as they should."""
+    rng = np.random.default_rng(person.id)
+    n = len(person.frames)
+
+    def weights(*shape):
+        array = rng.random((n, *shape))
+        return (array / array.sum(-1, keepdims=True)).astype(np.float16)
+
+    clips = np.sort(rng.integers(0, FRAMES, (n, t)), axis=1)
+    clips[:, 0] = person.frames
+    return Attention(
+        id=person.id,
+        frames=person.frames,
+        blocks=np.arange(blocks, dtype=np.int32),
+        space=weights(blocks, side * side).reshape(n, blocks, side, side),
+        time=weights(blocks, t),
+        clip_frames=clips,
+        gates=rng.random((n, blocks, 4)).astype(np.float16),
+        joints=np.tril(weights(24, 24), -1),
+    )
+
+
 def write_results(folder, name="walk.mp4"):
-    """Two people and their video, the second in the later half; returns (out, people)."""
+    """Two people and their video, the second in the later half; attention of the first.
+
+    Returns (out, people).
+    """
     images = figure_images([[(60 + 3 * i, 60)] for i in range(FRAMES)], SIZE[::-1], 90)
     video = write_video(folder / name, images)
     people = [moving_person(1, x=-0.4), moving_person(2, range(4, FRAMES), x=0.5)]
@@ -54,5 +81,6 @@ def write_results(folder, name="walk.mp4"):
     out.mkdir()
     for person in people:
         save_person(out / f"person_{person.id}.npz", person)
+    save_attention(out / "attention_1.npz", attention_of(people[0]))
     (out / "results.json").write_text(json.dumps(contents(people, video)))
     return out, people

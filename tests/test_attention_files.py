@@ -5,10 +5,10 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from small_results import FRAMES, moving_person
+from small_results import FRAMES, attention_of, moving_person
 from small_videos import figure_images, write_video
 
-from maed_jax.inference.attended import Attention, load_attention
+from maed_jax.inference.attended import load_attention
 from maed_jax.inference.people import no_progress
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
@@ -22,29 +22,6 @@ from maed_jax.visual.attention_plot import crop_rows, write_plot
 def video(tmp_path_factory):
     images = figure_images([[(80, 60)]] * FRAMES, (120, 160), 90)
     return open_video(write_video(tmp_path_factory.mktemp("videos") / "a.mp4", images))
-
-
-def attention_of(person, blocks=2, side=4, t=4):
-    rng = np.random.default_rng(person.id)
-    n = len(person.frames)
-
-    def weights(*shape):
-        array = rng.random((n, *shape))
-        return (array / array.sum(-1, keepdims=True)).astype(np.float16)
-
-    space = weights(blocks, side * side).reshape(n, blocks, side, side)
-    clips = np.sort(rng.integers(0, FRAMES, (n, t)), axis=1)
-    clips[:, 0] = person.frames
-    return Attention(
-        id=person.id,
-        frames=person.frames,
-        blocks=np.arange(blocks, dtype=np.int32),
-        space=space,
-        time=weights(blocks, t),
-        clip_frames=clips,
-        gates=rng.random((n, blocks, 4)).astype(np.float16),
-        joints=np.tril(weights(24, 24), -1),
-    )
 
 
 def test_warm_is_where_the_weight_is():

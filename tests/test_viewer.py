@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from small_results import FRAMES, write_results
+from small_results import FRAMES, moving_person, write_results
 
 from maed_jax.cli import run
 from maed_jax.errors import UserError
@@ -78,6 +78,14 @@ def test_without_its_video_the_overlay_is_shown_or_none(out, tmp_path, capsys):
     assert found == (tmp_path / "overlay.mp4", True)
 
 
+def test_attention_of_other_frames_is_refused(out, tmp_path):
+    shutil.copy(out / "attention_1.npz", tmp_path / "attention_2.npz")
+    person = moving_person(2, range(4, FRAMES))
+    assert viewer.read_attention(out, [person]) == {}
+    with pytest.raises(UserError, match="attention_2.npz is of other frames"):
+        viewer.read_attention(tmp_path, [person])
+
+
 def test_the_body_is_the_checkpoints(tmp_path):
     content = {"model": {"checkpoint": str(tmp_path), "body": "smpl"}}
     with pytest.raises(UserError, match="config.json does not say.*--body"):
@@ -140,6 +148,10 @@ def test_in_a_browser(page):
         assert blue(first).mean() > 0.005 and blue(picture(film)).mean() > 0.005
         assert tab.locator("#title").inner_text() == NAME
 
+        assert tab.locator("#attention figure:visible").count() == 4
+        tab.locator("#joints canvas").hover(position={"x": 5, "y": 5})
+        assert tab.locator("#joints figcaption").inner_text().startswith("joints by how much")
+
         tab.locator("#time").fill("6")
         tab.wait_for_timeout(300)
         later = picture(room)
@@ -147,6 +159,9 @@ def test_in_a_browser(page):
         assert (blue(first) ^ blue(later)).mean() > 0.001
         tab.keyboard.press("ArrowLeft")
         until(lambda: tab.locator("#time").input_value() == "5")
+
+        tab.get_by_role("button", name="person 2").click()
+        until(lambda: tab.locator("#attention").is_hidden())  # it has no file of it
 
         tab.get_by_label("Show person 1").uncheck()
         tab.wait_for_timeout(300)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from small_results import FRAMES, contents, moving_person, write_results
+from small_results import FRAMES, attention_of, contents, moving_person, write_results
 
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import pose_body, restrict
@@ -126,6 +126,19 @@ def test_a_body_of_more_influences_is_refused(body):
     even = dataclasses.replace(body, skin_weights=jnp.full_like(body.skin_weights, 1 / 24))
     with pytest.raises(UserError, match="more than 4 joints"):
         viewer_data.body_arrays(even)
+
+
+def test_attention_is_rounded_for_the_eye(body):
+    person = moving_person(3)
+    attention = attention_of(person)
+    data = page_data(contents([person]), [person], body, title="t", attention={3: attention})
+    arrays = {k[12:]: v for k, v in unpack(data)[1].items() if k.startswith("3/attention/")}
+    np.testing.assert_array_equal(arrays["clip_frames"], attention.clip_frames)
+    for name in ("time", "gates", "joints"):
+        np.testing.assert_allclose(arrays[name] / 255, getattr(attention, name), atol=0.5 / 255)
+    assert (arrays["space"].max((-1, -2)) == 255).all()
+    least = dataclasses.replace(attention, space=None, time=None, clip_frames=None, gates=None)
+    assert viewer_data.attention_arrays(least).keys() == {"blocks", "joints"}
 
 
 def test_the_floor_is_under_the_feet(body):

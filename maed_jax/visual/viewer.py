@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from maed_jax.errors import UserError
 
 LONGEST = 640  # pixels, longest side of the video in the page
@@ -57,8 +59,29 @@ def gather(
     model = load_results_body(content, body)
     video, overlay = prepare_video(content, Path(out), directory / "video.mp4")
     title = Path(content["video"]["path"]).name
-    data = page_data(content, people, model, title=title, overlay=overlay)
+    attention = read_attention(Path(out), people)
+    data = page_data(content, people, model, title=title, attention=attention, overlay=overlay)
     return data, title, video
+
+
+def read_attention(out: Path, people: list) -> dict:
+    """What the model attended to, by the ids of the people who have a file of it.
+
+    Raises:
+      UserError: a file is of other frames than its person.
+    """
+    paths = [(person, out / f"attention_{person.id}.npz") for person in people]
+    found = [(person, path) for person, path in paths if path.is_file()]
+    if not found:  # and need not wait for JAX
+        return {}
+    from maed_jax.inference.attended import load_attention
+
+    attentions = {}
+    for person, path in found:
+        attentions[person.id] = attention = load_attention(path)
+        if not np.array_equal(attention.frames, person.frames):
+            raise UserError(f"{path} is of other frames than the person; remove it")
+    return attentions
 
 
 def load_results_body(content: dict, given: str | Path | None):
@@ -91,14 +114,15 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     """
     from tqdm import tqdm
 
+    from maed_jax.inference.pictures import open_source
     from maed_jax.inference.reconstruct import exactly
-    from maed_jax.inference.video import VideoWriter, open_video
+    from maed_jax.inference.video import VideoWriter
 
     try:
-        video = open_video(content["video"]["path"])
+        video = open_source(content["video"]["path"], content["video"]["fps"])
     except UserError:
-        overlay = content.get("overlay") and out / content["overlay"]
-        found = bool(overlay) and overlay.is_file()
+        overlay = out / (content["overlay"] or "overlay.mp4")
+        found = overlay.is_file() and overlay.suffix == ".mp4"
         print(
             f"maed: the video {content['video']['path']} is not there any more; "
             + ("the page shows the overlay video" if found else "the page has no video"),

@@ -13,8 +13,9 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from maed_jax.errors import UserError
 from maed_jax.inference.results import SUMMARY, Person, load_person
 from maed_jax.visual.overlay import color_of
 from maed_jax.visual.render import Surface
+
+if TYPE_CHECKING:  # it imports the model
+    from maed_jax.inference.attended import Attention
 
 STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less than 0.2 mm in all
 INFLUENCES = 4  # joints that a vertex follows at most; SMPL's vertices follow no more
@@ -123,7 +127,7 @@ def page_data(
     body: Body,
     *,
     title: str,
-    attention: dict[int, dict[str, np.ndarray]] | None = None,
+    attention: Mapping[int, Attention] | None = None,
     overlay: bool = False,
 ) -> bytes:
     """Packs everything that the page shows but the video.
@@ -131,7 +135,7 @@ def page_data(
     Args:
       content: of results.json.
       title: the page's.
-      attention: for some people's ids, the arrays of their attention file.
+      attention: of some people, by their ids.
       overlay: whether the page's video is the overlay video, with bodies in it.
     """
     attention = attention or {}
@@ -140,8 +144,9 @@ def page_data(
     for person in people:
         for name, array in person_arrays(person).items():
             arrays[f"{person.id}/{name}"] = array
-        for name, array in attention_bytes(attention.get(person.id, {})).items():
-            arrays[f"{person.id}/attention/{name}"] = array
+        if person.id in attention:
+            for name, array in attention_arrays(attention[person.id]).items():
+                arrays[f"{person.id}/attention/{name}"] = array
     meta = {
         "title": title,
         "body": body.name,
@@ -156,14 +161,14 @@ def page_data(
     return pack(meta, arrays)
 
 
-def attention_bytes(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def attention_arrays(attention: Attention) -> dict[str, np.ndarray]:
     """A person's attention for the eye: shares in 1/255, heat maps in 1/255 of their maximum."""
-    out = {}
-    for name, array in arrays.items():
-        if name in ("blocks", "clip_frames"):
-            out[name] = np.asarray(array, np.int32)
-        elif name in ("space", "time", "gates", "joints"):
-            array = np.asarray(array, np.float32)
+    out = {"blocks": attention.blocks.astype(np.int32)}
+    if attention.clip_frames is not None:
+        out["clip_frames"] = attention.clip_frames.astype(np.int32)
+    for name in ("space", "time", "gates", "joints"):
+        if (array := getattr(attention, name)) is not None:
+            array = array.astype(np.float32)
             if name == "space":
                 array = array / np.maximum(array.max(axis=(-2, -1), keepdims=True), 1e-9)
             out[name] = np.round(255 * np.clip(array, 0, 1)).astype(np.uint8)

@@ -76,7 +76,7 @@ async function start() {
     const actors = actorsNow();
     const picture = find("picture");
     const canvas = find("bodies"), ratio = Math.min(window.devicePixelRatio || 1, 2);
-    if (state.bodies && picture.clientWidth) {
+    if (state.bodies && picture.clientWidth) { // hidden where there is no video
       const width = Math.round(picture.clientWidth * ratio);
       const height = Math.round((width * meta.video.size[1]) / meta.video.size[0]);
       film.drawOverVideo(width, height, actors);

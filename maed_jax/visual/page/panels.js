@@ -11,7 +11,10 @@ function fitCanvas(canvas, width, height) {
 // The video's frame with what lies over it. overlay: a canvas of the same shape, or null.
 function drawVideo(canvas, view, overlay) {
   const [videoWidth, videoHeight] = view.size;
-  const width = canvas.clientWidth, scale = width / videoWidth;
+  const tallest = (view.focus.attention.blocks ? 0.36 : 0.75) * window.innerHeight;
+  const width = Math.min(canvas.parentElement.clientWidth - 20, (tallest / videoHeight) * videoWidth);
+  const scale = width / videoWidth;
+  canvas.style.width = `${width}px`;
   const pen = fitCanvas(canvas, width, videoHeight * scale);
   if (view.video) pen.drawImage(view.video, 0, 0, width, videoHeight * scale);
   if (overlay) {
@@ -36,6 +39,8 @@ function drawCrop(canvas, view) {
   const row = person.row(view.frame);
   const width = canvas.clientWidth;
   const pen = fitCanvas(canvas, width, width);
+  pen.fillStyle = "#000";
+  pen.fillRect(0, 0, width, width);
   if (row < 0) return;
   const [x, y, side] = person.crops.subarray(3 * row, 3 * row + 3);
   if (video) {
@@ -92,14 +97,13 @@ function drawGates(canvas, view) {
 // The tree of joints from the front; warm ones are listened to most. Returns where they are.
 function drawJoints(canvas, view) {
   const { body, focus: person, listener } = view;
-  const count = body.parents.length, width = canvas.clientWidth, height = 250;
+  const count = body.parents.length, width = canvas.clientWidth, height = width;
   const pen = fitCanvas(canvas, width, height);
   const ys = Array.from({ length: count }, (_, j) => body.rest_joints[3 * j + 1]);
+  const xs = Array.from({ length: count }, (_, j) => body.rest_joints[3 * j]);
   const low = Math.min(...ys), high = Math.max(...ys);
-  const scale = Math.min((height - 28) / (high - low), (width - 20) / 1.55);
-  const places = ys.map((y, j) => [
-    width / 2 + scale * body.rest_joints[3 * j], 14 + scale * (high - y),
-  ]);
+  const scale = Math.min((height - 28) / (high - low), (width - 24) / (2 * Math.max(...xs)));
+  const places = ys.map((y, j) => [width / 2 + scale * xs[j], 14 + scale * (high - y)]);
   pen.lineWidth = 2;
   pen.strokeStyle = view.colors.track;
   places.forEach(([x, y], j) => {
@@ -117,12 +121,12 @@ function drawJoints(canvas, view) {
     const value = shares[j] / most;
     pen.fillStyle = heatColor(0.15 + 0.85 * value);
     pen.beginPath();
-    pen.arc(x, y, 3 + 7 * Math.sqrt(value), 0, 2 * Math.PI);
+    pen.arc(x, y, 2 + 5 * Math.sqrt(value), 0, 2 * Math.PI);
     pen.fill();
     if (j !== listener) return;
     pen.strokeStyle = view.colors.ink;
     pen.beginPath();
-    pen.arc(x, y, 8, 0, 2 * Math.PI);
+    pen.arc(x, y, 7, 0, 2 * Math.PI);
     pen.stroke();
   });
   return places;
@@ -133,13 +137,14 @@ function describeJoints(view) {
   const { names, focus, listener, frame } = view;
   const row = focus.row(frame);
   if (row < 0) return "";
-  if (listener === null) return "how much the joints below listen to each; point at a joint for its own";
+  if (listener === null) return "joints by how much those below listen to them; point at one for its own";
+  const plain = (name) => name.replaceAll("_", " ");
   const percent = (x) => `${Math.round(100 * x)} %`;
   const sources = listenedTo(focus, row, listener)
     .map((share, j) => ({ share, name: names[j] }))
     .filter(({ share }) => share > 0)
     .sort((a, b) => b.share - a.share);
   const rest = 1 - sources.reduce((sum, { share }) => sum + share, 0);
-  const listed = sources.slice(0, 4).map(({ share, name }) => `${name} ${percent(share)}`);
-  return `${names[listener]}: ${["image " + percent(rest), ...listed].join(", ")}`;
+  const listed = sources.slice(0, 3).map(({ share, name }) => `${plain(name)} ${percent(share)}`);
+  return `${plain(names[listener])}: ${["image " + percent(rest), ...listed].join(", ")}`;
 }

@@ -1,6 +1,12 @@
 // Stripes above the time line: when people are there, and the attention of the one in focus.
 const STRIPE = { person: 7, attention: 11, gap: 4, top: 6 };
 
+function label(pen, text, y, color) {
+  pen.font = "9px system-ui, sans-serif";
+  pen.fillStyle = color;
+  pen.fillText(text, 5, y + 8.5);
+}
+
 // view: {frames, people, focus, frame, block, colors}; attention is drawn where the focus has some.
 function drawTimeline(canvas, view) {
   const { frames, people, focus } = view;
@@ -37,6 +43,7 @@ function drawTimeline(canvas, view) {
       pen.fillStyle = heatColor(weight.relative);
       pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
     }
+    label(pen, "when it looks", y, view.colors.quiet);
     y += STRIPE.attention + STRIPE.gap;
   }
   if (focus?.attention.gates) {
@@ -46,6 +53,7 @@ function drawTimeline(canvas, view) {
       pen.fillStyle = gateColor(gateShare(focus, row, view.block));
       pen.fillRect(left(frame), y, cell + 0.5, STRIPE.attention);
     });
+    label(pen, "space or time", y, "#fff");
   }
   const x = left(view.frame + 0.5);
   pen.fillStyle = view.colors.ink;
