@@ -24,7 +24,7 @@ from maed_jax.inference.work import Keep, in_memory
 
 CHUNK = 128  # frames whose joints are computed at a time: one shape, one compilation
 # Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
-ROTATION_CUTOFF, ROTATION_GAIN = 1.0, 1.0
+ROTATION_CUTOFF, ROTATION_GAIN = 1.5, 0.3
 CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
 SPEED_CUTOFF = 1.0  # Hz, of the speed itself
 
