@@ -13,11 +13,11 @@ from maed_jax.inference.video import open_video
 find_datasets()
 from maed_jax.datasets.mannequins import demo_video  # noqa: E402
 
-EVERY = 3  # frames
+EVERY = 2  # frames
 
 
 def test_people_who_cross_keep_their_identity(tmp_path):
-    with np.load(demo_video.write_video(tmp_path / "cross.mp4", seed=7, frames=72)) as file:
+    with np.load(demo_video.write_video(tmp_path / "cross.mp4", seed=7, frames=84)) as file:
         truth = file["box"][:, ::EVERY]
     side = np.sign(truth[0, :, 0] - truth[1, :, 0])
     assert side[0] == -1 and side[-1] == 1, "the one behind is covered for a while"
