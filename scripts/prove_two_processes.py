@@ -3,8 +3,9 @@
     python scripts/prove_two_processes.py [--workdir DIR]
 
 They talk over the loopback interface (JAX's distributed runtime, gloo's collectives on CPUs), one
-device each. SIGTERM goes to the second of them only, half way. Then: the same with one process that
-has two devices; losses and scores are compared. Minutes on two cores, most of them compiling.
+device each, and start from an earlier stage's encoder. SIGTERM goes to the second of them only,
+half way. Then the same with one process that has two devices; losses and scores are compared.
+Minutes on two cores, most of them compiling.
 """
 
 import signal
@@ -40,7 +41,9 @@ def free_port() -> int:
 
 def main() -> None:
     directory = proof.workdir(__doc__.splitlines()[0], "proofs/two_processes")
-    run, alone = directory / "two", directory / "one"
+    run, alone, earlier = (directory / name for name in ("two", "one", "stage1"))
+    proof.train(earlier, config="debug:stage1")
+    SETTINGS["init_from"] = earlier
 
     processes = start(run, free_port())
     while not (run / "metrics.jsonl").exists() or len(proof.losses(run)) < 10:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.training.sharding import from_host
 
 
 def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any, str]:
@@ -37,10 +39,11 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[A
             fresh.append(name)
         elif old.shape == new.shape:
             taken.append(new.size)
-            return jax.device_put(old, new.sharding)
+            return from_host(old, new.sharding)
         elif _spreads(old.shape, new.shape):
             repeated.append(f"{name} {list(old.shape)} over {list(new.shape)}")
-            return jax.device_put(new + jax.device_put(old, new.sharding), new.sharding)
+            spread = np.broadcast_to(old, new.shape)
+            return jax.device_put(new + from_host(spread, new.sharding), new.sharding)
         else:
             fresh.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
         return new

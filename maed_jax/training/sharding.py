@@ -96,3 +96,9 @@ def to_devices(batch: Any, mesh: Mesh) -> Any:
     """Host arrays, this process's share of the batch, as global arrays split over the mesh."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def from_host(array: Any, sharding: NamedSharding) -> jax.Array:
+    """An array that every process has whole, laid out over the devices of all of them."""
+    array = np.asarray(array)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

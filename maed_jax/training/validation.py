@@ -46,7 +46,9 @@ class Validation:
         self._body, self._mesh = body, mesh
         whole = sharding.replicated(mesh)
         points_body = keypoint_body(body, h36m=True)  # complains if the regressor is missing
-        self._bodies = jax.device_put({"points": points_body, "mesh": body}, whole)
+        self._bodies = jax.tree.map(
+            lambda x: sharding.from_host(x, whole), {"points": points_body, "mesh": body}
+        )
 
         def predict(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
             return model.apply(variables, clip, bodies["points"])
@@ -88,9 +90,7 @@ class Validation:
         return shares, self._pictures(prediction) if jax.process_index() == 0 else []
 
     def _on_all_devices(self, function: Any, variables: Any, clip: Any) -> Any:
-        clip = np.asarray(clip)
-        spread = sharding.batch_sharding(self._mesh)
-        clip = jax.make_array_from_callback(clip.shape, spread, lambda index: clip[index])
+        clip = sharding.from_host(clip, sharding.batch_sharding(self._mesh))
         return jax.tree.map(
             lambda x: x.addressable_data(0), function(variables, self._bodies, clip)
         )

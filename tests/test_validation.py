@@ -1,0 +1,37 @@
+"""Validation: the same errors however many devices share it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from fake_dataset import write_fake_dataset
+
+from maed_jax.body.mannequin import mannequin
+from maed_jax.errors import UserError
+from maed_jax.training import sharding, validation
+from maed_jax.training.config import load_config
+
+
+def test_devices_change_nothing(tmp_path):
+    write_fake_dataset(tmp_path, [9, 5], split="validation")
+    c = load_config("debug", [f"--config.data.data_dir={tmp_path}", "--config.data.interval=1"])
+    c.data.clips, c.model.image_size, c.data.eval_interval = (("other", 1.0),), tiny.SIZE, 1
+    model, body = tiny.TinyModel(), mannequin()
+    with pytest.raises(UserError, match="other"):
+        validation.Validation(c, model, body, sharding.make_mesh(1, 1))
+    c.data.val_dataset = "fake/crops"
+    state, _ = tiny.trainer()
+    one, eight = (
+        validation.Validation(c, model, body, sharding.make_mesh(n, 1)).errors(state.variables)
+        for n in (1, 8)
+    )
+    assert set(one) == {"mpjpe", "pa_mpjpe", "pve", "accel"} and one["pa_mpjpe"] > 0
+    np.testing.assert_allclose(list(one.values()), list(eight.values()), rtol=1e-4)
+
+
+def test_gates_are_shares_of_time():
+    gate = jnp.stack([jnp.full((2, 3, 1, 4), 0.9), jnp.full((2, 3, 1, 4), 0.1)], axis=-1)
+    seen = {"block0": {"attention": {"gate_weights": (gate,), "space": (jnp.zeros(1),)}}}
+    found = validation.gates({"intermediates": {"encoder": seen | {"mlp": {}}}})
+    assert list(found) == ["block0"] and float(found["block0"]) == pytest.approx(0.1)
+    assert validation.gates({}) == {}
