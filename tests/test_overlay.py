@@ -132,3 +132,17 @@ def test_the_video_has_every_frame(tmp_path, body):
     area = [covered(frame.image()).mean() for frame in frames]
     assert area[0] < 0.001 and area[5] < 0.001
     assert min(area[1:5]) > 0.02 and area[3] > max(area[2], area[4])
+
+
+def test_side_view(tmp_path, body):
+    grey = np.full((160, 200, 3), 200, np.uint8)
+    video = open_video(write_video(tmp_path / "in.mp4", [grey] * 2))
+    out = tmp_path / "out.mp4"
+    overlay.write_overlay(out, video, [standing(1, (0,))], body, num_frames=2, side_view=True)
+    first, second = (frame.image() for frame in open_video(out).frames())
+    assert first.shape == (160, 400, 3)
+    shown = np.abs(first[:, 200:].astype(int) - overlay.BACKGROUND).max(-1) > 40
+    front = covered(first[:, :200])
+    assert 0.2 < shown.sum() / front.sum() < 0.9  # people are less deep than wide
+    assert np.abs(np.mean(np.nonzero(shown), 1) - np.mean(np.nonzero(front), 1)).max() < 8
+    assert (np.abs(second[:, 200:].astype(int) - overlay.BACKGROUND) < 8).all()

@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write what the model attended to: a file, a film and a plot for each person",
     )
+    add("--side-view", action="store_true", help="bodies from the side beside the overlay video")
     add("--no-video", action="store_true", help="write no overlay video and no films")
     return parser
 
@@ -185,6 +186,7 @@ def main(argv: list[str]) -> None:
             exports=exports,
             attention=args.attention,
             overlay=not args.no_video,
+            side_view=args.side_view,
             model=model,
             progress=progress_bar,
         )

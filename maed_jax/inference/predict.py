@@ -79,6 +79,7 @@ def predict_to(
     exports: Sequence[str] = (),
     attention: bool = False,
     overlay: bool = True,
+    side_view: bool = False,
     model: dict | None = None,
     progress: Callable[[str], Callable] = lambda label: no_progress,
 ) -> dict:
@@ -144,35 +145,22 @@ def predict_to(
             _publish(work, content, out, first=True)
             work.wanted = True
             if overlay:
-                _draw(work, video, settled, estimator.body, found, content, progress("draw"))
-                _publish(work, content, out)
-            if attention:
-                from maed_jax.visual.attention_files import write_attention
+                from maed_jax.visual.overlay import write_overlay
 
-                content["attention"] = write_attention(
-                    work.stage(),
+                content["overlay"] = "overlay.jpg" if is_still(video) else "overlay.mp4"
+                write_overlay(
+                    work.stage() / content["overlay"],
                     video,
                     settled,
-                    found.tracks,
-                    estimator,
+                    estimator.body,
                     num_frames=found.num_frames,
-                    batch=batch,
-                    drawn=overlay,
-                    keep=work.array,
-                    progress=progress,
+                    side_view=side_view,
+                    progress=progress("draw"),
                 )
                 _publish(work, content, out)
         except OSError as error:
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
-
-
-def _draw(work: Work, video: Video, people: list[Person], body, found: Found, content, progress):
-    from maed_jax.visual.overlay import write_overlay
-
-    content["overlay"] = "overlay.jpg" if is_still(video) else "overlay.mp4"
-    path = work.stage() / content["overlay"]
-    write_overlay(path, video, people, body, num_frames=found.num_frames, progress=progress)
 
 
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:

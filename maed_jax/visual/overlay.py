@@ -25,6 +25,7 @@ from maed_jax.inference.video import Video, VideoWriter, fit
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import FAR, NEAR, Renderer
 
+BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
 LONGEST = 1280  # pixels, longest side of the overlay video
 CHUNK = 32  # frames whose vertices are computed at a time
@@ -38,6 +39,7 @@ def write_overlay(
     *,
     num_frames: int,
     longest: int = LONGEST,
+    side_view: bool = False,
     progress: Callable = lambda frames, total: frames,
 ) -> None:
     """Writes `video` with everybody's body, box and number drawn over it; every frame, same times.
@@ -47,6 +49,8 @@ def write_overlay(
       body: the body that the people were reconstructed with.
       num_frames: frames of the video that were reconstructed.
       longest: pixels; larger videos are scaled down to it.
+      side_view: show beside the picture everybody in place, but turned to be seen from their side
+        where the picture shows their front.
       progress: wraps the iterator of frames to show how far it is.
 
     Raises:
@@ -75,7 +79,18 @@ def write_overlay(
             picture = draw_bodies(picture, here, faces, scale, renderer)
             for person, row, _ in here:
                 draw_label(picture, person, row, scale)
+            if side_view:
+                turned = [(person, row, turn(verts)) for person, row, verts in here]
+                empty = np.full_like(picture, BACKGROUND)
+                picture = np.hstack([picture, draw_bodies(empty, turned, faces, scale, renderer)])
             writer.write(picture, frame.time)
+
+
+def turn(verts: np.ndarray) -> np.ndarray:
+    """A body [verts 3] turned by 90 degrees about the upright axis through its middle."""
+    x, y, z = verts.T
+    middle_x, middle_z = (x.min() + x.max()) / 2, (z.min() + z.max()) / 2
+    return np.stack([middle_x + z - middle_z, y, middle_z - x + middle_x], axis=-1)
 
 
 class PictureWriter:
