@@ -5,7 +5,8 @@ function themeColors() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
   const [r, g, b] = read("floor").split(" ").map((c) => c / 255);
-  return { ink: read("ink"), quiet: read("quiet"), track: read("track"), floor: [r, g, b, 0.5] };
+  const colors = Object.fromEntries(["ink", "quiet", "track", "panel"].map((name) => [name, read(name)]));
+  return { ...colors, floor: [r, g, b, 0.5] };
 }
 
 // The video element, ready to be drawn from; null where there is none or it cannot be played.
@@ -117,23 +118,30 @@ async function start() {
     return [x, -y, -z];
   }
 
-  // Everybody, at all times, in view, from a little above and aside.
+  // Everybody, at (nearly) all times, in view, from a little above and aside.
   function wholeScene() {
     const places = people.flatMap((person) =>
       Array.from(person.frames, (_, row) => placeOf(person, row)));
-    const range = [0, 1, 2].map((i) => {
-      const sorted = places.map((place) => place[i]).sort((a, b) => a - b);
-      return [0.02, 0.5, 0.98].map((q) => sorted[Math.round(q * (sorted.length - 1))]);
+    const nearly = (values, share) =>
+      values.sort((a, b) => a - b)[Math.round(share * (values.length - 1))];
+    const target = [0, 1, 2].map((i) => {
+      const along = places.map((place) => place[i]);
+      return (nearly(along, 0.02) + nearly(along, 0.98)) / 2;
     });
+    Object.assign(orbit, { fixed: null, turn: 0.42, tilt: 0.2, target, distance: 1 });
+    const { eye, fieldOfView } = orbit.camera();
+    const back = unit(subtract(eye, target));
+    const right = unit(cross([0, 1, 0], back));
+    const up = cross(back, right);
     const canvas = find("bodies");
-    const aspect = canvas.clientWidth / Math.max(canvas.clientHeight, 1);
-    const wide = range[0][2] - range[0][0] + 0.6 * (range[2][2] - range[2][0]) + 1.6;
-    const high = range[1][2] - range[1][0] + 2.3;
-    Object.assign(orbit, {
-      fixed: null, turn: 0.42, tilt: 0.2,
-      target: range.map(([low, , top]) => (low + top) / 2),
-      distance: Math.max(high, wide / aspect) / 0.68 + 0.4,
+    const high = Math.tan(fieldOfView / 2);
+    const wide = (high * canvas.clientWidth) / Math.max(canvas.clientHeight, 1);
+    const distances = places.map((place) => { // from which each is seen whole
+      const offset = subtract(place, target);
+      const needed = [(Math.abs(dot(offset, right)) + 0.7) / wide, (Math.abs(dot(offset, up)) + 1.2) / high];
+      return dot(offset, back) + Math.max(...needed);
     });
+    orbit.distance = nearly(distances, 0.98) + 0.3;
     redraw();
   }
 

@@ -1,9 +1,10 @@
 // Stripes above the time line: when people are there, and the attention of the one in focus.
 const STRIPE = { person: 7, attention: 11, gap: 4, top: 6 };
 
-function label(pen, text, y, color) {
+function label(pen, text, y, { quiet, panel }) {
   pen.font = "9px system-ui, sans-serif";
-  pen.fillStyle = color;
+  [pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [quiet, panel, 3];
+  pen.strokeText(text, 5, y + 8.5);
   pen.fillText(text, 5, y + 8.5);
 }
 
@@ -43,7 +44,7 @@ function drawTimeline(canvas, view) {
       pen.fillStyle = heatColor(weight.relative);
       pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
     }
-    label(pen, "when it looks", y, view.colors.quiet);
+    label(pen, "when it looks", y, view.colors);
     y += STRIPE.attention + STRIPE.gap;
   }
   if (focus?.attention.gates) {
@@ -53,7 +54,7 @@ function drawTimeline(canvas, view) {
       pen.fillStyle = gateColor(gateShare(focus, row, view.block));
       pen.fillRect(left(frame), y, cell + 0.5, STRIPE.attention);
     });
-    label(pen, "space or time", y, "#fff");
+    label(pen, "space or time", y, view.colors);
   }
   const x = left(view.frame + 0.5);
   pen.fillStyle = view.colors.ink;
