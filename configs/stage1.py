@@ -9,9 +9,9 @@ LSP-Extended and MPII beside frames of Human3.6M and every fifth of MPI-INF-3DHP
 often as any other. Unlike in the released code, the encoder that is trained here is the one that
 stage 2 starts from.
 
-Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; see
-docs/training.md for what is known. Expected: the paper gives no figures between its stages; its
-results are those of stage 2.
+Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
+36 teraflops, all 84 thousand for 3.0 exaflops. Expected: the paper gives no figures between its
+stages; its results are those of stage 2.
 """
 
 from ml_collections import ConfigDict

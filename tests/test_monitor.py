@@ -1,8 +1,10 @@
 """Metrics on disk: means, one line a step, resumed runs, and the end of hopeless ones."""
 
 import json
+import types
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from maed_jax.errors import UserError
@@ -30,6 +32,30 @@ def test_means_and_throughput(tmp_path):
     assert [(line["step"], line["loss"]) for line in got] == [(2, 1.5), (4, 3.5)]
     assert got[0]["images_per_second"] > 0 and "clips_per_second" not in got[0]
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_rates_leave_compiling_and_validation_out(tmp_path, monkeypatch):
+    clock = iter([10.0, 10.0, 12.0, 12.0, 50.0, 51.0, 51.0])
+    fake = types.SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("maed_jax.training.monitor.time", fake)
+    options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
+    with Monitor(tmp_path, **options, rates=lambda rate: {"teraflops_per_second": 2 * rate}) as m:
+        m.record(1, metrics(1))  # at 10, compiled before
+        m.record(2, metrics(1))  # at 12
+        m.restart_clock()  # at 50, after a validation
+        m.record(3, metrics(1))  # at 51
+    got = [
+        (line.get("clips_per_second"), line.get("teraflops_per_second")) for line in lines(tmp_path)
+    ]
+    assert got == [(None, None), (2.0, 1.0), (4.0, 2.0)]
+
+
+def test_pictures_go_to_tensorboard(tmp_path):
+    with monitor(tmp_path) as m:
+        m.show(3, "validation", [])
+        m.show(3, "validation", [np.zeros((4, 8, 3), np.uint8)] * 2)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    assert file.read_bytes().count(b"PNG") == 1
 
 
 def test_skipped_steps_are_left_out_of_means(tmp_path):

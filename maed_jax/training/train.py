@@ -148,8 +148,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     alone = only_run_in(workdir) if lead else contextlib.nullcontext()
     with alone, Checkpoints(workdir, config.keep) as checkpoints:
         # Go on with what is there, start from an earlier stage, or start from nothing.
-        if checkpoints.steps and (earlier := read_config(workdir)) is not None:
-            check_same_run(earlier, config, workdir)
+        if checkpoints.steps and (begun_with := read_config(workdir)) is not None:
+            check_same_run(begun_with, config, workdir)
         if (restored := checkpoints.restore(abstract)) is not None:
             state, position = restored
             batches.set_state(position)
