@@ -41,6 +41,19 @@ def test_what_was_written_can_be_given_as_boxes(walk, tmp_path):
     np.testing.assert_array_equal(again.frames, load_person(tmp_path / "person_2.npz").frames)
 
 
+def test_what_is_done_is_not_done_again_unless_something_changed(walk, tmp_path):
+    estimator = FakeEstimator(mannequin())
+
+    def calls(**options):
+        before = len(estimator.shapes)
+        predict_to(tmp_path, open_video(walk), estimator, overlay=False, **options)
+        return len(estimator.shapes) - before
+
+    once = calls()
+    assert once > 0 and calls(again=False) == 0 and calls() == once
+    assert calls(again=False, focal=700.0) == once
+
+
 def test_damaged_frames_get_interpolated_boxes(tmp_path):
     path = tmp_path / "walk.mov"
     places = [[(100 + 3 * i, 120)] for i in range(12)]

@@ -187,6 +187,7 @@ def main(argv: list[str]) -> None:
             attention=args.attention,
             overlay=not args.no_video,
             side_view=args.side_view,
+            again=len(args.inputs) == 1,
             model=model,
             progress=progress_bar,
         )

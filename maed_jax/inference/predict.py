@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,6 +82,7 @@ def predict_to(
     attention: bool = False,
     overlay: bool = True,
     side_view: bool = False,
+    again: bool = True,
     model: dict | None = None,
     progress: Callable[[str], Callable] = lambda label: no_progress,
 ) -> dict:
@@ -92,6 +95,7 @@ def predict_to(
       exports: formats of `maed_jax.exports.people.FORMATS`.
       attention: whether to write what the model attended to, for which it runs once more.
       overlay: whether to write the overlay too, and with `attention` its films and plots.
+      again: do it all again where the very same call has ended well before.
       model: facts of the model, for results.json.
       progress: gives for the name of a pass what wraps its frames.
       For the others see `predict_video`.
@@ -111,7 +115,12 @@ def predict_to(
     people = make_detector(detector) if boxes is None else boxes
     source = {"detector": detector} if boxes is None else {"file": str(boxes.path)}
     job = {"video": _identity(video), "boxes": _file_identity(*source.values())}
-    with unfinished(out, job | {"model": model | {"weights": _checksum(estimator)}}) as work:
+    job["model"] = model | {"weights": _checksum(estimator)}
+    options = [focal, smooth, one_shape, list(exports), overlay, side_view]
+    job_id = hashlib.sha1(json.dumps([job, options], sort_keys=True).encode()).hexdigest()
+    if not again and (done := _done(out, job_id, overlay)):
+        return done
+    with unfinished(out, job) as work:
         try:
             found = find_people(video, people, work=work, progress=progress("find"))
             answers = reconstruct(
@@ -135,6 +144,7 @@ def predict_to(
                 settled,
                 video=_facts(video, found),
                 model=model,
+                job=job_id,
                 boxes=source,
                 smoothed=smooth,
                 one_shape=one_shape,
@@ -161,6 +171,16 @@ def predict_to(
         except OSError as error:
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
+
+
+def _done(out: Path, job_id: str, overlay: bool) -> dict | None:
+    """The contents of results.json where they are complete and those of this very job."""
+    try:
+        content, _ = results.load_results(out)
+    except UserError:
+        return None
+    drawn = not overlay or content["overlay"] is not None
+    return content if drawn and content.get("job") == job_id else None
 
 
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:
