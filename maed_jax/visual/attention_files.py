@@ -68,12 +68,12 @@ def _draw(
     num_frames: int,
     progress: Callable,
 ) -> None:
-    for person, attention in zip(people, attentions):
-        crops = []
-        if attention.space is not None:
-            rows = crop_rows(attention)
-            crops = list(heated_crops(video, person, attention, rows, CROP, block=-1))
-        write_plot(folder / f"attention_{person.id}.png", attention, crops)
+    crops: list[list] = [[] for _ in people]
+    if attentions[0].space is not None:
+        rows = [crop_rows(attention) for attention in attentions]
+        crops = heated_crops(video, people, attentions, rows, size=CROP)
+    for attention, mine in zip(attentions, crops):
+        write_plot(folder / f"attention_{attention.id}.png", attention, mine)
     moving = attentions[0].space is not None or attentions[0].time is not None
     if moving and not is_still(video):
         paths = [folder / f"attention_{person.id}.mp4" for person in people]

@@ -4,7 +4,7 @@ under a heat map of where it looked, and below the frames of the clip that it lo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -128,15 +128,28 @@ def time_strip(attention: Attention, row: int, block: int, size: tuple[int, int]
 
 
 def heated_crops(
-    video: Video, person: Person, attention: Attention, rows: Sequence[int], size: int, block: int
-) -> Iterator[np.ndarray]:
-    """Yields the crops [size size 3] of some rows (ascending) of a person under their heat maps."""
-    wanted = {int(person.frames[row]): row for row in rows}
-    for frame in exactly(video.frames(), int(person.frames[-1]) + 1):
-        if frame.index in wanted:
-            row = wanted[frame.index]
-            (crop,) = cut(frame, [person.crops[row]], size)
-            yield heated(crop, attention.space[row, block])
+    video: Video,
+    people: Sequence[Person],
+    attentions: Sequence[Attention],
+    rows: Sequence[Sequence[int]],
+    *,
+    size: int,
+    block: int = -1,
+) -> list[list[np.ndarray]]:
+    """Of each person, the crops [size size 3] of some rows (ascending) under their heat maps.
+
+    One pass over the video for all; attentions have `space`.
+    """
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for i, person in enumerate(people):
+        for row in rows[i]:
+            wanted.setdefault(int(person.frames[row]), []).append((i, row))
+    out: list[list[np.ndarray]] = [[] for _ in people]
+    for frame in exactly(video.frames(), max(wanted) + 1):
+        for i, row in wanted.get(frame.index, ()):
+            (crop,) = cut(frame, [people[i].crops[row]], size)
+            out[i].append(heated(crop, attentions[i].space[row, block]))
+    return out
 
 
 def _draw_square(picture: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:

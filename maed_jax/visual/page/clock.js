@@ -37,7 +37,7 @@ function makeClock(times, video, changed) {
     frame = Math.min(last, Math.max(0, frame));
     begun = performance.now() - (times[frame] / clock.speed) * 1000;
     // the middle of a frame's time, so that rounding cannot show its neighbour
-    if (video) video.currentTime = times[frame] + 0.5 * ((times[frame + 1] ?? times[frame] + gap) - times[frame]);
+    if (video) video.currentTime = (times[frame] + (times[frame + 1] ?? times[frame] + gap)) / 2;
     show(frame);
   };
   clock.setSpeed = (speed) => {

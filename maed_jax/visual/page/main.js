@@ -92,7 +92,8 @@ async function start() {
     drawAttention();
     drawTimeline(find("stripes"), view);
     find("time").value = clock.frame;
-    find("now").textContent = `frame ${clock.frame} of ${frames - 1} · ${arrays.times[clock.frame].toFixed(2)} s`;
+    find("now").textContent = `frame ${clock.frame} of ${frames - 1} · ` +
+      `${arrays.times[clock.frame].toFixed(2)} s`;
     find("play").textContent = clock.playing ? "❚❚" : "▶";
     find("play").setAttribute("aria-label", clock.playing ? "Pause" : "Play");
     for (const person of people)

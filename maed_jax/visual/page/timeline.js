@@ -50,10 +50,13 @@ function drawTimeline(canvas, view) {
   if (focus?.attention.gates) {
     pen.fillStyle = view.colors.track;
     pen.fillRect(0, y, width, STRIPE.attention);
-    focus.frames.forEach((frame, row) => {
+    const step = Math.max(cell, 2); // long videos have more frames than there are pixels
+    for (let x = 0; x < width; x += step) {
+      const row = focus.row(Math.floor(((x + 0.5) / width) * frames));
+      if (row < 0) continue;
       pen.fillStyle = gateColor(gateShare(focus, row, view.block));
-      pen.fillRect(left(frame), y, cell + 0.5, STRIPE.attention);
-    });
+      pen.fillRect(x, y, step + 0.5, STRIPE.attention);
+    }
     label(pen, "space or time", y, view.colors);
   }
   const x = left(view.frame + 0.5);
