@@ -116,9 +116,9 @@ def predict_to(
     source = {"detector": detector} if boxes is None else {"file": str(boxes.path)}
     job = {"video": _identity(video), "boxes": _file_identity(*source.values())}
     job["model"] = model | {"weights": _checksum(estimator)}
-    options = [focal, smooth, one_shape, list(exports), overlay, side_view]
+    options = [focal, smooth, one_shape, list(exports), attention, overlay, side_view]
     job_id = hashlib.sha1(json.dumps([job, options], sort_keys=True).encode()).hexdigest()
-    if not again and (done := _done(out, job_id, overlay)):
+    if not again and (done := _done(out, job_id, overlay, attention)):
         return done
     with unfinished(out, job) as work:
         try:
@@ -168,19 +168,36 @@ def predict_to(
                     progress=progress("draw"),
                 )
                 _publish(work, content, out)
+            if attention:
+                from maed_jax.visual.attention_files import write_attention
+
+                content["attention"] = write_attention(
+                    work.stage(),
+                    video,
+                    settled,
+                    found.tracks,
+                    estimator,
+                    num_frames=found.num_frames,
+                    batch=batch,
+                    drawn=overlay,
+                    keep=work.array,
+                    progress=progress,
+                )
+                _publish(work, content, out)
         except OSError as error:
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
 
 
-def _done(out: Path, job_id: str, overlay: bool) -> dict | None:
+def _done(out: Path, job_id: str, overlay: bool, attention: bool) -> dict | None:
     """The contents of results.json where they are complete and those of this very job."""
     try:
         content, _ = results.load_results(out)
     except UserError:
         return None
     drawn = not overlay or content["overlay"] is not None
-    return content if drawn and content.get("job") == job_id else None
+    looked = not attention or content["attention"]
+    return content if drawn and looked and content.get("job") == job_id else None
 
 
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:
