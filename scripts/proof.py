@@ -7,6 +7,7 @@ but for the dataset.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -82,15 +83,19 @@ def digest(run: Path, step: int) -> dict[str, str]:
     import jax
     from orbax.checkpoint import v1 as ocp
 
+    from maed_jax.training.checkpoint_parts import VARIABLES, load, metadata
+
     path = run / "checkpoints" / str(step)
-    parts = [p.name for p in path.iterdir() if p.is_dir() and p.name != "facts"]
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = {n: metadata(path, n) for n in (*VARIABLES, "training") if (path / n).is_dir()}
+    wanted = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=here), wanted)
+    parts, facts = load(functools.partial(ocp.load_checkpointables, path), wanted)
     found = {}
-    for name, tree in ocp.load_checkpointables(path, dict.fromkeys(parts)).items():
+    for name, tree in parts.items():
         sums = hashlib.sha256()
         for leaf in jax.tree.leaves(tree):
             sums.update(np.asarray(leaf).tobytes())
         found[name] = sums.hexdigest()
-    facts = json.loads((path / "facts" / "process_0.json").read_text())
     return found | {"position": json.dumps(facts["position"], sort_keys=True)}
 
 
