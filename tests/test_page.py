@@ -14,7 +14,8 @@ def content(**changes):
                   "announced_frames": 20, "damaged_frames": [3]},
         "model": {"maed_jax": "0", "body": "mannequin", "checkpoint": "/w/<x>"},
         "boxes": {"detector": "hog"}, "overlay": "overlay.mp4", "smoothed": False,
-        "one_shape": True, "exports": ["person_1.glb", "person_12.glb", "person_1_obj"],
+        "one_shape": True, "attention": ["attention_1.mp4"],
+        "exports": ["person_1.glb", "person_12.glb", "person_1_obj"],
         "people": people, "people_in_frame": [[1], [1, 12], [1, 12], [12], *[[]] * 16],
     } | changes  # fmt: skip
 
@@ -47,7 +48,7 @@ def test_everything_is_linked_and_nothing_is_fetched():
     reader = Reader(page(content()))
     assert sorted(reader.links) == sorted([
         "overlay.mp4", "person_1.npz", "person_12.npz", "person_1.glb", "person_12.glb",
-        "person_1_obj/", "results.json",
+        "person_1_obj/", "results.json", "attention_1.mp4",
     ])  # fmt: skip
     assert "http" not in page(content()).replace("http-equiv", "")
     assert "2 people, somebody in 4 of 20" in reader.text

@@ -91,7 +91,16 @@ def test_the_body_is_the_checkpoints(tmp_path):
     with pytest.raises(UserError, match="config.json does not say.*--body"):
         viewer.load_results_body(content, None)
     (tmp_path / "config.json").write_text('{"body": "mannequin"}')
+    with pytest.raises(UserError, match="of the body 'smpl', and this is 'mannequin'"):
+        viewer.load_results_body(content, None)
+    content["model"]["body"] = "mannequin"
     assert viewer.load_results_body(content, None).name == "mannequin"
+
+
+def test_results_of_nobody(tmp_path):
+    (tmp_path / "results.json").write_text('{"people": []}')
+    with pytest.raises(UserError, match="nothing to show"):
+        viewer.save_page(tmp_path, tmp_path / "page.html")
 
 
 @pytest.mark.parametrize(

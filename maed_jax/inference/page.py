@@ -112,7 +112,8 @@ def _row(person: dict, content: dict) -> str:
     color = "rgb({}, {}, {})".format(*color_of(id))
     guessed = frames - person["detected"]
     note = f" ({guessed} with an interpolated box)" if guessed else ""
-    mine = [n for n in content["exports"] if n.startswith((f"person_{id}.", f"person_{id}_"))]
+    starts = (f"person_{id}.", f"person_{id}_", f"attention_{id}.")
+    mine = [n for n in [*content["exports"], *content["attention"]] if n.startswith(starts)]
     return (
         f'<tr><td><span class="dot" style="background:{color}"></span>{id}</td>'
         f'<td>{frames}{note}</td><td class="when">{_bar(id, color, content)}</td>'

@@ -116,7 +116,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
     # Of before there were any.
-    content = {"exports": [], "smoothed": False, "one_shape": False} | content
+    content = {"exports": [], "attention": [], "smoothed": False, "one_shape": False} | content
     return content, [load_person(Path(out) / file) for file in files]
 
 

@@ -53,9 +53,12 @@ def gather(
     out: str | Path, directory: Path, body: str | Path | None = None
 ) -> tuple[bytes, str, Path | None]:
     """The page's data, its title, and its video below `directory` (None: there is none)."""
-    from maed_jax.visual.viewer_data import page_data, read_results
+    from maed_jax.inference.results import load_results
+    from maed_jax.visual.viewer_data import page_data
 
-    content, people = read_results(out)
+    content, people = load_results(out)
+    if not people:
+        raise UserError(f"{out} has results of nobody: there is nothing to show")
     model = load_results_body(content, body)
     video, overlay = prepare_video(content, Path(out), directory / "video.mp4")
     title = Path(content["video"]["path"]).name
@@ -88,7 +91,8 @@ def load_results_body(content: dict, given: str | Path | None):
     """The body that the people were reconstructed with.
 
     Raises:
-      UserError: it is not the mannequin, and neither given nor named by the checkpoint.
+      UserError: it is not the mannequin, and neither given nor named by the checkpoint; or it is
+        another than that of the results.
     """
     from maed_jax.body.files import load_body
 
@@ -103,7 +107,10 @@ def load_results_body(content: dict, given: str | Path | None):
             raise UserError(
                 f"{config} does not say where the body model is; name its file with --body"
             ) from None
-    return load_body(given)
+    body = load_body(given)
+    if body.name != model.get("body", body.name):
+        raise UserError(f"the results are of the body {model['body']!r}, and this is {body.name!r}")
+    return body
 
 
 def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bool]:
@@ -121,7 +128,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     try:
         video = open_source(content["video"]["path"], content["video"]["fps"])
     except UserError:
-        overlay = out / (content["overlay"] or "overlay.mp4")
+        overlay = out / (content.get("overlay") or "overlay.mp4")
         found = overlay.is_file() and overlay.suffix == ".mp4"
         print(
             f"maed: the video {content['video']['path']} is not there any more; "

@@ -14,7 +14,6 @@ import gzip
 import json
 import struct
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from maed_jax.body.skeleton import JOINT_NAMES, KEYPOINT_NAMES
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
-from maed_jax.inference.results import SUMMARY, Person, load_person
+from maed_jax.inference.results import Person
 from maed_jax.visual.overlay import color_of
 from maed_jax.visual.render import Surface
 
@@ -33,26 +32,6 @@ STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less tha
 INFLUENCES = 4  # joints that a vertex follows at most; SMPL's vertices follow no more
 TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # those with a JavaScript array
 FEET = tuple(i for i, name in enumerate(KEYPOINT_NAMES) if name.endswith(("Toe", "Heel")))
-
-
-def read_results(out: str | Path) -> tuple[dict, list[Person]]:
-    """What results.json says and the people of a folder that `maed predict` wrote.
-
-    Raises:
-      UserError: it holds no results, or not all that they name.
-    """
-    path = Path(out) / SUMMARY
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content = {name: content[name] for name in ("video", "model", "overlay", "people")}
-        files = [person["file"] for person in content["people"]]
-    except FileNotFoundError:
-        raise UserError(f"{out} holds no {SUMMARY}: give a folder of maed predict") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as results ({error!r})") from None
-    if not files:
-        raise UserError(f"{path} lists no people: there is nothing to show")
-    return content, [load_person(Path(out) / file) for file in files]
 
 
 def body_arrays(body: Body) -> dict[str, np.ndarray]:
