@@ -1,7 +1,6 @@
 """What the proofs in this folder share: runs of `maed train` on a tiny dataset, and how they ended.
 
-Not a command. `--workdir DIR` of each proof keeps everything; what is there already is made anew,
-but for the dataset.
+Not a command. `--workdir DIR` of each proof keeps everything.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ TRAIN = (sys.executable, "-m", "maed_jax.training.train")
 
 
 def workdir(description: str, default: str) -> Path:
-    """The directory to work in, emptied but for the dataset."""
+    """The directory to work in, with the dataset in it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--workdir", default=default, help=f"default: {default}")
     directory = Path(parser.parse_args().workdir).absolute()
@@ -32,10 +31,15 @@ def workdir(description: str, default: str) -> Path:
         subprocess.run(
             [sys.executable, "-m", "maed_jax.cli", *build], check=True, env=environment()
         )
-    for path in directory.iterdir():
-        if path.is_dir() and path != data:
-            shutil.rmtree(path)
     return directory
+
+
+def fresh(run: Path) -> Path:
+    """The directory of a run, with nothing left of an earlier one."""
+    shutil.rmtree(run, ignore_errors=True)
+    for log in run.parent.glob(f"{run.name}*.log"):
+        log.unlink()
+    return run
 
 
 def environment(devices: int = 1) -> dict[str, str]:

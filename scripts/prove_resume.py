@@ -29,7 +29,7 @@ def progress(run: Path) -> int:
 
 def main() -> None:
     directory = proof.workdir(__doc__.splitlines()[0], "proofs/resume")
-    left_alone, killed = directory / "left_alone", directory / "killed"
+    left_alone, killed = (proof.fresh(directory / name) for name in ("left_alone", "killed"))
     begin = time.monotonic()
     proof.train(left_alone, **SETTINGS)
     print(f"left alone it takes {time.monotonic() - begin:.0f} s", flush=True)

@@ -80,6 +80,8 @@ def bytes_held(fsdp: int) -> float:
 
 def main() -> None:
     directory = proof.workdir(__doc__.splitlines()[0], "proofs/scaling")
+    for name in ("one", "eight", "fsdp", "four"):
+        proof.fresh(directory / name)
     one = run(directory, "one", data=1)
     compare(one, run(directory, "eight", data=8), "8 devices against 1")
     compare(one, run(directory, "fsdp", data=1, fsdp=8), "FSDP over 8 devices against 1")
@@ -94,7 +96,7 @@ def main() -> None:
     four = run(directory, "four", data=2, fsdp=2)
     compare(one, four, "2 x 2 devices against 1")
     for data, fsdp in ((1, 1), (2, 1), (2, 4)):
-        copy = directory / f"four_then_{data * fsdp}"
+        copy = proof.fresh(directory / f"four_then_{data * fsdp}")
         shutil.copytree(four, copy)
         shutil.rmtree(copy / "checkpoints" / str(STEPS))
         run(directory, copy.name, data=data, fsdp=fsdp)

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 def main() -> None:
     directory = proof.workdir(__doc__.splitlines()[0], "proofs/two_processes")
-    run, alone, earlier = (directory / name for name in ("two", "one", "stage1"))
+    run, alone, earlier = (proof.fresh(directory / name) for name in ("two", "one", "stage1"))
     proof.train(earlier, config="debug:stage1")
     SETTINGS["init_from"] = earlier
 
