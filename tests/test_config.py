@@ -143,3 +143,9 @@ def test_does_not_import_jax():
     code = "import sys, maed_jax.training.config as c; c.load_config('demo'); c.list_configs()"
     code += "; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_younger_than_a_text_have_their_defaults():
+    config = configs.config_from_json('{"steps": 7, "data": {"clip_length": 4}, "study": {"n": 1}}')
+    assert (config.steps, config.data.clip_length, config.study.n) == (7, 4, 1)
+    assert config.data.eval_interval == configs.defaults().data.eval_interval

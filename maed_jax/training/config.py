@@ -162,13 +162,24 @@ def config_to_json(config: ConfigDict) -> str:
 def config_from_json(text: str) -> ConfigDict:
     """The inverse of `config_to_json`. Lists become tuples: configurations hold no lists.
 
+    Settings that are younger than the text have their defaults.
+
     Raises:
       ValueError: not such a text.
     """
     values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("not an object")
-    return ConfigDict(_tuples(values)).lock()
+    return ConfigDict(_filled(_tuples(values), defaults().to_dict())).lock()
+
+
+def _filled(values: dict, known: dict) -> dict:
+    both = {
+        key: _filled(values[key], known[key])
+        for key in values.keys() & known.keys()
+        if isinstance(values[key], dict) and isinstance(known[key], dict)
+    }
+    return known | values | both
 
 
 def flatten(config: ConfigDict | dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
