@@ -22,7 +22,7 @@ from maed_jax.training.config import defaults
 # (dataset, weight of each of its windows, frames from window to window)
 CLIPS = (("h36m/crops", 1.0, 64), ("mpi_inf_3dhp/crops", 1.0, 64), ("threedpw/crops", 1.0, 8))
 CLIPS_2D = (
-    ("instavariety/crops", 1.0, 64),
+    ("instavariety/frames", 1.0, 64),
     ("posetrack/crops", 1.0, 64),
     ("pennaction/crops", 1.0, 64),
 )
