@@ -24,7 +24,7 @@ def test_the_recipe():
     for c in stages:
         entries = (*c.data.clips, *c.data.clips_2d, *c.data.images, (c.data.val_dataset,))
         for name, *_ in entries:
-            assert (configs.PACKAGE.parent / "datasets" / name.removesuffix("/crops")).is_dir()
+            assert (configs.PACKAGE.parent / "datasets" / name.partition("/")[0]).is_dir()
         batch = c.data.clips_per_batch + c.data.clips_2d_per_batch or c.data.images_per_batch
         assert batch == (512 if c is stages[0] else 32)
         assert (c.optimizer.learning_rate, c.optimizer.decay_at) == (1e-4, (0.6, 0.9))
