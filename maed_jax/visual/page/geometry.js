@@ -50,8 +50,15 @@ function sparseDirections(directions, step) {
   const [count, verts] = directions.shape;
   return Array.from({ length: count }, (_, d) => {
     const row = directions.subarray(3 * verts * d, 3 * verts * (d + 1));
-    const places = Uint32Array.from(row.keys()).filter((i) => row[i] !== 0);
-    return { places, amounts: Float32Array.from(places, (i) => row[i] * step) };
+    let size = 0;
+    for (let i = 0; i < row.length; i++) if (row[i] !== 0) size++;
+    const places = new Uint32Array(size), amounts = new Float32Array(size);
+    for (let i = 0, k = 0; i < row.length; i++) {
+      if (row[i] === 0) continue;
+      places[k] = i;
+      amounts[k++] = row[i] * step;
+    }
+    return { places, amounts };
   });
 }
 
