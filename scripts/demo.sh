@@ -29,13 +29,18 @@ step "4/6 Evaluating the checkpoint on the test split"
 maed eval --checkpoint demo/stage2 --data_dir demo/data --dataset mannequins/demo --split test \
   --json demo/results.json
 
+reconstruct() {
+  maed predict "$1" --checkpoint demo/stage2 --out "$2" --smooth --export glb --attention
+  maed view "$2" --save "$2/viewer.html"
+}
+
 step "5/6 Reconstructing a rendered video of two people it has never seen (demo/rendered)"
 [ -f demo/rendered.mp4 ] || maed data video --seed 7 --out demo/rendered.mp4
-maed predict demo/rendered.mp4 --checkpoint demo/stage2 --out demo/rendered
+reconstruct demo/rendered.mp4 demo/rendered
 
 if [ -n "$video" ]; then
   step "6/6 Reconstructing $video (demo/yours)"
-  maed predict "$video" --checkpoint demo/stage2 --out demo/yours
+  reconstruct "$video" demo/yours
 else
   step "6/6 No video of yours was given: scripts/demo.sh VIDEO reconstructs one"
 fi
@@ -44,8 +49,8 @@ cat <<EOF
 
 Look at
   demo/dataset.png             what it learned from
-  demo/rendered/overlay.mp4    bodies over the rendered video${video:+
-  demo/yours/overlay.mp4       bodies over yours (it has only ever seen mannequins)}
+  demo/rendered/viewer.html    the rendered video, its bodies in 3D, and what the model looked at${video:+
+  demo/yours/viewer.html       yours (it has only ever seen mannequins)}
   demo/results.json            the table
   tensorboard --logdir demo    how it learned
 EOF

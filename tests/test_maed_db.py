@@ -182,7 +182,8 @@ def test_where_the_pictures_are(tmp_path, content, build):
         folder = build(image_root=tmp_path / root, overwrite=True)
         for record in raw_dots.read_back(folder, "train")[::12]:
             raw_dots.check_dots(record, 8)
-    content["img_name"] = np.char.replace(content["img_name"], SOMEWHERE, str(tmp_path / "images"))
+    here = str(tmp_path / "images")  # NumPy's own replace cuts long ones
+    content["img_name"] = np.array([n.replace(SOMEWHERE, here) for n in content["img_name"]])
     save(tmp_path / "db", "3dpw_train", content)
     assert len(raw_dots.read_back(build(image_root=None, overwrite=True), "train")) == 24
 
