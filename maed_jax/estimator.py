@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from maed_jax.body.smpl import Body
+from maed_jax.data.images import CROP_MARGIN
 from maed_jax.models.maed import MAED, Prediction
 
 
@@ -25,6 +26,8 @@ class Estimator:
     variables: Any
     """{"params": ..., "batch_stats": ...}, the latter with BatchNorm only"""
     body: Body
+    margin: float = CROP_MARGIN
+    """side of the crops that it was trained on, in longer sides of people's boxes"""
 
     @property
     def image_size(self) -> int:

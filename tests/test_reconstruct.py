@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
 
 def test_memory_is_bounded_by_the_window():
     track = track_of(np.arange(1000))
-    answers = _Answers(track, OUTPUTS, in_memory)
+    answers = _Answers(track, 1.3, OUTPUTS, in_memory)
     run = _Run(track, slice(0, 1000), 4, answers)  # windows of 32 frames
     held, clips = [], 0
     for position in range(1000):
@@ -188,8 +188,8 @@ def test_crops_are_those_of_training():
             return image
 
     box = np.array([[30, 25, 14, 28]], np.float32)
-    (crop,) = cut(Noise(0), list(crop_squares(box)), 32)
-    expected = warp(image, crop_affine(box[0], 32), 32)
+    (crop,) = cut(Noise(0), list(crop_squares(box, 1.2)), 32)
+    expected = warp(image, crop_affine(box[0], 32, scale=1.2), 32)
     assert np.abs(crop.astype(int) - expected).max() <= 1
 
 

@@ -86,6 +86,7 @@ def attend(
         return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
 
     look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
+    look.margin = estimator.margin
     answers = each_frame(
         video,
         tracks,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.body.camera import camera_from_crop_to_image, default_focal
-from maed_jax.data.images import CROP_MARGIN, crop_affine, normalise, warp
+from maed_jax.data.images import crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.inference.results import Person
@@ -38,8 +38,11 @@ OUTPUTS = {
 class _Answers:
     """The answers for one track, filled clip by clip."""
 
-    def __init__(self, track: Track, outputs: dict[str, tuple[int, ...]], keep: Keep):
+    def __init__(
+        self, track: Track, margin: float, outputs: dict[str, tuple[int, ...]], keep: Keep
+    ):
         n, id = len(track.frames), track.id
+        self.crops = crop_squares(track.boxes, margin)
         self.out = {
             name: keep(f"person_{id}_{name}", (n, *shape)) for name, shape in outputs.items()
         }
@@ -53,7 +56,7 @@ class _Run:
 
     def __init__(self, track: Track, part: slice, clip_length: int, answers: _Answers):
         self.frames = track.frames[part]
-        self.crops = crop_squares(track.boxes[part])
+        self.crops = answers.crops[part]
         self.times, self.done = answers.times[part], answers.done[part]
         self._out = {name: array[part] for name, array in answers.out.items()}
         indices, mask = eval_windows(len(self.frames), clip_length=clip_length)
@@ -152,8 +155,8 @@ def reconstruct(
 
     Args:
       tracks: people's boxes, as `predict.find_people` gives them.
-      estimator: has `image_size` and `clip_length`; maps normalised clips [b t h w 3] to a
-        `Prediction` (called with `vertices=False`).
+      estimator: has `image_size`, `clip_length` and `margin`; maps normalised clips [b t h w 3] to
+        a `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
       batch: clips at a time, of whichever people.
       focal: pixels, of the whole image's camera; its diagonal if None.
@@ -197,7 +200,7 @@ def each_frame(
         of each for one frame.
       For the others see `reconstruct`.
     """
-    answers = [_Answers(track, outputs, keep) for track in tracks]
+    answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
     runs = [
         _Run(track, part, estimator.clip_length, mine)
         for track, mine in zip(tracks, answers)
@@ -242,8 +245,7 @@ def _pass(
 def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
     if not answers.done.all():
         raise AssertionError("a frame was never reconstructed")
-    out = answers.out
-    crops = crop_squares(track.boxes)
+    out, crops = answers.out, answers.crops
     if not all(np.isfinite(values).all() for values in out.values()):
         raise UserError(
             "the model gives numbers that are not finite: its training has failed; "
@@ -271,9 +273,12 @@ def full_translation(camera: np.ndarray, crops: np.ndarray, intrinsics: np.ndarr
     return np.asarray(camera_from_crop_to_image(camera, crops, size, fx), np.float32)
 
 
-def crop_squares(boxes: np.ndarray) -> np.ndarray:
-    """The squares that the model sees of boxes [n 4]: centre x, centre y, side, float32 [n 3]."""
-    side = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1) * CROP_MARGIN
+def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:
+    """The squares that the model sees of boxes [n 4]: centre x, centre y, side, float32 [n 3].
+
+    margin: their sides in longer sides of the boxes.
+    """
+    side = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1) * margin
     return np.concatenate([boxes[:, :2], side], axis=1).astype(np.float32)
 
 

@@ -265,7 +265,8 @@ def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) 
     config = read_config(workdir)
     if config is None:
         raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
-    estimator = Estimator(MAED(**config.model), variables, load_body(body or config.body))
+    model, margin = MAED(**config.model), config.data.augment.margin
+    estimator = Estimator(model, variables, load_body(body or config.body), margin)
     return Run(estimator, step, config)
 
 
