@@ -10,9 +10,16 @@ import pytest
 # Grain's worker processes look at absl's flags, which pytest never parses.
 absl.flags.FLAGS.mark_as_parsed()
 
-# Most tests spend their time compiling what runs once, so LLVM's optimiser is off, which makes the
-# suite a good deal faster. Parity with the original asks for it again (test_weights.py).
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+# Most tests spend their time compiling what runs once, so LLVM's optimiser is off, and so are the
+# emitters that lower every fused kernel through MLIR, which take most of what is left: the suite is
+# a good deal faster. Parity with the original asks for both again (test_weights.py).
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
+    ]
+)
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

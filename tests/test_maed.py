@@ -39,7 +39,7 @@ def labels(b=2, t=3, pose=0.0, valid=1.0):
     return {
         "keypoints_2d": jnp.zeros((b, t, 49, 3)).at[..., 2].set(valid),
         "keypoints_3d": jnp.zeros((b, t, 49, 4)).at[..., 3].set(valid),
-        "pose": jnp.full((b, t, 72), pose),
+        "pose": jnp.full((b, t, 72), pose, jnp.float32),  # one type, so that all compile once
         "shape": jnp.zeros((b, t, 10)),
         "has_smpl": jnp.full((b, t), valid),
         "has_3d": jnp.full((b,), valid),
@@ -73,7 +73,8 @@ LABELS = {
     "zero pose": labels(pose=0.0),
     "angle pi": labels(pose=np.pi / np.sqrt(3)),
     "all masked": labels(valid=0.0),
-    "masked and not finite": labels(valid=0.0) | {"pose": jnp.full((2, 3, 72), jnp.nan)},
+    "masked and not finite": labels(valid=0.0)
+    | {"pose": jnp.full((2, 3, 72), jnp.nan, jnp.float32)},
 }
 
 

@@ -52,7 +52,7 @@ def alone(go_on, tmp_path_factory):
 
 
 def start(run, devices, *arguments):
-    flags = "--xla_backend_optimization_level=0"
+    flags = os.environ["XLA_FLAGS"]  # conftest.py's: the numbers are this process's to the bit
     environment = os.environ | {
         "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",

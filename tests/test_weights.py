@@ -27,8 +27,8 @@ from maed_jax.weights.original import convert_original, from_torch, with_means
 # off by about sqrt(49 * 4e-6) = 1.5 %. Everything after the root is held to 1e-3.
 ROOT_NORM, ROOT_SLICE = 1e-2, 4e-2
 
-# Compiled as users' programs are; conftest.py turns the optimiser off for the other tests.
-OPTIMISED = {"xla_backend_optimization_level": 3}
+# Compiled as users' programs are; conftest.py turns these off for the other tests.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 VARIANTS = (
     *(("ste", mode, "ktd") for mode in ("parallel", "vanilla", "series", "coupling", "temporal")),
