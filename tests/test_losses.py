@@ -46,6 +46,7 @@ def labels_of(golden, kind):
     }
 
 
+@jax.jit
 def prediction_of(kp_2d, kp_3d, theta):
     pose = theta[..., 3:75]
     return Prediction(
@@ -69,7 +70,8 @@ def test_values_and_gradients_are_the_originals(golden, kind):
     def total(*pred):
         return L.losses(prediction_of(*pred), labels, weights)
 
-    (value, terms), grads = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(*pred)
+    gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
+    (value, terms), grads = gradient(*pred)
     for theirs, ours in TERMS.items():
         # The original's terms are stored with their weights.
         expected = golden[f"{kind}/loss_{theirs}"]
@@ -78,6 +80,11 @@ def test_values_and_gradients_are_the_originals(golden, kind):
     for name, grad in zip(("kp_2d", "kp_3d", "theta"), grads):
         expected = golden[f"{kind}/grad/{name}"]
         np.testing.assert_allclose(grad, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@jax.jit
+def total_of(pred, labels, weights):
+    return L.losses(pred, labels, weights)[0]
 
 
 def random_case(seed, b=3, t=2):
@@ -100,7 +107,7 @@ def test_the_truth_costs_nothing():
     pred, labels = random_case(0)
     labels["keypoints_2d"] = labels["keypoints_2d"].at[..., :2].set(pred.keypoints_2d)
     weights = {"keypoints_2d": 1, "keypoints_3d": 1, "pose": 1, "shape": 1, "norm": 0}
-    assert L.losses(pred, labels, weights)[0] < 1e-10
+    assert total_of(pred, labels, weights) < 1e-10
 
 
 def test_3d_loss_ignores_where_the_body_stands():
@@ -126,7 +133,7 @@ def test_all_masked_labels_give_finite_values_and_gradients():
         return L.losses(pred, masked, weights)[0]
 
     pred = pred.replace(feature=jnp.zeros(1))
-    value, grad = jax.value_and_grad(total)(pred)
+    value, grad = jax.jit(jax.value_and_grad(total))(pred)
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grad))
 
@@ -136,13 +143,13 @@ def test_frames_without_smpl_labels_teach_neither_pose_nor_shape():
     labels["has_smpl"] = labels["has_smpl"].at[1].set(0)
     wrong = {k: labels[k].at[1].add(1.0) for k in ("pose", "shape")}
     weights = {"keypoints_2d": 0, "keypoints_3d": 0, "pose": 1, "shape": 1, "norm": 0}
-    assert L.losses(pred, labels | wrong, weights)[0] < 1e-10
+    assert total_of(pred, labels | wrong, weights) < 1e-10
     everywhere = labels | wrong | {"has_smpl": jnp.ones((3, 2))}
-    assert L.losses(pred, everywhere, weights)[0] > 0.1
+    assert total_of(pred, everywhere, weights) > 0.1
 
 
 def test_norm_loss_has_a_gradient_at_zero():
-    grad = jax.grad(L.norm_loss)(jnp.zeros((1, 2, 72)), jnp.zeros((1, 2, 10)), jnp.ones(1))
+    grad = jax.jit(jax.grad(L.norm_loss))(jnp.zeros((1, 2, 72)), jnp.zeros((1, 2, 10)), jnp.ones(1))
     assert np.isfinite(grad).all()
 
 
@@ -150,12 +157,12 @@ def test_a_step_weighs_clips_and_images_by_their_frames():
     clips, clip_labels = random_case(3, b=2, t=4)
     images, image_labels = random_case(4, b=5, t=1)
     weights = dict.fromkeys(TERMS.values(), 1.0)
-    both, terms = L.combined_losses(
+    both, terms = jax.jit(L.combined_losses)(
         {"clips": clips, "images": images}, {"clips": clip_labels, "images": image_labels}, weights
     )
     parts = [
-        L.losses(clips, clip_labels, weights)[0],
-        L.losses(images, image_labels, weights)[0],
+        total_of(clips, clip_labels, weights),
+        total_of(images, image_labels, weights),
     ]
     np.testing.assert_allclose(both, (8 * parts[0] + 5 * parts[1]) / 13, rtol=1e-6)
     np.testing.assert_allclose(both, sum(terms.values()), rtol=1e-6)
