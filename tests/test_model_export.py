@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import types
@@ -46,7 +47,8 @@ sys.modules["maed_jax"] = None  # an import would fail
 sys.argv = ["", {str(path)!r}, {str(tmp_path / "clips.npy")!r}, {str(tmp_path / "a.npz")!r}]
 exec(open({str(SCRIPT)!r}).read())
 """
-    subprocess.run([sys.executable, "-c", program], check=True, env={"JAX_PLATFORMS": "cpu"})
+    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": os.environ["XLA_FLAGS"]}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     truth = estimator(normalise(images))
     with np.load(tmp_path / "a.npz") as answers:
         assert set(answers) == {
