@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity_rules as rules
 import pytest
+from conftest import OPTIMISED
 
 from maed_jax.body.files import load_body
 from maed_jax.body.smpl import h36m_joints, keypoint_body, pose_body
@@ -26,9 +27,6 @@ from maed_jax.weights.original import convert_original, from_torch, with_means
 # against float64). A unit that flips changes the gradient by its whole share, so the gradient is
 # off by about sqrt(49 * 4e-6) = 1.5 %. Everything after the root is held to 1e-3.
 ROOT_NORM, ROOT_SLICE = 1e-2, 4e-2
-
-# Compiled as users' programs are; conftest.py turns these off for the other tests.
-OPTIMISED = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 VARIANTS = (
     *(("ste", mode, "ktd") for mode in ("parallel", "vanilla", "series", "coupling", "temporal")),
