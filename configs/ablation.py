@@ -7,7 +7,8 @@ The settings above `study` hold for every row; `study` has what differs between 
 trains on single images first and goes on, encoder and decoder, on clips together with images.
 
 Hardware: 2 CPU cores. Time: 5 minutes for a row and a seed with little else running, so above three
-hours for all 39. Result: none with these settings; one seed of three without clipping, docs/ablation.md.
+hours for all 39. Result: none yet with these settings; of one seed, without clipping, in
+docs/ablation.md.
 """
 
 from ml_collections import ConfigDict
