@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import absl.flags
+import examples  # noqa: F401  (how many hypothesis tries)
 import jax
 import pytest
 

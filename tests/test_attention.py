@@ -73,6 +73,15 @@ def test_permuting_the_tokens_permutes_the_answer(mode):
     np.testing.assert_allclose(apply(params, x[:, :, order]), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", A.MODES)
+def test_permuting_the_frames_permutes_the_answer(mode):
+    """What order frames come in is known from the temporal embedding alone."""
+    apply, params = layer(mode)
+    x, order = tokens(), jnp.array([2, 0, 1])
+    expected = apply(params, x)[:, order]
+    np.testing.assert_allclose(apply(params, x[:, order]), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["parallel", "parallel_v1", "series", "coupling", "temporal"])
 def test_frames_see_one_another(mode):
     apply, params = layer(mode)

@@ -2,7 +2,8 @@ import colorsys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.body.mannequin import mannequin, mirror_vertices
@@ -57,7 +58,7 @@ def test_flips_of_keypoints_are_those_of_the_original(golden):
     np.testing.assert_allclose(flipped, golden["hflip2d"], atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.floats(0.7, 1.3),
     st.floats(-1, 1),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.data.boxes import box_from_keypoints, smooth_boxes
@@ -35,7 +36,7 @@ def test_unseen_keypoints_do_not_count():
     assert np.isnan(box_from_keypoints(points[:1])).all()  # no extent
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.integers(1, 40), st.integers(0, 10**6), st.booleans())
 def test_steady_boxes_stay_and_gaps_close(length, seed, zero_padded):
     rng = np.random.default_rng(seed)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from animation_readers import read_bvh
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from moving_person import camera_joints, moving_person
 from scipy.spatial.transform import Rotation
@@ -23,7 +24,7 @@ def test_joints_are_where_the_body_has_them(tmp_path, n):
     assert frame_time == pytest.approx(1 / 25 if n > 1 else 1 / 30)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.lists(st.floats(-3.2, 3.2), min_size=3, max_size=3), st.sampled_from([None, 90, -90]))
 def test_angles_say_the_rotation(vector, pitch):
     rotation = Rotation.from_rotvec(vector)

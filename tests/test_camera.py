@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.body import camera
@@ -46,7 +47,7 @@ def test_scale_zero_is_far_away_and_finite():
 
 
 @pytest.mark.parametrize("focal", [None, 400.0, 1200.0, 5000.0])
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=st.integers(0, 10_000))
 def test_the_image_camera_agrees_with_the_crop(focal, seed):
     cameras, boxes, points = people(seed)
@@ -67,7 +68,7 @@ def test_the_image_camera_agrees_with_the_crop(focal, seed):
     assert np.all((np.abs(found - expected) <= bound) | ~ahead)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=st.integers(0, 10_000))
 def test_translation_back_to_the_crop(seed):
     cameras, boxes, _ = people(seed)

@@ -2,7 +2,8 @@ import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from maed_jax.data import images
@@ -44,7 +45,7 @@ def test_several_affines_at_once():
         np.testing.assert_allclose(one, images.transform_keypoints(point, affine))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.floats(0.7, 1.5),
     st.floats(-0.5, 0.5),
@@ -66,6 +67,27 @@ def test_a_spot_is_where_its_keypoint_goes(scale, rotation, shift, mirror, seed)
     rows, columns = np.mgrid[:128, :128]
     found = [(weight * grid).sum() / weight.sum() for grid in (columns, rows)]
     np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+@given(
+    st.tuples(*[st.floats(-500, 2000)] * 2, *[st.floats(2, 1500)] * 2),
+    st.floats(0.5, 2),
+    st.floats(-3, 3),
+    st.booleans(),
+)
+def test_points_go_there_and_back(box, scale, rotation, mirror):
+    affine = images.crop_affine(box, 224, scale, rotation)
+    affine = images.mirror_affine(affine, 224) if mirror else affine
+    points = np.random.default_rng(0).uniform(0, 224, (20, 2))
+    pixels = images.transform_keypoints(points, cv2.invertAffineTransform(affine))
+    np.testing.assert_allclose(images.transform_keypoints(pixels, affine), points, atol=1e-6)
+    # One unit of the crop is as long wherever it is: the box's longer side over its share of 224.
+    apart = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
+    expected = np.linalg.norm(np.diff(points, axis=0), axis=-1) * max(box[2:]) * scale / 224
+    np.testing.assert_allclose(apart, expected, rtol=1e-6)
+    # The middle of the box is the middle of the crop, between its two middle pixels.
+    middle = images.transform_keypoints(np.array([box[:2]]), affine)
+    np.testing.assert_allclose(middle, [[111 if mirror else 112, 112]], atol=1e-6)
 
 
 def test_mirrored_crop_is_the_crop_mirrored(picture):
@@ -150,7 +172,7 @@ def test_out_receives_the_crop(picture):
     assert clip[1].any() and not clip[0].any()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.floats(0, 0.98))
 def test_truncated_jpeg_is_refused(share):
     data = images.encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))

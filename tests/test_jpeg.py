@@ -5,7 +5,8 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from maed_jax.data import images, jpeg
@@ -19,7 +20,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return picture
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.integers(1, 300),
     st.integers(1, 300),
@@ -113,7 +114,7 @@ def test_damage_is_left_to_the_decoder():
     assert jpeg.window(lost, 50, 50, 60, 60) == (lost, (0, 0))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.floats(20, 500), st.floats(20, 300), st.floats(10, 400), st.floats(-1, 1), st.booleans())
 def test_crops_are_bit_by_bit_those_of_pictures_that_cannot_be_cut(x, y, side, rotation, mirror):
     picture = photo(320, 480, 1)

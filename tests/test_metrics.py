@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -47,7 +48,7 @@ def test_metrics_are_those_of_the_original(golden):
     np.testing.assert_allclose(errors, 1000 * golden["accel_error"], rtol=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.floats(0.2, 5))
 def test_similarities_are_undone_whatever_the_batch(seed, frames, scale):
     """Also for 1, 2 and 3 frames, which must not be mistaken for axes."""
@@ -62,7 +63,38 @@ def test_similarities_are_undone_whatever_the_batch(seed, frames, scale):
         assert alone == pytest.approx(together, abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(50)
+@given(st.integers(0, 10**6), st.integers(3, 9))
+def test_errors_are_of_poses_and_not_of_places(seed, frames):
+    rng = np.random.default_rng(seed)
+    pred, target = points(seed, frames, 14, 3), points(seed + 1, frames, 14, 3)
+    turn = Rotation.random(random_state=seed).as_matrix()
+    there = rng.normal(0, 3, (frames, 1, 3))
+    for error in (mpjpe, pa_mpjpe, accel_error):
+        found = error(pred, target)
+        np.testing.assert_allclose(error(pred + there, target - 2 * there), found)
+        np.testing.assert_allclose(error(pred @ turn, target @ turn), found)
+        np.testing.assert_allclose(error(target, target), 0, atol=1e-9)
+        np.testing.assert_allclose(error(pred[::-1], target[::-1])[::-1], found)
+    np.testing.assert_allclose(mpjpe(pred, target), mpjpe(target, pred))
+    np.testing.assert_allclose(accel_error(pred, target), accel_error(target, pred))
+    # No similarity is better in the squares than the one that was found; none is one of them.
+    squares = ((procrustes_align(pred, target) - target) ** 2).sum((-1, -2))
+    assert (squares <= ((centre(pred, (2, 3)) - target) ** 2).sum((-1, -2)) + 1e-12).all()
+
+
+@examples(50)
+@given(st.integers(0, 10**6), st.integers(3, 9))
+def test_steady_motion_has_no_acceleration(seed, frames):
+    speed = np.random.default_rng(seed).normal(0, 1, (14, 3))  # of every joint its own
+    motion = points(seed, 1, 14, 3) + np.arange(frames)[:, None, None] * speed
+    np.testing.assert_allclose(accel(motion, None), 0, atol=1e-8)
+    shaken = points(seed, frames, 14, 3)
+    found = accel_error(shaken, motion, None)
+    np.testing.assert_allclose(found, accel(shaken, None), atol=1e-8)
+
+
+@examples(30)
 @given(st.integers(0, 10**6))
 def test_alignment_is_the_best_similarity(seed):
     rng = np.random.default_rng(seed)

@@ -1,13 +1,15 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from small_videos import FakeEstimator
 
 from maed_jax.body.camera import project_to_image
-from maed_jax.data.images import CROP_MARGIN, crop_affine, warp
+from maed_jax.data.images import CROP_MARGIN, crop_affine, normalise_keypoints, warp
 from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import (
     OUTPUTS,
@@ -54,7 +56,7 @@ def track_of(frames, id=1):
     return Track(id, frames, boxes, frames % 3 > 0, (frames % 3 > 0).astype(np.float32))
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(
     st.lists(st.tuples(st.integers(0, 150), st.integers(1, 90)), min_size=1, max_size=4),
     st.integers(1, 5),
@@ -210,6 +212,34 @@ def test_large_crops_are_averaged_and_stay_in_place(side):
     x = (np.arange(32) - affine[0, 2]) / affine[0, 0]
     np.testing.assert_allclose(crop[16, :, 0], x, atol=1.1)
     assert np.mean(crop[16, :, 0] - x) == pytest.approx(0, abs=0.3)
+
+
+@examples(30)
+@given(
+    st.tuples(st.floats(40, 200), st.floats(40, 120)),
+    st.floats(20, 400),
+    st.tuples(st.floats(-0.7, 0.7), st.floats(-0.7, 0.7)),
+)
+def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
+    """Through the crop's [-1, 1] and back to pixels of the video: the same spot of the picture."""
+    crop = np.array([[*centre, side]], np.float32)
+    spot = to_pixels(np.array([[point]], np.float32), crop)[0, 0]
+    width = max(side / 30, 2)
+    assume((spot > 3 * width).all() and (spot < np.array([240, 160]) - 3 * width).all())
+    y, x = np.mgrid[:160, :240]
+    blob = 255 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / width**2)
+
+    class Spot(Picture):
+        def image(self, longest):
+            size = (longest, longest * 160 // 240)
+            image = cv2.resize(blob, size, interpolation=cv2.INTER_AREA)
+            return np.repeat(image[..., None], 3, -1).astype(np.uint8)
+
+    (shown,) = cut(Spot(0, size=(240, 160)), list(crop), 64)
+    weight = shown[..., 0].astype(float)
+    rows, columns = np.mgrid[:64, :64]
+    pixel = np.array([(weight * grid).sum() / weight.sum() for grid in (columns, rows)])
+    np.testing.assert_allclose(normalise_keypoints(pixel, 64), point, atol=0.01)
 
 
 def test_exactly():

@@ -2,8 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body import rotations
@@ -53,7 +55,7 @@ def test_6d_there_and_back():
     np.testing.assert_allclose(rotations.matrix_from_6d(skewed), matrices, atol=2e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32 - 1))
 def test_the_whole_sphere_against_scipy(seed):
     rng = np.random.default_rng(seed)
@@ -69,6 +71,36 @@ def test_the_whole_sphere_against_scipy(seed):
     assert np.linalg.norm(found, axis=-1).max() <= np.pi + 1e-6
     recovered = Rotation.from_rotvec(np.asarray(found, np.float64)).as_matrix()
     assert angle_between(recovered, true.as_matrix()).max() < 2e-6
+
+
+@examples(25)
+@given(st.integers(0, 2**32 - 1))
+def test_products_and_inverses_are_scipys(seed):
+    a, b = (Rotation.random(64, random_state=(seed + i) % 2**32) for i in range(2))
+    one, other = (
+        rotations.matrix_from_axis_angle(r.as_rotvec().astype(np.float32)) for r in (a, b)
+    )
+    assert angle_between(one @ other, (a * b).as_matrix()).max() < 2e-6
+    back = rotations.axis_angle_from_matrix(one @ other)
+    recovered = Rotation.from_rotvec(np.asarray(back, np.float64)).as_matrix()
+    assert angle_between(recovered, (a * b).as_matrix()).max() < 4e-6
+    inverse = rotations.matrix_from_axis_angle(-a.as_rotvec().astype(np.float32))
+    np.testing.assert_allclose(inverse, one.swapaxes(-1, -2), atol=1e-6)
+
+
+@examples(25)
+@given(st.integers(0, 2**32 - 1), st.floats(-4, 6))
+def test_6d_of_any_length_is_a_rotation(seed, magnitude):
+    sixd = np.random.default_rng(seed).standard_normal((64, 6)).astype(np.float32)
+    found = np.asarray(rotations.matrix_from_6d(sixd * np.float32(10**magnitude)), np.float64)
+    # The nearer the two vectors are to one line, the fewer digits the second axis has left.
+    a, b = sixd[:, 0::2], sixd[:, 1::2]
+    cross = np.linalg.norm(np.cross(a, b), axis=-1)
+    digits = 1e-6 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) / cross
+    error = np.abs(found @ found.swapaxes(-1, -2) - np.eye(3)).max((-2, -1))
+    assert (error < digits).all() and (np.abs(np.linalg.det(found) - 1) < 3 * digits).all()
+    again = rotations.matrix_from_6d(rotations.sixd_from_matrix(found.astype(np.float32)))
+    assert (np.abs(again - found).max((-2, -1)) < 3 * digits).all()
 
 
 def test_special_angles():
@@ -103,6 +135,14 @@ def test_gradient_at_zero_is_that_of_a_small_rotation():
     np.testing.assert_allclose(jacobian, expected, atol=1e-7)
 
 
+@jax.jit
+@jax.vmap
+@jax.value_and_grad
+def there_and_back_again(sixd):
+    matrix = rotations.matrix_from_6d(sixd)
+    return jnp.sum(matrix**2) + jnp.sum(rotations.axis_angle_from_matrix(matrix) ** 2)
+
+
 def test_degenerate_6d():
     sixd = jnp.asarray(
         [
@@ -112,11 +152,13 @@ def test_degenerate_6d():
         jnp.float32,
     )  # fmt: skip
 
-    def loss(sixd):
-        matrix = rotations.matrix_from_6d(sixd)
-        return jnp.sum(matrix**2) + jnp.sum(rotations.axis_angle_from_matrix(matrix) ** 2)
+    value, gradient = there_and_back_again(sixd)
+    assert np.isfinite(value).all() and np.isfinite(gradient).all()
 
-    value, gradient = jax.jit(jax.vmap(jax.value_and_grad(loss)))(sixd)
+
+@given(arrays(np.float32, (6, 6), elements=st.floats(-(2.0**60), 2.0**60, width=32)))
+def test_nothing_given_as_6d_is_fatal(sixd):
+    value, gradient = there_and_back_again(sixd)
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.errors import UserError
@@ -110,6 +111,34 @@ def test_pose_flip_moves_the_right_hand_too(vectors):
     np.testing.assert_array_equal(ours[:, 23], pose.reshape(-1, 24, 3)[:, 22] * [1, -1, -1])
     assert np.abs(ours[:, 23] - official[:, 23]).max() > 0.1
     np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-300, 300))
+def test_flipping_twice_is_nothing_and_once_is_the_mirror(seed, mirror):
+    rng = np.random.default_rng(seed)
+    pose, points = rng.normal(0, 1, (2, 72)), rng.normal(0, 100, (2, 49, 3))
+    np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)
+    flipped = skeleton.flip_keypoints(points, mirror)
+    np.testing.assert_allclose(skeleton.flip_keypoints(flipped, mirror), points, atol=1e-4)
+    mirrored = 2 * mirror - points[..., 0]
+    np.testing.assert_allclose(flipped[:, skeleton.KEYPOINT_FLIP, 0], mirrored, atol=1e-4)
+    M = np.diag([-1.0, 1, 1])
+    before, after = (
+        Rotation.from_rotvec(p.reshape(-1, 3)).as_matrix().reshape(2, 24, 3, 3)
+        for p in (pose, skeleton.flip_pose(pose))
+    )
+    np.testing.assert_allclose(after, M @ before[:, skeleton.JOINT_FLIP] @ M, atol=1e-9)
+
+
+SOME = st.lists(st.sampled_from(skeleton.KEYPOINT_NAMES), min_size=1, max_size=20, unique=True)
+
+
+@given(SOME, SOME)
+def test_points_follow_their_names_from_any_set_to_any(src, dst):
+    points = np.array([[skeleton.KEYPOINT_NAMES.index(name), 1.0] for name in src])
+    for name, found in zip(dst, skeleton.convert_joints(points, src, dst)):
+        known = name in src
+        assert found.tolist() == [skeleton.KEYPOINT_NAMES.index(name) if known else 0, known]
 
 
 @given(trees())

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import parity_rules
 import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body import camera, rotations, skeleton, smpl
@@ -72,10 +75,21 @@ def test_gradients_as_the_original(which, vectors, request):
     close(d_betas, vectors["d_betas"])
 
 
-def test_joints_only_equals_the_full_path(body, small):
+# How far joints bend, and how far shapes are from the mean.
+ANYONE = (st.integers(0, 2**32 - 1), st.floats(0, 3), st.floats(0, 5))
+
+
+def anyone(seed, bend, spread):
+    pose, betas = example((5,), seed, bend)
+    return pose, betas * np.float32(spread)
+
+
+@examples(5)
+@given(*ANYONE)
+def test_joints_only_equals_the_full_path(body, small, seed, bend, spread):
     assert small.template.shape[0] < 1100 < body.template.shape[0]
-    full = jitted_points(body, *example((5,)))
-    few = jitted_points(small, *example((5,)))
+    person = anyone(seed, bend, spread)
+    full, few = jitted_points(body, *person), jitted_points(small, *person)
     close(few[0].joints, full[0].joints, 1e-6)
     close(few[1], full[1], 2e-6)
     close(few[2], full[2], 2e-6)
@@ -116,9 +130,20 @@ def test_zero_pose_and_shape_is_the_template(body):
     close(posed.joints[0], np.asarray(body.rest_joints), 1e-6)
 
 
-def test_turning_the_root_turns_everything_about_the_pelvis(body):
-    pose, betas = example((5,), seed=1)
-    turn = Rotation.random(5, random_state=2)
+@examples(5)
+@given(*ANYONE)
+def test_zero_pose_is_the_template_in_any_shape(body, seed, bend, spread):
+    betas = anyone(seed, bend, spread)[1]
+    posed, _, _ = jitted_points(body, np.zeros((5, 72), np.float32), betas)
+    shaped = np.einsum("vxs,bs->bvx", np.asarray(body.shape_dirs, np.float64), betas)
+    close(posed.verts, np.asarray(body.template) + shaped, 1e-6)
+
+
+@examples(5)
+@given(*ANYONE)
+def test_turning_the_root_turns_everything_about_the_pelvis(body, seed, bend, spread):
+    pose, betas = anyone(seed, bend, spread)
+    turn = Rotation.random(5, random_state=seed)
     turned = pose.copy()
     turned[:, :3] = (turn * Rotation.from_rotvec(pose[:, :3])).as_rotvec()
     before, before_points, _ = jitted_points(body, pose, betas)
