@@ -32,6 +32,7 @@ from .person import Dropped, Person, PersonTrack
 __all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder", "add_common_arguments"]
 
 SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
+STOPPED = "stopped; the same command goes on with the tasks that are left"
 MOST = 128  # files of a split, about: readers keep them all open
 
 
@@ -173,9 +174,11 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                     people += result["records"]
                     bar.set_postfix_str(f"{people} people", refresh=False)
                     bar.update()
-        except (KeyboardInterrupt, SystemExit):
-            print("stopped: the same command goes on with the tasks that are left", file=sys.stderr)
+        except SystemExit:  # SIGTERM
+            print(f"maed: {STOPPED}", file=sys.stderr)
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(STOPPED) from None
         return {split: [done[job.stem] for job in each] for split, each in jobs.items()}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 from maed_jax.errors import UserError
 
@@ -51,17 +54,64 @@ def usage() -> str:
 
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1."""
+    """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1.
+
+    So does Ctrl-C, with status 130, wherever it comes; a `KeyboardInterrupt` may say what is left.
+    """
+    with _interrupts() as interrupted:
+        try:
+            main(sys.argv[1:] if argv is None else argv)
+        except KeyboardInterrupt as error:
+            _end_interrupted(str(error))
+        except Exception as error:
+            if interrupted:  # which some library made another error of
+                _end_interrupted()
+            if isinstance(error, UserError):
+                sys.exit(f"maed: {error}")
+            if isinstance(error, BrokenPipeError):  # our reader has gone, as in `maed ... | head`
+                sys.stderr.close()
+                sys.exit(141)
+            raise
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list]:
+    """Gives a list that is empty until Ctrl-C has raised `KeyboardInterrupt`.
+
+    Where that is raised in a callback, such as those of the import system, Python prints and drops
+    it. Here it comes again a moment later, and nothing is printed.
+    """
+    seen: list = []
+
+    def interrupt(*_):
+        seen.append(True)
+        raise KeyboardInterrupt
+
+    def dropped(unraisable):
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            here = threading.main_thread().ident
+            threading.Timer(0.02, signal.pthread_kill, (here, signal.SIGINT)).start()
+        elif not seen:  # after it, that half-made things cannot be taken down is no news
+            before(unraisable)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as by nohup
+        yield seen
+        return
+    before, sys.unraisablehook = sys.unraisablehook, dropped
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        main(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        sys.exit(f"maed: {error}")
-    except KeyboardInterrupt:
-        print("maed: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone, as in `maed ... | head`
-        sys.stderr.close()
-        sys.exit(141)
+        yield seen
+    finally:
+        if seen:  # the process ends; once more ends it at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        else:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.unraisablehook = before
+
+
+def _end_interrupted(said: str = "") -> None:
+    print(f"maed: {said or 'interrupted'}", file=sys.stderr)
+    sys.exit(130)
 
 
 def dispatch(argv: list[str]) -> None:

@@ -13,6 +13,7 @@ from maed_jax.evaluation import ablation
 from maed_jax.evaluation.ablation_files import result_path
 from maed_jax.evaluation.ablation_rows import ROWS, STAGES
 from maed_jax.training.checkpoints import read_config, write_config
+from maed_jax.training.lock import only_run_in
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,8 @@ def test_mistakes(study, trained, tmp_path):
     study("--rows", "ste-ktd")
     with pytest.raises(UserError, match="holds a run with other settings: model.dim"):
         study("--rows", "ste-ktd", **{"model.dim": 64})
+    with only_run_in(study.workdir), pytest.raises(UserError, match="another run is going on"):
+        study("--rows", "cnn-ktd")
 
 
 def test_a_mistake_in_a_row_names_it(study, monkeypatch, trained):

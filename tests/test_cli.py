@@ -1,5 +1,7 @@
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -44,6 +46,59 @@ def test_an_interrupt_is_no_traceback(capsys):
         cli.run(fails(KeyboardInterrupt()), [])
     assert exit.value.code == 130
     assert capsys.readouterr().err == "maed: interrupted\n"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C; whatever it changes in this process is changed back."""
+    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before[0])
+    sys.unraisablehook = before[1]
+
+
+class Dropping:
+    """Where an error in `__del__` or a callback goes, Python prints and forgets it."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __del__(self):
+        self.act()
+
+
+def inside_a_callback(ctrl_c):
+    Dropping(ctrl_c)
+    time.sleep(10)
+
+
+def made_another_error(ctrl_c):
+    try:
+        ctrl_c()
+    except KeyboardInterrupt:
+        raise ImportError("half an import") from None
+
+
+@pytest.mark.parametrize("happen", [inside_a_callback, made_another_error])
+def test_an_interrupt_is_never_lost(happen, ctrl_c, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.run(lambda argv: happen(ctrl_c), [])
+    assert exit.value.code == 130
+    assert capsys.readouterr().err == "maed: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends it at once
+
+
+def test_an_interrupt_may_say_what_is_left(capsys):
+    with pytest.raises(SystemExit):
+        cli.run(fails(KeyboardInterrupt("stopped; the same command goes on")), [])
+    assert capsys.readouterr().err == "maed: stopped; the same command goes on\n"
+
+
+def test_an_ignored_interrupt_stays_ignored(ctrl_c):
+    """As it is for commands in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cli.run(lambda argv: ctrl_c(), [])
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_our_own_mistakes_keep_their_traceback():

@@ -20,6 +20,7 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import benchmark, evaluate, table1
 from maed_jax.evaluation.scoring import Bodies
 from maed_jax.training.config import defaults
+from maed_jax.training.lock import only_run_in
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_all_files_of_a_folder(data_dir, opened, tmp_path, capsys):
     assert "without the rows of the mean pose" in captured.err
     names = {file.name for file in out.iterdir()}
     tables = {"table.txt", "table.md", "table.csv", "sequences.csv", "joints.csv"}
-    assert names == tables | {"results.json", "errors.png", "worst.png"}
+    assert names == tables | {"results.json", "errors.png", "worst.png", ".lock"}
     assert (out / "table.txt").read_text() in captured.out
     rows = json.loads((out / "results.json").read_text())["rows"]
     assert [(row["subset"], row["frames"]) for row in rows] == [
@@ -176,6 +177,8 @@ def test_mistakes(tmp_path, opened, data_dir):
         run("--checkpoint", tmp_path)
     with pytest.raises(UserError, match="cannot write"):
         run("--json", tmp_path / "no" / "file")
+    with only_run_in(tmp_path / "out"), pytest.raises(UserError, match="use another --out"):
+        run("--out", tmp_path / "out")
     with pytest.raises(UserError, match="there is no option '--protcol'"):
         run("--protcol", "maed")
     opened(Stub(), genders=False)

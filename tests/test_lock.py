@@ -30,6 +30,12 @@ def test_another_process_is_kept_out_until_it_dies(tmp_path):
         pass
 
 
+def test_a_directory_is_called_as_its_option_is(tmp_path):
+    with only_run_in(tmp_path), pytest.raises(UserError, match="or use another --out$"):
+        with only_run_in(tmp_path, "--out"):
+            pass
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write in"):

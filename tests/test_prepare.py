@@ -97,6 +97,14 @@ def test_a_build_that_breaks_leaves_what_was_there(builder, tmp_path, error):
     assert [p.name for p in tmp_path.iterdir()] == ["mannequins"]
 
 
+def test_the_same_build_runs_once_at_a_time(builder, tmp_path):
+    first = prepare.builder_class("mannequins")(data_dir=tmp_path, config="tiny")
+    with prepare._workplace(first, tmp_path, {"seed": "0"}):
+        with pytest.raises(UserError, match="the same build runs already"):
+            prepare.build("mannequins", tmp_path, "tiny", seed=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_mistakes_have_one_line(tmp_path):
     with pytest.raises(UserError, match="no dataset 'manequins'.*mannequins"):
         prepare.main(["build", "manequins", "--data_dir", str(tmp_path)])

@@ -12,6 +12,7 @@ from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.errors import UserError
 from maed_jax.inference.video import VideoWriter
 from maed_jax.visual.render import Lights, Renderer, composite, project
+from maed_jax.whole_files import whole_file
 
 from . import film, motion, scene, surroundings
 
@@ -81,12 +82,13 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
             grain = rng.normal(0, 2.5, image.shape)
             writer.write(np.clip(image + grain, 0, 255).astype(np.uint8), t / FPS)
     out = path.with_name(path.stem + ".truth.npz")
-    np.savez_compressed(
-        out,
-        **{name: np.stack([each[name] for each in truth]) for name in truth[0]},
-        intrinsics=intrinsics,
-        fps=FPS,
-    )
+    with whole_file(out) as file:
+        np.savez_compressed(
+            file,
+            **{name: np.stack([each[name] for each in truth]) for name in truth[0]},
+            intrinsics=intrinsics,
+            fps=FPS,
+        )
     return out
 
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
 from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
 
 TURN = 0.2  # seconds that a reader has in a round, at least
 
@@ -67,7 +68,8 @@ def main(argv: list[str]) -> None:
         print("\n".join(f"{name:<24}{value:>10}" for name, value in result["batches"].items()))
     if path:
         machine = {"processor": processor(), "python": platform.python_version()}
-        Path(path).write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+        with whole_file(path, "w") as file:
+            file.write(json.dumps({"machine": machine, **result}, indent=1) + "\n")
 
 
 def compare(readers: list[Reader], rounds: int) -> list[dict]:

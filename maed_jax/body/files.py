@@ -21,6 +21,7 @@ from maed_jax.body import skeleton
 from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
 from maed_jax.body.unpickle import ChumpyNode, restricted_load
 from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
 
 MODEL_KEYS = (
     "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",
@@ -322,14 +323,8 @@ def save_body(body: Body, path: str | os.PathLike) -> None:
         for field in dataclasses.fields(Body)
         if getattr(body, field.name) is not None
     }
-    partial = path.with_suffix(".npz.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, **{_FORMAT: np.int64(1)}, **arrays)
-        partial.replace(path)  # so that a half-written file never has the name
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    with whole_file(path) as file:
+        np.savez_compressed(file, **{_FORMAT: np.int64(1)}, **arrays)
 
 
 def _own_body(arrays: Mapping[str, Any], what: str) -> Body:

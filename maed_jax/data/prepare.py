@@ -15,7 +15,6 @@ import pkgutil
 import shutil
 import signal
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,14 +198,11 @@ def build(
     final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
     final = Path(final_of.data_dir)
     built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
-    if final.exists() and not overwrite:
-        if _built_with(final) == built_with:
-            return final
-        raise UserError(
-            f"{final} was built with other options ({_built_with(final)}): "
-            "add --overwrite to replace it, or use another --data_dir"
-        )
+    if not overwrite and _is_built(final, built_with):
+        return final
     with _workplace(final_of, data_dir, built_with) as work:
+        if not overwrite and _is_built(final, built_with):  # by someone else, a moment ago
+            return final
         builder = cls(data_dir=work, config=config, processes=processes, **options)
         if hasattr(builder, "parts"):
             builder.parts = work.parent / "parts"
@@ -244,13 +240,6 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
     Raises:
       UserError: someone else builds the same just now.
     """
-    if not hasattr(builder, "parts"):
-        work = data_dir / f".building-{uuid.uuid4().hex[:8]}"
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return
     import fcntl
 
     what = json.dumps([str(builder.version), built_with])
@@ -272,6 +261,16 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
         finally:
             if whole or not any(folder.glob("parts/*/*.json")):  # nothing to go on with
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_built(directory: Path, built_with: dict[str, str]) -> bool:
+    """Raises: UserError: with other options."""
+    if directory.exists() and _built_with(directory) != built_with:
+        raise UserError(
+            f"{directory} was built with other options ({_built_with(directory)}): "
+            "add --overwrite to replace it, or use another --data_dir"
+        )
+    return directory.exists()
 
 
 def _built_with(directory: Path) -> dict | None:

@@ -32,6 +32,8 @@ from maed_jax.evaluation.ablation_rows import (
     load_study,
     stage_config,
 )
+from maed_jax.training.lock import only_run_in
+from maed_jax.whole_files import whole_file
 
 EPILOG = """\
 rows:
@@ -89,7 +91,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
       0, or the number of the signal that stopped it.
 
     Raises:
-      UserError: impossible settings, or another study's directory.
+      UserError: impossible settings, another study's directory, or one that is in use.
     """
     from maed_jax import jax_setup
     from maed_jax.data.records import dataset_directory
@@ -97,6 +99,11 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     jax_setup.configure()
     data = config.data
     dataset_directory(data.data_dir, (data.clips or data.images)[0][0])  # complains if not there
+    with only_run_in(workdir):
+        return _run_all(config, workdir, rows, seeds)
+
+
+def _run_all(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int]) -> int:
     claim_directory(config, workdir)
     if not (workdir / "mean_pose.json").exists():
         write_json(workdir / "mean_pose.json", measure_mean_pose(config))
@@ -235,9 +242,8 @@ def write_report(workdir: Path) -> None:
     )
     write_json(workdir / "results.json", summary)
     plots = ablation_plots.draw(summary, workdir)
-    part = workdir / "report.md.part"
-    part.write_text(ablation_report.report(summary, plots), encoding="utf-8")
-    part.replace(workdir / "report.md")
+    with whole_file(workdir / "report.md", "w") as file:
+        file.write(ablation_report.report(summary, plots))
     print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
 
 

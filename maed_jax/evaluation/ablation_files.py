@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation_rows import ROWS
 from maed_jax.training.config import check_same_run
+from maed_jax.whole_files import whole_file
 
 RESULT = "result.json"
 
@@ -69,9 +70,8 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: dict) -> None:
     """Writes all of it or nothing. JSON knows no NaN: what could not be measured is null."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(_known(content), indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole_file(path, "w") as file:
+        file.write(json.dumps(_known(content), indent=1) + "\n")
 
 
 def _known(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from maed_jax.evaluation import table
 from maed_jax.evaluation.ablation_report import DEPTH_ROWS, label_of
+from maed_jax.whole_files import whole_file
 
 DPI = 110
 
@@ -28,9 +29,8 @@ def draw(summary: dict, directory: Path) -> list[str]:
     for name, plot in PLOTS.items():
         figure = Figure(layout="constrained")  # no pyplot: no windows, no global state
         if plot(figure, summary):
-            part = directory / f"{name}.part"
-            figure.savefig(part, format="png", dpi=DPI)
-            part.replace(directory / name)
+            with whole_file(directory / name) as file:
+                figure.savefig(file, format="png", dpi=DPI)
             written.append(name)
         else:
             (directory / name).unlink(missing_ok=True)

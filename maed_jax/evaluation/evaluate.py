@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import sys
@@ -39,15 +40,18 @@ DOLLS = (
 
 def main(argv: list[str]) -> None:
     options, rest = _parser().parse_known_args(argv)
-    from maed_jax.evaluation.protocol_choice import choose, parse_settings
+    from maed_jax.evaluation.protocol_choice import parse_settings
 
     settings = parse_settings(rest)
-    for file in (options.predictions, options.json):
-        _check_writable(file)  # before the work, not after it
-    if options.out:
-        make_directory(options.out)
+    with only_run_into(options.out):
+        for file in (options.predictions, options.json):
+            _check_writable(file)  # before the work, not after it
+        _evaluate(options, settings)
 
+
+def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> None:
     from maed_jax import jax_setup
+    from maed_jax.evaluation.protocol_choice import choose
 
     jax_setup.configure()
     opened = open_checkpoint(options.checkpoint, options.step, options.body)
@@ -258,11 +262,15 @@ def _check_writable(file: str | None) -> None:
             raise UserError(f"cannot write {file}: its folder is missing or closed, or it is one")
 
 
-def make_directory(path: str) -> None:
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write into {path}: {error.strerror}") from None
+def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[None]:
+    """Makes the directory of `--out`, if there is one, and keeps other runs out of it.
+
+    Raises:
+      UserError: it cannot be made, or another run is there.
+    """
+    from maed_jax.training.lock import only_run_in
+
+    return only_run_in(directory, "--out") if directory else contextlib.nullcontext()
 
 
 if __name__ == "__main__":

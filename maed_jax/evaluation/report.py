@@ -23,6 +23,7 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import table
 from maed_jax.evaluation.benchmark import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
+from maed_jax.whole_files import whole_file
 
 FORMAT = 1  # of results files
 CORRECTED = ("accel_frame", "accel_second")
@@ -231,10 +232,13 @@ def write_json(file: str | Path, found: Any) -> None:
 
 
 def write_text(file: str | Path, text: str) -> None:
-    """Writes all of it or nothing."""
-    part = Path(f"{file}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    """Writes all of it or nothing.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    with whole_file(file, "w") as out:
+        out.write(text)
 
 
 def read(file: str | Path) -> dict:

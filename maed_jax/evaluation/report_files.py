@@ -10,6 +10,7 @@ import numpy as np
 
 from maed_jax.evaluation import report
 from maed_jax.evaluation.benchmark import Result
+from maed_jax.whole_files import whole_file
 
 
 def write_directory(directory: str | Path, found: dict, results: Sequence[Result]) -> list[Path]:
@@ -58,8 +59,6 @@ def write_predictions(file: str | Path, result: Result) -> str | Path:
         }
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
-    part = Path(f"{file}.part")
-    with part.open("wb") as out:  # np.savez would add a suffix of its own
+    with whole_file(file) as out:
         np.savez_compressed(out, **{name: np.concatenate(v) for name, v in columns.items()})
-    part.replace(file)
     return file

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from maed_jax.evaluation.benchmark import Result
 from maed_jax.evaluation.scoring import Scores
+from maed_jax.whole_files import whole_file
 
 PANELS = 12  # of each picture
 DPI = 110
@@ -89,6 +90,5 @@ def worst_frames(scores: Scores, count: int = PANELS) -> list[tuple[int, int]]:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    part = Path(f"{file}.part")
-    figure.savefig(part, format="png", dpi=DPI)
-    part.replace(file)
+    with whole_file(file) as out:
+        figure.savefig(out, format="png", dpi=DPI)

@@ -36,9 +36,12 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
     parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json there")
     options = parser.parse_args(argv)
-    if options.out:
-        evaluate.make_directory(options.out)
+    with evaluate.only_run_into(options.out):
+        _fill(options)
 
+
+def _fill(options: argparse.Namespace) -> None:
+    """Measures what there is to measure, prints the table and writes it."""
     from maed_jax import jax_setup
 
     jax_setup.configure()

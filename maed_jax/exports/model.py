@@ -7,11 +7,11 @@ for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs on
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -51,17 +51,13 @@ def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:
       UserError: it cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
     data = exported(estimator, vertices=vertices).serialize()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path} cannot be written: {reason}") from None
+        raise UserError(f"{path} cannot be written: {error.strerror.lower()}") from None
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -137,8 +137,7 @@ def stop_cleanly():
     try:
         yield
     except KeyboardInterrupt:
-        print("maed: stopped; the same command goes on from here", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -24,6 +24,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models.maed import MAED
+from maed_jax.whole_files import whole_file
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 AXES = {
@@ -142,14 +143,8 @@ def save_attention_maps(maps: AttentionMaps, path: str | Path) -> None:
         blocks=np.array(maps.blocks, np.int32),
         heads=np.array(maps.heads, np.int32),
     )
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with open(part, "wb") as file:  # savez would add an ending to a path
-            np.savez_compressed(file, **facts, **arrays)
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    with whole_file(path) as file:
+        np.savez_compressed(file, **facts, **arrays)
 
 
 def load_attention_maps(path: str | Path) -> AttentionMaps:

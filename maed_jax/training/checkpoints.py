@@ -35,6 +35,7 @@ from maed_jax.training.checkpoint_parts import (
 )
 from maed_jax.training.config import config_from_json, config_to_json
 from maed_jax.training.state import TrainState
+from maed_jax.whole_files import whole_file
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
 
@@ -192,10 +193,10 @@ def read_config(workdir: str | Path) -> ConfigDict | None:
 
 
 def write_config(workdir: str | Path, config: ConfigDict) -> None:
+    """Raises: UserError: it cannot be written."""
     path = Path(workdir) / "config.json"
-    part = path.with_suffix(".part")
-    part.write_text(config_to_json(config), encoding="utf-8")
-    part.replace(path)
+    with whole_file(path, "w") as file:
+        file.write(config_to_json(config))
 
 
 def saved_steps(workdir: str | Path) -> list[int]:

@@ -15,11 +15,14 @@ NAME = ".lock"
 
 
 @contextlib.contextmanager
-def only_run_in(workdir: str | Path) -> Iterator[None]:
+def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None]:
     """Keeps other runs out of `workdir`, which is made where it is not there.
 
     The lock is the operating system's, on an open file: it goes with its process, however that
     ends. On file systems without locks there is none.
+
+    Args:
+      option: what names the directory on the command line, for messages.
 
     Raises:
       UserError: another run is there, or the directory cannot be made.
@@ -37,7 +40,7 @@ def only_run_in(workdir: str | Path) -> Iterator[None]:
             file.seek(0)
             raise UserError(
                 f"another run is going on in {workdir} ({file.read().strip() or 'unknown'}); "
-                "wait for it, or use another --workdir"
+                f"wait for it, or use another {option}"
             ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):

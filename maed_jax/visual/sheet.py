@@ -12,6 +12,7 @@ from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
@@ -70,11 +71,11 @@ def write_sheet(
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
     try:
-        done = cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+        _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
         raise UserError(f"{path}: give it the name of a picture, such as sheet.png") from None
-    if not done:
-        raise UserError(f"{path} cannot be written")
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def _tile(records: Records, index: int, labels: bool) -> np.ndarray:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
 
 LONGEST = 640  # pixels, longest side of the video in the page
 PORT = 8000
@@ -39,13 +40,8 @@ def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = No
     with tempfile.TemporaryDirectory() as directory:
         data, title, video = gather(out, Path(directory), body)
         page = make_page(data, title=title, video=None if video is None else video.read_bytes())
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+    with whole_file(path, "w") as file:
+        file.write(page)
     return path
 
 

@@ -1,0 +1,39 @@
+"""Files are there whole or not at all."""
+
+import pytest
+from faults import closed, full_disk
+
+from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_was_there_stays_until_the_new_is_whole(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(error), whole_file(path, "w") as file:
+        file.write("half")
+        raise error
+    assert path.read_text() == "before"
+    with whole_file(path, "w") as file:
+        file.write("after\u00e9")
+        assert path.read_text() == "before"
+    assert path.read_text(encoding="utf-8") == "after\u00e9"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_room(tmp_path):
+    path = tmp_path / "a.bin"
+    with full_disk(1000), pytest.raises(UserError, match="a.bin cannot be written: file too large"):
+        with whole_file(path) as file:
+            file.write(bytes(2000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_permission(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    with closed(tmp_path), pytest.raises(UserError, match="cannot be written: permission denied"):
+        with whole_file(path) as file:
+            file.write(b"after")
+    assert path.read_bytes() == b"before"
