@@ -1,5 +1,5 @@
 """The files in golden/ are made by hand: they see one person wherever their picture's first channel
-is bright (blue for YOLOX, red for RT-DETR), and a thing of another class."""
+is bright (blue for YOLOX, red for the others), and a thing of another class."""
 
 import sys
 
@@ -9,11 +9,12 @@ import pytest
 pytest.importorskip("onnxruntime")
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import make_detector
-from maed_jax.inference.onnx_detector import _grid
+from maed_jax.inference.onnx_detector import _grid, _kind, _yolo, _yolo_boxes, _yolox
 
 RED, BLUE = 0, 2
 KINDS = {
-    "yolox": BLUE, "yolox_decoded": BLUE, "mmdeploy": BLUE, "rtdetr": RED, "huggingface": RED,
+    "yolox": BLUE, "yolox_decoded": BLUE, "mmdeploy": BLUE, "ultralytics": RED,
+    "ultralytics_boxes": RED, "rtdetr": RED, "huggingface": RED, "rfdetr": RED,
 }  # fmt: skip
 
 
@@ -46,12 +47,35 @@ def test_channels_are_in_the_order_of_training(kind, detector_of):
     assert len(found.scores) == 0 or found.scores[0] <= 0.5
 
 
-@pytest.mark.parametrize("kind", ["yolox", "rtdetr"])
-def test_boxes_are_in_pixels_of_the_picture(kind, detector_of):
-    """A narrow picture is padded for YOLOX and stretched for RT-DETR."""
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("yolox", [56, 40, 24, 48]),
+        ("ultralytics", [40, 40, 24, 48]),
+        ("ultralytics_boxes", [40, 40, 24, 48]),
+        ("rtdetr", [42, 40, 18, 48]),
+        ("rfdetr", [42, 40, 18, 48]),
+    ],
+)
+def test_boxes_are_in_pixels_of_the_picture(kind, expected, detector_of):
+    """A narrow picture is padded for YOLO, on one side or both, and stretched for DETR."""
     found = detector_of(kind)(picture(KINDS[kind], (64, 96)))
-    expected = {"yolox": [56, 40, 24, 48], "rtdetr": [42, 40, 18, 48]}[kind]
     np.testing.assert_allclose(found.boxes, [expected], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((1, 8400, 85), _yolox),
+        ((1, 8400, 6), _yolox),  # people alone
+        (("b", "anchors", 85), _yolox),
+        ((1, 84, 8400), _yolo),
+        (("b", 84, "anchors"), _yolo),
+        ((1, 300, 6), _yolo_boxes),
+    ],
+)
+def test_yolo_of_all_ages_are_told_apart(shape, kind):
+    assert _kind({"output": shape}, (640, 640))[1] is kind
 
 
 def test_grid():
