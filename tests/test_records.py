@@ -85,3 +85,38 @@ def test_records_of_another_schema_are_noticed(data_dir, monkeypatch):
     monkeypatch.setitem(schema.ARRAYS, "temperature", ((), np.float32))
     with pytest.raises(UserError, match="lack temperature"):
         Records(dataset_directory(data_dir, "fake"), "train")
+
+
+@pytest.fixture
+def record_file(tmp_path):
+    """A dataset's only file of records, and its 3 readable records."""
+    folder = write_fake_dataset(tmp_path, [3])
+    (file,) = folder.glob("*array_record*")
+    return file
+
+
+@pytest.mark.parametrize("keep", [0, 1000, 65536, -1])
+def test_a_file_that_was_cut_short_is_refused(record_file, keep):
+    record_file.write_bytes(record_file.read_bytes()[:keep])
+    with pytest.raises(UserError, match="00000-of-00001 is damaged: 0 of its 3 records.*anew"):
+        Records(record_file.parent, "train")
+    record_file.unlink()
+    with pytest.raises(UserError, match="0 of its 3 records"):
+        Records(record_file.parent, "train")
+
+
+def test_a_damaged_record_is_named_and_the_others_stay_readable(record_file):
+    data = bytearray(record_file.read_bytes())
+    data[3500] ^= 1  # of the second: each takes some 2400 bytes
+    record_file.write_bytes(data)
+    records = Records(record_file.parent, "train")
+    with pytest.raises(UserError, match="is damaged in record 1 .*anew"):
+        records[1]
+    assert records[0]["frame"] == 0 and records[2]["frame"] == 2
+
+
+def test_a_file_cut_short_while_it_is_read(record_file):
+    records = Records(record_file.parent, "train")
+    record_file.write_bytes(record_file.read_bytes()[:65536])
+    with pytest.raises(UserError, match="is damaged in record 0"):
+        records[0]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _ARRAYS = {
     for name, (shape, dtype) in schema.ARRAYS.items()
 }
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
+ANEW = "prepare the dataset anew, with --overwrite"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -76,19 +78,20 @@ class Records:
         """Opens `split` of the dataset in `directory`.
 
         Raises:
-          UserError: no such split, or records of another schema.
+          UserError: no such split, records of another schema, or files that are cut short.
         """
         self.directory, self.split = Path(directory), split
-        self._open()
+        self._check_files(self._open())
         self.tracks = [t for t in schema.read_tracks(directory, split) if t.length > 0]
         end = max((track.start + track.length for track in self.tracks), default=0)
         if end > len(self):
             raise UserError(
                 f"{schema.tracks_path(directory, split)} speaks of {end} records, but there are "
-                f"{len(self)}: prepare the dataset anew"
+                f"{len(self)}; {ANEW}"
             )
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
+        """Gives TFDS's description of the split."""
         import tensorflow_datasets as tfds
         from tensorflow_datasets.proto import tf_example_pb2
 
@@ -101,12 +104,28 @@ class Records:
         wanted = {*schema.ARRAYS, *schema.STRINGS, schema.IMAGE}
         if missing := sorted(wanted - set(builder.info.features)):
             raise UserError(
-                f"the records in {self.directory} lack {', '.join(missing)}: "
-                "prepare the dataset anew"
+                f"the records in {self.directory} lack {', '.join(missing)}; {ANEW}"
             )
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._source = builder.as_data_source(self.split, deserialize_method=raw)
         self._parse = tf_example_pb2.Example.FromString
+        return builder.info.splits[self.split]
+
+    def _check_files(self, split: Any) -> None:
+        """A file that was cut short would give empty records."""
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        for path, wanted in zip(split.filepaths, split.shard_lengths):
+            try:
+                reader = ArrayRecordReader(str(path))
+                found = reader.num_records()
+                reader.close()
+            except RuntimeError:  # it is not there
+                found = 0
+            if found != wanted:
+                raise UserError(
+                    f"{path} is damaged: {found} of its {wanted} records can be read; {ANEW}"
+                )
 
     def __len__(self) -> int:
         return len(self._source)
@@ -115,8 +134,23 @@ class Records:
         return self.read(index)
 
     def read(self, index: int, names: Sequence[str] = _NAMES) -> dict:
-        """The fields `names` of a record alone, which takes less time."""
-        return parse(self._parse(self._source[int(index)]).features.feature, names)
+        """The fields `names` of a record alone, which takes less time.
+
+        Raises:
+          UserError: the record is damaged.
+        """
+        try:
+            example = self._parse(self._source[int(index)])
+        except RuntimeError as error:  # Riegeli's: its sums over every piece of the file disagree
+            raise self._damaged(index, error) from None
+        try:
+            return parse(example.features.feature, names)
+        except (ValueError, IndexError) as error:
+            raise self._damaged(index, error) from None
+
+    def _damaged(self, index: int, error: Exception) -> UserError:
+        why = str(error).partition("\n")[0][:150]
+        return UserError(f"{self.directory} is damaged in record {index} ({why}); {ANEW}")
 
     def __getstate__(self) -> dict:
         return {"directory": self.directory, "split": self.split, "tracks": self.tracks}
