@@ -6,11 +6,13 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 
 import cv2
 import grain
 import numpy as np
 
+from maed_jax.data import parallel
 from maed_jax.errors import UserError
 
 DEATHS = 3  # of worker processes, that one batch may cost
@@ -73,7 +75,7 @@ class TrainingBatches:
                 options = grain.MultiprocessingOptions(
                     num_workers=self._workers, per_worker_buffer_size=max(local, 2)
                 )
-                samples = samples.mp_prefetch(options, worker_init_fn=_prepare_process)
+                samples = samples.mp_prefetch(options, worker_init_fn=_start_worker)
             iterators[name] = iter(samples.batch(local, drop_remainder=True))
         return iterators
 
@@ -94,10 +96,12 @@ class TrainingBatches:
 
     def _read(self) -> dict[str, dict[str, np.ndarray]]:
         for _ in range(DEATHS):
-            if self._iterators is None:
-                self._iterators = self._start()
             try:
-                return {name: dict(next(iterator)) for name, iterator in self._iterators.items()}
+                if self._iterators is not None:
+                    return self._next()
+                self._iterators = self._start()
+                with parallel.spared_from_interrupts() if self._workers else nullcontext():
+                    return self._next()  # the first one starts the workers
             except RuntimeError as error:  # Grain's, of a process that has ended
                 if not self._workers or "terminated unexpectedly" not in str(error):
                     raise
@@ -107,6 +111,9 @@ class TrainingBatches:
             "processes that prepare batches died again and again, most likely for want of memory: "
             f"take less than config.data.workers={self._workers}"
         )
+
+    def _next(self) -> dict[str, dict[str, np.ndarray]]:
+        return {name: dict(next(iterator)) for name, iterator in self._iterators.items()}
 
     def get_state(self) -> dict[str, int]:
         """Where the iterator stands, for `json`; the same on every host."""
@@ -160,7 +167,12 @@ def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
     return shares
 
 
-def _prepare_process(*_) -> None:
+def _start_worker(*_) -> None:
+    parallel.end_with_parent()
+    _prepare_process()
+
+
+def _prepare_process() -> None:
     """Settings of a process that reads: OpenCV's own threads would only fight with ours, and Grain
     asks absl for flags, which programs that do not use them never parse."""
     import absl.flags

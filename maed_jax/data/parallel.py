@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures.process
+import contextlib
 import importlib.util
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -45,9 +47,32 @@ def find_datasets() -> None:
     spec.loader.exec_module(module)
 
 
+@contextlib.contextmanager
+def spared_from_interrupts() -> Iterator[None]:
+    """Processes that are started in this block, by this thread, never hear of Ctrl-C.
+
+    A terminal tells all processes of a command; here the first one stops the others.
+    """
+    multiprocessing.resource_tracker.ensure_running()  # which would unblock what is blocked here
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Lets this process end when its parent does, however that ends: it would wait for ever."""
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # Each worker is one core; and the accelerator, if any, is not for a dozen of processes.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["LP_NUM_THREADS"] = "1"
@@ -59,12 +84,6 @@ def _start_worker() -> None:
 
     cv2.setNumThreads(1)
     find_datasets()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed outright stops nobody, and its workers would wait for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def in_order(
@@ -89,7 +108,8 @@ def in_order(
     finished = False
     try:
         for task in tasks:
-            waiting.append(pool.submit(function, task))
+            with spared_from_interrupts():
+                waiting.append(pool.submit(function, task))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
         while waiting:

@@ -103,9 +103,7 @@ class Records:
             )
         wanted = {*schema.ARRAYS, *schema.STRINGS, schema.IMAGE}
         if missing := sorted(wanted - set(builder.info.features)):
-            raise UserError(
-                f"the records in {self.directory} lack {', '.join(missing)}; {ANEW}"
-            )
+            raise UserError(f"the records in {self.directory} lack {', '.join(missing)}; {ANEW}")
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._source = builder.as_data_source(self.split, deserialize_method=raw)
         self._parse = tf_example_pb2.Example.FromString
