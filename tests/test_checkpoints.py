@@ -1,12 +1,16 @@
 """Checkpoints: exact resume, what is kept, damage, and what users are told."""
 
+import itertools
+import os
 import shutil
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from faults import closed, full_disk
 from test_step import equal, run
 
 from maed_jax.errors import UserError
@@ -214,6 +218,49 @@ def test_a_full_disk(two_steps, monkeypatch):
         with pytest.raises(UserError, match="could not save step 3 .*0 MB are free"):
             saved.save(states[-1].replace(step=jnp.int32(3)), {})
     assert equal(checkpoints.read_variables(directory)[0], states[-1].variables)
+
+
+def fails_and_goes_on(directory, states, fault):
+    """A save that meets a fault is told of in one line, loses nothing, and the next one is made."""
+    third = states[-1].replace(step=jnp.int32(3))
+    with pytest.raises(UserError, match="could not (save|open)") as told:
+        with fault, checkpoints.Checkpoints(directory) as saved:
+            saved.save(third, {})
+    assert "\n" not in str(told.value)
+    assert checkpoints.saved_steps(directory) == [1, 2]
+    assert equal(checkpoints.read_variables(directory)[0], states[-1].variables)
+    with checkpoints.Checkpoints(directory) as saved:
+        assert equal(saved.restore(abstract(third))[0], states[-1])
+        saved.save(third, {})
+    names = sorted(path.name for path in (directory / "checkpoints").iterdir())
+    assert names == ["1", "2", "3"]  # what the fault left half-written is gone
+
+
+def test_a_disk_that_fills_up_while_it_is_written(two_steps):
+    directory, states, _ = two_steps
+    fails_and_goes_on(directory, states, full_disk(10_000))
+
+
+def test_permission_that_is_lost(two_steps):
+    directory, states, _ = two_steps
+    fails_and_goes_on(directory, states, closed(directory / "checkpoints"))
+
+
+def test_a_clock_that_jumps_back(tmp_path, monkeypatch):
+    """The latest checkpoint is the one of the highest step, whenever it was written."""
+    state, _ = tiny.trainer()
+    clock = itertools.count(2e9, -100_000.0)  # every look at it is a day earlier
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    monkeypatch.setattr(time, "time_ns", lambda: int(next(clock) * 1e9))
+    with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+        for step in range(1, 5):
+            saved.save(state.replace(step=jnp.int32(step)), {"place": step})
+    for step in checkpoints.saved_steps(tmp_path):
+        os.utime(tmp_path / "checkpoints" / str(step), (1e9 - step, 1e9 - step))
+    with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+        assert saved.steps == [3, 4]
+        assert saved.restore(abstract(state))[1] == {"place": 4}
+    assert checkpoints.read_variables(tmp_path)[1] == 4
 
 
 def test_config_file(tmp_path):
