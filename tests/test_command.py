@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from faults import full_disk
 from small_videos import FakeEstimator, figure_images, write_video
 
 from maed_jax.body.mannequin import mannequin
@@ -119,6 +120,13 @@ def test_an_output_that_cannot_be_written(walk, tmp_path, estimator, capsys):
     assert line.startswith(f"maed: cannot write to {tmp_path / 'out'}")
 
 
+def test_a_full_disk(walk, tmp_path, estimator, capsys):
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no-video"]
+    with full_disk(5000):
+        line = failing(tmp_path, capsys, args)
+    assert line == f"maed: cannot write to {tmp_path / 'out'}: file too large"
+
+
 @pytest.mark.parametrize("how", ["ctrl-c", "terminate"])
 def test_interrupted(walk, tmp_path, estimator, capsys, how):
     def interrupt(clips, **_):
@@ -140,6 +148,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
     run(command.main, args)
     printed = capsys.readouterr()
     assert "finding people" not in printed.err and "2 people in 12 frames" in printed.out
+    assert "going on with what an earlier run left" in printed.err
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 

@@ -1,9 +1,9 @@
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from faults import closed, full_disk
 
 from maed_jax.errors import UserError
 from maed_jax.inference.work import FOLDER, in_memory, unfinished
@@ -79,11 +79,16 @@ def test_a_file_in_the_way(tmp_path):
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
 def test_read_only(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="permission denied"), unfinished(tmp_path / "out", {}):
-        pass
+    with closed(tmp_path), pytest.raises(UserError, match="cannot write to .*permission denied"):
+        with unfinished(tmp_path / "out", {}):
+            pass
+
+
+def test_no_room_for_answers_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    with full_disk(10_000), pytest.raises(OSError, match="File too large"):
+        with unfinished(tmp_path, {}) as work:
+            work.array("x", (10_000,))
 
 
 def test_in_memory():

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,14 +104,15 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
       UserError: `out` cannot be written, or another run is writing there.
     """
     out = Path(out)
-    made = [path for path in (out, *out.parents) if not path.exists()]  # deepest first
-    folder = out / FOLDER
+    made, folder = [], out / FOLDER
     with contextlib.ExitStack() as stack:
         try:
+            made += [path for path in (out, *out.parents) if not path.exists()]  # deepest first
             out.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
             stack.enter_context(_locked(folder, out))
-            _same_job(folder, json.dumps(job, sort_keys=True))
+            if _same_job(folder, json.dumps(job, sort_keys=True)):
+                print(f"maed: going on with what an earlier run left in {folder}", file=sys.stderr)
         except OSError as error:
             _remove(made)
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
@@ -125,14 +127,16 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _same_job(folder: Path, text: str) -> None:
+def _same_job(folder: Path, text: str) -> bool:
+    """Whether the same job was begun here; what another one left is removed."""
     note = folder / "job.json"
     if note.exists() and note.read_text() == text:
-        return
+        return True
     for path in folder.iterdir():
         if path.name != "lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     note.write_text(text)
+    return False
 
 
 @contextlib.contextmanager
