@@ -7,9 +7,11 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from maed_jax.body.smpl import Body
+from maed_jax.body.smpl import Body, keypoint_body
 from maed_jax.data.images import CROP_MARGIN
+from maed_jax.models.constants import fold_constants
 from maed_jax.models.maed import MAED, Prediction
 
 
@@ -41,4 +43,20 @@ class Estimator:
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
         """Reconstructs float32 clips `[b t h w 3]`, RGB, ImageNet-normalised."""
-        return _apply(self.model, self.variables, self.body, clip, vertices)
+        body = self._whole_body if vertices else self._keypoint_body
+        return _apply(*self.folded, body, clip, vertices)
+
+    # Made at the first call, and kept on the device.
+
+    @functools.cached_property
+    def folded(self) -> tuple[MAED, dict[str, Any]]:
+        """Model and variables that give the same answers sooner, see `models.constants`."""
+        return fold_constants(self.model, jax.tree.map(jnp.asarray, self.variables), self.body)
+
+    @functools.cached_property
+    def _whole_body(self) -> Body:
+        return jax.tree.map(jnp.asarray, self.body)
+
+    @functools.cached_property
+    def _keypoint_body(self) -> Body:
+        return keypoint_body(self.body)

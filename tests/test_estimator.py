@@ -25,7 +25,9 @@ def test_an_estimator_is_the_model_with_its_body():
     expected = apply(variables, clip, mannequin())
     for name, value in vars(expected).items():
         np.testing.assert_allclose(getattr(got, name), value, atol=1e-4, err_msg=name)
-    assert estimator(clip, vertices=False).verts is None
+    points = estimator(clip, vertices=False)
+    assert points.verts is None
+    np.testing.assert_allclose(points.keypoints_3d, got.keypoints_3d, atol=1e-5)
 
 
 def test_the_package_offers_its_names_without_loading_jax_for_them():

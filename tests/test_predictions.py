@@ -9,6 +9,7 @@ from fake_dataset import write_fake_dataset
 from scipy.spatial.transform import Rotation
 from stub_estimator import Stub, prediction
 
+from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import flip_pose
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.estimator import Estimator
@@ -59,7 +60,7 @@ def test_the_batch_is_split_over_all_devices(dataset):
     assert jax.local_device_count() == 8
     model = tiny.TinyModel()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 4, tiny.SIZE, tiny.SIZE, 3)), None)
-    one = Estimator(model, variables, None)
+    one = Estimator(model, variables, mannequin())
     everywhere, batch_size = spread(one, 3)
     assert batch_size == 8
     found = [

@@ -206,6 +206,14 @@ def test_any_leading_axes(small):
     assert none[0].verts.shape == (0, verts, 3) and none[1].shape == (0, 49, 3)
 
 
+def test_a_body_of_numpy_arrays_may_be_closed_over(small):
+    arrays = jax.tree.map(np.asarray, small)
+    pose = np.full((1, 72), 0.1, np.float32)
+    betas = np.zeros((1, 10), np.float32)
+    got = jax.eval_shape(lambda pose, betas: points(arrays, pose, betas)[1:], pose, betas)
+    assert [part.shape for part in got] == [(1, 49, 3), (1, 17, 3)]
+
+
 def test_any_tree():
     """A chain with two roots and numbers out of the order of depth, against doing it by hand."""
     parents = (-1, 0, 1, -1, 0, 3)

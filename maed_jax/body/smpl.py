@@ -177,7 +177,8 @@ def mean_params(body: Body) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        return einsum(regressor, verts, "points verts, ... verts xyz -> ... points xyz")
+        # First what may be traced: einops goes by its first array, and a body's may be NumPy's.
+        return einsum(verts, regressor, "... verts xyz, points verts -> ... points xyz")
 
 
 def _require(array: jax.Array | None, what: str, file: str) -> jax.Array:

@@ -31,11 +31,12 @@ def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PL
 
     names = (*OUTPUTS, "verts") if vertices else tuple(OUTPUTS)
     # Constants of the program: what is passed in would have to be passed in by its users too.
-    variables, body = jax.tree.map(jnp.asarray, (estimator.variables, estimator.body))
+    model, variables = estimator.folded
+    body = jax.tree.map(jnp.asarray, estimator.body)
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
         clip = normalise(images)
-        prediction = estimator.model.apply(variables, clip, body, vertices=vertices)
+        prediction = model.apply(variables, clip, body, vertices=vertices)
         return {name: getattr(prediction, name) for name in names}
 
     (b,) = jax.export.symbolic_shape("b")

@@ -7,6 +7,9 @@ follow Google's published checkpoints (conv_root, block1/unit1/conv1, gn1, ...).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange, reduce, repeat
@@ -67,7 +70,11 @@ def _pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Ar
 
 
 class StdConv(nn.Module):
-    """Convolution by a standardised kernel, "SAME" padding, no bias. `[b h w c]`."""
+    """Convolution by a standardised kernel, "SAME" padding, no bias. `[b h w c]`.
+
+    Where the parameters hold "standardised" in place of "kernel" (see `standardise_kernels`), that
+    is taken as it is.
+    """
 
     channels: int
     size: int
@@ -75,12 +82,22 @@ class StdConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param(
-            "kernel",
-            nn.initializers.lecun_normal(),
-            (self.size, self.size, x.shape[-1], self.channels),
-        )
-        return convolve(x, standardise(kernel).astype(x.dtype), self.stride)
+        if self.has_variable("params", "standardised"):
+            kernel = self.get_variable("params", "standardised")
+        else:
+            shape = (self.size, self.size, x.shape[-1], self.channels)
+            kernel = standardise(self.param("kernel", nn.initializers.lecun_normal(), shape))
+        return convolve(x, kernel.astype(x.dtype), self.stride)
+
+
+def standardise_kernels(root: Mapping[str, Any]) -> dict[str, Any]:
+    """A `ResNetRoot`'s parameters for inference: its kernels standardised once and for all."""
+    if "kernel" in root:
+        return {"standardised": standardise(root["kernel"])}
+    return {
+        name: standardise_kernels(part) if isinstance(part, Mapping) else part
+        for name, part in root.items()
+    }
 
 
 def max_pool(x: jax.Array) -> jax.Array:
