@@ -79,3 +79,33 @@ def test_every_frame_has_a_prediction(dataset):
     assert all(np.isfinite(part).all() for name in SHAPES for part in found[name])
     same = constant(np.tile(np.eye(3), (24, 1, 1)), np.ones(10), clips_of(dataset))
     assert same["rotmat"][1].shape == (6, 24, 3, 3) and (same["pose"][0] == 0).all()
+
+
+def test_the_next_batch_is_put_together_before_the_last_is_waited_for(dataset):
+    class Answer:
+        """Notes when somebody asks for its numbers."""
+
+        def __init__(self, array):
+            self.array = np.asarray(array)
+
+        def __array__(self, *args, **kwargs):
+            log.append("waited")
+            return self.array
+
+    def progress(batches):
+        for batch in batches:
+            log.append("read")
+            yield batch
+
+    def estimator(clip, vertices):
+        log.append("asked")
+        answer = Stub()(clip, vertices=vertices)
+        return answer.replace(camera=Answer(answer.camera))
+
+    log = []
+    clips = clips_of(dataset)
+    found = predict(estimator, clips, progress=progress)
+    assert log == ["read", "asked"] + ["read", "waited", "asked"] * (len(clips) - 1) + ["waited"]
+    for name in SHAPES:
+        for a, b in zip(found[name], predict(Stub(), clips)[name]):
+            np.testing.assert_array_equal(a, b)

@@ -40,18 +40,30 @@ def predict(
       flip: predict the mirrored pictures too and take the mean of both.
     """
     out = {name: clips.empty(*shape) for name, shape in SHAPES.items()}
-    for batch in progress(clips):
-        answer = _ask(estimator, batch.image)
-        if flip:
-            answer = _mean(answer, _mirrored(_ask(estimator, batch.image[..., ::-1, :])))
+
+    def collect(batch, *asked: dict[str, jax.Array]) -> None:
+        answer, *mirrored = jax.device_get(asked)
+        for other in mirrored:
+            answer = _mean(answer, _mirrored(other))
         for name in SHAPES:
             clips.place(out[name], batch, answer[name])
+
+    running = None
+    for batch in progress(clips):  # the next one is put together while the last is computed
+        if running is not None:
+            collect(*running)
+        running = batch, _ask(estimator, batch.image)
+        if flip:
+            running += (_ask(estimator, batch.image[..., ::-1, :]),)
+    if running is not None:
+        collect(*running)
     return out
 
 
-def _ask(estimator: Callable, image: np.ndarray) -> dict[str, np.ndarray]:
+def _ask(estimator: Callable, image: np.ndarray) -> dict[str, jax.Array]:
+    """The estimator's answer; JAX returns before the numbers are there."""
     prediction = estimator(normalise(jnp.asarray(image)), vertices=False)
-    return jax.device_get({name: getattr(prediction, name) for name in SHAPES})
+    return {name: getattr(prediction, name) for name in SHAPES}
 
 
 def _mirrored(answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ class Detector(Protocol):
     """a score from which on a box is taken for a person without other evidence"""
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Finds people in a uint8 [h w 3] RGB picture."""
+        """Finds people in a uint8 [h w 3] RGB picture; called by several threads at once."""
         ...
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +19,8 @@ from maed_jax.inference.detect import Detections, Detector
 from maed_jax.inference.track import Track, Tracker
 from maed_jax.inference.video import Frame, Video
 from maed_jax.inference.work import Work
+
+T, R = TypeVar("T"), TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,22 +86,42 @@ def find_people(
 def detections(
     video: Video, detector: Detector, work: Work | None, progress: Callable
 ) -> Iterator[tuple[Frame, Detections | None]]:
-    """Yields every frame with its people in pixels of the video; None for a damaged frame."""
-    if work is None:
-        for frame in progress(video.frames(), video.announced):
-            yield frame, None if frame.damaged else detect(frame, detector)
-        return
-    known = work.lines("detections")
-    with work.append("detections") as note:
-        for frame in progress(video.frames(), video.announced):
-            if frame.index < len(known):
-                rows = known[frame.index]
-            elif frame.damaged:
-                note(rows := None)
-            else:
-                note(rows := np.column_stack(detect(frame, detector)).tolist())
-            table = None if rows is None else np.array(rows, np.float32).reshape(-1, 5)
+    """Yields every frame with its people in pixels of the video; None for a damaged frame.
+
+    Several frames are looked at at once, one for each core.
+    """
+    known = [] if work is None else work.lines("detections")
+
+    def rows(frame: Frame) -> list | None:
+        if frame.index < len(known):
+            return known[frame.index]
+        return None if frame.damaged else np.column_stack(detect(frame, detector)).tolist()
+
+    frames = progress(video.frames(), video.announced)
+    nowhere = contextlib.nullcontext(lambda found: None)
+    with nowhere if work is None else work.append("detections") as note:
+        for frame, found in side_by_side(rows, frames):
+            if frame.index >= len(known):
+                note(found)
+            table = None if found is None else np.array(found, np.float32).reshape(-1, 5)
             yield frame, None if table is None else Detections(table[:, :4], table[:, 4])
+
+
+def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Yields each item with `function(item)`, in order, computed in as many threads as cores."""
+    cores = os.cpu_count() or 1
+    waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
+    pool = ThreadPoolExecutor(cores)
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > cores + 1:
+                item, result = waiting.popleft()
+                yield item, result.result()
+        for item, result in waiting:
+            yield item, result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def detect(frame: Frame, detector: Detector) -> Detections:

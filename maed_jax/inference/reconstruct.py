@@ -126,9 +126,10 @@ class _Batches:
         clips, self._waiting = self._waiting, []
         images = np.zeros((self._size, *clips[0].images.shape), np.uint8)
         images[: len(clips)] = [clip.images for clip in clips]
+        pixels = normalise(images)
         self._collect()
         # JAX returns before the numbers are there: the next frames are decoded meanwhile.
-        self._running = clips, self._estimator(normalise(images), vertices=False)
+        self._running = clips, self._estimator(pixels, vertices=False)
 
     def _collect(self) -> None:
         if self._running is None:
