@@ -8,7 +8,17 @@ from maed_jax.errors import UserError
 
 # name -> module with `main(argv)`, and what it measures
 BENCHES = {
+    "model": ("maed_jax.bench.model", "the network, forward: whole, by parts, by size"),
+    "train": ("maed_jax.bench.train", "a training step, and what saving memory costs"),
+    "smpl": ("maed_jax.bench.smpl", "the body model, beside smplx where that is installed"),
     "data": ("maed_jax.bench.data", "reading and augmenting training data, beside the original's"),
+    "eval": ("maed_jax.bench.evaluation", "evaluation from end to end, beside the network alone"),
+    "predict": ("maed_jax.bench.prediction", "a video from end to end, beside the network alone"),
+    "scale": (
+        "maed_jax.bench.scale",
+        "what a step asks of many devices; a model of large machines",
+    ),
+    "compare": ("maed_jax.bench.compare", "whether one result is worse than another"),
 }
 
 
@@ -19,7 +29,7 @@ def main(argv: list[str]) -> None:
       UserError: there is no such benchmark.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        lines = "\n".join(f"  {name:<8}{text}" for name, (_, text) in BENCHES.items())
+        lines = "\n".join(f"  {name:<9}{text}" for name, (_, text) in BENCHES.items())
         print(f"usage: maed bench NAME ...\n\n{lines}\n\n`maed bench NAME --help` explains one.")
         raise SystemExit(0)
     name, *rest = argv

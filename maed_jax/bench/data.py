@@ -14,35 +14,23 @@ With --dataset it measures batches of clips of a prepared dataset instead, by th
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
-import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
+from maed_jax.bench import record
+from maed_jax.bench.clock import spread
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
 
 TURN = 0.2  # seconds that a reader has in a round, at least
 
 
 def main(argv: list[str]) -> None:
-    summary, _, more = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="maed bench data",
-        description=summary.partition(": ")[2].capitalize(),
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9, some 20 seconds")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser = record.parser("data", __doc__)
+    parser.set_defaults(rounds=9)  # some 20 seconds
     dataset = parser.add_argument_group("batches of a prepared dataset")
     dataset.add_argument("--dataset", metavar="DIR", help="its folder")
     dataset.add_argument("--split", default="train")
@@ -51,25 +39,28 @@ def main(argv: list[str]) -> None:
     dataset.add_argument("--workers", type=int, default=0, help="processes; 0: threads")
     dataset.add_argument("--threads", type=int, default=1, help="in each process")
     dataset.add_argument("--seconds", type=float, default=10.0)
-    options = vars(parser.parse_args(argv))
-    path, folder, rounds = (options.pop(name) for name in ("json", "dataset", "rounds"))
-    if rounds < 1 or options["threads"] < 1 or options["workers"] < 0:
-        raise UserError("--rounds and --threads are at least 1, --workers at least 0")
-    if path and not Path(path).absolute().parent.is_dir():
-        raise UserError(f"there is no folder for --json {path}")
-    if folder is None:
+    options = parser.parse_args(argv)
+    record.check(options)
+    if options.threads < 1 or options.workers < 0:
+        raise UserError("--threads is at least 1, --workers at least 0")
+    if options.dataset is None:
         with tempfile.TemporaryDirectory() as temporary:
             pillow = importlib.util.find_spec("PIL") is not None
-            _say("making pictures" if pillow else "without the original's reader: no Pillow here")
-            result = {"readers": compare(make_readers(Path(temporary), pillow), rounds)}
-        print(table(result["readers"]))
+            record.say(
+                "making pictures" if pillow else "without the original's reader: no Pillow here"
+            )
+            rows = compare(make_readers(Path(temporary), pillow), options.rounds)
+        print(table(rows))
     else:
-        result = {"batches": measure_batches(folder, **options)}
-        print("\n".join(f"{name:<24}{value:>10}" for name, value in result["batches"].items()))
-    if path:
-        machine = {"processor": processor(), "python": platform.python_version()}
-        with whole_file(path, "w") as file:
-            file.write(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+        names = ("split", "interval", "clips_per_batch", "workers", "threads", "seconds")
+        how = {name: getattr(options, name) for name in names}
+        rows = [{"name": "batches", **measure_batches(options.dataset, **how)}]
+        print("\n".join(f"{name:<24}{value:>10}" for name, value in rows[0].items()))
+    record.write(options.json, "data", rows)
+    if options.plot and options.dataset is None:
+        from maed_jax.bench.plots import plot_bars
+
+        plot_bars(options.plot, rows, "frames/s", "frames a second and core")
 
 
 def compare(readers: list[Reader], rounds: int) -> list[dict]:
@@ -78,15 +69,15 @@ def compare(readers: list[Reader], rounds: int) -> list[dict]:
     for reader in readers:
         reader.read(0)
     for number in range(rounds):
-        _say(f"round {number + 1} of {rounds}")
+        record.say(f"round {number + 1} of {rounds}")
         for reader in readers:
             speeds[reader.name].append(_speed(reader.read, number))
     rows = []
     for reader in readers:
-        own = np.array(speeds[reader.name])
-        row = {"name": reader.name, "kilobytes": reader.kilobytes, **_summary("frames/s", own)}
+        own = speeds[reader.name]
+        row = {"name": reader.name, "kilobytes": reader.kilobytes, "frames/s": spread(own)}
         if reader.original in speeds:
-            row |= _summary("ratio", own / speeds[reader.original])
+            row["ratio"] = spread(a / b for a, b in zip(own, speeds[reader.original]))
         rows.append(row)
     return rows
 
@@ -99,23 +90,18 @@ def _speed(read: Callable[[int], int], number: int) -> float:
     return frames / spent
 
 
-def _summary(name: str, values: np.ndarray) -> dict[str, float]:
-    low, middle, high = np.percentile(values, [25, 50, 75]).tolist()
-    return {name: middle, f"{name} low": low, f"{name} high": high}
-
-
 def table(rows: list[dict]) -> str:
     """Medians over the rounds; the middle half of the rounds lies within the brackets."""
-    lines = [f"{'reader':<34}{'kB':>5}{'frames/s/core':>22}{'times the original':>24}"]
-    for row in rows:
-        speed = "{:8.0f} [{:.0f}, {:.0f}]".format(*_three(row, "frames/s"))
-        ratio = "{:8.2f} [{:.2f}, {:.2f}]".format(*_three(row, "ratio")) if "ratio" in row else ""
-        lines.append(f"{row['name']:<34}{row['kilobytes']:>5.0f}{speed:>22}{ratio:>24}")
-    return "\n".join(lines)
-
-
-def _three(row: dict, name: str) -> Iterator[float]:
-    return (row[key] for key in (name, f"{name} low", f"{name} high"))
+    lines = [
+        [
+            row["name"],
+            f"{row['kilobytes']:.0f}",
+            record.three(row["frames/s"], "{:.0f}"),
+            record.three(row.get("ratio"), "{:.2f}"),
+        ]
+        for row in rows
+    ]
+    return record.table(("reader", "kB", "frames/s/core", "times the original"), lines)
 
 
 def measure_batches(
@@ -150,7 +136,7 @@ def measure_batches(
     batches = TrainingBatches(parts, workers=workers, threads=threads)
     for _ in range(2):  # threads and processes start, and fill what they prepare ahead
         next(batches)
-    _say(f"measuring for {seconds:g} seconds")
+    record.say(f"measuring for {seconds:g} seconds")
     count, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
         next(batches)
@@ -163,23 +149,6 @@ def measure_batches(
         "frames/s/core": round(count * CLIP_LENGTH / spent / cores, 1),
         "cores": cores,
     }
-
-
-def processor() -> str:
-    """The name of the processor and the number of its cores that may be used."""
-    import os
-
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

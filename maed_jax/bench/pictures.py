@@ -54,7 +54,7 @@ def write_dataset(
 
     rng = np.random.default_rng(0)
     plain = {name: np.zeros(shape, dtype) for name, (shape, dtype) in schema.ARRAYS.items()}
-    plain |= {name: "bench" for name in schema.STRINGS}
+    plain |= {name: "bench" for name in schema.STRINGS} | {"body": "mannequin"}
 
     class Bench(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")

@@ -40,7 +40,7 @@ def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
         boxes = [pictures.box(size, 0.45, rng) for _ in range(FRAMES)]
         original = f"original, {size} x {size}"
         if not readers:
-            name, made = f"crops, {CROP} x {CROP}", [_crop_of(photo) for photo in photos]
+            name, made = f"crops, {CROP} x {CROP}", [crop_of(photo) for photo in photos]
             middles = [pictures.box(CROP, 0.5, rng) for _ in range(FRAMES)]
             readers.append(our_reader(name, folder, made, middles, CROP, original))
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -70,7 +70,7 @@ def our_reader(
     return Reader(name, _kilobytes(made), read, original)
 
 
-def _crop_of(photo: np.ndarray) -> bytes:
+def crop_of(photo: np.ndarray) -> bytes:
     """What `maed data build` stores of a person of 45 % of the height: twice that, shrunk."""
     edge = len(photo) // 20
     inner = photo[edge:-edge, edge:-edge]

@@ -1,0 +1,91 @@
+"""`maed bench eval`: evaluation from end to end, beside the network's own time on the same clips.
+
+The dataset is made up: crops with labels, one track, as `maed data build` stores them. Each row is
+measured by itself in every round: the network alone on the same clips in memory; reading and
+decoding them; the pass, in which both happen at once; scoring what came out; and all of it, as
+`maed eval` does it. The network has the paper's size and random weights. Brackets hold the middle
+half of the rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from maed_jax.bench import record
+from maed_jax.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("eval", __doc__)
+    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    parser.add_argument("--frames", type=int, default=128, help="of the track; default: 128")
+    parser.add_argument("--batch", type=int, default=32, help="frames at a time; default: 32")
+    options, overrides = parser.parse_known_args(argv)
+    record.check(options)
+    if options.frames < 1 or options.batch < 1:
+        raise UserError("--frames and --batch are at least 1")
+    from maed_jax.bench import stages
+    from maed_jax.training.config import load_config
+
+    config = load_config(options.config, ["--config.body=mannequin", *overrides])
+    with tempfile.TemporaryDirectory() as folder:
+        cases = make_cases(config, Path(folder), options.frames, options.batch)
+        result = stages.measure(cases, options.rounds)
+    print(stages.text(result))
+    settings = {"model": config.model.to_dict(), "frames": options.frames, "batch": options.batch}
+    record.write(options.json, "eval", settings=settings, **result)
+    if options.plot:
+        from maed_jax.bench.plots import plot_bars
+
+        plot_bars(options.plot, result["rows"], stages.TIMES, stages.TIMES)
+
+
+def make_cases(config: Any, folder: Path, frames: int, batch: int) -> dict[str, Any]:
+    """The stages of an evaluation as functions, over a dataset that is written into `folder`."""
+    import numpy as np
+
+    from maed_jax.bench import network, pictures, stages
+    from maed_jax.bench.readers import CROP, crop_of
+    from maed_jax.data.eval_clips import EvaluationClips
+    from maed_jax.estimator import Estimator
+    from maed_jax.evaluation import benchmark
+    from maed_jax.evaluation.predictions import predict
+    from maed_jax.evaluation.protocol_choice import choose
+    from maed_jax.evaluation.scoring import Bodies, score
+
+    rng = np.random.default_rng(0)
+    made = [crop_of(pictures.photo(1000, seed)) for seed in range(2)]
+    files = [made[i % 2] for i in range(frames)]
+    boxes = [pictures.box(CROP, 0.5, rng) for _ in files]
+    records = pictures.write_dataset(folder / "dataset", files, boxes, CROP)
+
+    net = network.make(config)
+    estimator = Estimator(net.model, net.variables, net.body)
+    bodies = Bodies(network.load_body(config.body), config.body)
+    (protocol,) = choose("bench", "maed")
+    stride, size = config.data.eval_interval, max(1, batch // estimator.clip_length)
+    clips = EvaluationClips(
+        records,
+        records.tracks,
+        estimator.clip_length,
+        estimator.image_size,
+        stride=stride,
+        batch_size=size,
+    )
+    predicted = predict(stages.Idle(estimator.image_size, estimator.clip_length, 1.3), clips)
+    how = benchmark.Pass(stride, frames_per_batch=batch)
+    return {
+        stages.ALONE: stages.alone(estimator, len(clips) * size, size),
+        "reading clips": lambda: [None for _ in clips],
+        "the pass": lambda: predict(estimator, clips),
+        "scoring": lambda: score(predicted, clips, bodies, protocol),
+        "everything": lambda: benchmark.run(estimator, bodies, records, [protocol], how),
+    }
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,188 @@
+"""`maed bench model`: the speed of the network, forward, beside the machine's own matrix products.
+
+The network has the paper's size and random weights, the clips are noise. Groups (--only):
+
+  parts      the whole network on one batch of clips, and root, embedding, blocks, decoder, body
+  lengths    the whole network against the frames of a clip
+  batches    the whole network against the clips of a batch
+  attention  one block, attention over space and time apart (parallel) and together (coupling)
+
+"of products" is the share of the rate of the machine's own matrix products, measured between the
+turns, by the operations of the original's network, so that what is saved exactly counts; "asked" by
+the operations that our program asks for. Brackets hold the middle half of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from maed_jax.bench import record
+from maed_jax.errors import UserError
+
+GROUPS = ("parts", "lengths", "batches", "attention")
+LENGTHS, BATCHES = "1,2,4,8,16,32,64", "1,2,4"
+MODES = ("parallel", "coupling")
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("model", __doc__)
+    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: all")
+    parser.add_argument("--clips", type=int, default=1, help="in a batch of the parts; default: 1")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
+    parser.add_argument("--lengths", default=LENGTHS, metavar="N,...", help=f"default: {LENGTHS}")
+    parser.add_argument("--batches", default=BATCHES, metavar="N,...", help=f"default: {BATCHES}")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
+    parser.add_argument(
+        "--memory", type=float, default=8.0, metavar="GIB", help="skip larger cases; default: 8"
+    )
+    options, overrides = parser.parse_known_args(argv)
+    record.check(options)
+    only = options.only.split(",")
+    if unknown := set(only) - set(GROUPS):
+        raise UserError(f"there is no group {unknown.pop()!r}; choose from {', '.join(GROUPS)}")
+    if options.clips < 1 or options.frames < 1:
+        raise UserError("--clips and --frames are at least 1")
+    lengths, batches = (numbers(getattr(options, name)) for name in ("lengths", "batches"))
+    from maed_jax.training.config import load_config
+
+    if options.dtype:
+        overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
+    config = load_config(options.config, overrides)
+    result = measure(config, only, options, lengths, batches)
+    print(text(result))
+    settings = {"model": config.model.to_dict(), "clips": options.clips, "frames": options.frames}
+    record.write(options.json, "model", settings=settings, **result)
+    if options.plot:
+        from maed_jax.bench.plots import plot_model
+
+        plot_model(options.plot, result["rows"])
+
+
+def numbers(text: str) -> list[int]:
+    """Raises UserError unless `text` holds whole numbers above 0, separated by commas."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
+        raise UserError(f"numbers such as 1,2,4 are wanted, not {text!r}")
+    return found
+
+
+def measure(
+    config: Any,
+    only: list[str],
+    options: argparse.Namespace,
+    lengths: list[int],
+    batches: list[int],
+) -> dict[str, Any]:
+    """Rows of all groups, and the yardstick's summary."""
+    from maed_jax.bench import network, original, programs
+    from maed_jax.bench.yardstick import Yardstick
+
+    net = network.for_inference(network.make(config))
+    yard = Yardstick(config.model.dtype)
+    model, b, t = net.model, options.clips, options.frames
+    long = {"interpolate_time": True}
+    case = functools.partial(Case, frames=t, clips=b)
+
+    def parts() -> Iterator[Case]:
+        yield case("forward", network.forward(net, b, t, **long), b * original.forward(model, t))
+        floors = original.parts(model, t)
+        for name, work in network.parts(net, b, t).items():
+            yield case(name, work, b * floors[name])
+
+    def by_length() -> Iterator[Case]:
+        for n in lengths:
+            work = network.forward(net, 1, n, **long)
+            yield Case(f"forward, {n} frames", work, original.forward(model, n), n, 1)
+
+    def by_batch() -> Iterator[Case]:
+        for n in batches:
+            work = network.forward(net, n, t, **long)
+            yield Case(f"forward, {n} clips", work, n * original.forward(model, t), t, n)
+
+    def by_attention() -> Iterator[Case]:
+        for mode in MODES:
+            for n in lengths:
+                floor = original.block(model.clone(mode=mode), n)
+                work = network.block(net, mode, n)
+                yield Case(f"block {mode}, {n} frames", work, floor, n, 1, mode)
+
+    groups = dict(zip(GROUPS, (parts, by_length, by_batch, by_attention)))
+    rows = []
+    for name in only:
+        record.say(f"{name}: compiling")
+        rows += [{"group": name, **row} for row in group(groups[name](), yard, options)]
+    return {"yardstick": yard.summary(), "peak bytes": programs.peak_bytes(), "rows": rows}
+
+
+class Case(NamedTuple):
+    name: str
+    work: tuple
+    """a function and its arguments"""
+    floor: int
+    """operations of the original's"""
+    frames: int
+    clips: int
+    mode: str = ""
+
+
+def group(cases: Iterable[Case], yard: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measures cases in turn. What would take too much memory has no times."""
+    from maed_jax.bench import clock, programs
+
+    compiled = [(case, programs.compile(case.work[0], *case.work[1])) for case in cases]
+    fitting = {
+        case.name: program
+        for case, program in compiled
+        if program.memory.get("all", 0) < options.memory * 2**30
+    }
+    times = clock.rounds(fitting, options.rounds, yard.read, say=record.say)
+    rows = []
+    for case, program in compiled:
+        known = {
+            "frames": case.frames,
+            "clips": case.clips,
+            "mode": case.mode,
+            "bytes": program.count.bytes,
+            "memory": program.memory,
+            "compile seconds": round(program.compile_seconds, 2),
+        }
+        operations = {"operations": program.count.operations, "original": case.floor}
+        if case.name in times:
+            row = record.row(case.name, times[case.name], yard.products(), **operations)
+        else:
+            row = {"name": case.name, "operations": program.count.operations}
+        rows.append(row | known)
+    return rows
+
+
+TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB taken", "compiled in")
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result for people."""
+    lines = []
+    for row in result["rows"]:
+        lines.append([
+            row["name"],
+            record.three(row["seconds"]) if "seconds" in row else "too large",
+            f"{row.get('original operations', row['operations']) / 1e9:.4g}",
+            record.three(row.get("original share"), "{:.2f}"),
+            record.three(row.get("share"), "{:.2f}"),
+            f"{row['bytes'] / 1e9:.3g}",
+            f"{row['memory'].get('all', 0) / 2**30:.3g}",
+            f"{row['compile seconds']:.3g} s",
+        ])  # fmt: skip
+    return f"{record.table(TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,139 @@
+"""The network that is measured, with starting values, and its parts as functions of their own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+from ml_collections import ConfigDict
+
+from maed_jax.body import smpl
+from maed_jax.body.files import load_body
+from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
+from maed_jax.models.decoders import make_decoder
+from maed_jax.models.dense import dense
+from maed_jax.models.encoder import make_block
+from maed_jax.models.maed import MAED, reconstruct
+from maed_jax.models.regression import Regression
+from maed_jax.models.resnet import ResNetRoot
+
+
+class Network(NamedTuple):
+    model: MAED
+    variables: Any
+    body: smpl.Body
+    """with the vertices of its keypoints"""
+
+
+Work = tuple[Callable, tuple]
+"""a function and its arguments"""
+
+
+def model_and_body(config: ConfigDict, **settings: Any) -> tuple[MAED, smpl.Body]:
+    """The network of `config.model`, with other `settings` of it, and the body of its keypoints.
+
+    Raises:
+      UserError: settings that cannot be.
+    """
+    if config.model.encoder != "ste":
+        raise UserError('only the encoder "ste" is measured: leave config.model.encoder as it is')
+    return MAED(**{**config.model, **settings}), smpl.keypoint_body(load_body(config.body))
+
+
+def init(model: MAED, body: smpl.Body, key: jax.Array) -> Any:
+    """The variables at the start of training."""
+    return model.init(key, jnp.zeros((1, 1, model.image_size, model.image_size, 3)), body)
+
+
+def make(config: ConfigDict, **settings: Any) -> Network:
+    """See `model_and_body`; with variables as at the start of training."""
+    model, body = model_and_body(config, **settings)
+    # Drawing a hundred arrays takes XLA long to optimise, and a moment to do.
+    lazily = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    draw = jax.jit(functools.partial(init, model, body), compiler_options=lazily)
+    return Network(model, draw(jax.random.key(0)), body)
+
+
+def for_inference(network: Network) -> Network:
+    """The network as an `Estimator` runs it, with its constants folded."""
+    model, variables = Estimator(network.model, network.variables, network.body).folded
+    return network._replace(model=model, variables=variables)
+
+
+def clips(model: MAED, b: int, t: int) -> jax.Array:
+    """Normalised clips of noise `[b t h w 3]`."""
+    shape = (b, t, model.image_size, model.image_size, 3)
+    return jax.random.normal(jax.random.key(1), shape)
+
+
+def forward(network: Network, b: int, t: int, **settings: Any) -> Work:
+    """The whole network on clips, without vertices: what prediction and evaluation run."""
+    model = network.model.clone(**settings)
+
+    def run(variables, body, clip):
+        return model.apply(variables, clip, body)
+
+    return run, (network.variables, network.body, clips(model, b, t))
+
+
+def parts(network: Network, b: int, t: int) -> dict[str, Work]:
+    """The parts of a forward pass, each on inputs of the shape that it has there."""
+    model, params = network.model, network.variables["params"]
+    encoder, dtype = params["encoder"], jnp.dtype(model.dtype)
+    root = ResNetRoot(tuple(model.stage_sizes), model.width)
+    embedding, decoder = dense(model.dim, "embedding", dtype), make_decoder(model)
+
+    def see(params, images):
+        return root.apply({"params": params}, images)
+
+    def embed(params, x):
+        return embedding.apply({"params": params}, x)
+
+    def decode(params, feature):
+        return decoder.apply({"params": params}, feature, network.body, train=False)
+
+    def pose(body, regression, feature):
+        return reconstruct(regression, feature, body, vertices=False)
+
+    images = rearrange(clips(model, b, t), "b t h w c -> (b t) h w c").astype(dtype)
+    seen = jax.eval_shape(see, encoder["root"], images)
+    tokens = seen.shape[1] * seen.shape[2] + 1
+
+    def noise(*shape, dtype=dtype):
+        return jax.random.normal(jax.random.key(2), shape, dtype)
+
+    def blocks(encoder, x):
+        for i in range(model.depth):
+            queries = 1 if i == model.depth - 1 else None
+            block = make_block(False)(model.heads, model.mode)
+            x = block.apply({"params": encoder[f"block{i}"]}, x, queries)
+        return x
+
+    feature = noise(b, t, model.feature_dim, dtype=jnp.float32)
+    decoded = Regression.from_vector(noise(b, t, 157, dtype=jnp.float32))
+    return {
+        "root": (see, (encoder["root"], images)),
+        "embedding": (embed, (encoder["embedding"], noise(*seen.shape))),
+        "blocks": (blocks, (encoder, noise(b, t, tokens, model.dim))),
+        "decoder": (decode, (params["decoder"], feature)),
+        "body": (pose, (network.body, decoded, feature)),
+    }
+
+
+def block(network: Network, mode: str, t: int) -> Work:
+    """One block of the encoder on a clip of `t` frames, all tokens."""
+    from maed_jax.bench.original import tokens
+
+    model = network.model
+    block = make_block(False)(model.heads, mode)
+    x = jax.ShapeDtypeStruct((1, t, tokens(model), model.dim), jnp.dtype(model.dtype))
+    params = jax.eval_shape(block.init, jax.random.key(0), x)
+    x, params = jax.tree.map(
+        lambda a: jax.random.normal(jax.random.key(3), a.shape, a.dtype) * 0.02, (x, params)
+    )
+    return block.apply, (params, x)

@@ -1,0 +1,98 @@
+"""The operations of the original's network in closed form: the floor that all figures count from.
+
+Multiplications and additions of matrix products and convolutions, two for each pair; windows at the
+edge of a picture count whole. What an implementation saves by exact means (the last block for one
+token alone, a folded decoder, a body of few vertices) does not lower it, so that such savings show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maed_jax.body.skeleton import ANCESTORS
+
+VERTS, JOINTS, POINTS = 6890, 24, 9 + 17  # of SMPL; rows of its two sets of extra joints
+BETAS, POSE = 10, 207
+
+
+def root(model: Any) -> int:
+    """Of the convolutional root, for one frame."""
+    size = -(-model.image_size // 2)
+    total = size**2 * 7 * 7 * 3 * model.width
+    size, channels = -(-size // 2), model.width
+    for stage, blocks in enumerate(model.stage_sizes):
+        out = 4 * model.width * 2**stage
+        inner, stride = out // 4, 1 if stage == 0 else 2
+        for block in range(blocks):
+            small = -(-size // stride) if block == 0 else size
+            total += size**2 * channels * inner + small**2 * (9 * inner**2 + inner * out)
+            if block == 0:
+                total += small**2 * channels * out  # the shortcut
+            size, channels = small, out
+    return 2 * total
+
+
+def tokens(model: Any) -> int:
+    """Tokens of a frame."""
+    side = model.image_size
+    for _ in range(len(model.stage_sizes) + 1):
+        side = -(-side // 2)
+    return side**2 + 1
+
+
+def embedding(model: Any) -> int:
+    """Of the projection to the transformer's width, for one frame."""
+    channels = 4 * model.width * 2 ** (len(model.stage_sizes) - 1)
+    return 2 * (tokens(model) - 1) * channels * model.dim
+
+
+def block(model: Any, t: int) -> int:
+    """Of one block of the encoder "ste", for one clip of `t` frames."""
+    n, d = tokens(model), model.dim
+    project, space, time, joint = 3 * d * d, 2 * n * d, 2 * t * d, 2 * t * n * d  # for one token
+    of_tokens = {
+        "parallel": project + space + time + d * d,
+        "parallel_v1": project + space + time + d * d,
+        "series": 2 * project + space + time + d * d,
+        "coupling": project + joint + d * d,
+        "vanilla": project + space + d * d,
+        "temporal": 0,
+    }[model.mode]
+    of_frames = {"parallel": 4 * d * d, "temporal": project + time + d * d}.get(model.mode, 0)
+    return 2 * t * (n * (of_tokens + 8 * d * d) + of_frames)
+
+
+def decoder(model: Any) -> int:
+    """Of KTD, for one frame."""
+    d, width = model.feature_dim, model.decoder_width
+    joints = sum(6 * (width + 6 * len(above)) for above in ANCESTORS)
+    return 2 * (d * width + width * width + joints + (10 + 3) * width)
+
+
+def body() -> int:
+    """Of SMPL's whole mesh and the joints that are regressed from it, for one frame."""
+    shaped = 3 * VERTS * (BETAS + POSE)
+    regressed = 3 * VERTS * (JOINTS + POINTS)
+    return 2 * (shaped + regressed + VERTS * (16 * JOINTS + 12) + JOINTS * 64)
+
+
+def parts(model: Any, t: int) -> dict[str, int]:
+    """Of each part of a forward pass over one clip of `t` frames."""
+    return {
+        "root": t * root(model),
+        "embedding": t * embedding(model),
+        "blocks": model.depth * block(model, t) + t * 2 * model.dim * model.feature_dim,
+        "decoder": t * decoder(model),
+        "body": t * body(),
+    }
+
+
+def forward(model: Any, t: int) -> int:
+    """Of a forward pass over one clip of `t` frames."""
+    return sum(parts(model, t).values())
+
+
+def step(model: Any, t: int) -> int:
+    """Of loss and gradient for one clip: three times forward, less the gradient of the pixels."""
+    first = 2 * (-(-model.image_size // 2)) ** 2 * 7 * 7 * 3 * model.width
+    return 3 * forward(model, t) - t * first

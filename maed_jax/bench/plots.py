@@ -1,0 +1,140 @@
+"""Results of benchmarks as pictures. Needs matplotlib, of the extra `viz`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from maed_jax.whole_files import whole_file
+
+DPI = 110
+Rows = Sequence[dict[str, Any]]
+
+
+def save(path: str, width: float, height: float, draw: Callable[[Any], None]) -> None:
+    """Lets `draw` fill a figure of that size, in inches, and writes it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")  # no pyplot: no global state
+    draw(figure)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI)
+    print(f"wrote {path}")
+
+
+def bars(axes: Any, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
+    """A bar for each row that has `key`: the median and the middle half of the rounds."""
+    rows = [row for row in rows if key in row]
+    medians = [times * row[key]["median"] for row in rows]
+    errors = [
+        [times * (row[key]["median"] - row[key]["low"]) for row in rows],
+        [times * (row[key]["high"] - row[key]["median"]) for row in rows],
+    ]
+    axes.barh([row["name"] for row in rows], medians, xerr=errors, color="#5a7fb0", ecolor="#333")
+    axes.invert_yaxis()
+    axes.set_title(title)
+
+
+def line(axes: Any, rows: Rows, x: str, key: str, label: str) -> None:
+    """A line of medians over the rows' values of `x`, and the middle half of the rounds."""
+    rows = [row for row in rows if key in row]
+    places = [row[x] for row in rows]
+    values = [[row[key][part] for row in rows] for part in ("median", "low", "high")]
+    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=label)
+    axes.fill_between(places, *values[1:], color=drawn.get_color(), alpha=0.2, linewidth=0)
+
+
+def plot_model(path: str, rows: Rows) -> None:
+    """Parts, and cost against clip length, batch and kind of attention, as far as measured."""
+    groups = {name: [r for r in rows if r["group"] == name] for name in PANELS}
+    shown = {name: own for name, own in groups.items() if own}
+
+    def draw(figure: Any) -> None:
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for axes, (name, own) in zip(panels, shown.items()):
+            PANELS[name](axes, own)
+
+    save(path, 5 * len(shown), 4, draw)
+
+
+def _parts(axes: Any, rows: Rows) -> None:
+    bars(axes, rows, "original share", "share of the machine's matrix products")
+
+
+def _lengths(axes: Any, rows: Rows) -> None:
+    line(axes, rows, "frames", "seconds", "one clip")
+    _loglog(axes, "frames of a clip", "seconds")
+
+
+def _batches(axes: Any, rows: Rows) -> None:
+    line(axes, rows, "clips", "seconds", "a batch")
+    _loglog(axes, "clips of a batch", "seconds")
+
+
+def _attention(axes: Any, rows: Rows) -> None:
+    for mode in dict.fromkeys(row["mode"] for row in rows):
+        own = [row for row in rows if row["mode"] == mode]
+        line(axes, own, "frames", "seconds", f"{mode}, seconds")
+        frames = [row["frames"] for row in own]
+        giga = [row["operations"] / 1e12 for row in own]
+        axes.plot(frames, giga, linestyle=":", label=f"{mode}, T operations")
+    _loglog(axes, "frames of a clip", "one block")
+
+
+def _loglog(axes: Any, x: str, y: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+PANELS = {"parts": _parts, "lengths": _lengths, "batches": _batches, "attention": _attention}
+
+
+def plot_train(path: str, rows: Rows) -> None:
+    """Time and memory of each way to save memory."""
+
+    def draw(figure: Any) -> None:
+        time, memory = figure.subplots(1, 2, sharey=True)
+        bars(time, rows, "seconds", "seconds a step")
+        sizes = [row["memory"].get("all", 0) / 2**30 for row in rows]
+        memory.barh([row["name"] for row in rows], sizes, color="#b07f5a")
+        memory.set_title("GiB taken")
+
+    save(path, 9, 1.5 + 0.4 * len(rows), draw)
+
+
+def plot_bars(path: str, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
+    """One bar for each row."""
+    save(
+        path,
+        7,
+        1.2 + 0.35 * len(rows),
+        lambda figure: bars(figure.subplots(), rows, key, title, times),
+    )
+
+
+def plot_scale(path: str, predictions: Rows) -> None:
+    """Efficiency against the number of chips, between its worst and its best."""
+
+    def draw(figure: Any) -> None:
+        layouts = list(dict.fromkeys(row["layout"] for row in predictions))
+        panels = figure.subplots(1, len(layouts), sharey=True, squeeze=False)[0]
+        for axes, layout in zip(panels, layouts):
+            for chip in dict.fromkeys(row["chip"] for row in predictions):
+                own = [r for r in predictions if (r["layout"], r["chip"]) == (layout, chip)]
+                counts = [row["chips"] for row in own]
+                worst, best = zip(*(row["efficiency"] for row in own))
+                (drawn,) = axes.plot(counts, worst, marker="o", markersize=3, label=chip)
+                axes.fill_between(counts, worst, best, color=drawn.get_color(), alpha=0.15)
+            axes.set_xscale("log", base=2)
+            axes.set_ylim(0, 1.05)
+            axes.set_xlabel("chips")
+            axes.set_title(layout)
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize="small")
+        panels[0].set_ylabel("share of a step in which chips compute")
+
+    save(path, 10, 4, draw)

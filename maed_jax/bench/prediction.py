@@ -1,0 +1,99 @@
+"""`maed bench predict`: a video from end to end, beside the network's own time on the same clips.
+
+The video is made up: somebody walks through the picture. Each row is measured by itself in every
+round: the network alone on the same clips in memory; decoding the video; finding people by the
+built-in detector, which decodes too; cutting clips, with a network that answers at once;
+reconstructing; and all of it, as `maed predict` does it, without the overlay video and with it. The
+network has the paper's size and random weights. Brackets hold the middle half of the rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from maed_jax.bench import record
+from maed_jax.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("predict", __doc__)
+    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    parser.add_argument("--frames", type=int, default=128, help="of the video; default: 128")
+    parser.add_argument("--size", default="1280x720", metavar="WxH", help="default: 1280x720")
+    parser.add_argument("--batch", type=int, default=2, help="clips at a time; default: 2")
+    options, overrides = parser.parse_known_args(argv)
+    record.check(options)
+    width, _, height = options.size.partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+        raise UserError(f"--size is such as 1280x720, not {options.size!r}")
+    if options.frames < 1 or options.batch < 1:
+        raise UserError("--frames and --batch are at least 1")
+    from maed_jax.bench import stages
+    from maed_jax.training.config import load_config
+
+    config = load_config(options.config, ["--config.body=mannequin", *overrides])
+    with tempfile.TemporaryDirectory() as folder:
+        cases = make_cases(
+            config, Path(folder), options.frames, (int(width), int(height)), options.batch
+        )
+        result = stages.measure(cases, options.rounds)
+    print(stages.text(result))
+    settings = {name: getattr(options, name) for name in ("frames", "size", "batch")}
+    settings["model"] = config.model.to_dict()
+    record.write(options.json, "predict", settings=settings, **result)
+    if options.plot:
+        from maed_jax.bench.plots import plot_bars
+
+        plot_bars(options.plot, result["rows"], stages.TIMES, stages.TIMES)
+
+
+def make_cases(
+    config: Any, folder: Path, frames: int, size: tuple[int, int], batch: int
+) -> dict[str, Any]:
+    """The stages of a prediction as functions, over a video that is written into `folder`."""
+    from maed_jax.bench import network, stages
+    from maed_jax.bench.footage import write_walk
+    from maed_jax.data.windows import eval_windows
+    from maed_jax.estimator import Estimator
+    from maed_jax.inference.detect import make_detector
+    from maed_jax.inference.people import find_people
+    from maed_jax.inference.predict import predict_to
+    from maed_jax.inference.reconstruct import reconstruct
+    from maed_jax.inference.video import open_video
+
+    write_walk(folder / "walk.mp4", frames, size)
+    video = open_video(folder / "walk.mp4")
+    net = network.make(config)
+    body = network.load_body(config.body)
+    estimator = Estimator(net.model, net.variables, body)
+    idle = stages.Idle(estimator.image_size, estimator.clip_length, estimator.margin)
+    found = find_people(video, make_detector("hog"))
+    clips = sum(
+        len(eval_windows(part.stop - part.start, clip_length=estimator.clip_length)[0])
+        for track in found.tracks
+        for part in track.runs()
+    )
+
+    def reconstructing(with_estimator):
+        reconstruct(video, found.tracks, with_estimator, num_frames=found.num_frames, batch=batch)
+
+    def everything(overlay: bool):
+        predict_to(folder / "out", video, estimator, batch=batch, overlay=overlay)
+
+    return {
+        stages.ALONE: stages.alone(estimator, clips, batch),
+        "decoding the video": lambda: [frame.image() for frame in video.frames()] and None,
+        "finding people": lambda: find_people(video, make_detector("hog")),
+        "cutting clips": lambda: reconstructing(idle),
+        "reconstructing": lambda: reconstructing(estimator),
+        "everything but the overlay": lambda: everything(False),
+        "everything": lambda: everything(True),
+    }
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,84 @@
+"""Compiled programs with all that is known of them before they run, and the memory they take."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from maed_jax.bench.operations import Count, count
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A function compiled for some arguments; call it to run it on them to the end."""
+
+    run: Callable[[], Any]
+    count: Count
+    compile_seconds: float
+    """tracing, and compiling without the cache"""
+    memory: dict[str, int]
+    """bytes that the compiled program takes on a device: arguments, results, temporaries, and all
+    together; empty where XLA does not say"""
+
+    def __call__(self) -> None:
+        jax.block_until_ready(self.run())
+
+
+def compile(function: Callable, *arguments: Any, **options: Any) -> Program:
+    """Compiles `function` for arguments that are on the devices.
+
+    Args:
+      options: of `jax.jit`; arguments that are given away (`donate_argnums`) cannot be used twice,
+        so such programs are for `Compiled` ones, see `compile_step`.
+    """
+    compiled, seconds = compile_cold(jax.jit(function, **options), *arguments)
+    return Program(
+        lambda: compiled(*arguments), count(function, *arguments), seconds, memory(compiled)
+    )
+
+
+def compile_cold(jitted: Any, *arguments: Any) -> tuple[Any, float]:
+    """The compiled program, and the seconds that took, with nothing from the cache on disk."""
+    with no_cache():
+        start = time.perf_counter()
+        compiled = jitted.lower(*arguments).compile()
+        return compiled, time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def no_cache() -> Iterator[None]:
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+
+
+def memory(compiled: Any) -> dict[str, int]:
+    """Bytes that a compiled program takes on each device."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return {}
+    sizes = {
+        "arguments": found.argument_size_in_bytes,
+        "results": found.output_size_in_bytes - found.alias_size_in_bytes,
+        "temporaries": found.temp_size_in_bytes,
+    }
+    return sizes | {"all": sum(sizes.values())}
+
+
+def peak_bytes() -> int | None:
+    """The most memory taken so far: of the first device, or of this process where that is a CPU."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics:
+        return statistics.get("peak_bytes_in_use")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

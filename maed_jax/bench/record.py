@@ -1,0 +1,158 @@
+"""What the benchmarks share beside timing: their options, rows, tables and files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maed_jax.bench.clock import Times, around, spread
+from maed_jax.errors import UserError
+from maed_jax.whole_files import whole_file
+
+
+def parser(name: str, doc: str, **more: Any) -> argparse.ArgumentParser:
+    """The parser of `maed bench NAME`, with the docstring of its module and the common options."""
+    summary, _, rest = doc.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog=f"maed bench {name}",
+        description=summary.partition(": ")[2].capitalize(),
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        **more,
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw them (matplotlib, extra viz)")
+    return parser
+
+
+def check(options: argparse.Namespace) -> None:
+    """Checks the common options before the work, not after it.
+
+    Raises:
+      UserError: no rounds, no folder to write to, or no matplotlib.
+    """
+    if options.rounds < 1:
+        raise UserError("--rounds is at least 1")
+    for name in ("json", "plot"):
+        path = getattr(options, name)
+        if path and not Path(path).absolute().parent.is_dir():
+            raise UserError(f"there is no folder for --{name} {path}")
+    if options.plot:
+        import importlib.util
+
+        if importlib.util.find_spec("matplotlib") is None:
+            raise UserError("--plot needs matplotlib: pip install 'maed_jax[viz]'")
+
+
+def row(
+    name: str, times: Times, rates: Sequence[float], operations: int = 0, original: int = 0
+) -> dict[str, Any]:
+    """A row of a result: what a case took, in seconds and by the yardstick.
+
+    "yards" are the operations of the machine's own matrix products that fit into the case's time;
+    "share" is the part of that rate which the case reaches, "original share" the same counted by
+    the operations of the original's network.
+
+    Args:
+      rates: the yardstick's, at each of its readings.
+      operations, original: of one call; 0 where they say nothing.
+    """
+    yards = [s * rate for s, rate in zip(times.seconds, around(times, rates))]
+    found = {"name": name, "seconds": spread(times.seconds), "yards": spread(yards)}
+    for key, amount in (("", operations), ("original ", original)):
+        if amount:
+            found[f"{key}operations"] = amount
+            found[f"{key}share"] = spread(amount / y for y in yards)
+    return found
+
+
+def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
+    """Writes a result as JSON, if a path is given.
+
+    Args:
+      more: what belongs to it besides: settings, the yardstick's summary.
+    """
+    if path:
+        content = {"bench": bench, "machine": machine(), **more, "rows": rows}
+        with whole_file(path, "w") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+        print(f"wrote {path}")
+
+
+def read(path: str) -> dict[str, Any]:
+    """What `write` wrote.
+
+    Raises:
+      UserError: the file is missing or something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict) or not {"bench", "rows"} <= content.keys():
+        raise UserError(f"{path} was not written by maed bench NAME --json")
+    return content
+
+
+def machine() -> dict[str, Any]:
+    """What was measured on, and how busy it was."""
+    found = {"processor": processor(), "python": platform.python_version()}
+    if jax := sys.modules.get("jax"):
+        devices = jax.devices()
+        found |= {"jax": jax.__version__, "device": devices[0].device_kind, "devices": len(devices)}
+    if hasattr(os, "getloadavg"):
+        found["load"] = [round(value, 2) for value in os.getloadavg()]
+    return found
+
+
+def processor() -> str:
+    """The name of the processor and the number of its cores that may be used."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need to be, the first to the left and the others to the right."""
+    lines = [tuple(titles), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        for line in lines
+    )
+
+
+def three(values: Mapping[str, float] | None, form: str = "{:.3g}", times: float = 1) -> str:
+    """Median and, in brackets, the middle half of the rounds."""
+    if values is None:
+        return ""
+    median, low, high = (form.format(times * values[key]) for key in ("median", "low", "high"))
+    return f"{median} [{low}, {high}]"
+
+
+def yardstick_lines(summary: Mapping[str, Any]) -> str:
+    """The machine's own rates, for people."""
+    parts = []
+    for name, values in summary["rates"].items():
+        parts.append(f"{name} {three(values, '{:.0f}' if 'products' in name else '{:.1f}', 1e-9)}")
+    lines = "the machine's own rates, G operations/s and GB/s: " + "; ".join(parts)
+    if environment := summary["environment"]:
+        told = ", ".join(f"{name}={value}" for name, value in environment.items())
+        lines += f"\nset in the environment, which bears on them: {told}"
+    return lines
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)

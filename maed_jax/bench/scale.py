@@ -1,0 +1,145 @@
+"""`maed bench scale`: what a training step asks of many devices, read from compiled programs.
+
+The step is compiled, never run, for 1 to 256 simulated devices of this machine, with parameters
+and optimiser whole on each device ("replicated") and spread over all of them ("fsdp"); every device
+has as many clips, whatever their number. From the text of the program come the collectives and
+their bytes; "sent" is what each device sends when the devices form a ring.
+
+From these follows, by published rates of chips and links (maed_jax/bench/pods.py holds them with
+their sources), how long a step takes on up to 2048 chips and what share of it they compute: at
+worst where sending waits for computing, at best where the gradient is sent while it is computed.
+Chips are taken to compute at 40 % of their peak. Then what such a machine reads: frames, bytes,
+and cores that decode and augment them. None of these predictions was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from maed_jax.bench import record
+from maed_jax.bench.model import numbers
+from maed_jax.errors import UserError
+
+LAYOUTS = ("replicated", "fsdp")
+CHIPS = ("h100", "v5e", "v5p")
+COUNTS = (1, 8, 64, 256, 512, 1024, 2048)
+STORED, CORE = 20e3, 1600.0  # bytes of a stored crop, frames/s of a core: see `maed bench data`
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("scale", __doc__)
+    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    parser.add_argument("--devices", default="1,8,64,256", metavar="N,...", help="to compile for")
+    parser.add_argument("--clips", type=int, default=8, help="of each device; default: 8")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
+    parser.add_argument("--chips", default=",".join(CHIPS), metavar="A,B", help="to predict")
+    parser.add_argument("--core", type=float, default=CORE, help="frames/s that one core reads")
+    parser.add_argument("--stored", type=float, default=STORED, help="bytes of a stored frame")
+    options, overrides = parser.parse_known_args(argv)
+    record.check(options)
+    devices, chips = numbers(options.devices), options.chips.split(",")
+    if unknown := set(chips) - set(CHIPS):
+        raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(CHIPS)}")
+    from maed_jax.training.config import load_config
+
+    config = load_config(options.config, overrides)  # complaints come before the work
+    programs = compile_all(options, overrides, devices)
+    predictions = predict_all(programs, chips, options, config.model.image_size)
+    print(f"{text(programs)}\n\n{predicted_text(predictions)}")
+    settings = {"model": config.model.to_dict(), "clips": options.clips, "frames": options.frames}
+    record.write(options.json, "scale", programs, settings=settings, predictions=predictions)
+    if options.plot:
+        from maed_jax.bench.plots import plot_scale
+
+        plot_scale(options.plot, predictions)
+
+
+def compile_all(options: argparse.Namespace, overrides: list[str], devices: list[int]) -> list:
+    """A row for each layout and number of devices."""
+    from maed_jax.bench.scale_program import compile_in_process
+
+    rows = []
+    for layout in LAYOUTS:
+        for n in devices:
+            record.say(f"compiling for {n} devices, {layout}")
+            fsdp = n if layout == "fsdp" else 1
+            found = compile_in_process(
+                n, fsdp, options.clips, options.frames, options.config, overrides
+            )
+            rows.append({"name": f"{layout}, {n} devices", "layout": layout, **found})
+    return rows
+
+
+def predict_all(programs: list[dict], chips: list[str], options: Any, image_size: int) -> list:
+    """A row for each chip, layout and number of chips, from each layout's largest program."""
+    from maed_jax.bench import pods
+
+    rows = []
+    for layout in LAYOUTS:
+        program = max((p for p in programs if p["layout"] == layout), key=lambda p: p["devices"])
+        payloads = {kind: total["payload"] for kind, total in program["collectives"].items()}
+        for name in chips:
+            for n in COUNTS:
+                step = pods.predict(pods.CHIPS[name], n, program["operations"], payloads)
+                fed = pods.input_rate(
+                    step, options.clips, options.frames, image_size, options.stored, options.core
+                )
+                rows.append({
+                    "name": f"{name}, {layout}, {n} chips",
+                    "chip": name,
+                    "layout": layout,
+                    "chips": n,
+                    "seconds": [step.fastest, step.slowest],
+                    "efficiency": list(step.efficiency),
+                    **fed,
+                })  # fmt: skip
+    return rows
+
+
+def text(programs: list[dict]) -> str:
+    """What the compiled programs ask for, for people."""
+    lines = []
+    for row in programs:
+        kinds = row["collectives"]
+        lines.append([
+            row["name"],
+            f"{row['operations'] / 1e9:.4g}",
+            "; ".join(f"{t['number']} {k} {t['payload'] / 1e6:.0f}" for k, t in kinds.items()),
+            f"{sum(t['sent'] for t in kinds.values()) / 1e6:.0f}",
+            f"{row['memory'].get('arguments', 0) / 1e6:.0f}",
+            f"{row['compile seconds']:.0f} s",
+        ])  # fmt: skip
+    titles = ("each device", "G operations", "collectives, MB", "MB sent", "MB held", "compiled in")
+    return record.table(titles, lines)
+
+
+def predicted_text(predictions: list[dict]) -> str:
+    """The predictions for people."""
+    from maed_jax.bench import pods
+
+    lines = [
+        [
+            row["name"],
+            "{:.1f} to {:.1f}".format(*(1e3 * s for s in row["seconds"])),
+            "{:.2f} to {:.2f}".format(*row["efficiency"]),
+            f"{row['frames/s']:.3g}",
+            f"{row['stored bytes/s'] / 1e9:.2g}",
+            f"{row['bytes/s to chips'] / 1e9:.2g}",
+            f"{row['cores per chip']:.2g}",
+        ]
+        for row in predictions
+    ]
+    titles = (
+        "predicted", "ms a step", "efficiency", "frames/s", "GB/s stored", "GB/s to chips",
+        "cores a chip",
+    )  # fmt: skip
+    used = dict.fromkeys(row["chip"] for row in predictions)
+    sources = "\n".join(f"{name}: {pods.CHIPS[name].source}" for name in used)
+    return f"{record.table(titles, lines)}\n\n{sources}"
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

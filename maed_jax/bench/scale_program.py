@@ -1,0 +1,93 @@
+"""One compiled training step on so many simulated devices: a process of its own for `bench scale`.
+
+Nothing is computed: the step is lowered and compiled for shapes, so that 256 devices fit into the
+memory of one. Prints a line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+def compile_in_process(
+    devices: int, fsdp: int, clips: int, frames: int, config: str, overrides: Sequence[str]
+) -> dict[str, Any]:
+    """Compiles in a fresh process, because a process has its devices from the start.
+
+    Args:
+      fsdp: devices that share one copy of parameters and optimiser.
+      clips, frames: clips of each device, and their frames.
+
+    Raises:
+      RuntimeError: the process failed.
+    """
+    # LLVM's work is on each device's arithmetic, which is not looked at here.
+    flags = [
+        os.environ.get("XLA_FLAGS", ""),
+        f"--xla_force_host_platform_device_count={devices}",
+        "--xla_backend_optimization_level=0",
+    ]
+    environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
+    numbers = [f"--{devices=}", f"--{fsdp=}", f"--{clips=}", f"--{frames=}"]
+    command = [sys.executable, "-m", __name__, *numbers, f"--{config=!s}", *overrides]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("devices", "fsdp", "clips", "frames"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--config", required=True)
+    options, overrides = parser.parse_known_args(argv)
+    from maed_jax.training.config import load_config
+
+    config = load_config(options.config, overrides)
+    print(json.dumps(describe(config, **{k: v for k, v in vars(options).items() if k != "config"})))
+
+
+def describe(config: Any, *, devices: int, fsdp: int, clips: int, frames: int) -> dict[str, Any]:
+    """What the compiled step asks of each device: operations, collectives and memory."""
+    import jax
+
+    from maed_jax.bench import collectives, programs, steps
+    from maed_jax.bench.operations import count
+    from maed_jax.training import sharding
+
+    mesh = sharding.make_mesh(devices // fsdp, fsdp)
+    function, state, key = steps.abstract(config)
+    layout = sharding.state_shardings(mesh, state)
+    batch = {"clips": steps.label_shapes(devices * clips, frames, config.model.image_size)}
+    across = sharding.batch_sharding(mesh)
+    state, batch = (
+        jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), tree, how)
+        for tree, how in ((state, layout), (batch, jax.tree.map(lambda _: across, batch)))
+    )
+    outputs = (layout, sharding.replicated(mesh))
+    jitted = jax.jit(function, donate_argnums=0, out_shardings=outputs)
+    start = time.perf_counter()
+    compiled = jitted.lower(state, batch, key).compile()
+    seconds = time.perf_counter() - start
+    found = collectives.collectives(compiled.as_text(), devices)
+    return {
+        "devices": devices,
+        "fsdp": fsdp,
+        "operations": count(function, state, batch, key).operations / devices,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "collectives": collectives.totals(found),
+        "memory": programs.memory(compiled),
+        "compile seconds": round(seconds, 1),
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

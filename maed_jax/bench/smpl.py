@@ -1,0 +1,113 @@
+"""`maed bench smpl`: the speed of the body model, beside smplx where that is installed.
+
+Bodies are posed by random rotations and shapes. "joints" is what training runs: the 49 keypoints,
+with only the vertices that they touch; "mesh" is all vertices. Gradients are of the sum of squares
+of what is made, by rotations and shapes.
+
+The peer, smplx (with PyTorch, on the CPU; neither is installed with this package), poses the same
+body: its answers are checked against ours before anything is timed. The body is the mannequin,
+which has SMPL's tree and about as many vertices, unless --body names another. Brackets hold the
+middle half of the rounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maed_jax.bench import record
+from maed_jax.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("smpl", __doc__)
+    parser.set_defaults(rounds=15)
+    parser.add_argument("--batch", type=int, default=128, help="bodies; default: 128")
+    parser.add_argument("--body", default="mannequin", help="default: mannequin")
+    options = parser.parse_args(argv)
+    record.check(options)
+    if options.batch < 1:
+        raise UserError("--batch is at least 1")
+    result = measure(options.body, options.batch, options.rounds)
+    print(text(result))
+    settings = {"body": options.body, "batch": options.batch}
+    record.write(options.json, "smpl", settings=settings, **result)
+    if options.plot:
+        from maed_jax.bench.plots import plot_bars
+
+        plot_bars(options.plot, result["rows"], "seconds", "milliseconds", 1e3)
+
+
+def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
+    """Rows of our paths and the peer's, and the yardstick's summary."""
+    import jax
+    import jax.numpy as jnp
+
+    from maed_jax.bench import clock, peers, programs
+    from maed_jax.bench.yardstick import Yardstick
+    from maed_jax.body import smpl
+    from maed_jax.body.files import load_body
+    from maed_jax.body.rotations import matrix_from_axis_angle
+
+    body = load_body(name)
+    points = smpl.keypoint_body(body)
+    keys = jax.random.split(jax.random.key(0))
+    rotmat = matrix_from_axis_angle(0.3 * jax.random.normal(keys[0], (batch, 24, 3)))
+    shape = jax.random.normal(keys[1], (batch, 10))
+
+    def joints(body, rotmat, shape):
+        return smpl.keypoints(body, smpl.pose_body(body, rotmat, shape))
+
+    def mesh(body, rotmat, shape):
+        return smpl.pose_body(body, rotmat, shape).verts
+
+    def gradient(path):
+        return jax.grad(lambda body, *x: jnp.sum(path(body, *x) ** 2), argnums=(1, 2))
+
+    cases = {
+        "joints": programs.compile(joints, points, rotmat, shape),
+        "joints with gradient": programs.compile(gradient(joints), points, rotmat, shape),
+        "mesh": programs.compile(mesh, body, rotmat, shape),
+        "mesh with gradient": programs.compile(gradient(mesh), body, rotmat, shape),
+    }
+    theirs, absent = peers.smplx(body, rotmat, shape, mesh(body, rotmat, shape))
+    if absent:
+        record.say(f"without smplx: {absent}")
+    yard = Yardstick()
+    times = clock.rounds(cases | theirs, rounds, yard.read, say=record.say)
+    rows = []
+    for case in times:
+        row = record.row(case, times[case], yard.products())
+        if program := cases.get(case):
+            row = record.row(case, times[case], yard.products(), program.count.operations)
+            row |= {"bytes": program.count.bytes, "compile seconds": program.compile_seconds}
+            peer = "smplx with gradient" if case.endswith("gradient") else "smplx"
+            if peer in times:
+                pairs = zip(times[peer].seconds, times[case].seconds)
+                row["ratio"] = clock.spread(other / own for other, own in pairs)
+        rows.append(row)
+    return {"yardstick": yard.summary(), "rows": rows}
+
+
+TITLES = ("", "ms", "times as fast as smplx", "G operations", "of products", "GB")
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result for people."""
+    lines = [
+        [
+            row["name"],
+            record.three(row["seconds"], times=1e3),
+            record.three(row.get("ratio")),
+            f"{row['operations'] / 1e9:.3g}" if "operations" in row else "",
+            record.three(row.get("share"), "{:.2f}"),
+            f"{row['bytes'] / 1e9:.2g}" if "bytes" in row else "",
+        ]
+        for row in result["rows"]
+    ]
+    return f"{record.table(TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

@@ -1,0 +1,76 @@
+"""Work from end to end beside the network's own time on the same clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.bench import clock, record
+from maed_jax.data.images import normalise
+from maed_jax.estimator import Estimator
+
+ALONE, TIMES = "network alone", "times the network"
+
+
+@dataclasses.dataclass(frozen=True)
+class Idle:
+    """Takes the place of an estimator and answers the same at once."""
+
+    image_size: int
+    clip_length: int
+    margin: float
+    body: Any = None
+
+    def __call__(self, clip: Any, *, vertices: bool = False) -> SimpleNamespace:
+        b, t = clip.shape[:2]
+        return SimpleNamespace(
+            camera=np.tile(np.float32([1, 0, 0]), (b, t, 1)),
+            pose=np.zeros((b, t, 72), np.float32),
+            shape=np.zeros((b, t, 10), np.float32),
+            rotmat=np.tile(np.eye(3, dtype=np.float32), (b, t, 24, 1, 1)),
+            keypoints_3d=np.zeros((b, t, 49, 3), np.float32),
+            keypoints_2d=np.zeros((b, t, 49, 2), np.float32),
+        )
+
+
+def alone(estimator: Estimator, clips: int, batch: int):
+    """A case: the network on as many clips, uint8 in memory, in batches as the pass has them."""
+    size = estimator.image_size
+    image = np.zeros((batch, estimator.clip_length, size, size, 3), np.uint8)
+    image[:] = np.random.default_rng(0).integers(0, 256, image.shape[1:], np.uint8)
+    pixels = jnp.asarray(normalise(image))
+
+    def run() -> None:
+        for _ in range(-(-clips // batch)):
+            jax.block_until_ready(estimator(pixels, vertices=False))
+
+    return run
+
+
+def measure(cases: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Rows of all cases, with their ratio to the network alone in the same round; the yardstick."""
+    from maed_jax.bench.yardstick import Yardstick
+
+    yard = Yardstick()
+    times = clock.rounds(cases, rounds, yard.read, say=record.say)
+    rows = []
+    for name, measured in times.items():
+        row = record.row(name, measured, yard.products())
+        pairs = zip(measured.seconds, times[ALONE].seconds)
+        rows.append(row | {TIMES: clock.spread(own / one for own, one in pairs)})
+    return {"yardstick": yard.summary(), "rows": rows}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result for people."""
+    lines = [
+        [row["name"], record.three(row["seconds"]), record.three(row[TIMES])]
+        for row in result["rows"]
+    ]
+    titles = ("", "seconds", TIMES)
+    return f"{record.table(titles, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"

@@ -1,0 +1,88 @@
+"""The training step that is measured: its state, and a batch of noise with all labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from maed_jax.bench import network
+from maed_jax.bench.operations import count
+from maed_jax.body.smpl import Body
+from maed_jax.models.maed import MAED
+from maed_jax.training.state import create_state, make_optimizer, make_schedule
+from maed_jax.training.step import make_train_step
+
+
+def step_function(config: ConfigDict, model: MAED, body: Body) -> tuple[Callable, Any]:
+    """The step of a configuration, and its optimiser."""
+    optimizer = make_optimizer(config.optimizer)
+    schedule = make_schedule(config.optimizer, max(1000, config.optimizer.warmup_steps + 1))
+    return make_train_step(model, body, optimizer, schedule, config.loss), optimizer
+
+
+class Step:
+    """`jitted(*arguments())` runs the step. Its state is given away: put the answer in its place.
+
+    Args:
+      b, t: clips of the batch and their frames.
+      images: single images beside them.
+    """
+
+    def __init__(self, config: ConfigDict, b: int, t: int, images: int = 0):
+        net = network.make(config)
+        function, optimizer = step_function(config, net.model, net.body)
+        self.state = create_state(net.variables, optimizer)
+        self.batch = {"clips": labels(b, t, net.model.image_size)}
+        if images:
+            self.batch["images"] = labels(images, 1, net.model.image_size)
+        self.key = jax.random.key(4)
+        self.jitted = jax.jit(function, donate_argnums=0)
+        self.count = count(function, *self.arguments())
+
+    def arguments(self) -> tuple:
+        return self.state, self.batch, self.key
+
+
+def abstract(config: ConfigDict) -> tuple[Callable, Any, jax.Array]:
+    """The step, the shapes of its state, and a key: enough to compile it."""
+    model, body = network.model_and_body(config)
+    function, optimizer = step_function(config, model, body)
+
+    def init(key):
+        return create_state(network.init(model, body, key), optimizer)
+
+    return function, jax.eval_shape(init, jax.random.key(0)), jax.random.key(4)
+
+
+def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The labels of `b` clips of `t` frames of `size` pixels, as the pipeline gives them."""
+    shapes = {
+        "keypoints_2d": (b, t, 49, 3),
+        "keypoints_3d": (b, t, 49, 4),
+        "pose": (b, t, 72),
+        "shape": (b, t, 10),
+        "has_smpl": (b, t),
+        "has_3d": (b,),
+    }
+    image = jax.ShapeDtypeStruct((b, t, size, size, 3), jnp.uint8)
+    return {"image": image} | {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()
+    }
+
+
+def labels(b: int, t: int, size: int) -> dict[str, jax.Array]:
+    """Labels of noise; every mask is true."""
+    made = {}
+    for number, (name, shape) in enumerate(label_shapes(b, t, size).items()):
+        key = jax.random.fold_in(jax.random.key(5), number)
+        if name == "image":
+            made[name] = jax.random.randint(key, shape.shape, 0, 256, jnp.uint8)
+        elif name.startswith("has"):
+            made[name] = jnp.ones(shape.shape)
+        else:
+            made[name] = jnp.abs(jax.random.normal(key, shape.shape))  # of weights among them
+    return made

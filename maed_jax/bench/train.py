@@ -1,0 +1,120 @@
+"""`maed bench train`: the speed of a training step, beside the machine's own matrix products.
+
+A step is loss, gradient and optimiser on a batch of noise with all labels; the network has the
+paper's size and random weights. Reading data is left out: `maed bench data` measures that. The
+table has a row for each way to save memory: without, and computing the encoder's blocks again for
+the gradient (config.model.remat). "taken" is what the compiled program needs on a device:
+parameters, optimiser, batch and what the gradient keeps.
+
+"of products" is the share of the rate of the machine's own matrix products, measured between the
+steps, by the operations of the original's network (three times forward, less the gradient of the
+pixels); "asked" by what our program asks for, with all that it computes again. Brackets hold the
+middle half of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from maed_jax.bench import record
+from maed_jax.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = record.parser("train", __doc__)
+    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    parser.add_argument("--clips", type=int, default=1, help="in a batch; default: 1")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
+    parser.add_argument("--images", type=int, default=0, help="single images too; default: 0")
+    parser.add_argument("--remat", default="false,true", metavar="A,B", help="default: false,true")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
+    options, overrides = parser.parse_known_args(argv)
+    record.check(options)
+    if options.clips < 1 or options.frames < 1 or options.images < 0:
+        raise UserError("--clips and --frames are at least 1, --images at least 0")
+    from maed_jax.training.config import load_config
+
+    if options.dtype:
+        overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
+    configs = {
+        remat: load_config(options.config, [*overrides, f"--config.model.remat={remat}"])
+        for remat in options.remat.split(",")
+    }
+    result = measure(configs, options)
+    print(text(result))
+    config = next(iter(configs.values()))
+    settings = {"model": config.model.to_dict(), "clips": options.clips, "frames": options.frames}
+    settings["images"] = options.images
+    record.write(options.json, "train", settings=settings, **result)
+    if options.plot:
+        from maed_jax.bench.plots import plot_train
+
+        plot_train(options.plot, result["rows"])
+
+
+def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """A row for each way to save memory, one after the other: each holds a state of its own."""
+    from maed_jax.bench import clock, original, programs, steps
+    from maed_jax.bench.yardstick import Yardstick
+
+    config = next(iter(configs.values()))
+    yard = Yardstick(config.model.dtype)
+    one_image = original.step(config.model, 1) * options.images
+    operations = original.step(config.model, options.frames) * options.clips + one_image
+    measured = []
+    for remat, config in configs.items():
+        name = f"step, remat {remat}"
+        record.say(f"{name}: compiling")
+        step = steps.Step(config, options.clips, options.frames, options.images)
+        compiled, seconds = programs.compile_cold(step.jitted, *step.arguments())
+        run = _running(step, compiled)
+        times = clock.rounds({name: run}, options.rounds, yard.read, say=record.say)[name]
+        known = {"memory": programs.memory(compiled), "compile seconds": round(seconds, 2)}
+        known |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
+        measured.append((name, times, step.count.operations, known))
+        del step, compiled, run
+    rows = [
+        record.row(name, times, yard.products(), asked, operations) | known
+        for name, times, asked, known in measured
+    ]
+    return {"yardstick": yard.summary(), "rows": rows}
+
+
+def _running(step: Any, compiled: Callable) -> Callable[[], None]:
+    """Steps one after the other, each from the state that the last one left."""
+    import jax
+
+    def run() -> None:
+        step.state, metrics = compiled(*step.arguments())
+        jax.block_until_ready((step.state, metrics))
+
+    return run
+
+
+TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB taken", "compiled in")
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result for people."""
+    lines = [
+        [
+            row["name"],
+            record.three(row["seconds"]),
+            f"{row['original operations'] / 1e9:.4g}",
+            record.three(row["original share"], "{:.2f}"),
+            record.three(row["share"], "{:.2f}"),
+            f"{row['bytes'] / 1e9:.3g}",
+            f"{row['memory'].get('all', 0) / 2**30:.3g}",
+            f"{row['compile seconds']:.3g} s",
+        ]
+        for row in result["rows"]
+    ]
+    return f"{record.table(TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
+
+
+if __name__ == "__main__":
+    from maed_jax.cli import run
+
+    run(main)

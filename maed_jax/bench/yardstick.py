@@ -1,0 +1,128 @@
+"""The machine's own rates: matrix products and copies, measured beside what is compared with them.
+
+A figure in units of the yardstick says how much of the machine a program uses, and can be compared
+between machines, and between hours of a machine that has other things to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from maed_jax.bench.clock import spread
+
+# What slows or speeds NumPy's and XLA's products without being seen.
+TELLING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
+
+
+class Yardstick:
+    """Reads the machine's rates as often as it is asked to.
+
+    On a CPU products are float32, by NumPy's BLAS and by XLA, whichever is faster over all
+    readings. On accelerators they are XLA's, in bfloat16 where `dtype` is that and float32
+    otherwise (in the precision that JAX multiplies with by default); both are reported.
+
+    Args:
+      dtype: "float32" or "bfloat16", which rate counts on an accelerator.
+      side: of the matrices; the default is large enough for the machine at hand.
+      megabytes: what is copied; more than the caches hold.
+    """
+
+    def __init__(self, dtype: str = "float32", side: int = 0, megabytes: int = 0):
+        on_cpu = jax.default_backend() == "cpu"
+        side = side or (1536 if on_cpu else 8192)
+        megabytes = megabytes or (64 if on_cpu else 1024)
+        kinds = ("float32",) if on_cpu else (dtype, *{"float32", "bfloat16"} - {dtype})
+        self.unit = f"{kinds[0]} products"
+        self._products = {f"XLA {kind}": _xla_product(side, kind, on_cpu) for kind in kinds}
+        self._copies = {"XLA": _xla_copy(megabytes)}
+        if on_cpu:
+            self._products["NumPy float32"] = _numpy_product(side)
+            self._copies["NumPy"] = _numpy_copy(megabytes)
+        self._counting = [name for name in self._products if name.endswith(kinds[0])]
+        self._read: dict[str, list[float]] = {}
+        for probe in (*self._products.values(), *self._copies.values()):
+            probe()  # compiles, and takes its memory
+
+    def read(self) -> int:
+        """Measures all rates once; returns the number of the reading, from 0."""
+        for kind, probes in (("products", self._products), ("copies", self._copies)):
+            for name, probe in probes.items():
+                self._read.setdefault(f"{kind}, {name}", []).append(probe())
+        return len(next(iter(self._read.values()))) - 1
+
+    def products(self) -> list[float]:
+        """Operations a second at each reading: multiplications and additions."""
+        return self._best([f"products, {name}" for name in self._counting])
+
+    def copies(self) -> list[float]:
+        """Bytes a second at each reading, read and written."""
+        return self._best([f"copies, {name}" for name in self._copies])
+
+    def _best(self, names: list[str]) -> list[float]:
+        return max((self._read[name] for name in names), key=np.median)
+
+    def summary(self) -> dict:
+        """All rates over the readings, which of them count, and what bears on them."""
+        telling = {name: os.environ[name] for name in TELLING if os.environ.get(name)}
+        return {
+            "unit": self.unit,
+            "products": spread(self.products()),
+            "copies": spread(self.copies()),
+            "rates": {name: spread(values) for name, values in self._read.items()},
+            "environment": telling,
+        }
+
+
+def _timed(work: Callable[[], object], amount: float) -> Callable[[], float]:
+    """A probe: the amount per second of the faster of two goes."""
+
+    def probe() -> float:
+        taken = []
+        for _ in range(2):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+        return amount / min(taken)
+
+    return probe
+
+
+def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, side, side), np.float32)
+    return a, b / np.float32(np.sqrt(side))  # products of products keep their size
+
+
+def _numpy_product(side: int) -> Callable[[], float]:
+    a, b = _matrices(side)
+    out = np.empty_like(a)
+    return _timed(lambda: np.matmul(a, b, out=out), 2 * side**3)
+
+
+def _xla_product(side: int, dtype: str, on_cpu: bool) -> Callable[[], float]:
+    a, b = (jnp.asarray(x, dtype) for x in _matrices(side))
+    repeats = 1 if on_cpu else 16  # starting a program takes an accelerator's while
+
+    def products(a, b):
+        return jax.lax.fori_loop(0, repeats, lambda _, x: x @ b, a) if repeats > 1 else a @ b
+
+    program = jax.jit(products).lower(a, b).compile()
+    return _timed(lambda: program(a, b).block_until_ready(), 2 * side**3 * repeats)
+
+
+def _numpy_copy(megabytes: int) -> Callable[[], float]:
+    a = np.ones(megabytes * 2**18, np.float32)
+    out = np.empty_like(a)
+    return _timed(lambda: np.copyto(out, a), 2 * a.nbytes)
+
+
+def _xla_copy(megabytes: int) -> Callable[[], float]:
+    a = jnp.ones(megabytes * 2**18, jnp.float32)
+    program = jax.jit(jnp.negative).lower(a).compile()  # of a bare copy XLA makes none
+    return _timed(lambda: program(a).block_until_ready(), 2 * a.nbytes)

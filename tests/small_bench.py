@@ -1,0 +1,45 @@
+"""What tests of benchmarks share: a yardstick of small matrices, and networks that compile soon."""
+
+import functools
+
+import jax.numpy as jnp
+import tiny
+
+from maed_jax.bench import network, yardstick
+
+
+def small_yardstick(monkeypatch):
+    small = functools.partial(yardstick.Yardstick, side=64, megabytes=1)
+    monkeypatch.setattr(yardstick, "Yardstick", small)
+    monkeypatch.setattr("maed_jax.bench.clock.TURN", 0.0)
+
+
+def tiny_model(monkeypatch):
+    """`tests/tiny.py`'s model in place of MAED: arguments for a command that measures it."""
+
+    def model(clip_length, **_):
+        return tiny.TinyModel(tiny.SIZE, clip_length)
+
+    monkeypatch.setattr(network, "MAED", model)
+    return ["--config", "debug", f"--config.model.image_size={tiny.SIZE}"]
+
+
+def products(monkeypatch):
+    """In place of the network and its parts, products that grow as those do."""
+    square = jnp.ones((32, 32))
+
+    def work(times):
+        return (lambda x, y: x @ y), (jnp.ones((32 * times, 32)), square)
+
+    def block(net, mode, t):
+        return work(t if mode == "parallel" else t * t)
+
+    monkeypatch.setattr(network, "make", lambda config: network.Network(*made(config), None))
+    monkeypatch.setattr(network, "for_inference", lambda net: net)
+    monkeypatch.setattr(network, "forward", lambda net, b, t, **_: work(b * t))
+    monkeypatch.setattr(network, "parts", lambda net, b, t: {"root": work(t), "blocks": work(t)})
+    monkeypatch.setattr(network, "block", block)
+
+
+def made(config):
+    return network.MAED(**config.model), {}

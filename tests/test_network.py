@@ -1,0 +1,67 @@
+"""The parts of the network that is measured make up the whole."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from maed_jax.bench import network, original
+from maed_jax.bench.operations import count
+from maed_jax.errors import UserError
+from maed_jax.training.config import load_config
+
+
+@pytest.fixture(scope="module")
+def net():
+    """With shapes in place of values: nothing is computed here."""
+    config = load_config("debug", ["--config.model.depth=2"])
+    model, body = network.model_and_body(config)
+    shapes = jax.eval_shape(lambda key: network.init(model, body, key), jax.random.key(0))
+    return network.Network(model, shapes, body)
+
+
+def test_what_an_estimator_runs_takes_less(net):
+    def fold(variables):
+        folded.append(network.for_inference(net._replace(variables=variables)))
+        return folded[0].variables
+
+    folded = []
+    shapes = jax.eval_shape(fold, net.variables)
+    parts = network.parts(folded[0]._replace(variables=shapes), 1, 2)
+    decoder, _ = parts["decoder"][1]
+    assert operations(parts["decoder"]) == 2 * 2 * decoder["kernel"].size
+    assert operations(parts["root"]) == 2 * original.root(net.model)
+
+
+def operations(work):
+    return count(work[0], *work[1]).operations
+
+
+def test_parts_make_up_the_whole(net):
+    b, t = 2, 3
+    parts = {name: operations(work) for name, work in network.parts(net, b, t).items()}
+    assert list(parts) == list(original.parts(net.model, t))
+    ends = b * t * 2 * net.model.dim * net.model.feature_dim  # the encoder's last layer
+    assert sum(parts.values()) + ends == operations(network.forward(net, b, t))
+    for name in ("root", "embedding", "decoder"):
+        assert parts[name] == b * original.parts(net.model, t)[name]
+    # Of the last block one token is read, and the keypoints' body has few vertices.
+    assert parts["blocks"] < b * original.parts(net.model, t)["blocks"]
+    assert parts["body"] < b * original.parts(net.model, t)["body"]
+
+
+def test_a_block_answers_for_all_tokens(net):
+    mode = "coupling"
+    model = net.model.clone(mode=mode)
+    assert operations(network.block(net, mode, 3)) == original.block(model, 3)
+
+
+def test_bfloat16_moves_half_the_bytes(net):
+    half = net._replace(model=net.model.clone(dtype="bfloat16"))
+    (full, arguments), (halved, halves) = (network.parts(n, 1, 2)["root"] for n in (net, half))
+    assert halves[1].dtype == jnp.bfloat16
+    assert count(halved, *halves).bytes == count(full, *arguments).bytes / 2
+
+
+def test_other_encoders_are_refused():
+    with pytest.raises(UserError, match='only the encoder "ste" is measured'):
+        network.model_and_body(load_config("debug", ["--config.model.encoder=cnn"]))

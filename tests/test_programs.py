@@ -1,0 +1,31 @@
+"""Compiled programs and what is known of them."""
+
+import jax
+import jax.numpy as jnp
+
+from maed_jax.bench import programs
+
+
+def test_a_program_knows_its_cost_and_runs():
+    x = jnp.ones((256, 128))
+    program = programs.compile(lambda x: x @ x.T, x)
+    assert program.count.operations == 2 * 256 * 256 * 128
+    assert program.memory["arguments"] == x.nbytes
+    assert program.memory["results"] == 256 * 256 * 4
+    assert program.memory["all"] >= x.nbytes + 256 * 256 * 4
+    assert program.compile_seconds > 0 and program() is None
+    assert (program.run() == 128).all()
+
+
+def test_compiling_leaves_the_cache_as_it_was():
+    before = jax.config.jax_enable_compilation_cache
+    with programs.no_cache():
+        assert not jax.config.jax_enable_compilation_cache
+    assert jax.config.jax_enable_compilation_cache == before
+
+
+def test_memory_taken_grows_with_what_is_touched():
+    before = programs.peak_bytes()
+    block = bytearray(before + 2**26)  # zeros that are never touched take nothing
+    block[:: 2**12] = b"\1" * len(block[:: 2**12])
+    assert programs.peak_bytes() >= before + 2**26

@@ -1,0 +1,80 @@
+"""Rows, tables and files of benchmarks."""
+
+import json
+import sys
+
+import pytest
+
+from maed_jax.bench import record
+from maed_jax.bench.clock import Times
+from maed_jax.errors import UserError
+
+DOC = "`maed bench made-up`: it measures.\n\nMore of it."
+
+
+def test_a_row_counts_by_the_yardstick_of_its_own_turn():
+    times = Times([2.0, 4.0], [(0, 1), (1, 2)])
+    row = record.row("a", times, [10.0, 30.0, 10.0], operations=20, original=40)
+    assert row["seconds"]["median"] == 3.0
+    assert row["yards"] == {"median": 60.0, "low": 50.0, "high": 70.0}  # 2 x 20 and 4 x 20
+    assert row["share"]["high"] == pytest.approx((20 / 40 + (20 / 40 + 20 / 80) / 2) / 2)
+    assert row["original share"]["median"] == pytest.approx((1 + 0.5) / 2)
+    assert set(record.row("a", times, [1.0] * 3)) == {"name", "seconds", "yards"}
+
+
+def test_what_is_written_is_read(tmp_path, capsys):
+    path = tmp_path / "a.json"
+    record.write(str(path), "made-up", [{"name": "a"}], settings={"n": 1})
+    found = record.read(str(path))
+    assert found["bench"] == "made-up" and found["rows"] == [{"name": "a"}]
+    assert found["settings"] == {"n": 1} and "cores" in found["machine"]["processor"]
+    assert str(path) in capsys.readouterr().out
+    record.write(None, "made-up", [])
+
+
+def test_a_table_lines_up():
+    text = record.table(("", "ms"), [["long name", "1"], ["a", "23.5"]])
+    assert text == "             ms\nlong name     1\na          23.5"
+
+
+def test_three():
+    values = {"median": 0.0012, "low": 0.001, "high": 0.0013}
+    assert record.three(values, times=1e3) == "1.2 [1, 1.3]" and record.three(None) == ""
+
+
+def test_the_yardstick_for_people():
+    rates = {"products, XLA": {"median": 2e11, "low": 1e11, "high": 3e11}}
+    text = record.yardstick_lines({"rates": rates, "environment": {"OMP_NUM_THREADS": "1"}})
+    assert "XLA 200 [100, 300]" in text and "OMP_NUM_THREADS=1" in text
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--rounds", "0"], "--rounds is at least 1"),
+        (["--json", "absent/a.json"], "no folder for --json"),
+        (["--plot", "absent/a.png"], "no folder for --plot"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        record.check(record.parser("made-up", DOC).parse_args(arguments))
+
+
+def test_plots_need_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs matplotlib"):
+        record.check(record.parser("made-up", DOC).parse_args(["--plot", str(tmp_path / "a.png")]))
+
+
+def test_the_parser_explains_the_module(capsys):
+    with pytest.raises(SystemExit):
+        record.parser("made-up", DOC).parse_args(["--help"])
+    printed = capsys.readouterr().out
+    assert "maed bench made-up" in printed and "It measures." in printed and "More of it" in printed
+
+
+def test_json_has_no_numpy(tmp_path):
+    row = record.row("a", Times([1.0], [(0, 1)]), [1.0, 2.0], operations=3)
+    assert json.loads(json.dumps(row)) == row
