@@ -58,6 +58,7 @@ class Checkpoints:
                 keep_checkpoints_without_metrics=False,
             ),
         ]
+        self._saving = None
         with self._faults("open"):
             self._orbax = ocp.training.Checkpointer(
                 self.directory,
@@ -90,7 +91,16 @@ class Checkpoints:
         ranked = metrics if metrics and BEST in metrics else None
         with self._faults(f"save step {step}"):
             self._check_room(content)
-            self._orbax.save_checkpointables_async(step, content, force=True, metrics=ranked)
+            self._wait()
+            self._saving = self._orbax.save_checkpointables_async(
+                step, content, force=True, metrics=ranked
+            )
+
+    def _wait(self) -> None:
+        """Until the last save is done. Only asked for its result, it gives its thread back."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def _check_room(self, content: Any) -> None:
         """Raises OSError where `content` cannot be written; Orbax would first wait for minutes."""
@@ -156,7 +166,10 @@ class Checkpoints:
           UserError: it failed.
         """
         with self._faults("save the last step"):
-            self._orbax.close()
+            try:
+                self._wait()
+            finally:
+                self._orbax.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -166,7 +179,7 @@ class Checkpoints:
             self.close()
         else:  # the first error is the one to hear about
             with contextlib.suppress(Exception):
-                self._orbax.close()
+                self.close()
 
     @contextlib.contextmanager
     def _faults(self, what: str) -> Iterator[None]:
