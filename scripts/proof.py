@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import inspect
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,37 @@ def workdir(description: str, default: str) -> Path:
     """The directory to work in, with the dataset in it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--workdir", default=default, help=f"default: {default}")
-    directory = Path(parser.parse_args().workdir).absolute()
+    return with_dataset(Path(parser.parse_args().workdir).absolute())
+
+
+def run_parts(
+    description: str, default: str, parts: dict[str, Callable[..., None]], **numbers: int
+) -> None:
+    """Runs the parts of a proof that the command line names, or all, each in the directory.
+
+    Args:
+      numbers: what can be made smaller for a quick look, as options, and its full size; parts take
+        them by name.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; default all")
+    parser.add_argument("--workdir", default=default, help=f"default: {default}")
+    for name, full in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=full, help=f"default: {full}")
+    options = vars(parser.parse_args())
+    chosen = options.pop("parts") or list(parts)
+    if unknown := set(chosen) - set(parts):
+        parser.error(f"there is no part {unknown.pop()}; choose from {', '.join(parts)}")
+    directory = Path(options.pop("workdir")).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in chosen:
+        print(f"{name}:", flush=True)
+        wanted = inspect.signature(parts[name]).parameters
+        parts[name](directory, **{key: options[key] for key in options if key in wanted})
+
+
+def with_dataset(directory: Path) -> Path:
+    """The directory, after making the tiny dataset in it where it is not there."""
     data = directory / "data"
     if not (data / "mannequins" / "tiny").exists():
         build = ["data", "build", "mannequins", "--config", "tiny", "--data_dir", str(data)]

@@ -36,14 +36,19 @@ def test_projection_by_hand():
     np.testing.assert_allclose(moved, [[0.1, -0.2]], atol=1e-6)
 
 
-def test_scale_zero_is_far_away_and_finite():
-    points = np.ones((3, 3), np.float32)
+# Scales at which a body is far away, infinitely far but for rounding, and at the lens.
+@pytest.mark.parametrize("s", [0, -1e-9 / 224, -2 * 5000 / 224 / 0.5])
+def test_no_scale_is_divided_by_zero(s):
+    points = np.array([[0.3, 0.1, 0.5], [1, 1, 1]], np.float32)
 
+    @jax.value_and_grad
     def total(cam):
         return camera.project(points, cam).sum()
 
-    value, gradient = jax.value_and_grad(total)(np.zeros(3, np.float32))
+    value, gradient = total(np.array([s, 0.2, 0.1], np.float32))
     assert np.isfinite(value) and np.isfinite(gradient).all()
+    box = np.array([10, 10, 224], np.float32)
+    assert np.isfinite(camera.camera_from_crop_to_image(gradient * 0 + s, box, SIZE)).all()
 
 
 @pytest.mark.parametrize("focal", [None, 400.0, 1200.0, 5000.0])

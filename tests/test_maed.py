@@ -3,6 +3,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import prove_numerics
 import pytest
 from random_params import random_params
 
@@ -112,6 +113,14 @@ def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body)
 
     gradient = jax.jit(jax.grad(total))(regression)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_no_answer_of_a_decoder_is_fatal():
+    """200 people, most of them impossible; scripts/prove_numerics.py judges a million."""
+    value, gradient = prove_numerics.make_judge()(*prove_numerics.anyone(seed=0, count=200))
+    for found in (value, *gradient):
+        assert np.isfinite(found).all()
+        assert np.ptp(found) > 0
 
 
 def test_an_unknown_decoder_is_named():
