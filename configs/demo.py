@@ -6,8 +6,7 @@
 
 Hardware: 2 CPU cores. Time: stage 1 8 min 30 s, stage 2 2 minutes, compiling included. Result on
 the test split: MPJPE 179.3 mm and PA-MPJPE 102.9 mm, 0.48 and 0.72 of the mean pose's; after stage
-1 178.2 and 103.3. Losses on the training split are no lower than errors on people held out would
-have them: what lacks is learning, not data.
+1 178.2 and 103.3.
 Tried, one run each, stage 1 alone in 600 steps, on the last 200 people of the training split (MPJPE
 and PA-MPJPE over the mean pose's): a pose weight of 60 gave 0.595 and 0.895, of 400 0.600 and
 0.869; half way, the learning rate above 0.670 and 1.007, twice as much 0.786 and 1.256. In clothes
