@@ -21,16 +21,18 @@ VARIABLES = ("params", "ema", "batch_stats")
 
 
 class Facts:
-    """A small JSON file a process, saved by Orbax with the arrays."""
+    """A small JSON file a process, saved by Orbax with the arrays.
+
+    Numbers in it may be arrays that are still being computed: the background waits for them.
+    """
 
     def __init__(self, content: Any = None):
         self.content = content
 
     async def save(self, directory):
-        text = json.dumps(self.content)
-
         async def write():
             path = await directory.await_creation()
+            text = json.dumps(self.content, default=int)
             (path / f"process_{jax.process_index()}.json").write_text(text)
 
         return write()
@@ -69,7 +71,7 @@ def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
         loaded = read({**wanted, "facts": Facts()})
     facts = loaded["facts"].content
     for name in wanted:
-        if checksum(loaded[name]) != facts["sums"][name]:
+        if int(sum_bits(loaded[name])) != facts["sums"][name]:
             raise ValueError(f"{name} is not as it was saved")
     return {name: loaded[name] for name in wanted}, facts
 
@@ -80,13 +82,9 @@ def metadata(path: Path, name: str) -> Any:
         return ocp.metadata(path, name).metadata
 
 
-def checksum(tree: Any) -> int:
-    """A sum over all bits of all arrays, made where they lie: Orbax notices no flipped bits."""
-    return int(_sum_bits(tree))
-
-
 @jax.jit
-def _sum_bits(tree: Any) -> jax.Array:
+def sum_bits(tree: Any) -> jax.Array:
+    """A sum over all bits of all arrays, made where they lie: Orbax notices no flipped bits."""
     total = jnp.zeros((), jnp.uint32)
     for leaf in jax.tree.leaves(tree):
         word = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
