@@ -2,8 +2,9 @@
 
     python scripts/run_exported.py maed.stablehlo clips.npy answers.npz
 
-clips.npy holds RGB crops of people, uint8 [clips frames height width 3], square and 1.3 times as
-large as the person. answers.npz: docs/prediction.md explains its arrays, here [clips frames ...].
+clips.npy holds RGB crops of people, uint8 [clips frames height width 3], square and as much larger
+than the person as `maed export` says. answers.npz: docs/prediction.md explains its arrays, here
+[clips frames ...].
 """
 
 import sys

@@ -14,6 +14,7 @@ import argparse
 import sys
 from typing import Any, NamedTuple
 
+from maed_jax.arguments import Parser
 from maed_jax.bench import record
 from maed_jax.errors import UserError
 
@@ -31,7 +32,7 @@ class Verdict(NamedTuple):
 
 def main(argv: list[str]) -> None:
     summary, _, more = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed bench compare",
         description=summary.partition(": ")[2].capitalize(),
         epilog=more,

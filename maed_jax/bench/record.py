@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maed_jax.arguments import Parser
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
@@ -19,7 +20,7 @@ from maed_jax.whole_files import whole_file
 def parser(name: str, doc: str, **more: Any) -> argparse.ArgumentParser:
     """The parser of `maed bench NAME`, with the docstring of its module and the common options."""
     summary, _, rest = doc.partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"maed bench {name}",
         description=summary.partition(": ")[2].capitalize(),
         epilog=rest,

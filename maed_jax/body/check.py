@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 
 _SPIN = "SPIN's data, see docs/body.md"
@@ -84,7 +83,7 @@ def main(argv: list[str]) -> None:
     Raises:
       UserError: a path holds no readable body; those after it are reported all the same.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed body",
         description="Body models: SMPL's files, which their users fetch themselves (docs/body.md), "
         "and the built-in mannequin.",

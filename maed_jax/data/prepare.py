@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from maed_jax.arguments import Parser
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> None:
     if argv[:1] == ["build"]:
         _build_command(argv[1:])
         return
-    parser = argparse.ArgumentParser(prog="maed data", description=__doc__)
+    parser = Parser(prog="maed data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|list|check|video")
     verbs.add_parser("build", help="prepare a dataset: maed data build NAME --data_dir DIR")
     verbs.add_parser("list", help="the datasets that can be prepared")
@@ -79,7 +80,7 @@ def _build_command(argv: list[str]) -> None:
     name = ALIASES.get(name, name)
     cls = builder_class(name)
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"maed data build {name}",
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation_files import (
     RESULT,
@@ -49,7 +50,7 @@ Any setting can be changed as in maed train, for instance --config.study.stage1.
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed ablate",
         usage="maed ablate --config ablation --workdir DIR [--rows A,B] [--seeds 0,1] "
         "[--report-only] [--config.KEY=VALUE ...]",

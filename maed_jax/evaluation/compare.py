@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_choice import family
@@ -25,7 +26,7 @@ sequence. An interval without 0 says that the difference is more than this choic
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed compare",
         description=__doc__.partition(": ")[2].capitalize(),
         epilog=EPILOG,

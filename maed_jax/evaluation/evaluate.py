@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 
 EPILOG = """\
@@ -86,7 +87,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
 def _parser() -> argparse.ArgumentParser:
     from maed_jax.evaluation.protocols import CHOICES, PRESETS
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed eval",
         usage="maed eval --checkpoint WORKDIR [--dataset NAME/CONFIG] [--split test] "
         "[--protocol NAME] [--protocol.FIELD=VALUE ...] [...]",

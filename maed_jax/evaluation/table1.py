@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.evaluation import evaluate
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
@@ -18,7 +19,7 @@ SOURCE = (
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed table1",
         description=__doc__.partition(": ")[2],
         epilog=SOURCE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.exports.people import FORMATS, export_people, parse_formats
 from maed_jax.inference import results
@@ -58,7 +59,7 @@ def _body_of(checkpoint: str | None, out: Path):
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed animate",
         description="Write people that maed predict found for animation software: animated GLB "
         "(Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame).",

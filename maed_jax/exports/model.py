@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
 
@@ -62,7 +63,7 @@ def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed export",
         description="Write a trained model as one file that runs without this package, on CPUs, "
         "GPUs and TPUs: a StableHLO program with the weights inside, for any number of clips. "
@@ -88,7 +89,10 @@ def main(argv: list[str]) -> None:
     write_model(args.out, estimator, vertices=args.vertices)
     size, length = estimator.image_size, estimator.clip_length
     megabytes = Path(args.out).stat().st_size / 1e6
-    print(f"{args.out}: {megabytes:.1f} MB; takes uint8 [any {length} {size} {size} 3]")
+    print(
+        f"{args.out}: {megabytes:.1f} MB; takes uint8 [any {length} {size} {size} 3], "
+        f"squares {estimator.margin:g} times as large as the person"
+    )
 
 
 if __name__ == "__main__":

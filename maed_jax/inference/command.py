@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from maed_jax.arguments import Parser, positive
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import DETECTORS
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed predict",
         description="Reconstruct the people in videos or pictures: find and track them, estimate "
         "the body of each in every frame, and write one .npz a person, results.json, an overlay "
@@ -48,18 +49,18 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--batch",
-        type=_positive,
+        type=positive(int),
         default=8,
         metavar="N",
         help="clips that the model takes at a time (default: 8); fewer take less memory",
     )
     add(
         "--focal",
-        type=_positive_float,
+        type=positive(float),
         metavar="PX",
         help="focal length of the camera in pixels of the video (default: the picture's diagonal)",
     )
-    add("--fps", type=_positive_float, default=30.0, help="of folders of pictures (default: 30)")
+    add("--fps", type=positive(float), default=30.0, help="of folders of pictures (default: 30)")
     add("--smooth", action="store_true", help="filter jitter out of rotations and camera")
     add(
         "--shape-per-frame",
@@ -88,20 +89,6 @@ def _detector(text: str) -> str:
             f"there is no detector {text!r}; choose {', '.join(DETECTORS)} or an .onnx file"
         )
     return text
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("needs a number above 0")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("needs a number above 0")
-    return value
 
 
 PASSES = {
@@ -234,7 +221,8 @@ def report(content: dict, out: Path) -> None:
     """Prints what was found and where it is."""
     video, people = content["video"], content["people"]
     count = len(people)
-    print(f"{count} {'person' if count == 1 else 'people'} in {video['frames']} frames:")
+    frames = "1 frame" if video["frames"] == 1 else f"{video['frames']} frames"
+    print(f"{count} {'person' if count == 1 else 'people'} in {frames}:")
     for person in people:
         guessed = person["frames"] - person["detected"]
         note = f", {guessed} of them with an interpolated box" if guessed else ""

@@ -292,11 +292,22 @@ def _alike(new: Any, old: Any) -> bool:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if not near:  # the right word in the wrong section
-        last = {key.rpartition(".")[2]: key for key in known}
-        near = [last[n] for n in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)]
-    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(sorted(known))}"
+    last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
+    near = (
+        [key for full, key in last.items() if "_" in full and _initials(full) == word]
+        or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        # the right word in the wrong section
+        or [last[n] for n in difflib.get_close_matches(word, last, n=1)]
+    )
+    if near:
+        return f"did you mean {near[0]}?"
+    if len(known) > 20:
+        return "`defaults()` in maed_jax/training/config.py lists all there are"
+    return f"choose from {', '.join(sorted(known))}"
+
+
+def _initials(word: str) -> str:
+    return "".join(part[0] for part in word.split("_"))
 
 
 def _tuples(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.training import distributed
 from maed_jax.training.config import check_same_run, list_configs, load_config
@@ -31,7 +32,7 @@ The work directory holds config.json, checkpoints/, metrics.jsonl and tensorboar
 
 def main(argv: list[str]) -> None:
     configs = "\n".join(f"  {name:<10}{text}" for name, text in list_configs().items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed train",
         usage="maed train --config NAME[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]",
         description="Trains a model, or goes on training one.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from maed_jax.arguments import Parser
+
 DESCRIPTION = """\
 Turns other people's weights into a work directory that `maed eval`, `maed predict` and
 `config.init_from` of `maed train` accept. What SOURCE holds is found out from what is in it:
@@ -29,7 +31,7 @@ No file is trusted: torch files and .npz are read without running anything that 
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed convert",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -1,0 +1,37 @@
+import pytest
+
+from maed_jax.arguments import Parser, positive
+from maed_jax.errors import UserError
+
+
+@pytest.fixture
+def parser():
+    parser = Parser(prog="maed verb")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--batch", type=positive(int), default=8)
+    parser.add_argument("--focal", type=positive(float))
+    return parser
+
+
+def test_right_ones(parser):
+    found = parser.parse_args(["--out", "x", "--batch", "2", "--focal", "1.5"])
+    assert (found.out, found.batch, found.focal) == ("x", 2, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--out", "x", "--bacht=4"], "there is no argument '--bacht', did you mean --batch? maed"),
+        (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
+        ([], "the following arguments are required: --out"),
+        (["--out"], "argument --out: expected one argument"),
+        (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
+        (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
+        (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
+    ],
+)
+def test_wrong_ones_are_answered_by_one_line(parser, argv, message, capsys):
+    with pytest.raises(UserError) as error:
+        parser.parse_args(argv)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert capsys.readouterr().err == ""
