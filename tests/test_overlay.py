@@ -114,6 +114,20 @@ def test_labels_stay_in_the_picture():
     assert (np.abs(picture[:10, :12].astype(int) - color).sum(-1) < 10).any()
 
 
+def test_interpolated_boxes_are_dashed():
+    someone = dataclasses.replace(
+        standing(1),
+        boxes=np.array([[100, 100, 120, 160]] * 3, np.float32),
+        detected=np.array([True, False, True]),
+    )
+    drawn = []
+    for row in (0, 1):
+        picture = np.zeros((200, 200, 3), np.uint8)
+        overlay.draw_label(picture, someone, row, np.ones(2))
+        drawn.append(picture[60:175, 160].any(-1).mean())  # down the right edge
+    assert drawn[0] == 1 and 0.4 < drawn[1] < 0.8
+
+
 def test_colors_of_the_first_people_differ():
     colors = np.array([overlay.color_of(i) for i in range(1, 11)])
     distance = np.linalg.norm(colors[:, None] - colors[None], axis=-1) + 1e3 * np.eye(10)

@@ -22,6 +22,7 @@ video, img { width: 100%; max-height: 75vh; background: #000; object-fit: contai
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 td.when { width: 45%; padding: 0 .6rem; }
+.note { display: block; color: #888; font-size: .85em; white-space: nowrap; }
 svg { display: block; width: 100%; height: 22px; background: var(--soft); cursor: pointer; }
 svg line { stroke: currentColor; stroke-width: 1; vector-effect: non-scaling-stroke; }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .5em; }
@@ -111,7 +112,7 @@ def _row(person: dict, content: dict) -> str:
     id, frames = person["id"], person["frames"]
     color = "rgb({}, {}, {})".format(*color_of(id))
     guessed = frames - person["detected"]
-    note = f" ({guessed} with an interpolated box)" if guessed else ""
+    note = f'<span class="note">{guessed} interpolated</span>' if guessed else ""
     starts = (f"person_{id}.", f"person_{id}_", f"attention_{id}.")
     mine = [n for n in [*content["exports"], *content["attention"]] if n.startswith(starts)]
     return (

@@ -13,6 +13,8 @@ from maed_jax.inference.attended import Attention
 from maed_jax.visual.attention_film import HEAT
 
 CROPS = 8  # pictures in the uppermost strip
+GATE = np.array([[47, 143, 157], [238, 238, 236], [222, 135, 52]])
+"""from space over both alike to time, RGB; as in the page of the viewer"""
 
 
 def crop_rows(attention: Attention) -> list[int]:
@@ -49,11 +51,14 @@ def write_plot(
     strips = [
         (crops, 1.3, lambda axes: _draw_crops(axes, crops, attention)),
         (attention.time, 1.5, lambda axes: _draw_time(axes, attention, block, heat)),
-        (attention.gates, 0.5, lambda axes: _draw_gates(axes, attention)),
+        (attention.gates, 0.5, lambda axes: _draw_gates(axes, attention, gate)),
         (attention.joints, 2.6, lambda axes: _draw_joints(axes, attention, heat)),
     ]
     strips = [strip for strip in strips if strip[0] is not None and len(strip[0])]
-    heat = LinearSegmentedColormap.from_list("heat", HEAT / 255)
+    heat, gate = (
+        LinearSegmentedColormap.from_list(name, colors / 255)
+        for name, colors in (("heat", HEAT), ("gate", GATE))
+    )
     with matplotlib.rc_context({"font.size": 8, "axes.titlesize": 9, "axes.titlelocation": "left"}):
         heights = [height for _, height, _ in strips]
         figure = Figure(figsize=(10, sum(heights) + 0.55 * len(heights)), layout="constrained")
@@ -84,8 +89,9 @@ def _draw_time(axes, attention: Attention, block: int, heat) -> None:
     weights = attention.time[:, block].astype(np.float32)
     shares = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
     order = np.argsort(shares)  # the strongest on top
+    side = np.clip(600 / n, 2, 7)  # points; the strip is about 600 wide
     dots = axes.scatter(
-        rows[order], apart[order], c=shares[order], cmap=heat, s=9, marker="s", linewidths=0
+        rows[order], apart[order], c=shares[order], cmap=heat, s=side**2, marker="s", linewidths=0
     )
     axes.figure.colorbar(dots, ax=axes, label="of the most", pad=0.01)
     axes.set_xlim(-0.5, n - 0.5)
@@ -93,11 +99,9 @@ def _draw_time(axes, attention: Attention, block: int, heat) -> None:
     axes.set_title(f"when it looks (block {attention.blocks[block]})")
 
 
-def _draw_gates(axes, attention: Attention) -> None:
+def _draw_gates(axes, attention: Attention, gate) -> None:
     shares = attention.gates.astype(np.float32).mean(axis=2).T
-    picture = axes.imshow(
-        shares, aspect="auto", cmap="PuOr_r", vmin=0, vmax=1, interpolation="nearest"
-    )
+    picture = axes.imshow(shares, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
     axes.figure.colorbar(picture, ax=axes, label="time's share", pad=0.01)
     axes.set_yticks(range(len(attention.blocks)), attention.blocks)
     axes.set_ylabel("block")

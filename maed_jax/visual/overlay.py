@@ -144,14 +144,15 @@ def draw_bodies(
 
 
 def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
-    """Draws a person's box (dimmed where it is interpolated) and number into a picture."""
+    """Draws a person's box (dashed where it is interpolated) and number into a picture."""
     box = person.boxes[row] * np.tile(scale, 2)
     low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
     color = color_of(person.id)
-    if not person.detected[row]:
-        color = tuple(int(0.6 * c + 50) for c in color)
     line = max(1, round(max(picture.shape[:2]) / 640))
-    cv2.rectangle(picture, _point(low), _point(high), color, line, cv2.LINE_AA)
+    if person.detected[row]:
+        cv2.rectangle(picture, _point(low), _point(high), color, line, cv2.LINE_AA)
+    else:
+        _draw_dashed(picture, low, high, color, line)
     size = max(0.4, max(picture.shape[:2]) / 1600)
     (width, height), _ = cv2.getTextSize(str(person.id), cv2.FONT_HERSHEY_SIMPLEX, size, line)
     pad = height // 2
@@ -169,6 +170,17 @@ def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray)
         line,
         cv2.LINE_AA,
     )
+
+
+def _draw_dashed(
+    picture: np.ndarray, low: np.ndarray, high: np.ndarray, color: tuple[int, int, int], line: int
+) -> None:
+    corners = [low, [high[0], low[1]], high, [low[0], high[1]], low]
+    for start, end in zip(np.array(corners[:-1]), np.array(corners[1:])):
+        dashes = max(1, round(np.abs(end - start).sum() / (12 * line)))
+        for i in range(dashes):
+            a, b = (start + (end - start) * (i + part) / dashes for part in (0.2, 0.8))
+            cv2.line(picture, _point(a), _point(b), color, line, cv2.LINE_AA)
 
 
 def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
 
@@ -141,7 +142,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maed view",
         description="Look at results of maed predict in the browser: the bodies in 3D beside the "
         "video, and what the model attended to where maed predict was called with --attention.",
