@@ -9,9 +9,9 @@ from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, steady_sizes
 FPS = 10
 
 
-def track(frames_of_boxes, fps=FPS):
+def track(frames_of_boxes, fps=FPS, **options):
     """Runs a tracker over, per frame, a list of (x, y, height, score)."""
-    tracker = Tracker(fps)
+    tracker = Tracker(fps, **options)
     for frame, people in enumerate(frames_of_boxes):
         table = np.array(people, np.float32).reshape(-1, 4)
         boxes = np.stack([table[:, 0], table[:, 1], table[:, 2] / 2, table[:, 2]], axis=-1)
@@ -104,6 +104,18 @@ def test_legs_are_part_of_a_person_whichever_came_first():
     assert len(track(both(walk(40), legs))) == 1
     (found,) = track([legs[i] if i < 5 else both(walk(40), legs)[i] for i in range(40)])
     assert np.median(found.boxes[:, 3]) == pytest.approx(100)
+
+
+def test_the_same_person_at_two_sizes_is_one():
+    """As HOG sees people who bend: neither a double nor, most of the time, small enough a part."""
+    smaller = walk(40, start=108, height=76, y=212, score=0.8)
+    assert len(track(both(walk(40), smaller))) == 1
+
+
+def test_a_child_before_a_parent_is_somebody_where_nothing_finds_parts():
+    child = walk(40, height=50, y=222, score=0.9)
+    assert len(track(both(walk(40), child), parts=False)) == 2
+    assert len(track(both(walk(40), walk(40, start=101)), parts=False)) == 1, "a double"
 
 
 def test_a_box_around_somebody_for_a_short_while_is_nobody():

@@ -69,7 +69,7 @@ class BoxesFile:
         return tracks
 
     def _linked(self, num_frames: int, fps: float) -> list[Track]:
-        tracker = Tracker(fps, sure=float(self.scores.min()))
+        tracker = Tracker(fps, sure=float(self.scores.min()), parts=False)
         order = np.argsort(self.frames, kind="stable")
         starts = np.flatnonzero(np.diff(self.frames[order], prepend=-1))
         for here in np.split(order, starts[1:]):

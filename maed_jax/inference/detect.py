@@ -32,6 +32,8 @@ class Detector(Protocol):
     """pictures are scaled so that no side exceeds this, pixels, before `__call__` sees them"""
     sure: float
     """a score from which on a box is taken for a person without other evidence"""
+    parts: bool
+    """whether it takes parts of people for people"""
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Finds people in a uint8 [h w 3] RGB picture; called by several threads at once."""
@@ -65,6 +67,7 @@ class HogDetector:
 
     longest = 640
     sure = 0.5
+    parts = True
     weakest = 0.1
     """windows below this SVM margin are not even evidence"""
     person_height = 0.8

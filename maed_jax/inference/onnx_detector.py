@@ -39,6 +39,7 @@ class OnnxDetector:
     """A detector in an ONNX file; see `detect.Detector`."""
 
     sure = 0.5
+    parts = False
     weakest = 0.1
 
     def __init__(self, path: str | Path):

@@ -64,7 +64,7 @@ def find_people(
                 damaged.append(frame.index)
         tracks = people.tracks(num_frames, video.fps)
     else:
-        tracker = Tracker(video.fps, people.sure)
+        tracker = Tracker(video.fps, people.sure, people.parts)
         for frame, found in detections(video, people, work, progress):
             num_frames += 1
             if found is None:

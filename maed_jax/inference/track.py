@@ -23,6 +23,7 @@ LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person
 SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
 BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
+MOSTLY_INSIDE = 0.6  # the mean of that share over a track; people beside each other come no nearer
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
 STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
@@ -88,9 +89,13 @@ class _Open:
 class Tracker:
     """Takes detections frame by frame and gives tracks at the end."""
 
-    def __init__(self, fps: float, sure: float = 0.5):
-        """fps: frames per second. sure: the score from which on a detection may start a track."""
-        self._fps, self._sure = fps, sure
+    def __init__(self, fps: float, sure: float = 0.5, parts: bool = True):
+        """
+        fps: frames per second. sure: the score from which on a detection may start a track. parts:
+        whether detections may be of legs or a torso alone; then people who stay before others who
+        are much larger are taken for such.
+        """
+        self._fps, self._sure, self._parts = fps, sure, parts
         self._gap = max(2, round(MAX_GAP * fps))
         self._growing: list[_Open] = []
         self._ended: list[_Open] = []
@@ -115,7 +120,7 @@ class Tracker:
             waiting = [t for row, t in enumerate(waiting) if row not in taken]
         here = np.array([t.predict(frame, self._fps / 2) for t in alive]).reshape(-1, 4)
         for pick in np.flatnonzero(free & (scores >= self._sure)):
-            if not _is_part(boxes[pick], here).any():
+            if not (self._parts and _is_part(boxes[pick], here).any()):
                 alive.append(_Open(frame, boxes[pick], float(scores[pick])))
                 free[pick] = False
         if free.any():
@@ -126,7 +131,7 @@ class Tracker:
         """The tracks of a video of `num_frames` frames, in order of appearance, ids from 1."""
         found = [self._extended_back(t) for t in self._ended + self._growing]
         found = [t for t in found if self._is_person(t, num_frames)]
-        tracks = [self._filled(t, num_frames) for t in _without_parts(found)]
+        tracks = [self._filled(t, num_frames) for t in _without_doubles(found, self._parts)]
         tracks.sort(key=lambda t: (t.frames[0], -float(t.boxes[0, 3])))
         return [dataclasses.replace(t, id=i) for i, t in enumerate(tracks, 1)]
 
@@ -219,13 +224,15 @@ def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     )
 
 
-def _without_parts(tracks: list[_Open]) -> list[_Open]:
-    """Drops tracks that were, most of the time, a part or a double of a better one, or for a short
-    while a box around it, as HOG finds them where somebody stands before a post."""
-    tracks = [track for track in tracks if not any(_surrounds(track, other) for other in tracks)]
+def _without_doubles(tracks: list[_Open], parts: bool) -> list[_Open]:
+    """Drops tracks that were, most of the time, a double of a better one; with `parts` also those
+    that were a part of it, or for a short while a box around it, as HOG finds them where somebody
+    stands before a post."""
+    if parts:
+        tracks = [t for t in tracks if not any(_surrounds(t, other) for other in tracks)]
     kept: list[_Open] = []
     for track in sorted(tracks, key=lambda t: -sum(t.scores) * float(np.mean(t.boxes, 0)[3])):
-        if not any(_shadows(better, track) for better in kept):
+        if not any(_shadows(better, track, parts) for better in kept):
             kept.append(track)
     return kept
 
@@ -237,13 +244,19 @@ def _surrounds(brief: _Open, track: _Open) -> bool:
     return len(around) >= len(brief.frames) / 2 and bool(np.mean(around) > 0.5)
 
 
-def _shadows(better: _Open, track: _Open) -> bool:
+def _shadows(better: _Open, track: _Open, parts: bool) -> bool:
     mine, other = _together(track, better)
     if len(mine) < len(track.frames) / 2:
         return False
     double = np.array([iou(a, b)[0, 0] > 0.6 for a, b in zip(mine, other)])
+    if not parts:
+        return bool(double.mean() > 0.5)
     part = np.array([_is_part(a, b[None])[0] for a, b in zip(mine, other)])
-    return bool((double | part).mean() > 0.5)
+    inside = [
+        max(iou(*pair, over="first")[0, 0] for pair in ((a, b), (b, a)))
+        for a, b in zip(mine, other)
+    ]
+    return bool((double | part).mean() > 0.5 or np.mean(inside) > MOSTLY_INSIDE)
 
 
 def _together(track: _Open, other: _Open) -> tuple[np.ndarray, np.ndarray]:
