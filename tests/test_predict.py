@@ -33,6 +33,13 @@ def test_python_api(walk, tmp_path):
     np.testing.assert_allclose(walking.boxes[6], [108, 120, 80, 160], atol=20)
 
 
+def test_results_say_where_the_video_is_from_anywhere(walk, tmp_path, monkeypatch):
+    monkeypatch.chdir(walk.parent)
+    estimator = FakeEstimator(mannequin())
+    content = predict_to(tmp_path, open_video("walk.mp4"), estimator, overlay=False)
+    assert content["video"]["path"] == str(walk.resolve())
+
+
 def test_what_was_written_can_be_given_as_boxes(walk, tmp_path):
     estimator = FakeEstimator(mannequin())
     content = predict_to(tmp_path, open_video(walk), estimator, overlay=False)

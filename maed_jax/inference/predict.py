@@ -209,7 +209,7 @@ def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> No
 
 def _facts(video: Video, found: Found) -> dict:
     return {
-        "path": str(video.path),
+        "path": str(video.path.resolve()),  # others look for it from elsewhere
         "width": video.size[0],
         "height": video.size[1],
         "fps": round(video.fps, 4),
