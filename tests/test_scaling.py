@@ -89,6 +89,23 @@ def test_two_processes_are_one(arguments, alone, tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_ctrl_c_while_it_starts_is_one_line(arguments, tmp_path):
+    """In the middle of imports, where libraries make other errors of it, or drop it."""
+    command = [sys.executable, "-m", "maed_jax.cli", "train", "--config", "debug:stage2"]
+    process = subprocess.Popen(
+        [*command, "--workdir", str(tmp_path / "run"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "jaxlib" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "maed: interrupted\n"
+    assert process.returncode == 130 and not (tmp_path / "run").exists()
+
+
 def test_a_killed_run_ends_as_one_left_alone(arguments, go_on, alone, tmp_path):
     run = tmp_path / "killed"
     process = start(run, 2, *arguments)

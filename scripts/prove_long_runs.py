@@ -1,0 +1,231 @@
+"""What runs for long takes no more memory at its end than at its beginning, and no longer a step.
+
+    python scripts/prove_long_runs.py [train] [video] [cycles] [--workdir DIR]
+                                      [--steps N] [--minutes N] [--cycles N]
+
+train   5,000 steps of `debug:stage2`, with 20 checkpoints and 5 validations.
+video   `maed predict` of an hour of video, boxes given, nothing drawn, against one of 3 minutes.
+cycles  1,000 times a checkpoint is opened and evaluated, all in one process.
+
+Watched are the process's memory, arrays that JAX holds, threads, open files, and compilations.
+About an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import proof
+
+FPS, SIZE = 30, (640, 480)
+SLACK = 1.05  # memory and time may be this much more at the end
+compilations: list[str] = []
+
+
+class Sample(NamedTuple):
+    """What this process holds."""
+
+    seconds: float
+    """of all its cores since it began"""
+    rss: float
+    """MB, without pages of files"""
+    arrays: int
+    """that JAX holds"""
+    array_bytes: int
+    threads: int
+    files: int
+    compilations: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rss:.0f} MB, {self.arrays} arrays of {self.array_bytes / 1e6:.1f} MB, "
+            f"{self.threads} threads, {self.files} open files, {self.compilations} compilations"
+        )
+
+
+def memory(pid: int | str = "self") -> dict[str, float]:
+    """MB of a process by the names in /proc/PID/status: VmHWM, RssAnon and so on."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    pairs = (line.split(":", 1) for line in lines)
+    return {name: int(text.split()[0]) / 1024 for name, text in pairs if text.endswith("kB")}
+
+
+def sample() -> Sample:
+    import jax
+
+    gc.collect()
+    arrays = [array for array in jax.live_arrays() if not array.is_deleted()]
+    return Sample(
+        time.process_time(),
+        memory()["RssAnon"],
+        len(arrays),
+        sum(array.nbytes for array in arrays),
+        len(os.listdir("/proc/self/task")),
+        len(os.listdir("/proc/self/fd")),
+        len(compilations),
+    )
+
+
+def count_compilations() -> None:
+    import jax
+
+    def note(event: str, duration: float, **_) -> None:
+        if event.endswith("backend_compile_duration"):
+            compilations.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+
+
+def steady(early: list[Sample], late: list[Sample], *, compiles: bool = False) -> None:
+    """That the later samples show no more than the early ones, by their medians."""
+    before, after = (Sample(*np.median(np.array(part), axis=0)) for part in (early, late))
+    growth = after.rss / before.rss
+    proof.verdict(growth < SLACK, f"memory from {before.rss:.0f} to {after.rss:.0f} MB")
+    for name in ("arrays", "array_bytes", "threads", "files", "compilations"):
+        then, now = (int(getattr(s, name)) for s in (before, after))
+        if name != "compilations" or not compiles:
+            proof.verdict(now <= then, f"{name.replace('_', ' ')} from {then} to {now}")
+
+
+def prove_train(directory: Path, steps: int) -> None:
+    from maed_jax.training import monitor
+    from maed_jax.training.config import load_config
+    from maed_jax.training.train import train
+
+    proof.with_dataset(directory)
+    count_compilations()
+    run, samples, took = proof.fresh(directory / "long"), {}, []
+    record, last = monitor.Monitor.record, [time.process_time()]
+
+    def recording(self, step, metrics):
+        record(self, step, metrics)
+        now = time.process_time()
+        took.append(now - last[0])
+        last[0] = now
+        if step % 50 == 40:  # between checkpoints and validations
+            samples[step] = sample()
+            last[0] = time.process_time()
+        if step % 500 == 40:
+            print(f"step {step}: {samples[step]}", flush=True)
+
+    monitor.Monitor.record = recording
+    every = max(1, steps // 20)
+    settings = {"steps": steps, "log_every": 10, "checkpoint_every": every}
+    settings["eval_every"] = 4 * every
+    settings |= {"data.data_dir": directory / "data", "data.clips_per_batch": 1}
+    settings["data.images_per_batch"] = 2
+    with run.with_suffix(".log").open("w") as log, contextlib.redirect_stderr(log):
+        config = load_config("debug:stage2", [f"--config.{k}={v}" for k, v in settings.items()])
+        train(config, run)
+    fifth = steps // 5  # the second fifth against the last
+    early = [s for step, s in samples.items() if fifth < step <= 2 * fifth]
+    late = [s for step, s in samples.items() if step > 4 * fifth]
+    steady(early, late)
+    then, now = (1000 * np.median(part) for part in (took[fifth : 2 * fifth], took[4 * fifth :]))
+    proof.verdict(
+        now < SLACK * then,
+        f"a step of the second {fifth} costs {then:.2f} ms of the cores, of the last {now:.2f} ms",
+    )
+
+
+def write_walk(path: Path, seconds: int) -> Path:
+    """A video of somebody who walks to and fro, and the boxes; returns those."""
+    import cv2
+
+    from maed_jax.inference.video import VideoWriter
+
+    count, boxes = seconds * FPS, path.with_suffix(".npz")
+    x = SIZE[0] / 2 + 200 * np.sin(np.arange(count) / 40)
+    y, width, height = SIZE[1] / 2, 100.0, 300.0
+    if not path.exists():
+        with VideoWriter(path, FPS) as writer:
+            for number, middle in enumerate(x):
+                picture = np.full((SIZE[1], SIZE[0], 3), 190, np.uint8)
+                corner = (round(middle - width / 2), round(y - height / 2))
+                cv2.rectangle(picture, (*corner, round(width), round(height)), (60, 60, 90), -1)
+                writer.write(picture, number / FPS)
+    constant = [np.full(count, value) for value in (y, width, height)]
+    np.savez(boxes, frames=np.arange(count), boxes=np.stack([x, *constant], axis=-1))
+    return boxes
+
+
+def predict(directory: Path, seconds: int) -> tuple[float, float, float]:
+    """Peaks of memory in MB, all and without pages of files, and how many seconds it took."""
+    video = directory / f"walk_{seconds}.mp4"
+    boxes, out = write_walk(video, seconds), proof.fresh(directory / f"walk_{seconds}")
+    command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no-video"]
+    command += ["--checkpoint", str(directory / "short"), "--boxes", str(boxes), "--out", str(out)]
+    begin, private = time.monotonic(), 0.0
+    with (directory / "predict.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=proof.environment())
+        whole = 0.0
+        while process.poll() is None:
+            with contextlib.suppress(OSError, KeyError):
+                now = memory(process.pid)
+                whole, private = max(whole, now["VmHWM"]), max(private, now["RssAnon"])
+            time.sleep(0.5)
+    proof.verdict(process.returncode == 0, f"{seconds / 60:.0f} minutes of video predicted")
+    return whole, private, time.monotonic() - begin
+
+
+def prove_video(directory: Path, minutes: int) -> None:
+    proof.with_dataset(directory)
+    if not (directory / "short").exists():
+        proof.train(directory / "short", steps=2)
+    peaks = {}
+    for length in (3, minutes):
+        whole, private, took = peaks[length] = predict(directory, 60 * length)
+        print(
+            f"{length} minutes: {whole:.0f} MB at most, {private:.0f} MB without pages of files; "
+            f"{1000 * took / (60 * length * FPS):.1f} ms a frame",
+            flush=True,
+        )
+    then, now = (peaks[length][1] for length in (3, minutes))
+    more = 60 * (minutes - 3) * FPS  # frames
+    proof.verdict(
+        now - then < 0.005 * more,
+        f"{1000 * (now - then) / more:.2f} kB more in memory for each frame more, less than 5",
+    )
+
+
+def prove_cycles(directory: Path, cycles: int) -> None:
+    from maed_jax.evaluation import evaluate
+    from maed_jax.evaluation.protocol_choice import choose
+    from maed_jax.training.checkpoints import restore_estimator
+
+    proof.with_dataset(directory)
+    if not (directory / "short").exists():
+        proof.train(directory / "short", steps=2)
+    count_compilations()
+    dataset, samples, figures = "mannequins/tiny", [], set()
+    protocols = choose(dataset, "maed", {})
+    for number in range(cycles):
+        with contextlib.redirect_stderr(io.StringIO()):
+            restore_estimator(directory / "short")
+            opened = evaluate.open_checkpoint(str(directory / "short"))
+            found, _ = evaluate.measure(
+                opened, str(directory / "data"), dataset, "validation", protocols
+            )
+        figures.add(str(found["rows"]))
+        if number % max(1, cycles // 100) == 0:
+            samples.append(sample())
+        if number % max(1, cycles // 10) == 0:
+            print(f"cycle {number}: {samples[-1]}", flush=True)
+    proof.verdict(len(figures) == 1, f"the same figures from all {cycles} cycles")
+    steady(samples[10:30], samples[-20:])
+
+
+if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX starts
+    parts = {"train": prove_train, "video": prove_video, "cycles": prove_cycles}
+    sizes = {"steps": 5000, "minutes": 60, "cycles": 1000}
+    proof.run_parts(__doc__.splitlines()[0], "proofs/long_runs", parts, **sizes)
