@@ -109,7 +109,11 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str, plans: list[film.Plan]):
         tracks, start = [], 0
         for each in plans:
-            records = next(self._records)
+            try:
+                records = next(self._records)
+            except BaseException:
+                self._progress.close()  # what is said about it begins on a line of its own
+                raise
             yield from enumerate(records, start)
             self._progress.update(len(records))
             tracks.append(schema.Track(each.name, start, len(records), each.subset))
