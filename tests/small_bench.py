@@ -5,13 +5,14 @@ import functools
 import jax.numpy as jnp
 import tiny
 
-from maed_jax.bench import network, yardstick
+from maed_jax.bench import clock, network, yardstick
 
 
 def small_yardstick(monkeypatch):
     small = functools.partial(yardstick.Yardstick, side=64, megabytes=1)
     monkeypatch.setattr(yardstick, "Yardstick", small)
-    monkeypatch.setattr("maed_jax.bench.clock.TURN", 0.0)
+    monkeypatch.setattr(yardstick, "READING", 0.0)
+    monkeypatch.setattr(clock, "TURN", 0.0)
 
 
 def tiny_model(monkeypatch):

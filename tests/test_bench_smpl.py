@@ -6,7 +6,8 @@ import pytest
 import small_bench
 
 from maed_jax import cli
-from maed_jax.bench import peers
+from maed_jax.bench import peers, programs
+from maed_jax.bench.operations import Count
 from maed_jax.errors import UserError
 
 
@@ -20,8 +21,9 @@ def test_paths_beside_a_peer(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(peers, "smplx", peer)
     out, picture = tmp_path / "out.json", tmp_path / "out.png"
-    arguments = ["--batch", "2", "--rounds", "2", "--json", str(out), "--plot", str(picture)]
-    cli.dispatch(["bench", "smpl", *arguments])
+    arguments = ["--batch", "2", "--rounds", "2", "--cpu"]
+    written = ["--json", str(out), "--plot", str(picture)]
+    cli.dispatch(["bench", "smpl", *arguments, *written])
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     ours = ["joints", "joints with gradient", "mesh", "mesh with gradient"]
     assert list(rows) == [*ours, "smplx", "smplx with gradient"]
@@ -34,6 +36,8 @@ def test_paths_beside_a_peer(tmp_path, monkeypatch, capsys):
 
 def test_without_a_peer(monkeypatch, capsys):
     small_bench.small_yardstick(monkeypatch)
+    nothing = programs.Program(lambda: 0, Count(1, 1), 0.1, {})
+    monkeypatch.setattr(programs, "compile", lambda function, *arguments: nothing)
     monkeypatch.setattr(peers, "smplx", lambda *_: ({}, "no module named torch"))
     cli.dispatch(["bench", "smpl", "--batch", "1", "--rounds", "1"])
     assert "without smplx: no module named torch" in capsys.readouterr().err

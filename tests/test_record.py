@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -58,19 +59,27 @@ def test_the_yardstick_for_people():
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
-        record.check(record.parser("made-up", DOC).parse_args(arguments))
+        record.check(record.timed_parser("made-up", DOC).parse_args(arguments))
+
+
+def test_seconds_of_the_clock_or_of_our_cores():
+    parser = record.timed_parser("made-up", DOC)
+    assert record.clock_of(parser.parse_args([])) is time.perf_counter
+    assert record.clock_of(parser.parse_args(["--cpu"])) is time.process_time
 
 
 def test_plots_need_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs matplotlib"):
-        record.check(record.parser("made-up", DOC).parse_args(["--plot", str(tmp_path / "a.png")]))
+        record.check(
+            record.timed_parser("made-up", DOC).parse_args(["--plot", str(tmp_path / "a.png")])
+        )
 
 
 def test_the_parser_explains_the_module(capsys):
     with pytest.raises(SystemExit):
-        record.parser("made-up", DOC).parse_args(["--help"])
+        record.timed_parser("made-up", DOC).parse_args(["--help"])
     printed = capsys.readouterr().out
     assert "maed bench made-up" in printed and "It measures." in printed and "More of it" in printed
 

@@ -36,7 +36,7 @@ def rounds(
     number: int,
     read: Callable[[], int],
     *,
-    turn: float = TURN,
+    turn: float | None = None,
     say: Callable[[str], None] = lambda text: None,
     seconds: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
@@ -47,9 +47,13 @@ def rounds(
         fits into a turn, once at least.
       read: measures the machine's own rates and returns the number of that reading; called before
         each turn and after the last.
+      turn: seconds, `TURN` by default.
+      seconds: the clock: of the wall, or of the processor (`time.process_time`), which counts the
+        work of all our threads and nothing that others do.
     """
     for case in cases.values():
         case()
+    turn = TURN if turn is None else turn
     times = {name: Times() for name in cases}
     for round_number in range(number):
         say(f"round {round_number + 1} of {number}")

@@ -29,8 +29,8 @@ TURN = 0.2  # seconds that a reader has in a round, at least
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("data", __doc__)
-    parser.set_defaults(rounds=9)  # some 20 seconds
+    parser = record.timed_parser("data", __doc__)
+    parser.set_defaults(rounds=9, cpu=True)  # some 20 seconds
     dataset = parser.add_argument_group("batches of a prepared dataset")
     dataset.add_argument("--dataset", metavar="DIR", help="its folder")
     dataset.add_argument("--split", default="train")

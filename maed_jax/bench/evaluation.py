@@ -18,7 +18,7 @@ from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("eval", __doc__)
+    parser = record.timed_parser("eval", __doc__)
     parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
     parser.add_argument("--frames", type=int, default=128, help="of the track; default: 128")
     parser.add_argument("--batch", type=int, default=32, help="frames at a time; default: 32")
@@ -32,9 +32,10 @@ def main(argv: list[str]) -> None:
     config = load_config(options.config, ["--config.body=mannequin", *overrides])
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(config, Path(folder), options.frames, options.batch)
-        result = stages.measure(cases, options.rounds)
+        result = stages.measure(cases, options.rounds, record.clock_of(options))
     print(stages.text(result))
-    settings = {"model": config.model.to_dict(), "frames": options.frames, "batch": options.batch}
+    settings = {name: getattr(options, name) for name in ("frames", "batch", "cpu")}
+    settings["model"] = config.model.to_dict()
     record.write(options.json, "eval", settings=settings, **result)
     if options.plot:
         from maed_jax.bench.plots import plot_bars

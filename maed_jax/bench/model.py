@@ -28,7 +28,7 @@ MODES = ("parallel", "coupling")
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("model", __doc__)
+    parser = record.timed_parser("model", __doc__)
     parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
     parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: all")
     parser.add_argument("--clips", type=int, default=1, help="in a batch of the parts; default: 1")
@@ -54,7 +54,8 @@ def main(argv: list[str]) -> None:
     config = load_config(options.config, overrides)
     result = measure(config, only, options, lengths, batches)
     print(text(result))
-    settings = {"model": config.model.to_dict(), "clips": options.clips, "frames": options.frames}
+    settings = {name: getattr(options, name) for name in ("clips", "frames", "cpu")}
+    settings["model"] = config.model.to_dict()
     record.write(options.json, "model", settings=settings, **result)
     if options.plot:
         from maed_jax.bench.plots import plot_model
@@ -85,7 +86,7 @@ def measure(
     from maed_jax.bench.yardstick import Yardstick
 
     net = network.for_inference(network.make(config))
-    yard = Yardstick(config.model.dtype)
+    yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     model, b, t = net.model, options.clips, options.frames
     long = {"interpolate_time": True}
     case = functools.partial(Case, frames=t, clips=b)
@@ -142,7 +143,8 @@ def group(cases: Iterable[Case], yard: Any, options: argparse.Namespace) -> list
         for case, program in compiled
         if program.memory.get("all", 0) < options.memory * 2**30
     }
-    times = clock.rounds(fitting, options.rounds, yard.read, say=record.say)
+    seconds = record.clock_of(options)
+    times = clock.rounds(fitting, options.rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for case, program in compiled:
         known = {

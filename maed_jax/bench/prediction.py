@@ -18,7 +18,7 @@ from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("predict", __doc__)
+    parser = record.timed_parser("predict", __doc__)
     parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
     parser.add_argument("--frames", type=int, default=128, help="of the video; default: 128")
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="default: 1280x720")
@@ -38,9 +38,9 @@ def main(argv: list[str]) -> None:
         cases = make_cases(
             config, Path(folder), options.frames, (int(width), int(height)), options.batch
         )
-        result = stages.measure(cases, options.rounds)
+        result = stages.measure(cases, options.rounds, record.clock_of(options))
     print(stages.text(result))
-    settings = {name: getattr(options, name) for name in ("frames", "size", "batch")}
+    settings = {name: getattr(options, name) for name in ("frames", "size", "batch", "cpu")}
     settings["model"] = config.model.to_dict()
     record.write(options.json, "predict", settings=settings, **result)
     if options.plot:

@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
 
 
-def parser(name: str, doc: str, **more: Any) -> argparse.ArgumentParser:
-    """The parser of `maed bench NAME`, with the docstring of its module and the common options."""
+def parser(name: str, doc: str) -> argparse.ArgumentParser:
+    """The parser of `maed bench NAME`, with the docstring of its module and where to write."""
     summary, _, rest = doc.partition("\n\n")
     parser = Parser(
         prog=f"maed bench {name}",
@@ -26,12 +27,28 @@ def parser(name: str, doc: str, **more: Any) -> argparse.ArgumentParser:
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        **more,
     )
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
     parser.add_argument("--plot", metavar="FILE.png", help="draw them (matplotlib, extra viz)")
     return parser
+
+
+def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
+    """The same, with what timing asks for."""
+    timed = parser(name, doc)
+    timed.add_argument("--rounds", type=int, default=5, help="default: 5")
+    timed.add_argument(
+        "--cpu",
+        action="store_true",
+        help="count the seconds of all cores that work for us, for machines that have other things "
+        "to do; how long cores wait for each other is left out",
+    )
+    return timed
+
+
+def clock_of(options: argparse.Namespace) -> Callable[[], float]:
+    """The clock that the options ask for."""
+    return time.process_time if options.cpu else time.perf_counter
 
 
 def check(options: argparse.Namespace) -> None:
@@ -40,7 +57,7 @@ def check(options: argparse.Namespace) -> None:
     Raises:
       UserError: no rounds, no folder to write to, or no matplotlib.
     """
-    if options.rounds < 1:
+    if getattr(options, "rounds", 1) < 1:
         raise UserError("--rounds is at least 1")
     for name in ("json", "plot"):
         path = getattr(options, name)

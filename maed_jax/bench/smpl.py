@@ -12,6 +12,7 @@ middle half of the rounds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from maed_jax.bench import record
@@ -19,7 +20,7 @@ from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("smpl", __doc__)
+    parser = record.timed_parser("smpl", __doc__)
     parser.set_defaults(rounds=15)
     parser.add_argument("--batch", type=int, default=128, help="bodies; default: 128")
     parser.add_argument("--body", default="mannequin", help="default: mannequin")
@@ -27,9 +28,9 @@ def main(argv: list[str]) -> None:
     record.check(options)
     if options.batch < 1:
         raise UserError("--batch is at least 1")
-    result = measure(options.body, options.batch, options.rounds)
+    result = measure(options.body, options.batch, options.rounds, record.clock_of(options))
     print(text(result))
-    settings = {"body": options.body, "batch": options.batch}
+    settings = {"body": options.body, "batch": options.batch, "cpu": options.cpu}
     record.write(options.json, "smpl", settings=settings, **result)
     if options.plot:
         from maed_jax.bench.plots import plot_bars
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> None:
         plot_bars(options.plot, result["rows"], "seconds", "milliseconds", 1e3)
 
 
-def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) -> dict[str, Any]:
     """Rows of our paths and the peer's, and the yardstick's summary."""
     import jax
     import jax.numpy as jnp
@@ -72,8 +73,8 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
     theirs, absent = peers.smplx(body, rotmat, shape, mesh(body, rotmat, shape))
     if absent:
         record.say(f"without smplx: {absent}")
-    yard = Yardstick()
-    times = clock.rounds(cases | theirs, rounds, yard.read, say=record.say)
+    yard = Yardstick(clock=seconds)
+    times = clock.rounds(cases | theirs, rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for case in times:
         row = record.row(case, times[case], yard.products())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,12 +53,12 @@ def alone(estimator: Estimator, clips: int, batch: int):
     return run
 
 
-def measure(cases: dict[str, Any], rounds: int) -> dict[str, Any]:
+def measure(cases: dict[str, Any], rounds: int, seconds: Callable[[], float]) -> dict[str, Any]:
     """Rows of all cases, with their ratio to the network alone in the same round; the yardstick."""
     from maed_jax.bench.yardstick import Yardstick
 
-    yard = Yardstick()
-    times = clock.rounds(cases, rounds, yard.read, say=record.say)
+    yard = Yardstick(clock=seconds)
+    times = clock.rounds(cases, rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for name, measured in times.items():
         row = record.row(name, measured, yard.products())

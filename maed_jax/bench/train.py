@@ -23,7 +23,7 @@ from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = record.parser("train", __doc__)
+    parser = record.timed_parser("train", __doc__)
     parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
     parser.add_argument("--clips", type=int, default=1, help="in a batch; default: 1")
     parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> None:
     result = measure(configs, options)
     print(text(result))
     config = next(iter(configs.values()))
-    settings = {"model": config.model.to_dict(), "clips": options.clips, "frames": options.frames}
-    settings["images"] = options.images
+    settings = {name: getattr(options, name) for name in ("clips", "frames", "images", "cpu")}
+    settings["model"] = config.model.to_dict()
     record.write(options.json, "train", settings=settings, **result)
     if options.plot:
         from maed_jax.bench.plots import plot_train
@@ -60,7 +60,7 @@ def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, A
     from maed_jax.bench.yardstick import Yardstick
 
     config = next(iter(configs.values()))
-    yard = Yardstick(config.model.dtype)
+    yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     one_image = original.step(config.model, 1) * options.images
     operations = original.step(config.model, options.frames) * options.clips + one_image
     measured = []
@@ -70,7 +70,10 @@ def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, A
         step = steps.Step(config, options.clips, options.frames, options.images)
         compiled, seconds = programs.compile_cold(step.jitted, *step.arguments())
         run = _running(step, compiled)
-        times = clock.rounds({name: run}, options.rounds, yard.read, say=record.say)[name]
+        seconds_of = record.clock_of(options)
+        times = clock.rounds(
+            {name: run}, options.rounds, yard.read, say=record.say, seconds=seconds_of
+        )[name]
         known = {"memory": programs.memory(compiled), "compile seconds": round(seconds, 2)}
         known |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
         measured.append((name, times, step.count.operations, known))

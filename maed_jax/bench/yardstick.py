@@ -16,6 +16,9 @@ import numpy as np
 
 from maed_jax.bench.clock import spread
 
+READING = 0.2  # seconds that each rate is read for, at least
+Probe = tuple[Callable[[], object], float]
+"""work, and its amount: operations, or bytes"""
 # What slows or speeds NumPy's and XLA's products without being seen.
 TELLING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
 
@@ -31,9 +34,17 @@ class Yardstick:
       dtype: "float32" or "bfloat16", which rate counts on an accelerator.
       side: of the matrices; the default is large enough for the machine at hand.
       megabytes: what is copied; more than the caches hold.
+      clock: seconds, see `clock.rounds`.
     """
 
-    def __init__(self, dtype: str = "float32", side: int = 0, megabytes: int = 0):
+    def __init__(
+        self,
+        dtype: str = "float32",
+        side: int = 0,
+        megabytes: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        self._clock = clock
         on_cpu = jax.default_backend() == "cpu"
         side = side or (1536 if on_cpu else 8192)
         megabytes = megabytes or (64 if on_cpu else 1024)
@@ -46,14 +57,15 @@ class Yardstick:
             self._copies["NumPy"] = _numpy_copy(megabytes)
         self._counting = [name for name in self._products if name.endswith(kinds[0])]
         self._read: dict[str, list[float]] = {}
-        for probe in (*self._products.values(), *self._copies.values()):
-            probe()  # compiles, and takes its memory
+        for work, _ in (*self._products.values(), *self._copies.values()):
+            work()  # takes its memory
 
     def read(self) -> int:
         """Measures all rates once; returns the number of the reading, from 0."""
         for kind, probes in (("products", self._products), ("copies", self._copies)):
             for name, probe in probes.items():
-                self._read.setdefault(f"{kind}, {name}", []).append(probe())
+                rate = _rate(*probe, self._clock)
+                self._read.setdefault(f"{kind}, {name}", []).append(rate)
         return len(next(iter(self._read.values()))) - 1
 
     def products(self) -> list[float]:
@@ -79,18 +91,13 @@ class Yardstick:
         }
 
 
-def _timed(work: Callable[[], object], amount: float) -> Callable[[], float]:
-    """A probe: the amount per second of the faster of two goes."""
-
-    def probe() -> float:
-        taken = []
-        for _ in range(2):
-            start = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - start)
-        return amount / min(taken)
-
-    return probe
+def _rate(work: Callable[[], object], amount: float, clock: Callable[[], float]) -> float:
+    """The amount per second, over a while: a lucky moment is not what longer work has."""
+    goes, start = 0, clock()
+    while goes < 2 or clock() - start < READING:
+        work()
+        goes += 1
+    return goes * amount / (clock() - start)
 
 
 def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,13 +106,13 @@ def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:
     return a, b / np.float32(np.sqrt(side))  # products of products keep their size
 
 
-def _numpy_product(side: int) -> Callable[[], float]:
+def _numpy_product(side: int) -> Probe:
     a, b = _matrices(side)
     out = np.empty_like(a)
-    return _timed(lambda: np.matmul(a, b, out=out), 2 * side**3)
+    return lambda: np.matmul(a, b, out=out), 2 * side**3
 
 
-def _xla_product(side: int, dtype: str, on_cpu: bool) -> Callable[[], float]:
+def _xla_product(side: int, dtype: str, on_cpu: bool) -> Probe:
     a, b = (jnp.asarray(x, dtype) for x in _matrices(side))
     repeats = 1 if on_cpu else 16  # starting a program takes an accelerator's while
 
@@ -113,16 +120,16 @@ def _xla_product(side: int, dtype: str, on_cpu: bool) -> Callable[[], float]:
         return jax.lax.fori_loop(0, repeats, lambda _, x: x @ b, a) if repeats > 1 else a @ b
 
     program = jax.jit(products).lower(a, b).compile()
-    return _timed(lambda: program(a, b).block_until_ready(), 2 * side**3 * repeats)
+    return lambda: program(a, b).block_until_ready(), 2 * side**3 * repeats
 
 
-def _numpy_copy(megabytes: int) -> Callable[[], float]:
+def _numpy_copy(megabytes: int) -> Probe:
     a = np.ones(megabytes * 2**18, np.float32)
     out = np.empty_like(a)
-    return _timed(lambda: np.copyto(out, a), 2 * a.nbytes)
+    return lambda: np.copyto(out, a), 2 * a.nbytes
 
 
-def _xla_copy(megabytes: int) -> Callable[[], float]:
+def _xla_copy(megabytes: int) -> Probe:
     a = jnp.ones(megabytes * 2**18, jnp.float32)
     program = jax.jit(jnp.negative).lower(a).compile()  # of a bare copy XLA makes none
-    return _timed(lambda: program(a).block_until_ready(), 2 * a.nbytes)
+    return lambda: program(a).block_until_ready(), 2 * a.nbytes
