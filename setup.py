@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 MAPPED = ("configs", "datasets")
-DATA = ["h5py>=3.11", "cdflib>=1.3"]  # MATLAB v7.3 and CDF files of datasets
+DATA = ["h5py>=3.11"]  # MATLAB v7.3 files of datasets
 ONNX = ["onnxruntime>=1.17"]
 VIZ = ["pyvista>=0.46", "matplotlib>=3.8"]
 
@@ -55,7 +55,12 @@ setup(
         "data": DATA,
         "onnx": ONNX,
         "viz": VIZ,
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.12", *DATA, *ONNX, *VIZ],
+        "test": [
+            *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "ruff>=0.12", "cdflib>=1.3"),
+            *DATA,
+            *ONNX,
+            *VIZ,
+        ],
     },
     entry_points={"console_scripts": ["maed = maed_jax.cli:main"]},
 )

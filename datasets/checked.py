@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from maed_jax import json_files
 from maed_jax.errors import UserError
 
 
@@ -20,10 +20,10 @@ def read_json(path: str | Path, **options) -> Any:
       UserError: no such file, or it is not JSON.
     """
     try:
-        return json.loads(Path(path).read_bytes(), **options)
+        return json_files.read_json(path, **options)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not JSON, or is damaged ({error})") from None
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
+from maed_jax.numpy_files import open_npz, read_npy
 
 from . import checked
 
@@ -195,18 +194,15 @@ def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
     """SPIN's fields in a .npz; those of a .npy, which has pose and shape side by side."""
     try:
         with open(path, "rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                fits = checked.rows(content, (82,), path, "the array of fits")
-                return {"pose": fits[:, :72], "shape": fits[:, 72:]}
-            known = ("imgname", *_SPIN_FIELDS)
-            return {name: content[name] for name in known if name in content.files}
+            single = file.read(6) == np.lib.format.MAGIC_PREFIX
+        if single:
+            fits = checked.rows(read_npy(path), (82,), path, "the array of fits")
+            return {"pose": fits[:, :72], "shape": fits[:, 72:]}
+        with open_npz(path) as content:
+            return {name: content[name] for name in ("imgname", *_SPIN_FIELDS) if name in content}
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (
-        ValueError, KeyError, EOFError, MemoryError, NotImplementedError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except ValueError as error:
         raise UserError(f"{path} does not hold plain arrays, or is damaged ({error})") from None
 
 

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maed_jax.body.unpickle import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn, restricted_loads
+from maed_jax.body.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
+from maed_jax.body.unpickle import restricted_loads
+from maed_jax.bounds import Budget, read_exactly
 from maed_jax.errors import UserError
 
 KIND = "file of joblib"
-LARGEST = 32 << 30  # bytes that a compressed file may unpack to
 
 
 def read_joblib(path: str | Path) -> Any:
@@ -42,8 +43,9 @@ def read_joblib(path: str | Path) -> Any:
             start = file.read(6)
             file.seek(0)
             unpacked = _unpacked(start, file, path)
-            read_array = _Mapped(path) if unpacked is file else _Copied()
-            return _load(unpacked, read_array, path)
+            if unpacked is file:
+                return _load(file, _Mapped(path), path)
+            return _load(_Bounded(unpacked, path.stat().st_size), _copied, path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -86,6 +88,23 @@ class _ZlibFile(io.RawIOBase):
         return 0
 
 
+class _Bounded:
+    """What a compressed file of `size` bytes unpacks to, unless that is out of proportion."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._budget = file, Budget.packed(size)
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._budget.spend(len(data))
+        return data
+
+    def readline(self) -> bytes:
+        data = self._file.readline(self._budget.left + 1)
+        self._budget.spend(len(data))
+        return data
+
+
 # --- Arrays ---------------------------------------------------------------------------------------
 
 
@@ -106,24 +125,10 @@ class _Mapped:
         return np.memmap(self.path, dtype, "r", offset, shape, order).view(np.ndarray)
 
 
-class _Copied:
-    """Makes arrays of the bytes that the file gives next, within a limit for all of them."""
-
-    def __init__(self):
-        self.left = LARGEST
-
-    def __call__(self, file: BinaryIO, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
-        size = dtype.itemsize * math.prod(shape)
-        self.left -= size
-        if self.left < 0:
-            raise ValueError(f"it unpacks to more than {LARGEST >> 30} GiB")
-        data = bytearray()  # grows with what is really there, whatever the shape claims
-        while len(data) < size:
-            piece = file.read(min(size - len(data), 1 << 24))
-            if not piece:
-                raise ValueError("it ends early")
-            data += piece
-        return np.frombuffer(data, dtype).reshape(shape, order=order)
+def _copied(file: BinaryIO, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
+    """An array of the bytes that the file gives next."""
+    data = read_exactly(file, dtype.itemsize * math.prod(shape))
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
 def _load(file: BinaryIO, read_array, path: Path) -> Any:
@@ -137,7 +142,7 @@ def _load(file: BinaryIO, read_array, path: Path) -> Any:
         def build(self, state):
             dtype, shape, order = state["dtype"].value(None), state["shape"], state["order"]
             sizes = all(isinstance(size, int) and size >= 0 for size in shape)
-            if not sizes or order not in ("C", "F"):
+            if not sizes or order not in ("C", "F") or not dtype.itemsize:
                 raise TypeError("it holds an array without a shape")
             if dtype.hasobject:  # a pickle of its own
                 self.array = _text(restricted_loads(file, allowed, str(path), kind=KIND))
@@ -161,6 +166,7 @@ def _load(file: BinaryIO, read_array, path: Path) -> Any:
 
 
 def _text(items: Any) -> np.ndarray:
+    # How much the array takes was checked: it is a list as far as its pickle is concerned.
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise pickle.UnpicklingError("it holds an array of objects other than text")
     return np.array(items)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
 import sys
 import zipfile
@@ -17,11 +18,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from maed_jax.body.unpickle import NUMPY_GLOBALS, PYTHON_GLOBALS, restricted_loads
+from maed_jax.body.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
+from maed_jax.body.unpickle import Replacing, restricted_loads
+from maed_jax.bounds import Archive, Budget, read_exactly
 from maed_jax.errors import UserError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-MAX_ARCHIVE_BYTES = 16 << 30
 KIND = "PyTorch checkpoint"
 
 DTYPES = {
@@ -52,11 +54,16 @@ class Storage:
         self.values = np.frombuffer(data, self.dtype)
 
 
-class Tensor:
-    """A view that `resolve` turns into an array once the storages are filled."""
+class Tensor(StandIn):
+    """A view that becomes an array once the storages are filled."""
 
     def __init__(self, storage: Storage, offset: int, shape: tuple, strides: tuple, *_unused: Any):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
+
+    def value(self, replace) -> np.ndarray:
+        array = self.array()
+        replace.spend(array.nbytes)
+        return array
 
     def array(self) -> np.ndarray:
         values = self.storage.values
@@ -81,26 +88,21 @@ def parameter(data: Tensor, *_unused: Any) -> Tensor:
     return data
 
 
+def size(numbers: tuple = ()) -> tuple:
+    if not isinstance(numbers, tuple):
+        raise TypeError("it holds a size that is none")
+    return numbers
+
+
 ALLOWED = {
     **PYTHON_GLOBALS,
     **NUMPY_GLOBALS,
     ("torch._utils", "_rebuild_tensor_v2"): Tensor,
     ("torch._utils", "_rebuild_tensor"): Tensor,
     ("torch._utils", "_rebuild_parameter"): parameter,
-    ("torch", "Size"): tuple,
+    ("torch", "Size"): size,
     **{("torch", name): np.dtype(dtype) for name, dtype in DTYPES.items()},
 }
-
-
-def resolve(value: Any) -> Any:
-    """Replaces every tensor in nested containers by its array."""
-    if isinstance(value, Tensor):
-        return value.array()
-    if isinstance(value, dict):
-        return {key: resolve(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(resolve(v) for v in value)
-    return value
 
 
 def load_torch(path: str | Path) -> Any:
@@ -118,14 +120,14 @@ def load_torch(path: str | Path) -> Any:
             else:
                 file.seek(0)
                 content = load_legacy(file, str(path))
-        return resolve(content)
+            return Replacing(Budget.plain(os.fstat(file.fileno()).st_size))(content)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, KeyError, IndexError,
-        TypeError, AttributeError, OverflowError, RecursionError, RuntimeError, NotImplementedError,
-    ) as error:  # fmt: skip
-        raise UserError(f"{path} is not a PyTorch checkpoint, or is damaged ({error})") from None
+    except Exception as error:  # what a damaged file holds can be wrong in nearly any way
+        reason = str(error).partition("\n")[0][:200]
+        raise UserError(f"{path} is not a PyTorch checkpoint, or is damaged ({reason})") from None
 
 
 class StorageTable:
@@ -142,23 +144,21 @@ class StorageTable:
 
 
 def load_zip(file: io.BufferedIOBase, what: str) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        infos = {info.filename: info for info in archive.infolist()}
-        if sum(info.file_size for info in infos.values()) > MAX_ARCHIVE_BYTES:
-            raise ValueError("it unpacks to more than any model needs")
-        pickles = [name for name in infos if name == "data.pkl" or name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise ValueError("it holds no data.pkl")
-        prefix = pickles[0].removesuffix("data.pkl")
-        order = f"{prefix}byteorder"
-        if order in infos and archive.read(order) != sys.byteorder.encode():
-            raise ValueError("it was written on a machine of another byte order")
-        table = StorageTable()
-        content = restricted_loads(
-            io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load, kind=KIND
-        )
-        for key, storage in table.storages.items():
-            storage.fill(archive.read(f"{prefix}data/{key}"))
+    archive = Archive(file)
+    pickles = [name for name in archive.names if name == "data.pkl" or name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise ValueError("it holds no data.pkl")
+    prefix = pickles[0].removesuffix("data.pkl")
+    order = f"{prefix}byteorder"
+    if order in archive.names and archive.read(order) != sys.byteorder.encode():
+        raise ValueError("it was written on a machine of another byte order")
+    table = StorageTable()
+    content = restricted_loads(
+        io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load, kind=KIND,
+        replace=False,
+    )  # fmt: skip
+    for key, storage in table.storages.items():
+        storage.fill(archive.read(f"{prefix}data/{key}"))
     return content
 
 
@@ -168,11 +168,11 @@ def load_legacy(file: io.BufferedIOBase, what: str) -> Any:
         if expected is not None and found != expected:
             raise ValueError("no magic number")
     table = StorageTable()
-    content = restricted_loads(file, ALLOWED, what, table.persistent_load, kind=KIND)
+    content = restricted_loads(file, ALLOWED, what, table.persistent_load, kind=KIND, replace=False)
     for key in restricted_loads(file, {}, what, kind=KIND):
         storage = table.storages[str(key)]
         size = int.from_bytes(file.read(8), "little")
         if size != storage.size:
             raise ValueError(f"storage {key} has {size} numbers in place of {storage.size}")
-        storage.fill(file.read(size * storage.dtype.itemsize))
+        storage.fill(read_exactly(file, size * storage.dtype.itemsize))
     return content

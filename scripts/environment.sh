@@ -1,5 +1,5 @@
 # Sourced by demo.sh and test.sh: makes the project's own virtual environment, .venv, and puts it on PATH.
-# Versions come from constraints.txt, so that everyone runs what was tested together.
+# Everyone gets what was tested together: files are those whose hashes are in lock.txt, or none.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,15 +10,20 @@ python=${PYTHON:-python3}
 }
 
 stamp=.venv/installed-from
-wanted=$(cat setup.py scripts/constraints.txt | cksum)
+wanted=$(cat setup.py scripts/lock.txt | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "Installing maed_jax and what it needs into .venv (once; a few minutes)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv || {
     echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2
     exit 1
   }
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --constraint scripts/constraints.txt --editable '.[viz,test]'
+  install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+  # What is built here is built with the setuptools of the lock file too.
+  awk '/^setuptools==/ { on = 1 } on { print } !/\\$/ { on = 0 }' scripts/lock.txt > .venv/build.txt
+  install --require-hashes --requirement .venv/build.txt
+  install --require-hashes --no-build-isolation --requirement scripts/lock.txt
+  install --no-deps --no-build-isolation --no-index --editable .
+  .venv/bin/python -m pip check
   echo "$wanted" > "$stamp"
 fi
 PATH="$PWD/.venv/bin:$PATH"

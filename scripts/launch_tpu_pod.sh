@@ -17,5 +17,6 @@ on_all_hosts() { gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=a
 tar -czf /tmp/maed.tgz --exclude=.git --exclude=.venv --exclude=runs --exclude=data .
 gcloud compute tpus tpu-vm scp /tmp/maed.tgz "$TPU:/tmp/" --zone="$ZONE" --worker=all
 on_all_hosts 'mkdir -p ~/maed && cd ~/maed && tar -xzf /tmp/maed.tgz && python3 -m venv .venv &&
-  .venv/bin/pip install -q -c scripts/constraints.txt ".[tpu]"'
+  .venv/bin/pip install -q --require-hashes -r scripts/lock.txt &&
+  .venv/bin/pip install -q ".[tpu]"'
 on_all_hosts "cd ~/maed && .venv/bin/maed train --distributed $(printf '%q ' "$@")"

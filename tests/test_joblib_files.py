@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from joblib_writer import joblib_bytes
 
-from maed_jax import joblib_files
+from maed_jax import bounds
 from maed_jax.errors import UserError
 from maed_jax.joblib_files import read_joblib
 
@@ -119,8 +119,19 @@ def test_other_files(tmp_path, start, message):
         read_joblib(tmp_path / "none.pt")
 
 
-def test_random_damage_never_gets_further_than_a_user_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(joblib_files, "LARGEST", 1 << 20)
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("kind", ["array", "text"])
+def test_what_unpacks_out_of_proportion_is_refused(tmp_path, monkeypatch, kind, pack):
+    monkeypatch.setattr(bounds, "FREE", 1 << 20)
+    content = {"a": np.zeros(1 << 22, np.uint8)}
+    data = joblib_bytes(content) if kind == "array" else b"\x80\x02V" + b"a" * (1 << 22) + b"\n."
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(pack(data))
+    with pytest.raises(UserError, match="bomb.pt.*it unpacks to far more than its size"):
+        read_joblib(path)
+
+
+def test_random_damage_never_gets_further_than_a_user_error(tmp_path):
     rng, path = np.random.default_rng(0), tmp_path / "x.pt"
     data = joblib_bytes(CONTENT, 4, True)
     for _ in range(200):

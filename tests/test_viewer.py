@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from small_results import FRAMES, moving_person, write_results
+from small_results import FRAMES, contents, moving_person, write_results
 
 from maed_jax.cli import run
 from maed_jax.errors import UserError
@@ -98,7 +98,8 @@ def test_the_body_is_the_checkpoints(tmp_path):
 
 
 def test_results_of_nobody(tmp_path):
-    (tmp_path / "results.json").write_text('{"people": []}')
+    content = json.dumps(contents([]))
+    (tmp_path / "results.json").write_text(content)
     with pytest.raises(UserError, match="nothing to show"):
         viewer.save_page(tmp_path, tmp_path / "page.html")
 

@@ -119,7 +119,7 @@ def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Sti
 def _numbers(annotation: dict, field: str, count: int, where: str) -> np.ndarray:
     try:
         values = np.array(annotation.get(field), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = np.zeros(())
     if values.shape != (count,):
         raise UserError(f"{where}: {field} is not a list of {count} numbers")

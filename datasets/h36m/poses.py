@@ -11,17 +11,11 @@ import numpy as np
 from maed_jax.data.boxes import box_from_keypoints
 from maed_jax.errors import UserError
 
+from ..cdf import read_variable
 from ..checked import rows
 from ..matlab import read_cells
 from ..pinhole import fit_intrinsics
 from .metadata import Metadata
-
-try:
-    import cdflib
-except ImportError:
-    raise UserError(
-        "Human3.6M's poses need cdflib: install it with pip install 'maed_jax[data]'"
-    ) from None
 
 JOINTS = 32
 # The raw joints in the order of the joint set `h36m_regressor`, as SPIN has them.
@@ -102,10 +96,9 @@ def read_cdf(path: Path, size: int) -> np.ndarray:
       UserError: not a CDF file, damaged, or its Pose is something else.
     """
     try:
-        values = np.asarray(cdflib.CDF(str(path)).varget("Pose"))
-    except Exception as error:  # a damaged file can raise nearly anything
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise UserError(f"{path} cannot be read as a CDF file with a Pose ({reason})") from None
+        values = read_variable(path, "Pose")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a CDF file with a Pose ({error})") from None
     if values.ndim == 3 and len(values) == 1:
         values = values[0]  # all frames are one record
     flat = rows(values, (JOINTS * size,), path, "Pose").astype(np.float64)

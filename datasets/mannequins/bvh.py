@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from maed_jax.errors import UserError
+
 from .recording import Reader, Recording, read_lines
+
+MOST_JOINTS = 500
 
 
 def read(path: str | Path) -> Recording:
@@ -26,6 +30,8 @@ def read(path: str | Path) -> Recording:
 
     def joint(name: str, parent: int) -> None:
         index = len(names)
+        if index == MOST_JOINTS:
+            raise reader.fail(f"more than {MOST_JOINTS} joints, which no body has")
         names.append(name)
         parents.append(parent)
         reader.expect("{")
@@ -55,6 +61,8 @@ def read(path: str | Path) -> Recording:
     reader.expect("MOTION")
     frames, fps = reader.motion_header()
     width = sum(len(kinds) for kinds in channels)
+    if frames > len(reader.lines) - reader.at:
+        raise UserError(f"{path}: it has not as many frames as it says, so it is not all of a file")
     table = np.empty((frames, width))
     for frame in range(frames):
         table[frame] = reader.numbers(reader.words(), width)

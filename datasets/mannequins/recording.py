@@ -88,13 +88,13 @@ class Reader:
             raise self.fail(f"expected numbers, found {' '.join(words[:6])!r}") from None
         if count is not None and len(values) != count:
             raise self.fail(f"expected {count} numbers, found {len(values)}")
-        if not np.isfinite(values).all():
-            raise self.fail("a number is infinite or not a number")
+        if not all(abs(value) < 1e9 for value in values):
+            raise self.fail("a number is infinite, not a number, or far too large")
         return values
 
     def motion_header(self) -> tuple[int, float]:
         (frames,) = self.numbers(self.expect("Frames:"), 1)
         (seconds,) = self.numbers(self.expect("Frame", "Time:"), 1)
-        if frames < 1 or frames != int(frames) or seconds <= 0:
+        if frames < 1 or frames != int(frames) or not 1e-5 <= seconds <= 1:
             raise self.fail("there must be a frame at least, and time between frames")
         return int(frames), 1 / seconds

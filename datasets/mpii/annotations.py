@@ -19,6 +19,7 @@ import numpy as np
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
+from ..hdf5 import Hdf5
 from ..matlab import read_mat
 from ..stills import Still
 
@@ -76,15 +77,10 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
     Raises:
       UserError: the file is not of this form.
     """
-    import h5py
-
     wanted = {"imgname": (), "part": (JOINTS, 2), "center": (2,), "scale": (), "person": ()}
-    try:
-        with h5py.File(path, "r") as file:
-            lacks = sorted(wanted.keys() - file.keys())
-            table = {name: file[name][()] for name in wanted if name in file}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as HDF5 ({error})") from None
+    with Hdf5(path) as file:
+        lacks = sorted(name for name in wanted if name not in file)
+        table = {name: file.table(name) for name in wanted if name in file}
     if lacks:
         raise UserError(f"{path} lacks {', '.join(lacks)}: is it Newell's table of MPII?")
     rows = len(table["imgname"])

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,10 @@ import numpy as np
 
 from maed_jax.body import skeleton
 from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
-from maed_jax.body.unpickle import ChumpyNode, restricted_load
+from maed_jax.body.stand_ins import ChumpyNode
+from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
+from maed_jax.numpy_files import HoldsObjects, open_npz, read_npy
 from maed_jax.whole_files import whole_file
 
 MODEL_KEYS = (
@@ -155,9 +155,8 @@ def read_arrays(path: Path) -> dict[str, Any]:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        with open(path, "rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return read_npy(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as an array of numbers: {error}") from None
 
 
@@ -168,18 +167,13 @@ class _Unreadable:
 def _read_npz(path: Path) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as file:
-                    try:
-                        array = np.lib.format.read_array(file, allow_pickle=False)
-                    except ValueError as error:
-                        if "allow_pickle" not in str(error):
-                            raise
-                        array = _Unreadable()
-                arrays[member.removesuffix(".npy")] = array
-    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        with open_npz(path) as file:
+            for name in file:
+                try:
+                    arrays[name] = file[name]
+                except HoldsObjects:
+                    arrays[name] = _Unreadable()
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a .npz of arrays: {error}") from None
     return arrays
 

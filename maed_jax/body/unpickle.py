@@ -3,210 +3,65 @@
 A pickle is a program that may call any function it can name. Here it can name only what a reader
 lists, and what it gets for a name is one of our own stand-ins, never NumPy's, SciPy's or chumpy's
 own constructor: a stand-in checks and keeps what the pickle says, and arrays are made from that
-afterwards. Nothing is imported on a pickle's word. (A file can still be larger than memory.)
+afterwards. Nothing is imported on a pickle's word.
+
+Nor can a small pickle take much memory or time: what it reads, its instructions, copies of what it
+holds, and the sizes of lists within lists are counted, and dicts have plain keys.
 """
 
 from __future__ import annotations
 
 import collections
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from maed_jax.body.stand_ins import (
+    CHUMPY_GLOBALS,
+    NUMPY_GLOBALS,
+    PYTHON_GLOBALS,
+    SCIPY_GLOBALS,
+    StandIn,
+    check_keys,
+)
+from maed_jax.bounds import Budget, read_exactly
 from maed_jax.errors import UserError
 
-
-class StandIn:
-    """What a pickle gets instead of an object: it keeps the state and does nothing with it.
-
-    After loading, `value` is put in its place wherever it stands in a dict, list or tuple.
-    """
-
-    origin = ""
-    """the class that the pickle named"""
-
-    state: Any = None
-    """what the pickle gave it"""
-
-    def build(self, state: Any) -> None:
-        """Takes the state that the pickle gives the object."""
-        self.state = state
-
-    def value(self, replace: Callable[[Any], Any]) -> Any:
-        """What stands here in the end; `replace` does the same for things in the state."""
-        return self
+INSTRUCTIONS = 1 << 25  # of one pickle; each makes an object of some tens of bytes at most
+CLASSES = 1000  # names that a pickle may use of a package that is listed as a whole
 
 
-class _Class(StandIn):
-    """Stands for `object` and `numpy.ndarray` where a pickle only passes them on."""
+class _Source:
+    """A file as a pickle reads it: the bytes are counted, and none are allocated on its word."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.count = file, 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(1) if size == 1 else bytes(read_exactly(self._file, size))
+        self.count += len(data)
+        return data
+
+    def readline(self) -> bytes:
+        data = self._file.readline()
+        self.count += len(data)
+        return data
 
 
-# --- NumPy ----------------------------------------------------------------------------------------
+class _Counted(dict):
+    """Instructions by their code, of which no more than a number can be looked up."""
 
+    left = INSTRUCTIONS
 
-class _DType(StandIn):
-    """`numpy.dtype`: only numbers and fixed-size text come to life; objects are told apart."""
-
-    def __init__(self, code, align=False, copy=True):
-        code = code.decode("ascii") if isinstance(code, bytes) else code
-        if (
-            not isinstance(code, str)
-            or code[:1] not in tuple("biufcSUO")
-            or not code[1:].isdecimal()
-        ):
-            raise TypeError(f"it holds an array of type {code!r}")
-        self.state = code, "="
-
-    def build(self, state):
-        order, *structure = state[1:5]  # after the version; then what only records have
-        order = order.decode("ascii") if isinstance(order, bytes) else order
-        if order not in ("<", ">", "=", "|") or any(part is not None for part in structure):
-            raise TypeError("it holds an array of records")
-        self.state = self.state[0], order
-
-    def value(self, replace) -> np.dtype:
-        code, order = self.state
-        return np.dtype(code if order == "|" else order + code)
-
-
-class _Array(StandIn):
-    """`numpy.ndarray`, whose state is (version, shape, dtype, is in Fortran order, data)."""
-
-    def value(self, replace) -> np.ndarray | np.generic | list:
-        _, shape, dtype, fortran, data = self.state
-        if not isinstance(dtype, _DType):
-            raise TypeError("it holds an array without a type")
-        if dtype.state[0].startswith("O"):
-            # A list of inert things: an unused entry of a file does no harm.
-            if not isinstance(data, list):
-                raise TypeError("it holds an array of objects without its objects")
-            return replace(data)
-        data = data.encode("latin1") if isinstance(data, str) else data  # by Python 2
-        if not isinstance(data, bytes | bytearray):
-            raise TypeError("it holds an array without its bytes")
-        values = np.frombuffer(bytes(data), dtype.value(replace))
-        return values.reshape(shape, order="F" if fortran else "C").copy(order="C")
-
-
-class _Scalar(_Array):
-    def value(self, replace) -> np.generic:
-        return super().value(replace)[()]
-
-
-def _reconstruct_array(cls, shape, code) -> _Array:
-    if cls is not _Class:
-        raise TypeError("it holds a subclass of array")
-    return _Array()
-
-
-def _array(data, dtype, shape, order) -> _Array:
-    array = _Array()
-    array.build((1, shape, dtype, order == "F", data))
-    return array
-
-
-def _scalar(dtype, data) -> _Scalar:
-    scalar = _Scalar()
-    scalar.build((1, (), dtype, False, data))
-    return scalar
-
-
-# --- SciPy and chumpy -----------------------------------------------------------------------------
-
-
-class _Sparse(StandIn):
-    """A sparse matrix, rebuilt and checked by SciPy from its arrays."""
-
-    def value(self, replace):
-        import scipy.sparse
-
-        state = replace(dict(self.state))
-        shape = tuple(int(n) for n in state["_shape"])
-        if self.origin == "coo":
-            place = state["coords"] if "coords" in state else (state["row"], state["col"])
-            return scipy.sparse.coo_matrix((state["data"], place), shape=shape)
-        build = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[self.origin]
-        matrix = build((state["data"], state["indices"], state["indptr"]), shape=shape)
-        matrix.check_format(full_check=True)
-        return matrix
-
-
-class ChumpyNode(StandIn):
-    """A variable or an expression of chumpy, the library that SMPL was made with."""
-
-    def value(self, replace):
-        """The array, for the two kinds that model files use; any other stays as it is."""
-        state = self.state if isinstance(self.state, dict) else {}
-        if self.origin.endswith(".Ch") and "x" in state:
-            return replace(state["x"])
-        if self.origin.endswith(".Select") and {"a", "idxs"} <= set(state):
-            source, index = replace(state["a"]), replace(state["idxs"])
-            if isinstance(source, np.ndarray) and isinstance(index, np.ndarray):
-                picked = source.ravel()[index]
-                return picked.reshape(state.get("preferred_shape", picked.shape))
-        return self
-
-
-# --- Plain Python ---------------------------------------------------------------------------------
-
-
-def _encode(text, encoding="latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise TypeError(f"it holds text in the encoding {encoding!r}")
-    return text.encode("latin1")
-
-
-def _empty_bytes() -> bytes:
-    return b""
-
-
-def _reconstruct_object(cls, base, state) -> StandIn:
-    listed = isinstance(cls, type) and issubclass(cls, StandIn)
-    if not listed or base is not _Class or state is not None:
-        raise TypeError("it holds an object of a class that is not listed")
-    return cls()
-
-
-# --- The allow-lists: (module, name) -> what the pickle gets --------------------------------------
-
-
-def _named(base: type[StandIn], origin: str) -> type[StandIn]:
-    return type(base.__name__, (base,), {"origin": origin})
-
-
-PYTHON_GLOBALS: dict[tuple[str, str], Any] = {
-    ("_codecs", "encode"): _encode,
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("builtins", "bytes"): _empty_bytes,
-    ("__builtin__", "bytes"): _empty_bytes,
-    ("builtins", "object"): _Class,
-    ("__builtin__", "object"): _Class,
-    ("copyreg", "_reconstructor"): _reconstruct_object,
-    ("copy_reg", "_reconstructor"): _reconstruct_object,
-}
-NUMPY_GLOBALS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Class,
-    ("numpy", "dtype"): _DType,
-}
-for _core in ("numpy.core", "numpy._core"):
-    NUMPY_GLOBALS[f"{_core}.multiarray", "_reconstruct"] = _reconstruct_array
-    NUMPY_GLOBALS[f"{_core}.multiarray", "scalar"] = _scalar
-    NUMPY_GLOBALS[f"{_core}.numeric", "_frombuffer"] = _array
-SCIPY_GLOBALS: dict[tuple[str, str], Any] = {
-    (f"scipy.sparse.{underscore}{kind}", f"{kind}_{suffix}"): _named(_Sparse, kind)
-    for kind in ("csc", "csr", "coo")
-    for underscore in ("", "_")
-    for suffix in ("matrix", "array")
-}
-CHUMPY_GLOBALS: dict[tuple[str, str], Any] = {
-    ("chumpy", "*"): lambda module, name: _named(ChumpyNode, f"{module}.{name}")
-}
-
-
-# --- Reading --------------------------------------------------------------------------------------
+    def __getitem__(self, code: int) -> Callable:
+        self.left -= 1
+        if self.left < 0:
+            raise pickle.UnpicklingError("it has far more instructions than arrays need")
+        return super().__getitem__(code)
 
 
 class _Unpickler(pickle._Unpickler):
@@ -214,16 +69,36 @@ class _Unpickler(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file, resolve, what, kind, persistent_load):
-        super().__init__(file, encoding="latin1")
+        self.source = _Source(file)
+        super().__init__(self.source, encoding="latin1")
+        self.dispatch = _Counted(self.dispatch)
         self._resolve, self._what, self._kind = resolve, what, kind
         self._persistent_load = persistent_load
+        self._classes: dict[tuple[str, str], Any] = {}
+        self._spent = 0
+
+    def budget(self) -> Budget:
+        """What is left after what was copied so far, by the bytes that were read so far."""
+        budget = Budget.plain(self.source.count)
+        budget.spend(self._spent)
+        return budget
+
+    def _spend(self, parts: Any) -> None:
+        """Counts what a function or object is given, which it may copy as often as it is given."""
+        holders = (str, bytes, bytearray, list, tuple, dict)
+        self._spent += sum(len(part) for part in parts if isinstance(part, holders))
+        self.budget()
 
     def find_class(self, module: str, name: str) -> Any:
         package = module.partition(".")[0]
         if (module, name) in self._resolve:
             return self._resolve[module, name]
         if (package, "*") in self._resolve:
-            return self._resolve[package, "*"](module, name)
+            if (module, name) not in self._classes:
+                self._classes[module, name] = self._resolve[package, "*"](module, name)
+            if len(self._classes) > CLASSES:
+                raise pickle.UnpicklingError(f"it names more than {CLASSES} classes of {package}")
+            return self._classes[module, name]
         wanted = f"{module}.{name}"
         wanted = wanted if wanted.isprintable() and len(wanted) < 100 else ascii(wanted[:100])
         raise UserError(
@@ -243,12 +118,54 @@ class _Unpickler(pickle._Unpickler):
         """BUILD would set attributes of anything, classes and functions included: not here."""
         state = self.stack.pop()
         target = self.stack[-1]
+        if isinstance(state, tuple):
+            self._spend(state)
         if isinstance(target, StandIn):
             target.build(state)
         elif not isinstance(target, collections.OrderedDict):  # whose notes are left out
             raise pickle.UnpicklingError(f"it sets attributes of a {type(target).__name__}")
 
-    dispatch[pickle.BUILD[0]] = load_build
+    def load_reduce(self) -> None:
+        self._spend(self.stack[-1])
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        self._spend(self.stack[-1])
+        super().load_newobj()
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    def load_setitem(self) -> None:
+        check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    # What follows the last mark is on the stack alone: keys and values in turn, or items of a set.
+
+    def load_setitems(self) -> None:
+        check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        check_keys(self.stack[::2])
+        super().load_dict()
+
+    def load_additems(self) -> None:
+        check_keys(self.stack)
+        super().load_additems()
+
+    def load_frozenset(self) -> None:
+        check_keys(self.stack)
+        super().load_frozenset()
+
+    for _code, _load in (
+        (pickle.BUILD, load_build), (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj),
+        (pickle.BYTEARRAY8, load_bytearray8), (pickle.SETITEM, load_setitem),
+        (pickle.SETITEMS, load_setitems), (pickle.DICT, load_dict),
+        (pickle.ADDITEMS, load_additems), (pickle.FROZENSET, load_frozenset),
+    ):  # fmt: skip
+        dispatch[_code[0]] = _load
 
 
 def restricted_loads(
@@ -258,6 +175,7 @@ def restricted_loads(
     persistent_load: Callable[[Any], Any] | None = None,
     *,
     kind: str = "file of this kind",
+    replace: bool = True,
 ) -> Any:
     """Reads one pickle that may name only what `resolve` lists.
 
@@ -269,19 +187,24 @@ def restricted_loads(
       what: the file's name, for messages.
       persistent_load: answers the pickle's references to things outside itself.
       kind: what the file should have been, for messages.
+      replace: put values in place of stand-ins; otherwise that is left to `Replacing`.
 
     Returns:
       The object, with stand-ins replaced by their values inside dicts, lists and tuples.
 
     Raises:
-      UserError: the pickle names anything else, or is broken.
+      UserError: the pickle names anything else, is broken, or would take far more memory or time
+        than its size allows.
     """
     try:
-        return _replace(_Unpickler(file, resolve, what, kind, persistent_load).load(), {})
+        unpickler = _Unpickler(file, resolve, what, kind, persistent_load)
+        content = unpickler.load()
+        return Replacing(unpickler.budget())(content) if replace else content
     except UserError:
         raise
     except Exception as error:  # a broken pickle can raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason[:200] if reason.isprintable() else ascii(reason[:200])
         if not reason.startswith("it "):
             reason = f"it is damaged, or not a pickle ({reason})"
         raise UserError(f"{what} cannot be read as a {kind}: {reason}") from None
@@ -304,21 +227,59 @@ def restricted_load(
         raise UserError(f"{path} cannot be opened: {error.strerror}") from None
 
 
-def _replace(item: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
-    """`item` with stand-ins replaced by their values; things may be shared or hold each other."""
-    if id(item) in seen:
-        return seen[id(item)][1]
-    result = item
-    # The item is kept beside its result, lest its identity be given to something new.
-    seen[id(item)] = item, result
-    if isinstance(item, StandIn):
-        result = item.value(lambda inner: _replace(inner, seen))
-    elif isinstance(item, dict):
-        for key, value in list(item.items()):
-            item[key] = _replace(value, seen)
-    elif isinstance(item, list):
-        item[:] = [_replace(value, seen) for value in item]
-    elif type(item) is tuple:
-        result = tuple(_replace(value, seen) for value in item)
-    seen[id(item)] = item, result
-    return result
+class Replacing:
+    """Puts their values in place of stand-ins; things may be shared or hold each other.
+
+    Lists in lists must come to an end, and not to a number of items that only sharing makes
+    possible: NumPy would make an array of them.
+    """
+
+    def __init__(self, budget: Budget):
+        """budget: for memory that is not the pickle's own bytes."""
+        self.spend = budget.spend
+        self._room = budget.left
+        # id -> item and result; the item is kept lest its identity be given to something new.
+        self._seen: dict[int, tuple[Any, Any]] = {}
+        # id of a list or tuple -> its items, lists in it counted item by item; its longest text
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    def __call__(self, item: Any) -> Any:
+        """Raises: ValueError: it would take too much."""
+        if isinstance(item, str | bytes | int | float | None):
+            return item
+        if id(item) in self._seen:
+            return self._seen[id(item)][1]
+        result = item
+        self._seen[id(item)] = item, result
+        if isinstance(item, StandIn):
+            result = item.value(self)
+        elif isinstance(item, dict):
+            for key, value in list(item.items()):
+                item[key] = self(value)
+        elif type(item) in (list, tuple):
+            values = [self(value) for value in item]
+            self._sizes[id(item)] = self._size([*zip(item, values)])
+            if type(item) is list:
+                item[:] = values
+            else:
+                result = tuple(values)
+        self._seen[id(item)] = item, result
+        return result
+
+    def _size(self, pairs: list[tuple[Any, Any]]) -> tuple[int, int]:
+        """Of a list whose items are given before and after their replacement."""
+        count, longest = 0, 0
+        for before, after in pairs:
+            holder = before if type(before) in (list, tuple) else after  # an array of objects
+            if type(holder) in (list, tuple):
+                if id(holder) not in self._sizes:
+                    raise ValueError("it holds a list that holds itself")
+                inner, length = self._sizes[id(holder)]
+            elif isinstance(after, np.ndarray):
+                inner, length = after.size, 0
+            else:
+                inner, length = 1, len(after) if isinstance(after, str | bytes) else 0
+            count, longest = count + inner, max(longest, length)
+        if count * max(8, 4 * longest) > self._room:
+            raise ValueError("it holds lists of more items than its size allows")
+        return count, longest

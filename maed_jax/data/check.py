@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_jpeg
 from maed_jax.errors import UserError
+from maed_jax.json_files import read_json
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task
@@ -94,13 +94,13 @@ def check(
 
 def _splits(directory: Path) -> list[str]:
     try:
-        info = json.loads((directory / "dataset_info.json").read_text())
+        info = read_json(directory / "dataset_info.json", {"splits": [{"name": str}]})
         return [split["name"] for split in info["splits"]]
     except FileNotFoundError:
         raise UserError(
             f"{directory} is no prepared dataset: it has no dataset_info.json"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{directory}/dataset_info.json cannot be read ({error})") from None
 
 

@@ -22,6 +22,7 @@ from maed_jax.arguments import Parser
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
+from maed_jax.json_files import read_json
 
 ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
 
@@ -193,6 +194,8 @@ def build(
         raise UserError(f"{data_dir} is a file: give --data_dir a folder")
     import tensorflow_datasets as tfds
 
+    # TFDS would look for every dataset in Google's bucket first, and has no other switch for it.
+    tfds.core.utils.gcs_utils._is_gcs_disabled = True
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -276,7 +279,7 @@ def _is_built(directory: Path, built_with: dict[str, str]) -> bool:
 
 def _built_with(directory: Path) -> dict | None:
     try:
-        return json.loads((directory / "options.json").read_text())
+        return read_json(directory / "options.json", dict)
     except (OSError, ValueError):
         return None
 

@@ -12,12 +12,19 @@ import numpy as np
 
 from maed_jax.data import schema
 from maed_jax.errors import UserError
+from maed_jax.json_files import read_json
 
 # name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
 _ARRAYS = {
     name: (shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
     for name, (shape, dtype) in schema.ARRAYS.items()
 }
+_FEATURES = tuple(
+    f"tensorflow_datasets.core.features.{name}"
+    for name in (
+        "features_dict.FeaturesDict", "tensor_feature.Tensor", "scalar.Scalar", "text_feature.Text",
+    )
+)  # fmt: skip
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
 ANEW = "prepare the dataset anew, with --overwrite"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -95,7 +102,14 @@ class Records:
         import tensorflow_datasets as tfds
         from tensorflow_datasets.proto import tf_example_pb2
 
-        builder = tfds.builder_from_directory(self.directory)
+        _check_features(self.directory)
+        try:
+            builder = tfds.builder_from_directory(self.directory)
+        except Exception as error:  # damaged descriptions of a dataset can raise nearly anything
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(
+                f"{self.directory} is no prepared dataset, or is damaged ({reason[:200]})"
+            ) from None
         if self.split not in builder.info.splits:
             raise UserError(
                 f"{self.directory} has no split {self.split!r}; "
@@ -159,6 +173,27 @@ class Records:
 
     def __repr__(self) -> str:
         return f"Records({str(self.directory)!r}, {self.split!r})"
+
+
+def _check_features(directory: Path) -> None:
+    """Whether features.json names our records' classes alone: TFDS imports what modules it names.
+
+    Raises:
+      UserError: it does not, or it cannot be read.
+    """
+    path = directory / "features.json"
+
+    def check(item: dict) -> dict:
+        for key, value in item.items():
+            named = key in ("pythonClassName", "python_class_name") and value not in _FEATURES
+            if named or key in ("type", "content", "jsonFeature", "json_feature"):
+                raise ValueError(f"it asks for {value!r:.80}")
+        return item
+
+    try:
+        read_json(path, dict, object_hook=check)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as features of TFDS ({error})") from None
 
 
 def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:

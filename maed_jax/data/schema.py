@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.json_files import read_json
 
 NUM_KEYPOINTS = 49
 
@@ -83,7 +84,8 @@ def read_tracks(directory: str | Path, split: str) -> list[Track]:
     """
     path = tracks_path(directory, split)
     try:
-        return [Track(**row) for row in json.loads(path.read_text())]
+        form = [{"name": str, "start": int, "length": int, "subset?": str}]
+        return [Track(**row) for row in read_json(path, form)]
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: prepare the dataset first (maed data --help)"

@@ -231,21 +231,37 @@ def write_report(workdir: Path) -> None:
     Raises:
       UserError: there are none.
     """
-    from maed_jax.evaluation import ablation_plots, ablation_report, ablation_summary
+    from maed_jax.evaluation import ablation_plots, ablation_report
+
+    summary = summarise(workdir)
+    write_json(workdir / "results.json", summary)
+    plots = ablation_plots.draw(summary, workdir)
+    with whole_file(workdir / "report.md", "w") as file:
+        file.write(ablation_report.report(summary, plots))
+    print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
+
+
+def summarise(workdir: Path) -> dict:
+    """What results.json of a study holds, from the results in `workdir`.
+
+    Raises:
+      UserError: there are none, or one is not as it was written.
+    """
+    from maed_jax.evaluation import ablation_summary
     from maed_jax.training.checkpoints import read_config
 
     results = [result for _, _, result in read_results(workdir)]
     if not results:
         raise UserError(f"{workdir} holds no finished row: run maed ablate --workdir {workdir}")
     config = read_config(workdir)
-    summary = ablation_summary.summarise(
-        results, read_json(workdir / "mean_pose.json"), config.to_dict()
-    )
-    write_json(workdir / "results.json", summary)
-    plots = ablation_plots.draw(summary, workdir)
-    with whole_file(workdir / "report.md", "w") as file:
-        file.write(ablation_report.report(summary, plots))
-    print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
+    mean_pose = read_json(workdir / "mean_pose.json")
+    try:
+        return ablation_summary.summarise(results, mean_pose, config.to_dict())
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"a result.json or mean_pose.json in {workdir} is not as it was written "
+            f"({type(error).__name__}: {error}); delete it and run again"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from maed_jax import json_files
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation_rows import ROWS
 from maed_jax.training.config import check_same_run
@@ -63,7 +64,7 @@ def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
 def read_json(path: Path) -> dict:
     """Raises: UserError: it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_files.read_json(path, dict)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run again") from None
 

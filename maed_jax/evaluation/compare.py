@@ -82,9 +82,10 @@ def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
     _, sequence = np.unique([re.sub(end, "", row["name"]) for row in pairs_a], return_inverse=True)
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
-        known = np.isfinite(values).all(1)
+        counts = np.array([row["counts"].get(name, 0) for row in pairs_a])
+        known = np.isfinite(values).all(1) & (counts > 0)
         if known.any():
-            counts = np.array([row["counts"][name] for row, k in zip(pairs_a, known) if k])
+            counts = counts[known]
             metrics[name] = paired_bootstrap(*pooled(values[known], counts, sequence[known]))
             metrics[name] |= {
                 "better": int(_better(name, values[known]).sum()),

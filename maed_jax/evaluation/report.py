@@ -23,9 +23,19 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import table
 from maed_jax.evaluation.benchmark import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
+from maed_jax.json_files import check_form, read_json
 from maed_jax.whole_files import whole_file
 
 FORMAT = 1  # of results files
+# What readers of results files rely on, as `json_files.check_form` has it.
+FORM = {
+    "about": {"dataset": str, "dataset_version": str, "split": str},
+    "protocols": [{"label": str, "text": str}],
+    "sequences": [
+        {"name": str, "protocol": str, "frames": int, "counts": {f"{m}?": int for m in METRICS}}
+        | {f"{name}?": (float, None) for name in METRICS}
+    ],
+}
 CORRECTED = ("accel_frame", "accel_second")
 
 
@@ -248,9 +258,13 @@ def read(file: str | Path) -> dict:
       UserError: it is missing, or something else.
     """
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        found = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UserError(f"{file} is not a results file of this version's maed eval")
+    try:
+        check_form(found, FORM)
+    except ValueError as error:
+        raise UserError(f"{file} is not a whole results file of maed eval: {error}") from None
     return found

@@ -30,6 +30,7 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
 
     out = Path(out)
     content, people = results.load_results(out)
+    results.check_page(content, out)
     model = content["model"]
     body = load_body(body or _body_of(model.get("checkpoint"), out))
     if body.name != model.get("body", body.name):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +20,13 @@ from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.inference.reconstruct import each_frame
+from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import Video
 from maed_jax.inference.work import Keep, in_memory
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
+from maed_jax.numpy_files import check_axes, open_npz
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 
@@ -55,6 +56,12 @@ class Attention:
     """float16 [n 24 24] share that a joint (first) owes to another; see `joint_attention`"""
 
 
+# The kinds and axes of the arrays; `Attention` says what they are.
+AXES = {
+    "frames": "int n", "blocks": "int blocks", "space": "float n blocks h w",
+    "time": "float n blocks t", "clip_frames": "int n t", "gates": "float n blocks heads",
+    "joints": "float n 24 24", "id": "int", "format": "int",
+}  # fmt: skip
 ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
 
 
@@ -184,13 +191,19 @@ def load_attention(path: str | Path) -> Attention:
       UserError: no such file, or something else is in it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if int(file["format"]) > FORMAT:
-                raise ValueError(f"it is of format {file['format']}, newer than {FORMAT}")
-            arrays = {name: file[name] for name in ARRAYS if name in file}
-            attention = Attention(id=int(file["id"]), **arrays)
+        with open_npz(path) as file:
+            facts = {name: file[name] for name in ("format", "id")}
+            check_axes(facts, AXES)
+            if facts["format"] > FORMAT:
+                raise ValueError(f"it is of format {facts['format']}, newer than {FORMAT}")
+            arrays = {"frames": file["frames"], "blocks": file["blocks"]}
+            arrays |= {name: file[name] for name in ARRAYS if name in file}
+        check_axes(arrays, AXES)
+        check_frames(arrays["frames"])
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, OSError) as error:
+    except KeyError as error:
+        raise UserError(f"{path} is not a file of attention (it lacks {error})") from None
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} is not a file of attention ({error})") from None
-    return attention
+    return Attention(id=int(facts["id"]), **arrays)

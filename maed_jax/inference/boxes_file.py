@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import Detections
 from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill
+from maed_jax.numpy_files import open_npz
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,11 +171,11 @@ def _read_text(path: Path) -> BoxesFile:
 
 def _read_npz(path: Path) -> BoxesFile:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             data = {
                 name: file[name] for name in ("frames", "boxes", "ids", "scores") if name in file
             }
-    except (ValueError, EOFError, zipfile.BadZipFile):
+    except ValueError:
         raise UserError(f"{path} is not an .npz file of plain arrays") from None
     missing = [name for name in ("frames", "boxes") if name not in data]
     if missing:

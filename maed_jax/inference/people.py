@@ -19,6 +19,7 @@ from maed_jax.inference.detect import Detections, Detector
 from maed_jax.inference.track import Track, Tracker
 from maed_jax.inference.video import Frame, Video
 from maed_jax.inference.work import Work
+from maed_jax.numpy_files import check_axes
 
 T, R = TypeVar("T"), TypeVar("R")
 
@@ -54,8 +55,8 @@ def find_people(
       UserError: nobody is in it, or the boxes are not of this video.
     """
     kept = None if work is None else work.load("found")
-    if kept is not None:
-        return _unpack(kept)
+    if kept is not None and (found := _unpack(kept)) is not None:
+        return found
     num_frames, damaged = 0, []
     if isinstance(people, BoxesFile):
         for frame in progress(video.frames(), video.announced):
@@ -90,7 +91,7 @@ def detections(
 
     Several frames are looked at at once, one for each core.
     """
-    known = [] if work is None else work.lines("detections")
+    known = [] if work is None else work.lines("detections", DETECTED)
 
     def rows(frame: Frame) -> list | None:
         if frame.index < len(known):
@@ -143,7 +144,12 @@ def smoothed(track: Track, fps: float) -> Track:
     return dataclasses.replace(track, boxes=np.concatenate(parts).astype(np.float32))
 
 
+DETECTED = ([[float] * 5], None)  # what is kept of a frame: boxes and scores; null: it is damaged
 _FIELDS = ("frames", "boxes", "detected", "scores")
+_AXES = {
+    "ids": "int tracks", "lengths": "int tracks", "num_frames": "int", "damaged": "int damaged",
+    "frames": "int n", "boxes": "float n 4", "detected": "bool n", "scores": "float n",
+}  # fmt: skip
 
 
 def _pack(found: Found) -> dict[str, np.ndarray]:
@@ -155,8 +161,18 @@ def _pack(found: Found) -> dict[str, np.ndarray]:
     } | {name: np.concatenate([getattr(t, name) for t in found.tracks]) for name in _FIELDS}
 
 
-def _unpack(kept: dict[str, np.ndarray]) -> Found:
-    ends = np.cumsum(kept["lengths"])[:-1]
+def _unpack(kept: dict[str, np.ndarray]) -> Found | None:
+    """None where it is not what `_pack` made."""
+    try:
+        check_axes({name: kept[name] for name in _AXES}, _AXES)
+    except (KeyError, ValueError):
+        return None
+    lengths, total = kept["lengths"], int(kept["num_frames"])
+    if not len(lengths) or (lengths < 1).any() or lengths.sum() != len(kept["frames"]):
+        return None
+    if total < 1 or kept["frames"].min() < 0 or kept["frames"].max() >= total:
+        return None
+    ends = np.cumsum(lengths)[:-1]
     columns = zip(*(np.split(kept[name], ends) for name in _FIELDS))
     tracks = [Track(int(id), *arrays) for id, arrays in zip(kept["ids"], columns)]
-    return Found(tracks, int(kept["num_frames"]), kept["damaged"].tolist())
+    return Found(tracks, total, kept["damaged"].tolist())

@@ -9,20 +9,53 @@ import dataclasses
 import json
 import re
 import shutil
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.inference.work import reason
+from maed_jax.json_files import check_form, read_json
+from maed_jax.numpy_files import check_axes, open_npz
 
 FORMAT = 1  # raised when a reader of older files would go wrong
+LONGEST = 1 << 26  # frames of a video: three weeks
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
     r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|attention_\d+\.(npz|mp4|png)|"
     r"results\.json|overlay\.(mp4|jpg)|index\.html"
 )
+
+
+# The kinds and axes of a person's arrays; `Person` says what they are.
+AXES = {
+    "frames": "int n", "times": "float n", "boxes": "float n 4", "crops": "float n 3",
+    "detected": "bool n", "confidence": "float n", "pose": "float n 72",
+    "rotmat": "float n 24 3 3", "shape": "float n 10", "camera": "float n 3",
+    "translation": "float n 3", "keypoints_3d": "float n 49 3", "keypoints_2d": "float n 49 2",
+    "intrinsics": "float 4", "joints_3d": "float n 24 3", "raw_rotmat": "float n 24 3 3",
+    "raw_camera": "float n 3", "raw_shape": "float n 10", "id": "int",
+}  # fmt: skip
+# What everybody who reads results.json relies on, as `json_files.check_form` has it.
+FORM = {
+    "video": {"path": str, "frames": int, "fps": float, "width": int, "height": int},
+    "model": {"body?": str, "checkpoint?": str},
+    "overlay?": (str, None),
+    "people": [{"id": int, "file": str}],
+    "exports?": [str],
+    "attention?": [str],
+    "smoothed?": bool,
+    "one_shape?": bool,
+}
+# What its page relies on besides.
+PAGE_FORM = {
+    "video": {"damaged_frames": list},
+    "model": {"maed_jax": str},
+    "boxes": dict,
+    "people": [{"frames": int, "detected": int}],
+    "people_in_frame": [list],
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,17 +121,27 @@ def load_person(path: str | Path) -> Person:
       UserError: no such file, or something else is in it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             fields = {
                 field.name: file[field.name]
                 for field in dataclasses.fields(Person)
                 if field.default is dataclasses.MISSING or field.name in file
             }
+        check_axes(fields, AXES)
+        check_frames(fields["frames"])
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
+    except KeyError as error:
+        raise UserError(f"{path} is not a person's file (it lacks {error})") from None
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} is not a person's file ({error})") from None
     return Person(**fields | {"id": int(fields["id"])})
+
+
+def check_frames(frames: np.ndarray) -> None:
+    """Raises: ValueError: they are not the numbers of frames of one track."""
+    if not len(frames) or frames[0] < 0 or (frames[1:] <= frames[:-1]).any():
+        raise ValueError("frames are not ascending numbers from 0")
 
 
 def load_results(out: str | Path) -> tuple[dict, list[Person]]:
@@ -109,15 +152,45 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     """
     path = Path(out) / SUMMARY
     try:
-        content = json.loads(path.read_text())
-        files = [person["file"] for person in content["people"]]
+        content = read_json(path, FORM)
+        _check_files(content)
     except FileNotFoundError:
         raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
     # Of before there were any.
     content = {"exports": [], "attention": [], "smoothed": False, "one_shape": False} | content
-    return content, [load_person(Path(out) / file) for file in files]
+    people = [load_person(Path(out) / person["file"]) for person in content["people"]]
+    for listed, person in zip(content["people"], people):
+        if person.id != listed["id"] or person.frames[-1] >= content["video"]["frames"]:
+            raise UserError(f"{path} is of other people than {listed['file']}: predict anew")
+    return content, people
+
+
+def _check_files(content: dict) -> None:
+    """Raises: ValueError: it names files outside of its folder, or a video that cannot be."""
+    files = [person["file"] for person in content["people"]]
+    files += [*content.get("exports", []), *content.get("attention", [])]
+    for name in [*files, content.get("overlay") or SUMMARY]:
+        if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):
+            raise ValueError(f"it names a file {name!r:.80} outside of its folder")
+    video = content["video"]
+    if not (0 < video["frames"] <= LONGEST and 0 < video["fps"] <= 1e6):
+        raise ValueError("its video has no frames, too many, or no rate")
+
+
+def check_page(content: Any, out: str | Path) -> None:
+    """Whether the content of results.json has all that its page says.
+
+    Raises:
+      UserError: it has not.
+    """
+    try:
+        check_form(content, PAGE_FORM)
+        if len(content["boxes"]) != 1 or len(content["people_in_frame"]) < 1:
+            raise ValueError("boxes or people_in_frame are not those of a video")
+    except ValueError as error:
+        raise UserError(f"{Path(out) / SUMMARY} cannot be read as results ({error})") from None
 
 
 def summary(people: list[Person], *, video: dict, **facts) -> dict:

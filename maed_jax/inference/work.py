@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.json_files import parse_json
+from maed_jax.numpy_files import npy_header, open_npz
 
 FOLDER = ".unfinished"
 Keep = Callable[..., np.ndarray]
@@ -40,10 +44,8 @@ class Work:
     def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
         """An array of zeros in a file, or what an earlier run left in it."""
         path = self.folder / f"{name}.npy"
-        if path.exists():
-            array = np.lib.format.open_memmap(path, "r+")
-            if array.shape == tuple(shape) and array.dtype == dtype:
-                return array
+        if _holds(path, shape, dtype):
+            return np.lib.format.open_memmap(path, "r+")
         array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
         with contextlib.suppress(AttributeError), open(path, "r+b") as file:
             # Takes the space now: a full disk is an error here, and the end of the process later.
@@ -58,22 +60,26 @@ class Work:
         part.replace(self.folder / f"{name}.npz")
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """What `save` wrote; None if it did not."""
+        """What `save` wrote; None if it did not, or what is there is damaged."""
         path = self.folder / f"{name}.npz"
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        if path.exists():
+            with contextlib.suppress(ValueError), open_npz(path) as file:
+                return dict(file)
+        return None
 
-    def lines(self, name: str) -> list:
-        """What `append` wrote, line by line."""
+    def lines(self, name: str, form: Any = object) -> list:
+        """What `append` wrote, line by line, up to the first that is not whole or not of `form`."""
         path = self.folder / f"{name}.jsonl"
         if not path.exists():
             return []
-        *whole, rest = path.read_text().split("\n")
-        if rest:  # the run ended in the middle of a line
-            path.write_text("".join(f"{line}\n" for line in whole))
-        return [json.loads(line) for line in whole]
+        *lines, rest = path.read_bytes().split(b"\n")
+        found = []
+        with contextlib.suppress(ValueError):
+            for line in lines:
+                found.append(parse_json(line, form))
+        if rest or len(found) < len(lines):  # the run ended in the middle of a line
+            path.write_bytes(b"".join(line + b"\n" for line in lines[: len(found)]))
+        return found
 
     @contextlib.contextmanager
     def append(self, name: str) -> Iterator[Callable]:
@@ -87,6 +93,18 @@ class Work:
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
         return stage
+
+
+def _holds(path: Path, shape: tuple[int, ...], dtype: Any) -> bool:
+    """Whether a file is there that holds an array like this, all of it."""
+    if not path.exists():
+        return False
+    with contextlib.suppress(ValueError), open(path, "rb") as file:
+        found, fortran, kind = npy_header(file)
+        size = file.tell() + math.prod(shape) * np.dtype(dtype).itemsize
+        alike = found == tuple(shape) and kind == dtype and not fortran
+        return alike and path.stat().st_size == size
+    return False
 
 
 @contextlib.contextmanager
@@ -130,7 +148,7 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
 def _same_job(folder: Path, text: str) -> bool:
     """Whether the same job was begun here; what another one left is removed."""
     note = folder / "job.json"
-    if note.exists() and note.read_text() == text:
+    if note.exists() and note.read_bytes() == text.encode():
         return True
     for path in folder.iterdir():
         if path.name != "lock":

@@ -9,11 +9,9 @@ docs/model.md explains the file to users.
 from __future__ import annotations
 
 import functools
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +22,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models.maed import MAED
+from maed_jax.numpy_files import open_npz
 from maed_jax.whole_files import whole_file
 
 FORMAT = 1  # raised when a reader of older files would go wrong
@@ -154,8 +153,8 @@ def load_attention_maps(path: str | Path) -> AttentionMaps:
       UserError: it cannot be read, or does not hold what it should.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
+        with open_npz(path) as file:
+            content = dict(file)
         if int(content["format"]) > FORMAT:
             raise ValueError(f"it is of format {content['format']}, newer than {FORMAT}")
         maps = AttentionMaps(
@@ -170,7 +169,7 @@ def load_attention_maps(path: str | Path) -> AttentionMaps:
         raise UserError(f"there is no file {path}") from None
     except KeyError as error:
         raise UserError(f"{path} holds no attention maps: {error} is missing") from None
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} holds no attention maps that can be read: {error}") from None
     return maps
 

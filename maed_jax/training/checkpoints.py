@@ -273,15 +273,31 @@ def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) 
     """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
     from maed_jax.body.files import load_body
     from maed_jax.estimator import Estimator
-    from maed_jax.models.maed import MAED
 
     variables, step = read_variables(workdir, step)
+    model, config = read_model(workdir)
+    margin = config.data.augment.margin
+    estimator = Estimator(model, variables, load_body(body or config.body), margin)
+    return Run(estimator, step, config)
+
+
+def read_model(workdir: str | Path):
+    """The network that config.json describes, without its parameters, and all that it says.
+
+    Raises:
+      UserError: there is no config.json, or it is damaged.
+    """
+    from maed_jax.models.maed import MAED
+
     config = read_config(workdir)
     if config is None:
         raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
-    model, margin = MAED(**config.model), config.data.augment.margin
-    estimator = Estimator(model, variables, load_body(body or config.body), margin)
-    return Run(estimator, step, config)
+    try:
+        return MAED(**config.model), config
+    except TypeError as error:
+        raise UserError(
+            f"{Path(workdir) / 'config.json'} is of another version's network: {error}"
+        ) from None
 
 
 def restore_estimator(workdir: str | Path, step: int | None = None, *, body: Any = None):

@@ -19,6 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from maed_jax.errors import UserError
+from maed_jax.json_files import parse_json
 
 PACKAGE = Path(__file__).parents[1]
 # An installed package holds its configs/ inside; in a checkout they stand beside the package.
@@ -167,10 +168,12 @@ def config_from_json(text: str) -> ConfigDict:
     Raises:
       ValueError: not such a text.
     """
-    values = json.loads(text)
-    if not isinstance(values, dict):
-        raise ValueError("not an object")
-    return ConfigDict(_filled(_tuples(values), defaults().to_dict())).lock()
+    values, known = _tuples(parse_json(text, dict)), defaults().to_dict()
+    kinds = dict(flatten(known))
+    for key, value in flatten(values):
+        if not _alike(value, kinds.get(key, value)):
+            raise ValueError(f"{key} is no {type(kinds[key]).__name__}")
+    return ConfigDict(_filled(values, known)).lock()
 
 
 def _filled(values: dict, known: dict) -> dict:
@@ -245,7 +248,7 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             sections = any(key.startswith(f"{name}.") for key in keys)
             hint = "name one of its keys" if sections else _suggest(name, list(keys))
             kind = "is a section" if sections else "does not exist"
-            raise UserError(f"the setting config.{name} {kind}; {hint}")
+            raise UserError(f"the setting config.{name:.80} {kind}; {hint}")
         if value is None and not isinstance(keys[name], bool):
             raise UserError(f"--config.{name} needs a value: --config.{name}=...")
         argument = f"--config.{name}" + ("" if value is None else f"={value}")
@@ -260,7 +263,7 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         except (flags.Error, TypeError, ValueError, SyntaxError):
             kinds = {int: "a whole number", float: "a number", bool: "true or false"}
             what = kinds.get(type(keys[name]), f'a tuple such as "{keys[name]}"')
-            raise UserError(f"config.{name} must be {what}, not {value!r}") from None
+            raise UserError(f"config.{name} must be {what}, not {value!r:.80}") from None
         config = parsed.config
     return config
 

@@ -9,7 +9,6 @@ In Python:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
+from maed_jax.json_files import read_json
 from maed_jax.whole_files import whole_file
 
 LONGEST = 640  # pixels, longest side of the video in the page
@@ -99,8 +99,8 @@ def load_results_body(content: dict, given: str | Path | None):
     if given is None:
         config = Path(model.get("checkpoint", "")) / "config.json"
         try:
-            given = json.loads(config.read_text())["body"]
-        except (OSError, ValueError, KeyError):
+            given = read_json(config, {"body": str})["body"]
+        except (OSError, ValueError):
             raise UserError(
                 f"{config} does not say where the body model is; name its file with --body"
             ) from None

@@ -1,0 +1,205 @@
+"""Reads a variable of a CDF file (NASA's Common Data Format, versions 2.5 to 3), within bounds.
+
+Human3.6M's poses are such files. All that their owner's tools write is known: a single file, plain
+or compressed by GZIP as a whole or by variable, in either order of axes and bytes. What lies where
+is in NASA's "CDF Internal Format Description".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.bounds import Budget
+
+_MAGIC = {0xCDF30001: 8, 0xCDF26002: 4, 0x0000FFFF: 4}  # -> bytes of an offset
+_PLAIN, _PACKED = 0x0000FFFF, 0xCCCC0001
+_CDR, _GDR, _R_VDR, _VXR, _VVR, _Z_VDR, _CCR, _CPR, _CVVR = 1, 2, 3, 6, 7, 8, 10, 11, 13
+_GZIP = 5
+_KINDS = {1: "i1", 2: "i2", 4: "i4", 8: "i8", 11: "u1", 12: "u2", 14: "u4", 21: "f4", 22: "f8",
+          41: "i1", 44: "f4", 45: "f8"}  # fmt: skip
+_LITTLE, _BIG = (4, 6, 13, 16, 17), (1, 2, 5, 7, 9, 11, 12, 18)  # encodings
+
+
+@dataclasses.dataclass
+class _Variable:
+    kind: int
+    last_record: int
+    index: int
+    """where its records are listed"""
+    packing: int
+    """where it says how they are compressed; 0: they are not"""
+    dims: tuple[int, ...]
+
+
+def read_variable(path: str | Path, name: str) -> np.ndarray:
+    """The numbers of a variable, `[records ...]`.
+
+    Raises:
+      OSError: it cannot be read. ValueError: not a CDF file, damaged, of a kind that is not read,
+        or there is no such variable.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return _File(data).read(name)
+    except (struct.error, zlib.error, OverflowError, MemoryError) as error:
+        raise ValueError(f"it is damaged: {error}") from None
+
+
+class _File:
+    """The bytes of a file. Offsets are walked along at most as often as there is room for records,
+    so that no circle of them goes on for ever."""
+
+    def __init__(self, data: bytes):
+        magic, packing = struct.unpack_from(">II", data)
+        if magic not in _MAGIC or packing not in (_PLAIN, _PACKED):
+            raise ValueError("it is no CDF file of version 2 or 3")
+        self.wide = _MAGIC[magic]
+        self.budget, self.data = Budget.packed(len(data)), data
+        if packing == _PACKED:
+            cpr, size, _ = self._fields(8, _CCR, "ooi")
+            start = 8 + 3 * self.wide + 8
+            self._check_gzip(cpr)
+            (length,) = self._numbers(8, "o")
+            self.data = data[:8] + self._inflate(data[start : 8 + length])
+        gdr, version, release, encoding, flags = self._fields(8, _CDR, "oiiii")
+        if (version, release) < (2, 5) or not flags & 2:
+            raise ValueError("it is older than version 2.5, or in several files")
+        if encoding not in (*_LITTLE, *_BIG):
+            raise ValueError("its numbers are of an uncommon kind")
+        self.order = "<" if encoding in _LITTLE else ">"
+        self.rows_first = bool(flags & 1)
+        self.gdr = gdr
+
+    def read(self, name: str) -> np.ndarray:
+        variable = self._find(name)
+        if variable.kind not in _KINDS:
+            raise ValueError(f"{name} does not hold numbers")
+        kind = np.dtype(self.order + _KINDS[variable.kind])
+        size = math.prod(variable.dims) * kind.itemsize
+        records = variable.last_record + 1
+        if records < 1 or size < 1:
+            raise ValueError(f"{name} is empty")
+        if variable.packing:
+            self._check_gzip(variable.packing)
+        self.budget.spend(records * size)
+        out, filled = bytearray(), 0
+        for first, last, place in sorted(self._pieces(variable.index)):
+            if first != filled or last >= records:
+                raise ValueError(f"{name} has records that are missing")
+            piece = self._piece(place, (last + 1 - first) * size)
+            out += piece
+            filled = last + 1
+        if filled != records:
+            raise ValueError(f"{name} has records that are missing")
+        values = np.frombuffer(out, kind)
+        if self.rows_first:
+            return values.reshape(records, *variable.dims)
+        columns = values.reshape(records, *variable.dims[::-1])
+        return columns.transpose(0, *range(len(variable.dims), 0, -1))
+
+    def _find(self, name: str) -> _Variable:
+        heads = self._fields(self.gdr, _GDR, "oo")
+        _, _, _, _, _, _, _, dims, _ = self._fields(self.gdr, _GDR, "ooooiiiii")
+        end = self.gdr + 4 + 5 * self.wide + 20 + self.wide + 12
+        shared = self._numbers(end, f"{self._count(dims)}i")
+        for head, kind in zip(heads, (_R_VDR, _Z_VDR)):
+            for at, (_, number, last, index, _, flags, *_, packing, _) in self._chain(
+                head, kind, "oiiooiiiiiiioi"
+            ):
+                start = at + 4 + 5 * self.wide + 40
+                length = 256 if self.wide == 8 else 64
+                if self.data[start : start + length].rstrip(b" \0") != name.encode():
+                    continue
+                sizes = shared
+                if kind == _Z_VDR:
+                    (count,) = self._numbers(start + length, "i")
+                    sizes = self._numbers(start + length + 4, f"{self._count(count)}i")
+                    start += 4 + 4 * len(sizes)
+                varies = self._numbers(start + length, f"{len(sizes)}i")
+                sizes = tuple(n for n, each in zip(sizes, varies) if each)
+                if min(sizes, default=1) < 1:
+                    raise ValueError(f"{name} has an axis without a length")
+                return _Variable(number, last, index, packing if flags & 4 else 0, sizes)
+        raise ValueError(f"it has no variable {name}")
+
+    def _pieces(self, index: int) -> Iterator[tuple[int, int, int]]:
+        """First and last record, and where they are, of all pieces below an index."""
+        waiting = [index]
+        while waiting:
+            for at, (_, entries, used) in self._chain(waiting.pop(), _VXR, "oii"):
+                if not 0 <= used <= entries:
+                    raise ValueError("an index is damaged")
+                start = at + 4 + 2 * self.wide + 8
+                firsts = self._numbers(start, f"{self._count(entries)}i")
+                lasts = self._numbers(start + 4 * entries, f"{entries}i")
+                places = self._numbers(start + 8 * entries, f"{entries}o")
+                for first, last, place in [*zip(firsts, lasts, places)][:used]:
+                    if self._kind(place) == _VXR:
+                        waiting.append(place)
+                    elif 0 <= first <= last:
+                        yield first, last, place
+                    else:
+                        raise ValueError("an index is damaged")
+
+    def _piece(self, place: int, size: int) -> bytes:
+        """The bytes of some records, compressed or not."""
+        if self._kind(place) == _CVVR:
+            _, length = self._fields(place, _CVVR, "io")
+            start = place + 8 + 2 * self.wide
+            piece = self._inflate(self.data[start : start + length])
+        else:
+            self._fields(place, _VVR, "")
+            start = place + 4 + self.wide
+            piece = self.data[start : start + size]
+        if len(piece) < size:
+            raise ValueError("records are cut short")
+        return piece[:size]
+
+    def _inflate(self, data: bytes) -> bytes:
+        stream = zlib.decompressobj(wbits=31)
+        found = stream.decompress(data, max(1, self.budget.left))
+        self.budget.spend(len(found))
+        if not stream.eof:
+            raise ValueError("it unpacks to far more than its size, or is cut short")
+        return found
+
+    def _check_gzip(self, place: int) -> None:
+        if self._fields(place, _CPR, "i") != (_GZIP,):
+            raise ValueError("it is compressed in another way than GZIP")
+
+    # --- Records -------------------------------------------------------------------------------
+
+    def _chain(self, head: int, kind: int, form: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Places and fields of records that each name the next one first."""
+        while head:
+            fields = self._fields(head, kind, form)
+            yield head, fields
+            head = fields[0]
+
+    def _fields(self, place: int, kind: int, form: str) -> tuple[int, ...]:
+        """The fields behind the size and kind of a record; o: an offset or size, i: a number."""
+        if self._kind(place) != kind:
+            raise ValueError("a record is not where it should be")
+        self.budget.spend(1 << 10)  # for walking there
+        return self._numbers(place + self.wide + 4, form)
+
+    def _kind(self, place: int) -> int:
+        return self._numbers(place + self.wide, "i")[0]
+
+    def _numbers(self, place: int, form: str) -> tuple[int, ...]:
+        if not 0 <= place < len(self.data):
+            raise ValueError("an offset points outside of it")
+        form = form.replace("o", "q" if self.wide == 8 else "i")
+        return struct.unpack_from(f">{form}", self.data, place)
+
+    def _count(self, number: int) -> int:
+        if not 0 <= number <= len(self.data) // 4:
+            raise ValueError("a record is longer than it")
+        return number

@@ -1,0 +1,168 @@
+"""Reads MATLAB files of versions 5 to 7.2, within bounds.
+
+They are rows of elements, each with its kind and size; a variable is an element of elements. What
+lies where is in MathWorks' "MAT-File Format".
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maed_jax.bounds import Budget
+
+_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8",
+            13: "u8"}  # fmt: skip
+_ENCODINGS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
+_MATRIX, _COMPRESSED = 14, 15
+_CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)  # classes of matrices
+_HEAD = 1 << 12  # bytes of a compressed variable in which its name is looked for
+
+Element = tuple[int, memoryview]
+"""kind and content"""
+
+
+def read_variables(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
+    """Those of the variables `names` that there are; see `matlab.read_mat` for what they become.
+
+    Raises:
+      OSError: it cannot be read. ValueError: not such a file, damaged, or of a kind not read here.
+    """
+    data = Path(path).read_bytes()
+    order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
+    if order is None:
+        raise ValueError("it is no MATLAB file of version 5 or later")
+    file, found = _File(order, Budget.packed(len(data))), {}
+    try:
+        for kind, content in file.elements(memoryview(data)[128:]):
+            if kind == _COMPRESSED:
+                head = zlib.decompressobj().decompress(content, _HEAD)
+                if file.name(file.inside(head, cut=True)) not in names:
+                    continue
+                content = file.inside(file.unpacked(content))
+            elif kind != _MATRIX:
+                continue
+            if (name := file.name(content)) in names:
+                found[name] = file.matrix(content)
+    except (struct.error, zlib.error, RecursionError, OverflowError, StopIteration) as error:
+        raise ValueError(str(error) or "it is damaged") from None
+    return found
+
+
+class _File:
+    def __init__(self, order: str, budget: Budget):
+        self.order, self.budget = order, budget
+
+    def elements(self, data: memoryview, cut: bool = False) -> Iterator[Element]:
+        """Those of `data`, which may be cut short."""
+        at = 0
+        while at < len(data):
+            kind, size = struct.unpack_from(f"{self.order}II", data, at)
+            start = at + 8
+            if kind >> 16:  # a small one, in one word with its size
+                kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+                if size > 4:
+                    raise ValueError("an element is damaged")
+            if start + size > len(data) and not cut:
+                raise ValueError("it ends early")
+            yield kind, data[start : start + size]
+            # Of compressed ones the next begins right behind.
+            at = start + size if kind == _COMPRESSED else max(at + 8, -(-(start + size) // 8) * 8)
+
+    def unpacked(self, data: memoryview) -> bytes:
+        stream = zlib.decompressobj()
+        found = stream.decompress(data, max(1, self.budget.left))
+        self.budget.spend(len(found))
+        if not stream.eof:
+            raise ValueError("it unpacks to far more than its size, or is cut short")
+        return found
+
+    def inside(self, data: bytes, cut: bool = False) -> memoryview:
+        """The content of the matrix that a compressed element is."""
+        kind, content = next(self.elements(memoryview(data), cut))
+        if kind != _MATRIX:
+            raise ValueError("a compressed element is no variable")
+        return content
+
+    def name(self, content: memoryview) -> str:
+        parts = self.elements(content, cut=True)
+        _, _, (_, name) = next(parts), next(parts), next(parts)
+        return bytes(name).decode("latin1")
+
+    def matrix(self, content: memoryview) -> Any:
+        """A variable or a part of one."""
+        if not content:
+            return np.zeros((0, 0))
+        parts = self.elements(content)
+        flags = self.numbers(*next(parts))
+        if len(flags) != 2:
+            raise ValueError("an element is damaged")
+        kind = int(flags[0]) & 0xFF
+        shape = tuple(self.numbers(*next(parts)).tolist())
+        if len(shape) < 2 or min(shape) < 0 or any(not isinstance(n, int) for n in shape):
+            raise ValueError("a variable has no shape")
+        count = math.prod(shape)
+        next(parts)  # the name
+        if kind in _NUMERIC:
+            values = self.numbers(*next(parts))
+            if int(flags[0]) & 0x800:
+                values = values + 1j * self.numbers(*next(parts))
+            return _reshaped(values, shape)
+        if kind == _CHAR:
+            return self.text(*next(parts), shape)
+        if kind == _CELL:
+            return self.items(parts, count)
+        if kind == _STRUCT:
+            (length,) = self.numbers(*next(parts)).tolist()
+            _, names = next(parts)
+            if not 0 < length <= 1 << 10 or count > len(content):
+                raise ValueError("a struct is damaged")
+            fields = [bytes(names[i : i + length]).partition(b"\0")[0].decode("latin1")
+                      for i in range(0, len(names), length)]  # fmt: skip
+            values = self.items(parts, count * len(fields))
+            rows = [dict(zip(fields, values[i * len(fields) :])) for i in range(count)]
+            return rows[0] if count == 1 else rows
+        raise ValueError("it holds other things than numbers, text, cells and structs")
+
+    def items(self, parts: Iterator[Element], count: int) -> list:
+        found = []
+        for kind, content in parts:
+            if kind != _MATRIX:
+                raise ValueError("an element is damaged")
+            found.append(self.matrix(content))
+        if len(found) != count:
+            raise ValueError("it has not as many parts as it should")
+        return found
+
+    def numbers(self, kind: int, content: memoryview) -> np.ndarray:
+        if kind not in _NUMBERS:
+            raise ValueError("an element is damaged")
+        return np.frombuffer(content, self.order + _NUMBERS[kind])
+
+    def text(self, kind: int, content: memoryview, shape: tuple[int, ...]) -> str | list[str]:
+        if not math.prod(shape):
+            return ""
+        if kind in _ENCODINGS:
+            of_bytes = {"<": "-le", ">": "-be"}[self.order] if kind > 16 else ""
+            text = bytes(content).decode(_ENCODINGS[kind] + of_bytes)
+            codes = np.array([ord(letter) for letter in text])
+        else:
+            codes = self.numbers(kind, content)
+            if codes.dtype.kind != "u" and codes.dtype.itemsize > 1:
+                raise ValueError("text is damaged")
+        if shape[0] == 1:
+            return "".join(map(chr, codes))
+        lines = _reshaped(codes, shape).reshape(shape[0], -1)
+        return ["".join(map(chr, line)) for line in lines]
+
+
+def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if values.size != math.prod(shape):
+        raise ValueError("an array has not as many numbers as it should")
+    return values.reshape(shape, order="F")

@@ -1,0 +1,81 @@
+"""Reads JSON files and checks that they have the form that a reader relies on."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+COUNT = 1 << 31  # whole numbers in files of ours are below
+
+
+def read_json(path: str | Path, form: Any = object, **options) -> Any:
+    """The content of a JSON file; `options` are those of `json.loads`.
+
+    Args:
+      form: what it must be, for `check_form`.
+
+    Raises:
+      OSError: it cannot be read. ValueError: it is not JSON, or not of this form.
+    """
+    return parse_json(Path(path).read_bytes(), form, **options)
+
+
+def parse_json(text: str | bytes, form: Any = object, **options) -> Any:
+    """As `read_json`, of text."""
+    try:
+        content = json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    check_form(content, form)
+    return content
+
+
+def check_form(content: Any, form: Any, where: str = "it") -> None:
+    """Whether `content` has a form.
+
+    Args:
+      form: `str`, `bool`, `dict`, `list`, `int` (from 0), `float` (finite, or whole) or `object`;
+        (form, None) where it may be null; [form] for a list of such and [form, form] for one of
+        two; {name: form} for an object with these and perhaps others, where a name that ends in
+        "?" may be missing.
+      where: what `content` is, for messages.
+
+    Raises:
+      ValueError: says what is wrong and where.
+    """
+    if isinstance(form, tuple):
+        if content is not None:
+            check_form(content, form[0], where)
+    elif isinstance(form, list):
+        check_form(content, list, where)
+        if len(form) > 1 and len(content) != len(form):
+            raise ValueError(f"{where} has {len(content)} entries, not {len(form)}")
+        for number, item in enumerate(content):
+            check_form(item, form[0], f"{where}[{number}]")
+    elif isinstance(form, dict):
+        check_form(content, dict, where)
+        for key, inner in form.items():
+            name = key.removesuffix("?")
+            if name in content:
+                check_form(content[name], inner, name if where == "it" else f"{where}.{name}")
+            elif name == key:
+                raise ValueError(f"{where} lacks {name!r}")
+    elif not _fits(content, form):
+        raise ValueError(f"{where} is not {_KINDS[form]}")
+
+
+_KINDS = {
+    str: "text", bool: "true or false", dict: "an object", list: "a list",
+    int: "a whole number from 0", float: "a finite number",
+}  # fmt: skip
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if kind is int:
+            return number and isinstance(value, int) and 0 <= value < COUNT
+        return number and abs(value) < 1e300 and math.isfinite(value)
+    return isinstance(value, kind)

@@ -1,0 +1,455 @@
+"""The readers of files that may come from strangers, and small valid files for each."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import json
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import ablation_results
+import h5py
+import numpy as np
+import python2
+import raw_dots
+import raw_h36m
+import raw_instavariety
+import raw_mpi_inf_3dhp
+import raw_pennaction
+import raw_posetrack
+import raw_stills
+import scipy.io
+import scipy.sparse
+import small_results
+import test_compare
+import test_mocap
+from fuzzing import Target
+from joblib_writer import joblib_bytes
+from small_videos import figure_images, write_video
+from torch_writer import write_torch
+
+from maed_jax.body import skeleton
+from maed_jax.body.files import load_body
+from maed_jax.data import schema
+from maed_jax.data.parallel import find_datasets
+from maed_jax.evaluation import ablation, compare, report
+from maed_jax.inference import attended, page, people, pictures, results, video
+from maed_jax.inference.boxes_file import read_boxes
+from maed_jax.inference.work import Work
+from maed_jax.models.attention_maps import load_attention_maps
+from maed_jax.training.checkpoints import read_model, write_config
+from maed_jax.training.config import load_config
+from maed_jax.weights.arrays import read_arrays
+
+find_datasets()
+from maed_jax.datasets import matlab, neural_annot, smpl_labels  # noqa: E402
+from maed_jax.datasets.coco.coco import read_annotations  # noqa: E402
+from maed_jax.datasets.h36m.metadata import read_metadata  # noqa: E402
+from maed_jax.datasets.h36m.poses import read_cdf  # noqa: E402
+from maed_jax.datasets.instavariety.instavariety import read_tracks  # noqa: E402
+from maed_jax.datasets.lspet.lspet import read_joints  # noqa: E402
+from maed_jax.datasets.maed_db.database import read_database  # noqa: E402
+from maed_jax.datasets.mannequins import mocap, motion  # noqa: E402
+from maed_jax.datasets.mpi_inf_3dhp.annotations import read_calibration, read_train  # noqa: E402
+from maed_jax.datasets.mpii.annotations import read_newell, read_release  # noqa: E402
+from maed_jax.datasets.pennaction.pennaction import read_labels  # noqa: E402
+from maed_jax.datasets.posetrack.posetrack import Task, read_video  # noqa: E402
+from maed_jax.datasets.threedpw.sequence import read_sequence  # noqa: E402
+
+PICKLED = (
+    b"cos\nsystem\n", b"c__builtin__\neval\n", b"(", b"t", b"R", b"b", b"\x93", b"\x81", b"\x85",
+    b"\x94", b"h\x00", b"cnumpy\ndtype\n", b"N", b"}", b"]", b"s", b"a",
+)  # fmt: skip
+JSON = (b"null", b"[]", b"{}", b"true", b"1e999", b"NaN", b'"', b",", b"[[[[", b"-1", b"}")
+
+
+# --- How files are put together -------------------------------------------------------------------
+
+
+def whole(write: Callable[[Path], object], name: str) -> Callable[[Path], list[list[bytes]]]:
+    """Seeds that are one file, which `write(folder)` leaves as `name`."""
+
+    def seeds(folder: Path) -> list[list[bytes]]:
+        write(folder)
+        return [[(folder / name).read_bytes()]]
+
+    return seeds
+
+
+def as_json(*contents) -> Callable[[Path], list[list[bytes]]]:
+    return lambda folder: [[json.dumps(content).encode()] for content in contents]
+
+
+class Zipped:
+    """Files that are zip archives: their members are mutated apart, and so is the whole."""
+
+    def __init__(self, write: Callable[[Path], object], name: str):
+        self._write, self._name, self._names = write, name, []
+
+    def seeds(self, folder: Path) -> list[list[bytes]]:
+        self._write(folder)
+        with zipfile.ZipFile(folder / self._name) as archive:
+            self._names = archive.namelist()
+            return [[archive.read(name) for name in self._names]]
+
+    def pack(self, parts: list[bytes]) -> bytes:
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, part in zip(self._names, parts):
+                archive.writestr(name, part)
+        return data.getvalue()
+
+
+def zipped(write, name: str, read, file: str | None = None, words=()) -> Target:
+    archive = Zipped(write, name)
+    return Target(file or name, archive.seeds, read, archive.pack, words)
+
+
+def compressed(parts: list[bytes]) -> bytes:
+    return zlib.compress(b"".join(parts))
+
+
+# --- Small valid files ----------------------------------------------------------------------------
+
+
+def body_arrays() -> dict:
+    """SMPL's arrays of a body with eight vertices, in the forms in which its owner pickled them."""
+    rng, verts = np.random.default_rng(0), 8
+    parents = np.array([2**32 - 1, *skeleton.PARENTS[1:]])
+    return {
+        "v_template": rng.normal(size=(verts, 3)), "f": np.arange(6).reshape(2, 3).astype("u4"),
+        "shapedirs": np.ones((verts, 3, 10), np.float16),
+        "posedirs": np.zeros((verts, 3, 207), np.float16), "weights": np.full((verts, 24), 1 / 24),
+        "J_regressor": scipy.sparse.csc_matrix(np.eye(24, verts)),
+        "kintree_table": np.stack([parents, np.arange(24)]).astype("u4"), "bs_type": "lrotmin",
+        "note": collections.OrderedDict(a=np.array(["x", {1: "y"}], object)),
+    }  # fmt: skip
+
+
+def body_npz(folder: Path) -> None:
+    arrays = body_arrays()
+    del arrays["note"]
+    arrays["J_regressor"] = arrays["J_regressor"].toarray()
+    np.savez(folder / "body.npz", **arrays)
+
+
+def body_pickles(folder: Path) -> list[list[bytes]]:
+    old = {key: value for key, value in body_arrays().items() if key != "note"}
+    python2.dump(old | {"J_regressor": np.eye(24, 8)}, folder / "old.pkl")
+    new = [pickle.dumps(body_arrays(), protocol) for protocol in (0, 2, 4, 5)]
+    return [[data] for data in (*new, (folder / "old.pkl").read_bytes())]
+
+
+def checkpoint(folder: Path) -> None:
+    arrays = {"module.a": np.ones((3, 2)), "module.b": np.ones(4)}
+    write_torch(folder / "a.pth", {"epoch": 3, "state_dict": arrays, "args": ("x", 1.5, None)})
+
+
+def legacy_checkpoint(folder: Path) -> list[list[bytes]]:
+    golden = Path(__file__).parent / "golden" / "checkpoint_legacy.pth.tar"
+    return [[golden.read_bytes()]]
+
+
+def safetensors(folder: Path) -> list[list[bytes]]:
+    header = json.dumps({
+        "__metadata__": {"format": "pt"},
+        "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+        "b": {"dtype": "I64", "shape": [2], "data_offsets": [24, 40]},
+    }).encode()  # fmt: skip
+    return [[len(header).to_bytes(8, "little") + header + bytes(40)]]
+
+
+def database() -> dict:
+    rng, n = np.random.default_rng(0), 3
+    return {
+        "img_name": np.array(["a/0.jpg", "a/1.jpg", "b/0.jpg"]),
+        "vid_name": np.array(["a", "a", "b"], object), "joints2D": rng.random((n, 49, 3)),
+        "joints3D": np.ones((n, 49, 4), np.float32), "bbox": np.ones((n, 4)),
+        "pose": np.ones((n, 72)), "shape": np.ones((n, 10)), "valid": np.ones(n, bool),
+    }  # fmt: skip
+
+
+def walking(frames: int = 2):
+    made = motion.make("walking", np.random.default_rng(5), frames, fps=60)
+    made.rotations[:, 22:] = np.eye(3)
+    return made.rotations, np.ones((frames, 3))
+
+
+def person(n: int = 4):
+    return small_results.moving_person(1, range(n))
+
+
+def attention_maps(folder: Path) -> None:
+    clip = np.full((2, 1, 2, 2, 4, 4), 1 / 4, np.float32)  # blocks b t heads n n
+    np.savez(
+        folder / "maps.npz", format=1, encoder="ste", mode="parallel",
+        blocks=np.arange(2, dtype=np.int32), heads=np.arange(2, dtype=np.int32), space=clip,
+    )  # fmt: skip
+
+
+def results_folder(folder: Path) -> list[list[bytes]]:
+    found = [person(), small_results.moving_person(2, range(2, 4))]
+    for each in found:
+        results.save_person(folder / results.file_name(each), each)
+    facts = {"path": "walk.mp4", "width": 160, "height": 120, "fps": 10, "frames": 4,
+             "announced_frames": 4, "damaged_frames": [1]}  # fmt: skip
+    content = results.summary(
+        found, video=facts, model={"checkpoint": "work", "body": "mannequin", "maed_jax": "0.1"},
+        boxes={"detector": "hog"}, smoothed=True, one_shape=False, overlay="overlay.mp4",
+        attention=["attention_1.npz"], exports=["person_1.glb", "people.glb"],
+    )  # fmt: skip
+    return [[json.dumps(content).encode()]]
+
+
+def found_people(folder: Path) -> None:
+    track = people.Track(1, np.arange(3), np.ones((3, 4), np.float32), np.ones(3, bool),
+                         np.ones(3, np.float32))  # fmt: skip
+    found = people.Found([track, dataclasses.replace(track, id=2)], 3, [1])
+    Work(folder).save("found", **people._pack(found))
+
+
+def study(folder: Path) -> list[list[bytes]]:
+    write_config(folder, load_config("ablation"))
+    (folder / "mean_pose.json").write_text(json.dumps(ablation_results.mean_pose()))
+    run = folder / "ste-ktd" / "0"
+    run.mkdir(parents=True)
+    (run / "result.json").write_text(json.dumps(ablation_results.result("ste-ktd", 0)))
+    rows = ("ste-ktd", "cnn-ktd")
+    return [[json.dumps(ablation_results.result(row, 0)).encode()] for row in rows]
+
+
+def coco(folder: Path) -> None:
+    raw_stills.write_coco(folder)
+
+
+def posetrack(folder: Path) -> list[list[bytes]]:
+    content = raw_posetrack.video(folder, "train", "000001_bonn_train", 2)
+    return [[json.dumps(content).encode()]]
+
+
+def penn(folder: Path) -> None:
+    raw_pennaction.write_labels(folder / "labels" / "0001.mat", np.ones((2, 13, 2)))
+
+
+def penn_plain_and_compressed(folder: Path) -> list[list[bytes]]:
+    penn(folder)
+    content = {k: v for k, v in scipy.io.loadmat(folder / "labels/0001.mat").items() if k[0] != "_"}
+    scipy.io.savemat(folder / "packed.mat", content, do_compression=True)
+    names = ("labels/0001.mat", "packed.mat")
+    return [[(folder / name).read_bytes()] for name in names]
+
+
+def mpii_release(folder: Path) -> list[list[bytes]]:
+    joints = raw_stills.person()
+    rows = [{"image": {"name": "1.jpg"}, "annorect": [raw_stills.mpii_rect(joints)]}]
+    raw_stills.write_release(folder, rows, [1])
+    (found,) = folder.rglob("*.mat")
+    return [[found.read_bytes()]]
+
+
+def newell(folder: Path) -> None:
+    raw_stills.write_newell(folder / "t.h5", [("1.jpg", raw_stills.person())])
+
+
+def mpi_annotations(folder: Path) -> None:
+    """As version 7.3 has them: an array of references, axes reversed."""
+    with h5py.File(folder / "annot.mat", "w", userblock_size=512) as file:
+        for name, columns in (("annot2", 56), ("annot3", 84)):
+            cells = np.empty((1, 3), h5py.ref_dtype)
+            for camera in range(3):
+                numbers = file.create_dataset(f"#refs#/{name}{camera}", data=np.ones((columns, 2)))
+                cells[0, camera] = numbers.ref
+            file[name] = cells
+            file[name].attrs["MATLAB_class"] = np.bytes_("cell")
+
+
+def masks(folder: Path) -> None:
+    raw_h36m.write_masks(folder / "m.mat", np.array([[2, 3, 6, 7], [1, 1, 4, 4]]), (10, 12))
+
+
+def sequence(folder: Path) -> None:
+    n = 3
+    content = {
+        "sequence": "walk_00", "cam_poses": np.tile(np.eye(4), (n, 1, 1)), "genders": ["m"],
+        "cam_intrinsics": np.eye(3), "poses": [np.zeros((n, 72))], "trans": [np.zeros((n, 3))],
+        "betas": [np.zeros(10)], "poses2d": [np.ones((n, 3, 18))],
+        "campose_valid": [np.ones(n, int)], "texture_maps": [], "jointPositions": [1, "a", None],
+    }  # fmt: skip
+    python2.dump(content, folder / "w.pkl")
+
+
+def spin(folder: Path) -> None:
+    np.savez(
+        folder / "s.npz", imgname=np.array(["a.jpg", "b.jpg"]), pose=np.ones((2, 72)),
+        shape=np.ones((2, 10)), has_smpl=np.ones(2), center=np.ones((2, 2)), scale=np.ones(2),
+        part=np.ones((2, 24, 3)), S=np.ones((2, 24, 4)),
+    )  # fmt: skip
+
+
+def tracks_of(path: Path):
+    return list(read_tracks(path, collections.Counter()))
+
+
+OVERRIDES = (
+    b"optimizer.learning_rate=1e-3", b"model.stage_sizes=(1, 1, 1)", b"seed=3", b"data.mix_by_size",
+    b"data.clips=(('mannequins/demo', 1.0), ('x', 0.5))", b"model.dtype=bfloat16",
+)  # fmt: skip
+
+
+def override(path: Path) -> None:
+    load_config("demo:stage1", ["--config." + path.read_bytes().decode("latin1")])
+
+
+def read_lines_of_work(path: Path) -> None:
+    form = people.DETECTED
+    found = Work(path.parent).lines(path.stem, form)
+    assert Work(path.parent).lines(path.stem, form) == found  # what is left is whole
+
+
+def read_array_of_work(path: Path) -> None:
+    assert Work(path.parent).array(path.stem, (5, 3)).shape == (5, 3)
+
+
+def read_results_folder(path: Path) -> None:
+    content, _ = results.load_results(path.parent)
+    results.check_page(content, path.parent)
+    page.page(content)
+
+
+def read_study(path: Path) -> None:
+    target = path.parent / "ste-ktd" / "0" / "result.json"
+    target.write_bytes(path.read_bytes())
+    ablation.summarise(path.parent)
+
+
+def compare_results(path: Path) -> None:
+    found = report.read(path)
+    compare.as_text(compare.compare(found, report.read(path.with_name("other.json"))), "a", "b")
+
+
+def compared(folder: Path) -> list[list[bytes]]:
+    report.write_json(folder / "other.json", test_compare.results([50.0, 60.0]))
+    return as_json(test_compare.results([49.0, 62.0]))(folder)
+
+
+def move(path: Path) -> None:
+    mocap.load_motion.__wrapped__(str(path))
+
+
+def decode(path: Path) -> None:
+    for frame in video.open_video(path).frames():
+        frame.image(64)
+
+
+def dataset(name: str, of: str) -> Callable[[Path], list[list[bytes]]]:
+    """Seeds of a file that describes the records of a prepared dataset."""
+
+    def seeds(folder: Path) -> list[list[bytes]]:
+        if name == "features.json":
+            schema.features().save_config(folder)
+        else:
+            schema.write_tracks(folder, of, [schema.Track("a", 0, 3), schema.Track("b", 3, 2, "x")])
+        return [[(folder / name).read_bytes()]]
+
+    return seeds
+
+
+TARGETS: Mapping[str, Target] = {
+    "BVH": Target("w.bvh", whole(lambda f: test_mocap.write_bvh(f / "w.bvh", *walking()), "w.bvh"),
+                  move, words=(b"JOINT a\n{\n", b"OFFSET 0 0 0\n", b"CHANNELS 3 Xrotation Yrotation"
+                               b" Zrotation\n", b"}\n", b"End Site\n", b"MOTION\n", b"#")),
+    "AMC": Target("walk_01.amc", whole(lambda f: test_mocap.write_acclaim(f, *walking()),
+                                       "walk_01.amc"), move),
+    "ASF": Target("walk.asf", whole(lambda f: test_mocap.write_acclaim(f, *walking()), "walk.asf"),
+                  lambda path: move(path.with_name("walk_01.amc")),
+                  words=(b"begin\n", b"end\n", b"dof rx\n", b"root", b":hierarchy\n")),
+    "MOT boxes": Target("b.txt", lambda f: [[b"1,1,10,20,30,40,0.9,-1\n2,1,11,20,30,40,0.8,-1\n"
+                                             b"2,-1,11,20,30,40,1\n"], [b"frame id x y w h\n"
+                                             b"1 1 5 5 5 5\n9 1 6 6 5 5\n"]],
+                        lambda path: read_boxes(path).tracks(50, 30.0)),
+    "boxes .npz": zipped(lambda f: results.save_person(f / "b.npz", person()), "b.npz",
+                         lambda path: read_boxes(path).tracks(50, 30.0)),
+    "COCO json": Target("c.json", whole(coco, "annotations/person_keypoints_train2014.json"),
+                        lambda path: read_annotations(path, path.parent), words=JSON),
+    "PoseTrack json": Target("p.json", posetrack, lambda path: list(read_video(
+        Task(path, path.parent, 2), collections.Counter())), words=JSON),
+    "EFT json": Target("e.json", as_json({"ver": 0.1, "data": [raw_stills.eft("a.jpg", 1)] * 2}),
+                       smpl_labels.read_eft, words=JSON),
+    "NeuralAnnot json": Target("n.json", as_json({"1": {"1": {"0": {
+        "pose": [0.1] * 72, "shape": [0.0] * 10}}}}), neural_annot.read_neural_annot, words=JSON),
+    "NeuralAnnot cameras": Target("n.json", as_json({"1": {
+        "R": np.eye(3).tolist(), "t": [1, 2, 3], "f": [1, 1], "c": [0, 0]}}),
+        neural_annot.read_neural_cameras, words=JSON),
+    "MATLAB v5 (Penn Action)": Target("0001.mat", penn_plain_and_compressed, read_labels),
+    "MATLAB v5 (MPII)": Target("r.mat", mpii_release, lambda path: read_release(
+        path, path.parent, frozenset(["2.jpg"]))),
+    "MATLAB v5 (LSP-Extended)": Target("joints.mat", whole(lambda f: scipy.io.savemat(
+        f / "joints.mat", {"joints": np.ones((14, 3, 4))}), "joints.mat"), read_joints),
+    "MATLAB v5 (MPI-INF-3DHP)": Target("a.mat", whole(lambda f: raw_mpi_inf_3dhp.write_annotations(
+        f / "annot.mat", {}), "annot.mat"), lambda path: read_train(path, 1, 5)),
+    "MATLAB v7.3 (MPI-INF-3DHP)": Target("a.mat", whole(mpi_annotations, "annot.mat"),
+                                         lambda path: read_train(path, 1, 5)),
+    "MATLAB v7.3 (masks)": Target("m.mat", whole(masks, "m.mat"), lambda path: list(
+        matlab.read_cells(path, "Masks", range(3)))),
+    "HDF5 (MPII)": Target("t.h5", whole(newell, "t.h5"),
+                          lambda path: read_newell(path, path.parent)),
+    "CDF": Target("p.cdf", whole(lambda f: raw_h36m.write_cdf(f / "p.cdf", np.ones((2, 32, 3))),
+                                 "p.cdf"), lambda path: read_cdf(path, 3)),
+    "metadata.xml": Target("m.xml", whole(lambda f: raw_h36m.write_metadata(f / "m.xml"), "m.xml"),
+                           read_metadata, words=(b"<a>", b"</a>", b"<!DOCTYPE a [<!ENTITY b 'c'>]>",
+                                                 b"&b;", b"<![CDATA[", b"<mapping>")),
+    "camera.calibration": Target("c", whole(lambda f: raw_mpi_inf_3dhp.write_calibration(f / "c"),
+                                            "c"), lambda path: read_calibration(path, 0)),
+    "TFRecord": Target("t.tfrecord", lambda f: [[raw_instavariety.track(1), raw_instavariety.track(
+        1, training=False)]], tracks_of, lambda parts: b"".join(map(
+            raw_instavariety.framed, parts))),
+    "config overrides": Target("o.txt", lambda f: [[each] for each in OVERRIDES], override,
+                               words=(b"(", b")", b"'", b",", b"=", b"None", b"__class__",
+                                      b"model.depth=", b"[", b"lambda:0", b"\\")),
+    "config.json": Target("config.json", lambda f: [[json.dumps(load_config(
+        "demo:stage2").to_dict()).encode()]], lambda path: read_model(path.parent), words=JSON),
+    "person .npz": zipped(lambda f: results.save_person(f / "p.npz", person()), "p.npz",
+                          results.load_person),
+    "attention .npz": zipped(lambda f: attended.save_attention(
+        f / "a.npz", small_results.attention_of(person())), "a.npz", attended.load_attention),
+    "attention maps .npz": zipped(attention_maps, "maps.npz", load_attention_maps),
+    "results.json": Target("results.json", results_folder, read_results_folder, words=JSON),
+    "results of eval": Target("r.json", compared, compare_results, words=JSON),
+    "result of a study": Target("r.json", study, read_study, words=JSON),
+    "work: people": zipped(found_people, "found.npz", lambda path: people._unpack(
+        Work(path.parent).load("found") or {})),
+    "work: detections": Target("d.jsonl", lambda f: [[b"[[1.0, 2.0, 3.0, 4.0, 0.5]]\nnull\n[]\n"]],
+                               read_lines_of_work, words=JSON),
+    "work: arrays": Target("x.npy", whole(lambda f: np.save(f / "x.npy", np.zeros(
+        (5, 3), np.float32)), "x.npy"), read_array_of_work),
+    "table of tracks": Target("tracks-train.json", dataset("tracks-train.json", "train"),
+                              lambda path: schema.read_tracks(path.parent, "train"), words=JSON),
+    "SMPL .pkl": Target("SMPL_NEUTRAL.pkl", body_pickles, load_body, words=PICKLED),
+    "SMPL .npz": zipped(body_npz, "body.npz", load_body),
+    "3DPW .pkl": Target("walk_00.pkl", whole(sequence, "w.pkl"), read_sequence, words=PICKLED),
+    "MoSh .pkl": Target("m.pkl", lambda f: [[pickle.dumps({
+        "new_poses": np.ones((2, 72)), "betas": np.ones(10)}, 2)]], smpl_labels.read_mosh,
+        words=PICKLED),
+    "SPIN .npz": zipped(spin, "s.npz", smpl_labels.read_spin),
+    "SPIN .npy": Target("f.npy", whole(lambda f: np.save(f / "f.npy", np.ones((2, 82))), "f.npy"),
+                        smpl_labels.read_spin),
+    "torch .pth": zipped(checkpoint, "a.pth", read_arrays, words=PICKLED),
+    "torch .pth, old form": Target("a.pth", legacy_checkpoint, read_arrays, words=PICKLED),
+    "weights .npz": zipped(lambda f: np.savez_compressed(f / "w.npz", a=np.ones((2, 3))), "w.npz",
+                           read_arrays),
+    "weights .safetensors": Target("w.safetensors", safetensors, read_arrays, words=JSON),
+    "joblib": Target("x_db.pt", lambda f: [[joblib_bytes(database())],
+                                           [joblib_bytes(database(), 4, True)]], read_database,
+                     words=PICKLED),
+    "joblib, compressed": Target("x_db.pt", lambda f: [[joblib_bytes(database())]], read_database,
+                                 compressed, words=PICKLED),
+    "pictures": Target("p.jpg", lambda f: [[raw_dots.jpeg(np.full((24, 32, 3), 99, np.uint8))]],
+                       pictures.read_picture),
+    "videos": Target("v.mp4", lambda f: [[write_video(f / "s.mp4", figure_images(
+        [[(30, 30)]] * 3, (48, 64), 40)).read_bytes()]], decode),
+}  # fmt: skip

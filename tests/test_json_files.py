@@ -1,0 +1,67 @@
+import pytest
+
+from maed_jax.json_files import check_form, parse_json, read_json
+
+FORM = {
+    "name": str, "count": int, "rate?": float, "flag?": (bool, None), "points?": [[float, float]],
+    "inner?": {"x": int}, "any?": object,
+}  # fmt: skip
+GOOD = {
+    "name": "a", "count": 3, "rate": 1, "flag": None, "points": [[1, 2.5]], "inner": {"x": 0},
+    "other": "is not looked at",
+}  # fmt: skip
+
+
+def test_good_content():
+    check_form(GOOD, FORM)
+    check_form({"name": "", "count": 0}, FORM)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 3}, "name is not text"),
+        ({"count": -1}, "count is not a whole number from 0"),
+        ({"count": True}, "count is not a whole"),
+        ({"count": 1.0}, "count is not a whole"),
+        ({"count": 1 << 40}, "count is not a whole"),
+        ({"rate": float("nan")}, "rate is not a finite number"),
+        ({"rate": 10**400}, "rate is not a finite number"),
+        ({"rate": None}, "rate is not a finite number"),
+        ({"flag": 1}, "flag is not true or false"),
+        ({"points": [[1, 2], [1]]}, r"points\[1\] has 1 entries, not 2"),
+        ({"points": [[1, "2"]]}, r"points\[0\]\[1\] is not a finite"),
+        ({"points": {}}, "points is not a list"),
+        ({"inner": []}, "inner is not an object"),
+        ({"inner": {}}, "inner lacks 'x'"),
+    ],
+)
+def test_wrong_content_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        check_form(GOOD | change, FORM)
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ValueError, match="it lacks 'count'"):
+        check_form({"name": "a"}, FORM)
+    with pytest.raises(ValueError, match="it is not an object"):
+        check_form([], FORM)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a":' * 100_000, "9" * 10_000, "\xff"])
+def test_what_is_no_json(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(ValueError):
+        read_json(path)
+
+
+def test_files_and_text(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1.5}')
+    assert read_json(path, {"a": float}) == {"a": 1.5}
+    assert parse_json(b'{"a": 1}', object_pairs_hook=list) == [("a", 1)]
+    with pytest.raises(ValueError, match="a is not text"):
+        read_json(path, {"a": str})
+    with pytest.raises(OSError):
+        read_json(tmp_path / "none.json")

@@ -1,0 +1,80 @@
+import collections
+import importlib
+import io
+import pickle
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from maed_jax.body import stand_ins, unpickle
+from maed_jax.errors import UserError
+
+
+def loads(data: bytes):
+    resolve = stand_ins.PYTHON_GLOBALS | stand_ins.NUMPY_GLOBALS | stand_ins.CHUMPY_GLOBALS
+    return unpickle.restricted_loads(io.BytesIO(data), resolve, "model.pkl", kind="body file")
+
+
+@pytest.fixture
+def chumpy(monkeypatch):
+    """Gives a function that makes objects of chumpy, and a pickler that is all that knows them."""
+    modules = {}
+    for module, name in (
+        ("chumpy.ch", "Ch"), ("chumpy.reordering", "Select"), ("chumpy.ch_ops", "add"),
+    ):  # fmt: skip
+        modules[module] = types.ModuleType(module)
+        setattr(modules[module], name, type(name, (), {"__module__": module}))
+
+    def make(module, name, **state):
+        thing = getattr(modules[module], name)()
+        thing.__dict__.update(state)
+        return thing
+
+    def dumps(content, protocol=2):
+        with monkeypatch.context() as patch:
+            for name, module in (modules | {"chumpy": types.ModuleType("chumpy")}).items():
+                patch.setitem(sys.modules, name, module)
+            return pickle.dumps(content, protocol)
+
+    make.dumps = dumps
+    return make
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_chumpy_arrays_are_read_without_chumpy(chumpy, protocol):
+    values = np.arange(24.0).reshape(2, 3, 4)
+    variable = chumpy("chumpy.ch", "Ch", x=values, _dirty_vars=())
+    selected = chumpy("chumpy.reordering", "Select", a=variable, idxs=np.arange(0, 24, 2),
+                      preferred_shape=(2, 3, 2))  # fmt: skip
+    expression = chumpy("chumpy.ch_ops", "add", a=variable, b=variable)
+    found = loads(chumpy.dumps({"x": variable, "s": selected, "e": expression}, protocol))
+    np.testing.assert_array_equal(found["x"], values)
+    np.testing.assert_array_equal(found["s"], values[..., ::2])
+    assert isinstance(found["e"], stand_ins.ChumpyNode)
+    assert found["e"].origin == "chumpy.ch_ops.add"
+    with pytest.raises(ImportError):
+        importlib.import_module("chumpy")
+
+
+def test_selections_of_chumpy_count_as_the_copies_that_they_are(chumpy):
+    """Each takes some bytes of the file, and as much memory as what it selects from."""
+    source, every = np.zeros(1 << 18), np.arange(1 << 18)
+    many = [chumpy("chumpy.reordering", "Select", a=source, idxs=every) for _ in range(1000)]
+    assert len(loads(chumpy.dumps(many[:10]))) == 10
+    with pytest.raises(UserError, match="it unpacks to far more than its size"):
+        loads(chumpy.dumps(many))
+
+
+def test_keys_are_names_numbers_and_flat_tuples_of_them():
+    stand_ins.check_keys(["a", b"b", 1, 2.0, None, True, (1, "a"), stand_ins.StandIn()])
+    for key in (((1,),), [1], 1 << 60, 1j, frozenset()):
+        with pytest.raises(pickle.UnpicklingError, match="other keys than names"):
+            stand_ins.check_keys([key])
+
+
+def test_ordered_dicts_are_made_of_plain_keys():
+    assert stand_ins._ordered_dict([["a", 1]]) == collections.OrderedDict(a=1)
+    with pytest.raises(UserError, match="other keys than names"):
+        loads(b"ccollections\nOrderedDict\n((l(((I1\nttI1\nlatR.")
