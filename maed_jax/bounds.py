@@ -18,7 +18,7 @@ RATIO = 200  # times its size that a packed one may, above that: real numbers pa
 COPIES = 8  # times its size that one may which is not packed: an object is larger than its bytes
 LARGEST = 32 << 30  # bytes that none may
 
-_PIECE = 1 << 24
+_PIECE = 1 << 22
 
 
 class Budget:
