@@ -1,4 +1,4 @@
-"""What all tests share: the golden vectors, and JAX on the CPU as eight devices."""
+"""What all tests share: golden vectors, JAX on the CPU as eight devices, and no network."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import absl.flags
 import examples  # noqa: F401  (how many hypothesis tries)
 import jax
+import offline
 import pytest
 
 # Grain's worker processes look at absl's flags, which pytest never parses.
@@ -27,6 +28,14 @@ jax.config.update("jax_default_matmul_precision", "highest")
 # The second run of the suite skips most of the compiling.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+@pytest.fixture(autouse=True)
+def no_network():
+    """Nothing here needs the network, and so nothing may reach for it, in any test."""
+    offline.reached.clear()
+    yield
+    assert not offline.reached, "nothing may reach for the network"
 
 
 @pytest.fixture(scope="session")

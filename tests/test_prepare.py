@@ -69,6 +69,17 @@ def test_build_ends_in_a_summary(builder, tmp_path, capsys):
     assert json.loads((folder / "options.json").read_text()) == {"seed": "0"}
 
 
+def test_a_build_does_not_look_for_the_dataset_in_a_bucket(builder, tmp_path, monkeypatch):
+    """TFDS would: it asks Google's for every dataset that is not there yet."""
+    from tensorflow_datasets.core.utils import gcs_utils
+
+    asked = []
+    monkeypatch.setattr(gcs_utils, "exists", asked.append)
+    monkeypatch.setattr(gcs_utils, "_is_gcs_disabled", False)
+    prepare.build("mannequins", tmp_path, "tiny")
+    assert not asked
+
+
 def test_a_second_build_is_quick_and_another_one_asks_first(builder, tmp_path):
     first = prepare.build("mannequins", tmp_path, "tiny", seed=0)
     stamp = (first / "dataset_info.json").stat().st_mtime_ns
