@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,18 @@ def numbers(
         kind = "finite numbers" if finite else "numbers"
         raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} {kind}")
     return array
+
+
+def picture(folder: Path, name: Any, where: str) -> Path:
+    """The picture that a file of labels names, below `folder`.
+
+    Raises:
+      UserError: it lies elsewhere, or that is no name.
+    """
+    path = PurePosixPath(name) if isinstance(name, str) and "\0" not in name else None
+    if path is None or path.is_absolute() or not path.name or ".." in path.parts:
+        raise UserError(f"{where}: {name!r:.80} is no picture's name")
+    return folder / name
 
 
 def rows(array: Any, inner: Sequence[int], where: str | Path, field: str) -> np.ndarray:

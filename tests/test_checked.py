@@ -44,3 +44,12 @@ def test_json(tmp_path):
             checked.read_json(path)
     with pytest.raises(UserError, match="none.json cannot be read: No such file"):
         checked.read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/a.jpg", "../a.jpg", "a/../../b.jpg", "", ".", "a\0b", 3, None]
+)
+def test_pictures_lie_below_their_folder(tmp_path, name):
+    with pytest.raises(UserError, match="labels: .* is no picture's name"):
+        checked.picture(tmp_path, name, "labels")
+    assert checked.picture(tmp_path, "a/b.jpg", "labels") == tmp_path / "a" / "b.jpg"

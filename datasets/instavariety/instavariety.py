@@ -52,9 +52,10 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
     Raises:
       UserError: a feature is missing or has another length; the message names it.
     """
-    t = int(example.numbers("meta/N", (1,))[0])
-    if not 0 < t < LARGEST:
-        raise UserError(f"{example.where}: meta/N is {t}, not a number of frames")
+    (count,) = example.numbers("meta/N", (1,))
+    if not 0 < count < LARGEST:
+        raise UserError(f"{example.where}: meta/N is {count:g}, not a number of frames")
+    t = int(count)
     pictures = example.bytes("image/encoded")
     if len(pictures) != t:
         raise UserError(

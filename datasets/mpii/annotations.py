@@ -19,6 +19,7 @@ import numpy as np
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
+from ..checked import picture
 from ..hdf5 import Hdf5
 from ..matlab import read_mat
 from ..stills import Still
@@ -50,10 +51,11 @@ def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[s
     for image, name, train in zip(images, names, to_train):
         if not train:
             continue
-        where = split["validation" if name in held_out else "train"]
+        where = split["validation" if str(name) in held_out else "train"]
         for number, person in enumerate(_list(image.get("annorect"))):
             try:
-                where.append(_release_person(person, pictures / name, number))
+                file = picture(pictures, name, f"{path}, annolist")
+                where.append(_release_person(person, file, number))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
                     f"{path}: annorect {number + 1} of {name} is not of MPII's form ({error})"

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
-from ..checked import numbers, read_json
+from ..checked import numbers, picture, read_json
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
 from ..whole import add_partial_argument, complain
 
@@ -76,7 +76,7 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         else:
             side = BOX * box[2:].max()
             track[frame] = Person(
-                picture=task.folder / name,
+                picture=picture(task.folder, name, where),
                 keypoints_2d=to_keypoints49(points, names),
                 box=np.array([*(box[:2] + box[2:] / 2), side, side]),
                 frame=frame,

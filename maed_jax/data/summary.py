@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 
 from maed_jax.data import schema
+from maed_jax.json_files import check_form, read_json
+
+_COUNTS = {"people": int, "frames": int, "with_smpl": int, "with_3d": int, "dropped": dict,
+           "mended": dict}  # fmt: skip
 
 
 def summary(directory: str | Path) -> str:
@@ -30,9 +33,9 @@ def summary(directory: str | Path) -> str:
 def _reported(directory: Path) -> list[str]:
     """Lines about what a build of real pictures kept and dropped; none for other datasets."""
     lines = []
-    with contextlib.suppress(OSError, ValueError):
-        report = json.loads((directory / "report.json").read_text())
-        for split, counts in report.items():
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        for split, counts in read_json(directory / "report.json", dict).items():
+            check_form(counts, _COUNTS)
             lines.append(
                 f"{split}: {counts['people']} people in {counts['frames']} pictures, "
                 f"{counts['with_smpl']} with SMPL, {counts['with_3d']} with 3D keypoints"
