@@ -82,7 +82,7 @@ def test_circles_and_bombs_come_to_an_end(tmp_path, monkeypatch):
         read_variable(path, "Late")
     monkeypatch.setattr(bounds, "FREE", 1 << 16)
     for where in ("whole", "packed"):
-        write(path, np.zeros((1, 1 << 20), np.float32), **{where: 9})
+        write(path, np.zeros((1, 1 << 17), np.float32), **{where: 9})
         with pytest.raises(ValueError, match="far more than its size"):
             read_variable(path, "Pose")
 

@@ -60,9 +60,9 @@ def test_broken_files_are_one_sentence_each_and_the_others_are_reported(
 ):
     with pytest.raises(UserError) as caught:
         check.main(["check", str(tmp_path / "none.pkl"), str(smpl_path), "/nowhere"])
-    assert str(smpl_path) in capsys.readouterr().out
-    first, second = str(caught.value).splitlines()
-    assert "none.pkl does not exist" in first and "/nowhere does not exist" in second
+    out, err = capsys.readouterr()
+    assert str(smpl_path) in out
+    assert "none.pkl does not exist" in err and "/nowhere does not exist" in str(caught.value)
 
 
 def test_exit_status_of_the_command(tmp_path):

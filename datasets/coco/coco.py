@@ -91,9 +91,7 @@ def read_annotations(path: Path, folder: Path) -> list[Still]:
             f"{path} is not a file of COCO's person keypoints: it lacks {error or 'a person'}"
         ) from None
     if sorted(names) != sorted(JOINT_SETS["coco"]):
-        raise UserError(
-            f"{path}: the category person has other keypoints than COCO's 17: {names!s:.200}"
-        )
+        raise UserError(f"{path}: the category person has other keypoints than COCO's 17: {names}")
     return [_still(a, names, folder / pictures[a["image_id"]], path) for a in annotations]
 
 

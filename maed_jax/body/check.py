@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 
@@ -107,13 +109,13 @@ def main(argv: list[str]) -> None:
             print(report(path))
         except UserError as error:
             errors.append(str(error))
+    for error in errors[:-1]:
+        print(f"maed: {error}", file=sys.stderr)
     if errors:
-        raise UserError("\nmaed: ".join(errors))
+        raise UserError(errors[-1])
 
 
 if __name__ == "__main__":
-    import sys
-
     from maed_jax.cli import run
 
     run(main, sys.argv[1:])

@@ -44,8 +44,8 @@ class Work:
     def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
         """An array of zeros in a file, or what an earlier run left in it."""
         path = self.folder / f"{name}.npy"
-        if _holds(path, shape, dtype):
-            return np.lib.format.open_memmap(path, "r+")
+        if start := _start(path, shape, dtype):
+            return np.memmap(path, dtype, "r+", start, tuple(shape))
         array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
         with contextlib.suppress(AttributeError), open(path, "r+b") as file:
             # Takes the space now: a full disk is an error here, and the end of the process later.
@@ -95,16 +95,17 @@ class Work:
         return stage
 
 
-def _holds(path: Path, shape: tuple[int, ...], dtype: Any) -> bool:
-    """Whether a file is there that holds an array like this, all of it."""
+def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
+    """Where the array begins in a file that holds one like this, all of it; None: there is none."""
     if not path.exists():
-        return False
+        return None
     with contextlib.suppress(ValueError), open(path, "rb") as file:
         found, fortran, kind = npy_header(file)
         size = file.tell() + math.prod(shape) * np.dtype(dtype).itemsize
         alike = found == tuple(shape) and kind == dtype and not fortran
-        return alike and path.stat().st_size == size
-    return False
+        if alike and path.stat().st_size == size:
+            return file.tell()
+    return None
 
 
 @contextlib.contextmanager
