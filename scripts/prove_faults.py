@@ -83,6 +83,7 @@ def commands(directory: Path) -> dict[str, Command]:
         "predict": Command(
             ["predict", here["walk.mp4"], *people, "--out", "OUT", "--attention"]
             + ["--export", "glb,bvh"],
+            results=("person_*", "people.glb", "attention_*", "overlay.mp4"),
         ),
         "ablate": Command(
             ["ablate", "--config", str(directory / "study.py"), "--workdir", "OUT"]
