@@ -82,11 +82,9 @@ def measure(
     batches: list[int],
 ) -> dict[str, Any]:
     """Rows of all groups, and the yardstick's summary."""
-    from maed_jax import jax_setup
     from maed_jax.bench import network, original, programs
     from maed_jax.bench.yardstick import Yardstick
 
-    jax_setup.configure()
     net = network.for_inference(network.make(config))
     yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     model, b, t = net.model, options.clips, options.frames

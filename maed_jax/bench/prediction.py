@@ -30,12 +30,10 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--size is such as 1280x720, not {options.size!r}")
     if options.frames < 1 or options.batch < 1:
         raise UserError("--frames and --batch are at least 1")
-    from maed_jax import jax_setup
     from maed_jax.bench import stages
     from maed_jax.training.config import load_config
 
     config = load_config(options.config, ["--config.body=mannequin", *overrides])
-    jax_setup.configure()
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(
             config, Path(folder), options.frames, (int(width), int(height)), options.batch

@@ -43,14 +43,12 @@ def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) ->
     import jax
     import jax.numpy as jnp
 
-    from maed_jax import jax_setup
     from maed_jax.bench import clock, peers, programs
     from maed_jax.bench.yardstick import Yardstick
     from maed_jax.body import smpl
     from maed_jax.body.files import load_body
     from maed_jax.body.rotations import matrix_from_axis_angle
 
-    jax_setup.configure()
     body = load_body(name)
     points = smpl.keypoint_body(body)
     keys = jax.random.split(jax.random.key(0))

@@ -56,11 +56,9 @@ def main(argv: list[str]) -> None:
 
 def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """A row for each way to save memory, one after the other: each holds a state of its own."""
-    from maed_jax import jax_setup
     from maed_jax.bench import clock, original, programs, steps
     from maed_jax.bench.yardstick import Yardstick
 
-    jax_setup.configure()
     config = next(iter(configs.values()))
     yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     one_image = original.step(config.model, 1) * options.images
