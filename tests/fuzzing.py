@@ -20,7 +20,7 @@ from pathlib import Path
 
 from maed_jax.errors import UserError
 
-SECONDS = 10  # that a reader may take for a file of some kilobytes
+SECONDS = 10  # of the processor that a reader may take for a file of some kilobytes
 MEMORY = 1500  # MB that it may take
 NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1,
            2**40, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
@@ -135,10 +135,10 @@ def _in_time() -> Iterator[None]:
     def stop(*_):
         raise TookTooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.errors import UserError
-
 from .recording import Reader, Recording, read_lines
 
 MOST_JOINTS = 500
@@ -62,7 +60,8 @@ def read(path: str | Path) -> Recording:
     frames, fps = reader.motion_header()
     width = sum(len(kinds) for kinds in channels)
     if frames > len(reader.lines) - reader.at:
-        raise UserError(f"{path}: it has not as many frames as it says, so it is not all of a file")
+        reader.at = len(reader.lines)
+        raise reader.fail("the file ends too early: it has not as many frames as it says")
     table = np.empty((frames, width))
     for frame in range(frames):
         table[frame] = reader.numbers(reader.words(), width)
