@@ -190,7 +190,7 @@ def test_keypoints_flip_with_the_body(body):
     np.testing.assert_allclose(
         keypoints(body, two), keypoints(body, one)[KEYPOINT_FLIP] * FLIP_X, atol=2e-6
     )
-    h36m_flip = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
+    h36m_flip = np.array([0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13])
     np.testing.assert_allclose(
         h36m_joints(body, two), h36m_joints(body, one)[h36m_flip] * FLIP_X, atol=2e-6
     )
