@@ -4,9 +4,9 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 CPU cores. Time: stage 1 8 min 30 s, stage 2 2 minutes, compiling included. Result on
-the test split: MPJPE 179.3 mm and PA-MPJPE 102.9 mm, 0.48 and 0.72 of the mean pose's; after stage
-1 178.2 and 103.3.
+Hardware: 2 CPU cores. Time: stage 1 8 min 30 s, stage 2 2 minutes, compiling included; on slower
+cores that were busy with other work 49 and 4 minutes. Result on the test split: MPJPE 179.3 mm and
+PA-MPJPE 102.9 mm, 0.48 and 0.72 of the mean pose's; after stage 1 178.2 and 103.3.
 Tried, one run each, stage 1 alone in 600 steps, on the last 200 people of the training split (MPJPE
 and PA-MPJPE over the mean pose's): a pose weight of 60 gave 0.595 and 0.895, of 400 0.600 and
 0.869; half way, the learning rate above 0.670 and 1.007, twice as much 0.786 and 1.256. In clothes
