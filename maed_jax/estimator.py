@@ -46,17 +46,21 @@ class Estimator:
         body = self._whole_body if vertices else self._keypoint_body
         return _apply(*self.folded, body, clip, vertices)
 
-    # Made at the first call, and kept on the device.
+    # Made at the first call, and kept on the device; as numbers, where that call is traced too.
 
     @functools.cached_property
     def folded(self) -> tuple[MAED, dict[str, Any]]:
         """Model and variables that give the same answers sooner, see `models.constants`."""
-        return fold_constants(self.model, jax.tree.map(jnp.asarray, self.variables), self.body)
+        with jax.ensure_compile_time_eval():
+            variables = jax.tree.map(jnp.asarray, self.variables)
+            return fold_constants(self.model, variables, self.body)
 
     @functools.cached_property
     def _whole_body(self) -> Body:
-        return jax.tree.map(jnp.asarray, self.body)
+        with jax.ensure_compile_time_eval():
+            return jax.tree.map(jnp.asarray, self.body)
 
     @functools.cached_property
     def _keypoint_body(self) -> Body:
-        return keypoint_body(self.body)
+        with jax.ensure_compile_time_eval():
+            return keypoint_body(self.body)

@@ -30,6 +30,14 @@ def test_an_estimator_is_the_model_with_its_body():
     np.testing.assert_allclose(points.keypoints_3d, got.keypoints_3d, atol=1e-5)
 
 
+def test_the_first_call_may_be_traced():
+    clip = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
+    variables = random_params(MODEL.init, clip, None, method="regress")
+    estimator = Estimator(MODEL, variables, mannequin())
+    traced = jax.jit(lambda clip: estimator(clip, vertices=False).pose)(clip)
+    np.testing.assert_allclose(estimator(clip, vertices=False).pose, traced, atol=1e-5)
+
+
 def test_the_package_offers_its_names_without_loading_jax_for_them():
     for name in maed_jax.__all__:
         assert getattr(maed_jax, name) is not None
