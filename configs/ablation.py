@@ -53,13 +53,13 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.study.blank_clips = 16  # clips in which one frame is blanked, see docs/ablation.md
 
     c.study.stage1 = ConfigDict()  # what it sets otherwise
-    c.study.stage1.steps = 1000
+    c.study.stage1.steps = 600
     c.study.stage1.model = ConfigDict({"clip_length": 1})
     c.study.stage1.data = ConfigDict({"clips_per_batch": 0, "images_per_batch": 64})
     c.study.stage1.optimizer = ConfigDict({"learning_rate": 3e-3, "warmup_steps": 30})
 
     c.study.stage2 = ConfigDict()
-    c.study.stage2.steps = 300
+    c.study.stage2.steps = 200
     c.study.stage2.data = ConfigDict({"clips_per_batch": 6, "images_per_batch": 16})
     c.study.stage2.optimizer = ConfigDict({"learning_rate": 1e-3, "warmup_steps": 30})
 

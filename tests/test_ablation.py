@@ -152,8 +152,15 @@ def test_mistakes(study, trained, tmp_path):
     study("--rows", "ste-ktd")
     with pytest.raises(UserError, match="holds a run with other settings: model.dim"):
         study("--rows", "ste-ktd", **{"model.dim": 64})
-    with only_run_in(study.workdir), pytest.raises(UserError, match="another run is going on"):
-        study("--rows", "cnn-ktd")
+
+
+def test_rows_are_shared_out_to_processes(study, trained, capsys):
+    with only_run_in(study.workdir / "ste-ktd" / "0"):
+        study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
+    assert "[2/2] ste-ktd, seed 0: another process is at it" in capsys.readouterr().out
+    assert {row for row, _, _ in trained} == {"cnn-ktd"}
+    study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")  # when that one has gone
+    assert [row for row, _, _ in trained] == ["cnn-ktd", "cnn-ktd", "ste-ktd", "ste-ktd"]
 
 
 def test_a_mistake_in_a_row_names_it(study, monkeypatch, trained):

@@ -33,7 +33,7 @@ from maed_jax.evaluation.ablation_rows import (
     load_study,
     stage_config,
 )
-from maed_jax.training.lock import only_run_in
+from maed_jax.training.lock import InUse, only_run_in
 from maed_jax.whole_files import whole_file
 
 EPILOG = """\
@@ -88,11 +88,13 @@ def main(argv: list[str]) -> None:
 def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int]) -> int:
     """Trains and measures what has no result yet, one seed of all rows after the other.
 
+    Runs that another process is at are left to it.
+
     Returns:
       0, or the number of the signal that stopped it.
 
     Raises:
-      UserError: impossible settings, another study's directory, or one that is in use.
+      UserError: impossible settings, or another study's directory.
     """
     from maed_jax import jax_setup
     from maed_jax.data.records import dataset_directory
@@ -100,11 +102,6 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     jax_setup.configure()
     data = config.data
     dataset_directory(data.data_dir, (data.clips or data.images)[0][0])  # complains if not there
-    with only_run_in(workdir):
-        return _run_all(config, workdir, rows, seeds)
-
-
-def _run_all(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int]) -> int:
     claim_directory(config, workdir)
     if not (workdir / "mean_pose.json").exists():
         write_json(workdir / "mean_pose.json", measure_mean_pose(config))
@@ -114,7 +111,13 @@ def _run_all(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int
         print(f"{done} of {len(runs)} runs are done already", flush=True)
     for count, (name, seed) in enumerate(waiting, start=1):
         try:
-            result = run_row(config, workdir, name, seed)
+            with only_run_in(workdir / name / str(seed)):
+                if result_path(workdir, name, seed).exists():  # another process was faster
+                    continue
+                result = run_row(config, workdir, name, seed)
+        except InUse:
+            print(f"[{count}/{len(waiting)}] {name}, seed {seed}: another process is at it")
+            continue
         except UserError as error:
             raise UserError(f"row {name}, seed {seed}: {error}") from None
         if isinstance(result, int):
@@ -147,7 +150,6 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
     from maed_jax.training.train import train
 
     row, directory = ROWS[name], workdir / name / str(seed)
-    directory.mkdir(parents=True, exist_ok=True)
     jax.clear_caches()  # of the run before: compiled programs would pile up
     for i, stage in enumerate(STAGES):
         init_from = str(directory / STAGES[i - 1]) if i else ""

@@ -14,6 +14,10 @@ from maed_jax.errors import UserError
 NAME = ".lock"
 
 
+class InUse(UserError):
+    """Another run is in the directory."""
+
+
 @contextlib.contextmanager
 def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None]:
     """Keeps other runs out of `workdir`, which is made where it is not there.
@@ -25,7 +29,8 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
       option: what names the directory on the command line, for messages.
 
     Raises:
-      UserError: another run is there, or the directory cannot be made.
+      InUse: another run is there.
+      UserError: the directory cannot be made.
     """
     path = Path(workdir) / NAME
     try:
@@ -38,7 +43,7 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise UserError(
+            raise InUse(
                 f"another run is going on in {workdir} ({file.read().strip() or 'unknown'}); "
                 f"wait for it, or use another {option}"
             ) from None

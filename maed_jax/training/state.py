@@ -70,7 +70,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
 
     "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
     It is meant for encoders that start from nothing: their features differ little between images
-    beside what they share. That it is what helps there has not been shown by a controlled run.
+    beside what they share. `configs/demo.py` compares the two.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
