@@ -62,10 +62,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
         c.model.clip_length = c.data.clip_length
         c.data.clips_per_batch, c.data.images_per_batch = 6, 16
         c.optimizer.learning_rate = 1e-3
-        c.steps = 150
+        c.steps = 250
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 2000
+        c.steps = 2300
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c
