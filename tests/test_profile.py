@@ -8,7 +8,7 @@ from maed_jax.training.profile import Profile
 
 def test_the_steps_that_were_asked_for(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("jax.profiler.start_trace", lambda directory: calls.append(directory))
+    monkeypatch.setattr("jax.profiler.start_trace", lambda directory, **_: calls.append(directory))
     monkeypatch.setattr("jax.profiler.stop_trace", lambda: calls.append("stop"))
     with Profile(tmp_path, "2:4") as trace:
         seen = []

@@ -33,7 +33,9 @@ class Profile:
             return
         jax.block_until_ready(results)
         if step == self._span[0]:
-            jax.profiler.start_trace(str(self._directory))
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # it would slow down what is to be seen
+            jax.profiler.start_trace(str(self._directory), profiler_options=options)
             self._running = True
         else:
             self.close()
