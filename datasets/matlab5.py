@@ -100,18 +100,18 @@ class _File:
         if not content:
             return np.zeros((0, 0))
         parts = self.elements(content)
-        flags = self.numbers(*next(parts))
+        flags = self.integers(*next(parts))
         if len(flags) != 2:
             raise ValueError("an element is damaged")
-        kind = int(flags[0]) & 0xFF
-        shape = tuple(self.numbers(*next(parts)).tolist())
-        if len(shape) < 2 or min(shape) < 0 or any(not isinstance(n, int) for n in shape):
+        kind = flags[0] & 0xFF
+        shape = tuple(self.integers(*next(parts)))
+        if len(shape) < 2 or min(shape) < 0:
             raise ValueError("a variable has no shape")
         count = math.prod(shape)
         next(parts)  # the name
         if kind in _NUMERIC:
             values = self.numbers(*next(parts))
-            if int(flags[0]) & 0x800:
+            if flags[0] & 0x800:
                 values = values + 1j * self.numbers(*next(parts))
             return _reshaped(values, shape)
         if kind == _CHAR:
@@ -119,7 +119,7 @@ class _File:
         if kind == _CELL:
             return self.items(parts, count)
         if kind == _STRUCT:
-            (length,) = self.numbers(*next(parts)).tolist()
+            (length,) = self.integers(*next(parts))
             _, names = next(parts)
             if not 0 < length <= 1 << 10 or count > len(content):
                 raise ValueError("a struct is damaged")
@@ -144,6 +144,12 @@ class _File:
         if kind not in _NUMBERS:
             raise ValueError("an element is damaged")
         return np.frombuffer(content, self.order + _NUMBERS[kind])
+
+    def integers(self, kind: int, content: memoryview) -> list[int]:
+        numbers = self.numbers(kind, content)
+        if numbers.dtype.kind not in "iu":
+            raise ValueError("an element is damaged")
+        return numbers.tolist()
 
     def text(self, kind: int, content: memoryview, shape: tuple[int, ...]) -> str | list[str]:
         if not math.prod(shape):

@@ -350,3 +350,5 @@ def test_laughs_of_xml(tmp_path, watched):
     refuse(read_metadata, path)
     path.write_text('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a><w0>&e;</w0></a>')
     refuse(read_metadata, path)
+    path.write_text('<?xml version="1.0" encoding="utf-1"?><a/>')  # an encoding that is none
+    refuse(read_metadata, path)

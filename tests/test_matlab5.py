@@ -86,6 +86,7 @@ HOSTILE = {
     "cells without end": matrix(1, (1 << 30, 1 << 30)),
     "structs of nothing": matrix(2, (1 << 30, 1 << 30), element(5, b"\0\0\0\x08"), EMPTY),
     "names of no letters": matrix(2, (1, 1), element(5, bytes(4)), element(1, b"ab")),
+    "names of half a letter": matrix(2, (1, 1), element(7, struct.pack(">f", 1.5)), EMPTY),
     "an object": matrix(3, (1, 1), element(1, b"class")),
     "a function": matrix(16, (1, 1)),
     "a sparse array": matrix(5, (1, 1)),

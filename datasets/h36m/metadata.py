@@ -61,7 +61,7 @@ def read_metadata(path: Path) -> Metadata:
         return Metadata(_cameras(root), _actions(root))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ElementTree.ParseError, AttributeError, ValueError, TypeError, IndexError) as error:
+    except (ElementTree.ParseError, AttributeError, ValueError, TypeError, LookupError) as error:
         raise UserError(
             f"{path} is not Human3.6M's metadata.xml, or is damaged ({error})"
         ) from None
