@@ -6,9 +6,9 @@
 The settings above `study` hold for every row; `study` has what differs between the stages. Each row
 trains on single images first and goes on, encoder and decoder, on clips together with images.
 
-Hardware: 2 CPU cores. Time: 5 minutes for a row and a seed with little else running, so above three
-hours for all 39. Result: none yet with these settings; of one seed, without clipping, in
-docs/ablation.md.
+Hardware: 2 CPU cores. Time: 9.5 minutes for the first row and seed on one core while the other was
+busy, so some three hours for all 39 in two processes. Result: none yet with these settings; of one
+seed, with 1000 and 300 steps and without clipping, in docs/ablation.md.
 """
 
 from ml_collections import ConfigDict

@@ -187,6 +187,11 @@ def spoil_calibration(folder):
     (folder / "S1/Seq1/camera.calibration").write_text("not logged in")
 
 
+def enlarge_calibration(folder):
+    text = "name 0\n  size inf 48\n  intrinsic" + 16 * " 1"
+    (folder / "S1/Seq1/camera.calibration").write_text(text)
+
+
 def spoil_annotation(folder):
     path = folder / "S1/Seq1/annot.mat"
     path.write_bytes(path.read_bytes()[:30000])
@@ -214,6 +219,7 @@ def shorten_test_labels(folder):
     "spoil, message",
     [
         (spoil_calibration, "camera.calibration has no camera 0"),
+        (enlarge_calibration, "camera.calibration has no camera 0"),
         (spoil_annotation, "annot.mat cannot be read as a MATLAB file"),
         (scale_video, "video_0.avi is 48x48 pixels and its labels are for 96x96"),
         (scale_pictures, "img_000001.jpg is 960x540 pixels and its labels are for 1920x1080"),

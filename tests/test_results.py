@@ -3,11 +3,14 @@ import json
 
 import numpy as np
 import pytest
+import test_page
 
 from maed_jax.errors import UserError
 from maed_jax.inference.results import (
+    PAGE_FORM,
     SUMMARY,
     Person,
+    check_page,
     load_person,
     publish,
     save_person,
@@ -101,3 +104,12 @@ def test_earlier_results_are_replaced_and_other_files_kept(tmp_path):
     publish(stage, out, replace=False)
     expected |= {SUMMARY: "newer", "overlay.mp4": "newer"}
     assert {path.name: path.read_text() for path in out.iterdir()} == expected
+
+
+@pytest.mark.parametrize("name", PAGE_FORM)
+def test_what_the_page_relies_on_has_to_be_there(name):
+    content = test_page.content()
+    check_page(content, "out")
+    del content[name]
+    with pytest.raises(UserError, match=f"out/results.json cannot be read.*lacks '{name}'"):
+        check_page(content, "out")

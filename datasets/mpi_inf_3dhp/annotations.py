@@ -127,7 +127,7 @@ def read_calibration(path: Path, number: int) -> Camera:
     try:
         width, height = (int(float(value)) for value in fields["size"])
         matrix = np.array(fields["intrinsic"], float).reshape(4, 4)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         raise UserError(
             f"{path} has no camera {number} with a size and an intrinsic matrix: is it the "
             "owner's camera.calibration?"

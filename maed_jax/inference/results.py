@@ -53,8 +53,13 @@ PAGE_FORM = {
     "video": {"damaged_frames": list},
     "model": {"maed_jax": str},
     "boxes": dict,
+    "overlay": (str, None),
     "people": [{"frames": int, "detected": int}],
     "people_in_frame": [list],
+    "exports": [str],
+    "attention": [str],
+    "smoothed": bool,
+    "one_shape": bool,
 }
 
 
