@@ -1,6 +1,7 @@
 """What all tests share: golden vectors, JAX on the CPU as eight devices, and no network."""
 
 import os
+import signal
 from pathlib import Path
 
 import absl.flags
@@ -8,6 +9,9 @@ import examples  # noqa: F401  (how many hypothesis tries)
 import jax
 import offline
 import pytest
+
+# Tests send themselves Ctrl-C, which a shell ignores in what it starts in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Grain's worker processes look at absl's flags, which pytest never parses.
 absl.flags.FLAGS.mark_as_parsed()
