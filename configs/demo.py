@@ -15,14 +15,17 @@ flat read-out 0.708 and 1.013 (after 600 of 1200): what is hard is more in those
 this network. Four times as many people on as many pictures changed nothing within 400 steps; nor
 did 8x8 tokens from two stages of the root, or Muon for the kernels of convolutions too, in 400 and
 200 steps with clipping.
-On the 512 frames of the validation split: Adam at a learning rate of 1e-3 gave 0.71 and 0.98 after
-38,400 pictures in batches of 16, Muon as above 0.58 and 0.92 after 24,000 in batches of 16, 0.64
-and 0.95 in batches of 32, 0.57 and 0.86 after 33,900 in batches of 64. In batches of 32 half the
-rate for all but Muon's matrices left the loss at 34.8 after 750 steps where it was 34.9; 16 heads
-for 4 gave 33.4, but no lower an error on the test split; twice the rate for Muon's matrices gave
-58.1 after 250 where it was 52.8. What counts is how many pictures it sees, and
-that they differ: 1200 people in place of 2000, for 2000 and 150 steps, gave a lower loss (17.8 near
-the end of stage 1 in place of 18.8), but 0.49 and 0.78 on the test split.
+Again one run each, stage 1 alone, on the 512 frames of the validation split: Adam at 1e-3, the only
+rate tried for it, gave 0.71 and 0.98 after 38,400 pictures in batches of 16; Muon as above 0.58 and
+0.92 after 24,000 in batches of 16, 0.64 and 0.95 in batches of 32, 0.57 and 0.86 after 33,900 in
+batches of 64. In batches of 32, 16 heads for 4 gave 0.56 and 0.87 there, but in plain view on the
+test split 0.55 and 0.84 where 4 heads gave 0.55 and 0.85 (loss 33.4 and 34.9): the validation split
+has 8 people, and its figures move by as much by chance. Half the rate for all but Muon's matrices
+left the loss at 34.8 after 750 steps. Stopped early: half the rate for all, 57.7 after 150 steps
+where it was 57.1; twice the rate for Muon's matrices, 58.1 after 250 where it was 52.8.
+1200 people in place of 2000, for 2000 and 150 steps, gave a lower loss of training (17.8 near the
+end of stage 1 in place of 18.8), but 0.49 and 0.78 on the test split: a sign of too few people, by
+one run in which the steps were fewer too.
 """
 
 from ml_collections import ConfigDict

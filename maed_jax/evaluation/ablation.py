@@ -116,7 +116,8 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
                     continue
                 result = run_row(config, workdir, name, seed)
         except InUse:
-            print(f"[{count}/{len(waiting)}] {name}, seed {seed}: another process is at it")
+            told = f"[{count}/{len(waiting)}] {name}, seed {seed}: another process is at it"
+            print(told, flush=True)
             continue
         except UserError as error:
             raise UserError(f"row {name}, seed {seed}: {error}") from None
