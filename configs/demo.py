@@ -60,6 +60,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.augment.margin = 1.1  # at 64 pixels an arm is three pixels wide: none to give away
     c.data.augment.crop_probability = 0.0
     c.data.augment.flip = 0.0  # the kit tells left from right
+    c.data.augment.rotation = 30.0  # or it learns its pictures by heart
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.05, 0.4
 
