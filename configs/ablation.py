@@ -40,7 +40,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 30
     c.optimizer.clip_norm = 100.0  # as in demo.py
     c.data.augment.crop_probability = 0.0
-    c.data.augment.flip = 0.0  # the kit tells left from right
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
 

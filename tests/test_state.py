@@ -45,10 +45,8 @@ def test_clipping_comes_before_l2():
 
 
 def test_muon_takes_all_directions_of_a_matrix_alike():
-    params = {"w": jnp.zeros((16, 16)), "b": jnp.zeros(4), "read_out": jnp.zeros((16, 6))}
-    values = jnp.geomspace(5.0, 0.1, 16)
-    gradient = {"w": jnp.diag(values), "b": jnp.array([1.0, -2, 3, 0.1])}
-    gradient["read_out"] = jnp.outer(values, jnp.array([1.0, -1, 2, -2, 3, 4]))
+    params = {"w": jnp.zeros((4, 4)), "b": jnp.zeros(4)}
+    gradient = {"w": jnp.diag(jnp.array([5.0, 0.5, 0.2, 0.1])), "b": jnp.array([1.0, -2, 3, 0.1])}
     muon = make_optimizer(options(name="muon", l2=0.0))
     adam = make_optimizer(options(l2=0.0))
     direction, _ = muon.update(gradient, muon.init(params), params)
@@ -57,10 +55,9 @@ def test_muon_takes_all_directions_of_a_matrix_alike():
     assert values.max() / values.min() < 3  # 50 in the gradient
     assert jnp.all(jnp.diag(direction["w"]) > 0)  # with the gradient: the step subtracts it
     np.testing.assert_allclose(jnp.sqrt(jnp.mean(direction["w"] ** 2)), 0.2, rtol=0.5)
-    # Vectors and read-outs go by Adam (with Nesterov's momentum, hence a little further).
-    for name in ("b", "read_out"):
-        np.testing.assert_array_equal(jnp.sign(direction[name]), jnp.sign(likewise[name]))
-        np.testing.assert_allclose(jnp.abs(direction[name]), jnp.abs(direction["b"][0]), rtol=1e-4)
+    # Vectors go by Adam (with Nesterov's momentum, hence a little further).
+    np.testing.assert_array_equal(jnp.sign(direction["b"]), jnp.sign(likewise["b"]))
+    np.testing.assert_allclose(jnp.abs(direction["b"]), jnp.abs(direction["b"][0]), rtol=1e-4)
 
 
 def test_an_unknown_optimiser_is_named():

@@ -51,7 +51,7 @@ class Plan:
     occluded: float = 0.4
     """how probable it is that things hide the person; without a subset"""
     kit: bool = False
-    """everyone wears the same clothes, see `scene.draw_kit`"""
+    """everyone wears the same clothes"""
     fps: float = 30.0
     recording: tuple[str, int] | None = None
     """of a recorded motion: its file and the frame (at `fps`) where the track starts"""

@@ -41,24 +41,20 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     occluded: float = film.Plan.occluded
     """see `film.Plan`; the test split's subsets have their own"""
     kit: bool = False
-    """everyone wears the same clothes, each limb in a colour of its own: do not mirror them"""
+    """everyone wears the same clothes"""
 
 
 class Mannequins(tfds.core.GeneratorBasedBuilder):
     """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
 
-    VERSION = tfds.core.Version("1.2.0")
-    RELEASE_NOTES = {
-        "1.2.0": "A harlequin kit.",
-        "1.1.0": "Frame rate and owner's mask.",
-        "1.0.0": "First.",
-    }
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "Frame rate and owner's mask.", "1.0.0": "First."}
     BUILDER_CONFIGS = [
         MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
         MannequinsConfig(
             name="demo",
-            description="what a laptop makes and learns from in minutes: people in one "
-            "harlequin kit, of those to train on every 8th frame, mostly in plain view",
+            description="what a laptop makes and learns from in minutes: people in the clothes of "
+            "one team, of those to train on every 8th frame, mostly in plain view",
             train=2000, validation=8, test=48, frames=(64, 64), train_every=8, size=128,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit=True,
         ),

@@ -151,44 +151,28 @@ def draw_clothes(
 
 
 KIT = {  # of one team, RGB
-    "shirt": (200, 45, 40), "back": (235, 235, 235), "shoes": (45, 45, 45), "soles": (60, 60, 60),
+    "shirt": (200, 45, 40), "sleeves": (235, 185, 60), "trousers": (45, 60, 130),
+    "shoes": (240, 240, 240), "soles": (60, 60, 60), "back": (235, 235, 235),
 }  # fmt: skip
-LIMBS = {  # colours above elbow or knee and below, x of the body's left side is positive
-    "left arm": ((250, 205, 30), (255, 240, 160)),
-    "right arm": ((20, 150, 70), (165, 230, 180)),
-    "left leg": ((20, 150, 225), (165, 220, 250)),
-    "right leg": ((140, 50, 170), (225, 170, 235)),
-}
-_WRIST, _ELBOW, _KNEE = 0.68, 0.43, -0.695  # of the mannequin at rest, metres
 
 
 def draw_kit(
     rng: np.random.Generator, parts: np.ndarray, names: tuple[str, ...], template: np.ndarray
 ) -> np.ndarray:
-    """As `draw_clothes`, in a harlequin kit: a white back, and each limb in a colour of its own.
+    """As `draw_clothes`, in the kit of one team, with a white field on the back of the shirt.
 
-    The kit tells left from right and front from back; people differ in skin and hair alone. So a
-    small network learns to read them within minutes.
+    People differ in skin and hair alone: a small network learns to read them within minutes.
     """
     out = draw_clothes(rng, parts, names, template)
     for name, color in KIT.items():
         if name in names:
             out[parts == names.index(name)] = color
-    left, side = template[:, 0] > 0, np.abs(template[:, 0])
-    height, front = template[:, 1], template[:, 2]
-    torso, bare = (parts == names.index(name) for name in ("shirt", "skin"))
+    side, height, front = np.abs(template[:, 0]), template[:, 1], template[:, 2]
+    torso = parts == names.index("shirt")
     middle = np.median(front[torso & (side < 0.1)])
     out[torso & (front < middle) & (side < 0.13) & (height > 0.0) & (height < 0.28)] = KIT["back"]
-    out[bare] = np.median(out[bare & (side < 0.15)], axis=0)
-    sleeves = (parts == names.index("sleeves")) | (bare & (side > 0.15) & (side < _WRIST))
-    limbs = {
-        "arm": (sleeves, side < _ELBOW),
-        "leg": (parts == names.index("trousers"), height > _KNEE),
-    }
-    for limb, (where, upper) in limbs.items():
-        for name, half in (("left", left), ("right", ~left)):
-            above, below = LIMBS[f"{name} {limb}"]
-            out[where & half & upper], out[where & half & ~upper] = above, below
+    bare = (side > 0.15) & (height > 0.1) & (parts == names.index("skin"))
+    out[bare] = np.median(out[(parts == names.index("skin")) & ~bare], axis=0)  # no long sleeves
     return np.clip(out * (1 + 0.03 * rng.normal(0, 1, (len(out), 1))), 3, 250).astype(np.float32)
 
 

@@ -70,9 +70,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
 
     "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
     It is meant for encoders that start from nothing: their features differ little between images
-    beside what they share. As its authors advise it moves only the matrices between hidden layers,
-    and Adam the rest, with it what reads out the few numbers of a joint, the shape or the camera.
-    `configs/demo.py` compares them.
+    beside what they share. `configs/demo.py` compares the two.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
@@ -83,9 +81,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
     if config.name == "adam":
         direction = optax.scale_by_adam()
     elif config.name == "muon":
-        muon = optax.contrib.muon(
-            1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_between_layers
-        )
+        muon = optax.contrib.muon(1.0, ns_steps=4, consistent_rms=0.2)
         direction = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
     else:
         raise UserError(f"config.optimizer.name must be 'adam' or 'muon', not {config.name!r}")
@@ -94,12 +90,6 @@ def make_optimizer(config) -> optax.GradientTransformation:
         optax.add_decayed_weights(config.l2),
         direction,
     )
-
-
-def _between_layers(params):
-    """Where Muon applies: matrices of at least 16 rows and columns; a read-out has fewer."""
-    matrix = optax.contrib.MuonDimensionNumbers()
-    return jax.tree.map(lambda p: matrix if p.ndim == 2 and min(p.shape) >= 16 else None, params)
 
 
 def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
