@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ import optax.contrib
 from flax import struct
 
 from maed_jax.errors import UserError
+
+READ_OUTS = re.compile(r"joint\d+|pose|shape|camera")  # the last layers of any decoder
 
 
 @struct.dataclass
@@ -70,7 +73,9 @@ def make_optimizer(config) -> optax.GradientTransformation:
 
     "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
     It is meant for encoders that start from nothing: their features differ little between images
-    beside what they share. `configs/demo.py` compares the two.
+    beside what they share. As its authors advise it moves only the matrices between hidden layers,
+    and Adam the rest: kernels of convolutions, embeddings, and what reads the pose, the shape and
+    the camera out of a decoder. `configs/demo.py` compares the two.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
@@ -81,7 +86,9 @@ def make_optimizer(config) -> optax.GradientTransformation:
     if config.name == "adam":
         direction = optax.scale_by_adam()
     elif config.name == "muon":
-        muon = optax.contrib.muon(1.0, ns_steps=4, consistent_rms=0.2)
+        muon = optax.contrib.muon(
+            1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_between_layers
+        )
         direction = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
     else:
         raise UserError(f"config.optimizer.name must be 'adam' or 'muon', not {config.name!r}")
@@ -90,6 +97,17 @@ def make_optimizer(config) -> optax.GradientTransformation:
         optax.add_decayed_weights(config.l2),
         direction,
     )
+
+
+def _between_layers(params: Any) -> Any:
+    """Where Muon applies: how the axes of each parameter are to be read, None for Adam's."""
+
+    def choose(path, value):
+        *_, layer, name = "", *(key.key for key in path)
+        hidden = name == "kernel" and value.ndim == 2 and not READ_OUTS.fullmatch(layer)
+        return optax.contrib.MuonDimensionNumbers() if hidden else None
+
+    return jax.tree.map_with_path(choose, params)
 
 
 def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
