@@ -71,6 +71,18 @@ def test_crossing_people_keep_their_numbers():
         np.testing.assert_allclose(np.diff(person.boxes[:, 0]), speed, atol=1e-3)
 
 
+@pytest.mark.parametrize("score", [0.3, 1.0])
+def test_who_is_covered_does_not_go_along_with_the_legs_of_who_covers_them(score):
+    near, far = walk(50, 100, 8, height=200), walk(50, 492, -8, height=138, y=190)
+    legs = walk(50, 100, 8, height=115, y=240, score=score)
+    hidden = range(22, 28)
+    people = [a + (b if i in hidden else c) for i, (a, b, c) in enumerate(zip(near, legs, far))]
+    found = track(people)
+    assert len(found) == 2 and all(len(t.frames) == 50 for t in found)
+    small = min(found, key=lambda t: t.boxes[0, 3])
+    np.testing.assert_allclose(small.boxes[:, 0], 492 - 8 * np.arange(50), atol=10)
+
+
 def test_weak_boxes_keep_a_track_alive_but_start_none():
     weak = walk(30, score=0.3)
     assert track(weak) == []

@@ -24,12 +24,14 @@ SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
 BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
 MOSTLY_INSIDE = 0.6  # the mean of that share over a track; people beside each other come no nearer
+AS_EXPECTED = 0.5  # overlap, to be somebody and not a part of who stands before them
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
 STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
 STEADY_RATIO = 0.75  # smaller over larger height, against the median around
 SURE_SHARE = 0.3  # of a track's detections; less is a tree that now and then looks like a person
-VELOCITY_GAIN, SIZE_GAIN = 0.3, 0.25  # of exponential means
+VELOCITY_TIME = 0.4  # seconds; of an exponential mean
+SIZE_GAIN = 0.25  # of another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,9 @@ def stretches(frames: np.ndarray) -> list[slice]:
 class _Open:
     """A track that is still growing."""
 
-    def __init__(self, frame: int, box: np.ndarray, score: float):
+    def __init__(self, frame: int, box: np.ndarray, score: float, fps: float):
         self.frames, self.boxes, self.scores = [frame], [box], [score]
+        self.fps = fps
         self.size, self.velocity = box[2:].copy(), np.zeros(2, np.float32)
 
     def predict(self, frame: int, longest: float) -> np.ndarray:
@@ -71,7 +74,7 @@ class _Open:
 
     def add(self, frame: int, box: np.ndarray, score: float) -> None:
         step = (box[:2] - self.boxes[-1][:2]) / (frame - self.frames[-1])
-        gain = max(VELOCITY_GAIN, 1 / (len(self.frames) + 1))
+        gain = max(1 / (1 + VELOCITY_TIME * self.fps), 1 / (len(self.frames) + 1))
         self.velocity += gain * (step - self.velocity)
         self.size += SIZE_GAIN * (box[2:] - self.size)
         self.frames.append(frame)
@@ -80,7 +83,7 @@ class _Open:
 
     def reversed(self) -> _Open:
         """The same track, time running backwards (frame numbers negated)."""
-        back = _Open(-self.frames[-1], self.boxes[-1], self.scores[-1])
+        back = _Open(-self.frames[-1], self.boxes[-1], self.scores[-1], self.fps)
         for i in range(len(self.frames) - 2, -1, -1):
             back.add(-self.frames[i], self.boxes[i], self.scores[i])
         return back
@@ -108,20 +111,27 @@ class Tracker:
         boxes, scores = detections
         free = np.ones(len(boxes), bool)
         waiting = list(alive)
+        taken = np.zeros((0, 4), np.float32)
         for eligible in (scores >= self._sure, scores < self._sure):
             candidates = np.flatnonzero(eligible & free)
             expected = [t.predict(frame, self._fps / 2) for t in waiting]
-            taken = []
-            for row, column in _assign(expected, boxes[candidates]):
+            matches = _assign(expected, boxes[candidates])
+            taken = np.concatenate([taken, boxes[candidates[[column for _, column in matches]]]])
+            found = []
+            for row, column in matches:
                 pick = candidates[column]
+                # Somebody who is covered would otherwise go along with the legs of who covers them.
+                doubtful = self._parts and _is_part(boxes[pick], taken).any()
+                if doubtful and iou(boxes[pick], expected[row])[0, 0] < AS_EXPECTED:
+                    continue
                 waiting[row].add(frame, boxes[pick], float(scores[pick]))
                 free[pick] = False
-                taken.append(row)
-            waiting = [t for row, t in enumerate(waiting) if row not in taken]
+                found.append(row)
+            waiting = [t for row, t in enumerate(waiting) if row not in found]
         here = np.array([t.predict(frame, self._fps / 2) for t in alive]).reshape(-1, 4)
         for pick in np.flatnonzero(free & (scores >= self._sure)):
             if not (self._parts and _is_part(boxes[pick], here).any()):
-                alive.append(_Open(frame, boxes[pick], float(scores[pick])))
+                alive.append(_Open(frame, boxes[pick], float(scores[pick]), self._fps))
                 free[pick] = False
         if free.any():
             self._spare[frame] = Detections(boxes[free], scores[free])
