@@ -24,7 +24,7 @@ SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
 BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
 MOSTLY_INSIDE = 0.6  # the mean of that share over a track; people beside each other come no nearer
-AS_EXPECTED = 0.5  # overlap, to be somebody and not a part of who stands before them
+AS_EXPECTED = 0.7  # overlap, to be somebody and not a part of who stands before them
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
 STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
@@ -213,15 +213,17 @@ def fill(
 
 
 def _assign(expected: list[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
-    """The best pairs of expected and found boxes that can be the same person."""
+    """The best pairs of expected and found boxes that can be the same person: of those that overlap
+    and are of a size."""
     if not len(expected) or not len(boxes):
         return []
     a, b = np.array(expected, np.float32), np.asarray(boxes, np.float32)
     grow = np.array([1, 1, ENLARGE, ENLARGE], np.float32)
     overlap = iou(a * grow, b * grow)
     ratio = a[:, None, 3] / b[None, :, 3]
-    possible = (overlap >= LEAST_OVERLAP) & (np.minimum(ratio, 1 / ratio) >= SIZE_RATIO)
-    rows, columns = linear_sum_assignment(np.where(possible, 1 - overlap, 1e3))
+    ratio = np.minimum(ratio, 1 / ratio)
+    possible = (overlap >= LEAST_OVERLAP) & (ratio >= SIZE_RATIO)
+    rows, columns = linear_sum_assignment(np.where(possible, 1 - overlap * ratio**2, 1e3))
     return [(int(i), int(j)) for i, j in zip(rows, columns) if possible[i, j]]
 
 
