@@ -1,0 +1,54 @@
+"""Films two people who walk past each other, and judges the tracks found of them.
+
+`scripts/prove_crossing.py` does it for many films, `test_crossing.py` for one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from maed_jax.data.parallel import find_datasets
+from maed_jax.inference.detect import HogDetector, iou
+from maed_jax.inference.people import detect
+from maed_jax.inference.track import Track, Tracker
+from maed_jax.inference.video import open_video
+
+find_datasets()
+from maed_jax.datasets.mannequins import demo_video  # noqa: E402
+
+EVERY = 2  # frames
+APART = 60  # pixels between the middles of two people from which on they count as apart
+
+
+def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.ndarray]:
+    """The tracks of a rendered video, and the true boxes [2 n 4] of those frames."""
+    video_file = folder / f"crossing_{seed}.mp4"
+    with np.load(demo_video.write_video(video_file, seed=seed, frames=frames)) as file:
+        truth = file["box"][:, ::EVERY]
+    detector, video = HogDetector(), open_video(video_file)
+    tracker = Tracker(video.fps / EVERY, detector.sure, detector.parts)
+    for frame in video.frames():
+        if frame.index % EVERY == 0:
+            tracker.step(frame.index // EVERY, detect(frame, detector))
+    return tracker.finish(truth.shape[1]), truth
+
+
+def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:
+    """What is wrong with the tracks: each person should have one, from first to last."""
+    found, owners = [], []
+    for track in tracks:
+        overlap = np.stack(
+            [[iou(a, b)[0, 0] for a, b in zip(track.boxes, boxes[track.frames])] for boxes in truth]
+        )
+        owner = int(np.argmax(overlap.sum(1)))
+        owners.append(owner)
+        apart = np.abs(truth[0, track.frames, 0] - truth[1, track.frames, 0]) > APART
+        if not (overlap[owner, apart] > overlap[1 - owner, apart]).all():
+            found.append(f"track {track.id} changes from one person to the other")
+        if len(track.frames) < 0.8 * truth.shape[1]:
+            found.append(f"track {track.id} has {len(track.frames)} of {truth.shape[1]} frames")
+    if sorted(owners) != [0, 1]:
+        found.append(f"{owners.count(0)} and {owners.count(1)} tracks of the two people")
+    return found
