@@ -240,7 +240,8 @@ def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
 def _progress(items: Any, what: str) -> Any:
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, unit="batch" if what == "evaluate" else "track")
+    units = {"evaluate": "batch", "labels": "track", "mean pose": "frame"}
+    return tqdm(items, desc=what, unit=units[what])
 
 
 def _mean_pose(directory: Path, split: str):

@@ -223,7 +223,9 @@ def _assign(expected: list[np.ndarray], boxes: np.ndarray) -> list[tuple[int, in
     ratio = a[:, None, 3] / b[None, :, 3]
     ratio = np.minimum(ratio, 1 / ratio)
     possible = (overlap >= LEAST_OVERLAP) & (ratio >= SIZE_RATIO)
-    rows, columns = linear_sum_assignment(np.where(possible, 1 - overlap * ratio**2, 1e3))
+    # The best sum: not as many pairs as can be, of which a good one would give way to two bad ones.
+    likeness = np.where(possible, overlap * ratio**2, 0)
+    rows, columns = linear_sum_assignment(likeness, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns) if possible[i, j]]
 
 
