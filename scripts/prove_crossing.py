@@ -3,8 +3,8 @@
     python scripts/prove_crossing.py [--seeds 40 56] [--workdir DIR]
 
 Each seed renders a video of 84 frames with two people, as `maed data video` does; one covers the
-other for a while. The built-in detector and the tracker take every other frame. Each person should
-have one track, nearly from the first frame to the last. Needs the extra `viz`; some ten seconds of
+other for a while. With the built-in detector and the tracker each person should have one track,
+nearly from the first frame to the last. Needs the extra `viz`; some ten seconds of
 one core for each video.
 """
 

@@ -11,28 +11,22 @@ import numpy as np
 
 from maed_jax.data.parallel import find_datasets
 from maed_jax.inference.detect import HogDetector, iou
-from maed_jax.inference.people import detect
-from maed_jax.inference.track import Track, Tracker
+from maed_jax.inference.people import find_people
+from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
 
 find_datasets()
 from maed_jax.datasets.mannequins import demo_video  # noqa: E402
 
-EVERY = 2  # frames
 APART = 60  # pixels between the middles of two people from which on they count as apart
 
 
 def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.ndarray]:
-    """The tracks of a rendered video, and the true boxes [2 n 4] of those frames."""
+    """The tracks of a rendered video, and the true boxes [2 frames 4]."""
     video_file = folder / f"crossing_{seed}.mp4"
     with np.load(demo_video.write_video(video_file, seed=seed, frames=frames)) as file:
-        truth = file["box"][:, ::EVERY]
-    detector, video = HogDetector(), open_video(video_file)
-    tracker = Tracker(video.fps / EVERY, detector.sure, detector.parts)
-    for frame in video.frames():
-        if frame.index % EVERY == 0:
-            tracker.step(frame.index // EVERY, detect(frame, detector))
-    return tracker.finish(truth.shape[1]), truth
+        truth = file["box"]
+    return find_people(open_video(video_file), HogDetector()).tracks, truth
 
 
 def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:

@@ -77,3 +77,23 @@ def test_detections_are_those_of_one_frame_after_the_other(tmp_path):
         for other in (kept, noted, plain):
             np.testing.assert_allclose(alone.boxes, other.boxes, atol=1e-3)
             np.testing.assert_allclose(alone.scores, other.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fps", "every"), [(10, 1), (30, 2), (60, 5)])
+def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fps, every):
+    places = [[(60 + 60 / fps * i, 120)] for i in range(25)]
+    video = open_video(write_video(tmp_path / "a.mp4", figure_images(places), fps=fps))
+    hog, seen = make_detector("hog"), []
+
+    class Counting:
+        longest, sure, parts = hog.longest, hog.sure, hog.parts
+
+        def __call__(self, image):
+            seen.append(image)
+            return hog(image)
+
+    (track,) = people.find_people(video, Counting()).tracks
+    assert len(seen) == len(range(0, 25, every))
+    np.testing.assert_array_equal(track.frames, np.arange(25))
+    assert track.detected.all()
+    np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)

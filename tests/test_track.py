@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, steady_sizes
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread, steady_sizes
 
 FPS = 10
 
@@ -187,3 +187,27 @@ def test_fill():
     assert found.id == 3
     np.testing.assert_array_equal(found.boxes[:, 0], [0, 0, 1, 2, 3, 3])
     np.testing.assert_array_equal(found.detected, [0, 1, 0, 0, 1, 0])
+
+
+@pytest.mark.parametrize("num_frames", [10, 11, 12])
+def test_a_track_of_some_frames_is_spread_over_all(num_frames):
+    boxes = np.array([[10, 5, 4, 8], [13, 5, 4, 8], [16, 5, 4, 8]], np.float32)
+    some = Track(3, np.arange(1, 4), boxes, np.array([1, 1, 0], bool), np.float32([2, 1, 0]))
+    every = spread(some, 3, num_frames)
+    np.testing.assert_array_equal(every.frames, np.arange(3, num_frames))
+    np.testing.assert_allclose(every.boxes[:7, 0], np.arange(10, 17))
+    assert (every.boxes[7:] == boxes[2]).all() and (every.boxes[:, 1:] == [5, 4, 8]).all()
+    np.testing.assert_array_equal(every.detected, every.frames <= 6)
+    np.testing.assert_allclose(every.scores[:5], [2, 5 / 3, 4 / 3, 1, 0], rtol=1e-6)
+
+
+def test_a_track_that_ends_before_the_video_does_is_not_held_when_spread():
+    some = Track(1, np.array([0]), np.ones((1, 4), np.float32), np.ones(1, bool), np.ones(1))
+    assert list(spread(some, 3, 4).frames) == [0] and list(spread(some, 3, 3).frames) == [0, 1, 2]
+
+
+def test_all_frames_of_all_frames_are_the_track_itself():
+    (found,) = track(walk(20))
+    same = spread(found, 1, 20)
+    for name in ("frames", "boxes", "detected", "scores"):
+        np.testing.assert_array_equal(getattr(same, name), getattr(found, name))

@@ -44,7 +44,8 @@ class Track:
     boxes: np.ndarray
     """float32 [n 4] centre x, centre y, width, height of the person, pixels, no margin"""
     detected: np.ndarray
-    """bool [n]; True: the box rests on a detection in this frame, False: it is interpolated"""
+    """bool [n]; True: the box rests on a detection in this frame, or in the frames looked at right
+    before and after it; False: somebody was missed there"""
     scores: np.ndarray
     """float32 [n] the detection's score; 0 where `detected` is False"""
 
@@ -210,6 +211,22 @@ def fill(
     all_scores = np.zeros(len(every), np.float32)
     all_scores[detected] = scores[(frames >= first) & (frames <= last)]
     return Track(id, every, np.stack(columns, -1).astype(np.float32), detected, all_scores)
+
+
+def spread(track: Track, every: int, num_frames: int) -> Track:
+    """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
+
+    Boxes in between are interpolated; they rest on detections where those on either side do. Behind
+    the video's last box the few frames that are left have the same.
+    """
+    known = track.frames * every
+    ends = num_frames - 1 if known[-1] + every >= num_frames else known[-1]
+    frames = np.arange(known[0], ends + 1)
+    columns = (track.detected, track.scores, *track.boxes.T)
+    detected, scores, *boxes = (np.interp(frames, known, column) for column in columns)
+    detected = detected == 1
+    scores = np.where(detected, scores, 0).astype(np.float32)
+    return Track(track.id, frames, np.stack(boxes, -1).astype(np.float32), detected, scores)
 
 
 def _assign(expected: list[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
