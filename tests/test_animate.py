@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from maed_jax.cli import run
 from maed_jax.errors import UserError
 from maed_jax.exports.animate import animate_results, main
 from maed_jax.inference.predict import predict_to
-from maed_jax.inference.results import load_person
+from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
 
 
@@ -38,6 +39,33 @@ def test_exports_of_a_prediction(results, capsys):
     for i, time in enumerate(glb.key_times()):
         places = glb.worlds(time, JOINT_NAMES)[:, :3, 3] * [1, -1, -1]
         assert np.abs(places - there[i]).max() < 1e-4 * person.translation[i, 2]
+
+
+def test_exports_again_take_the_place_of_the_first(results):
+    for _ in range(2):
+        run(main, [str(results), "--body", "mannequin", "--export", "obj"])
+    content = json.loads((results / "results.json").read_text())
+    assert content["exports"].count("person_1_obj") == 1
+    assert len(list((results / "person_1_obj").iterdir())) == 4
+    assert not (results / ".unfinished").exists()
+
+
+@pytest.mark.parametrize("stopped_at", range(3))
+def test_results_outlive_an_interruption(results, monkeypatch, stopped_at):
+    moved, replace = [], Path.replace
+
+    def stop(path, target):
+        moved.append(path)
+        if len(moved) > stopped_at and target.parent == results:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        animate_results(results, ("glb",), "mannequin")
+    monkeypatch.undo()
+    content, people = load_results(results)
+    assert len(people) == 1 and all((results / name).exists() for name in content["exports"])
 
 
 def test_mistakes(results, tmp_path):

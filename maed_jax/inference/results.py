@@ -238,13 +238,17 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
       UserError: `out` cannot be written.
     """
     try:
-        # The summary goes first and comes last: where there is one, all that it lists is there too.
-        (out / SUMMARY).unlink(missing_ok=True)
-        for path in out.iterdir():
-            if replace and _OURS.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if replace:
+            (out / SUMMARY).unlink(missing_ok=True)  # first, as it lists the others
+            for path in out.iterdir():
+                if _OURS.fullmatch(path.name):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # The summary comes last: all that it lists is there.
         for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):
-            path.replace(out / path.name)
+            target = out / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {reason(error)}") from None
 
