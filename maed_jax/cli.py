@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -134,7 +136,17 @@ def dispatch(argv: list[str]) -> None:
 
 
 def main() -> None:
-    run(dispatch)
+    try:
+        run(dispatch)
+    except SystemExit as end:
+        if end.code == 130:
+            # What Python takes down by itself when it ends may crash in XLA's threads after Ctrl-C,
+            # and the shell would be told of that in place of the interruption.
+            threading._shutdown()  # waits for threads, those that save among them
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            os._exit(130)
+        raise
 
 
 if __name__ == "__main__":

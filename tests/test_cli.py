@@ -104,3 +104,18 @@ def test_an_ignored_interrupt_stays_ignored(ctrl_c):
 def test_our_own_mistakes_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(fails(ZeroDivisionError()), [])
+
+
+def test_after_ctrl_c_the_command_waits_for_its_threads_and_leaves(monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(cli, "dispatch", fails(KeyboardInterrupt("stopped")))
+    monkeypatch.setattr(cli.threading, "_shutdown", lambda: done.append("threads"))
+    monkeypatch.setattr(cli.atexit, "_run_exitfuncs", lambda: done.append("exits"))
+    monkeypatch.setattr(cli.os, "_exit", done.append)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert done == ["threads", "exits", 130] and capsys.readouterr().err == "maed: stopped\n"
+    monkeypatch.setattr(cli, "dispatch", fails(UserError("wrong")))
+    with pytest.raises(SystemExit, match="maed: wrong"):
+        cli.main()
+    assert len(done) == 3
