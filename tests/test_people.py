@@ -79,7 +79,7 @@ def test_detections_are_those_of_one_frame_after_the_other(tmp_path):
             np.testing.assert_allclose(alone.scores, other.scores, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fps", "every"), [(10, 1), (30, 2), (60, 5)])
+@pytest.mark.parametrize(("fps", "every"), [(10, 1), (30, 4), (60, 8)])
 def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fps, every):
     places = [[(60 + 60 / fps * i, 120)] for i in range(25)]
     video = open_video(write_video(tmp_path / "a.mp4", figure_images(places), fps=fps))

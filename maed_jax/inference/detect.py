@@ -1,7 +1,7 @@
 """Finding people in a single picture.
 
 A detector is anything that maps a picture to `Detections`. Built in is OpenCV's HOG person detector
-(Dalal and Triggs, CVPR 2005): no weights to fetch, some 80 ms a frame on one CPU core, made for
+(Dalal and Triggs, CVPR 2005): no weights to fetch, 80 to 190 ms a frame on one CPU core, made for
 people who stand or walk, seen whole and from about their own height.
 """
 

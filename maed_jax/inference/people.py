@@ -22,7 +22,7 @@ from maed_jax.inference.video import Frame, Video
 from maed_jax.inference.work import Work
 from maed_jax.numpy_files import check_axes
 
-LOOKS = 12  # a second, at least: people do not walk away in between
+LOOKS = 7  # a second, at least: people do not walk away in between
 
 T, R = TypeVar("T"), TypeVar("R")
 
@@ -50,7 +50,7 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 12 to 24 frames a second, evenly spread; boxes of those in between are
+    The detector sees 7 to 14 frames a second, evenly spread; boxes of those in between are
     interpolated. They are no worse for it, because people move less in that time than boxes err.
 
     Args:
