@@ -144,7 +144,8 @@ def main() -> None:
             # and the shell would be told of that in place of the interruption.
             threading._shutdown()  # waits for threads, those that save among them
             atexit._run_exitfuncs()
-            sys.stdout.flush()
+            with contextlib.suppress(OSError, ValueError):  # our reader has gone
+                sys.stdout.flush()
             os._exit(130)
         raise
 

@@ -79,9 +79,11 @@ def test_detections_are_those_of_one_frame_after_the_other(tmp_path):
             np.testing.assert_allclose(alone.scores, other.scores, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fps", "every"), [(10, 1), (30, 4), (60, 8)])
-def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fps, every):
-    places = [[(60 + 60 / fps * i, 120)] for i in range(25)]
+@pytest.mark.parametrize(
+    ("fps", "frames", "every"), [(10, 25, 1), (30, 12, 1), (30, 25, 2), (30, 60, 4), (60, 100, 8)]
+)
+def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fps, frames, every):
+    places = [[(60 + 60 / fps * i, 120)] for i in range(frames)]
     video = open_video(write_video(tmp_path / "a.mp4", figure_images(places), fps=fps))
     hog, seen = make_detector("hog"), []
 
@@ -93,7 +95,7 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
             return hog(image)
 
     (track,) = people.find_people(video, Counting()).tracks
-    assert len(seen) == len(range(0, 25, every))
-    np.testing.assert_array_equal(track.frames, np.arange(25))
+    assert len(seen) == len(range(0, frames, every))
+    np.testing.assert_array_equal(track.frames, np.arange(frames))
     assert track.detected.all()
     np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)

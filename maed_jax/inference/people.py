@@ -23,6 +23,7 @@ from maed_jax.inference.work import Work
 from maed_jax.numpy_files import check_axes
 
 LOOKS = 7  # a second, at least: people do not walk away in between
+ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too
 
 T, R = TypeVar("T"), TypeVar("R")
 
@@ -50,8 +51,8 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 7 to 14 frames a second, evenly spread; boxes of those in between are
-    interpolated. They are no worse for it, because people move less in that time than boxes err.
+    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen; boxes of those in
+    between are interpolated. They are no worse for it: people move less in that time than boxes err.
 
     Args:
       work: keeps what was found in each frame, and begins with what an earlier run left there.
@@ -71,7 +72,10 @@ def find_people(
                 damaged.append(frame.index)
         tracks = people.tracks(num_frames, video.fps)
     else:
-        every = max(1, int(video.fps / LOOKS))
+        every = int(video.fps / LOOKS)
+        if video.announced:
+            every = min(every, video.announced // ENOUGH)
+        every = max(1, every)
         tracker = Tracker(video.fps / every, people.sure, people.parts)
         for frame, found in detections(video, people, work, progress, every):
             num_frames += 1
