@@ -51,8 +51,8 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen; boxes of those in
-    between are interpolated. They are no worse for it: people move less in that time than boxes err.
+    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen; boxes in between
+    are interpolated. They are no worse for it: people move less in that time than boxes err.
 
     Args:
       work: keeps what was found in each frame, and begins with what an earlier run left there.
