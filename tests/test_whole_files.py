@@ -22,6 +22,17 @@ def test_what_was_there_stays_until_the_new_is_whole(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_writers_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path, "w") as first:
+        first.write("first")
+        with whole_file(path, "w") as second:
+            second.write("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_no_room(tmp_path):
     path = tmp_path / "a.bin"
     with full_disk(1000), pytest.raises(UserError, match="a.bin cannot be written: file too large"):
