@@ -60,7 +60,8 @@ def draw(people, body, scale=(1.0, 1.0)):
     here = [(p, 0, next(overlay.camera_verts(p, body))) for p in people]
     picture = np.full((*size, 3), 200, np.uint8)
     with Renderer(size) as renderer:
-        return overlay.draw_bodies(picture, here, np.asarray(body.faces), np.array(scale), renderer)
+        overlay.draw_bodies(picture, here, np.asarray(body.faces), np.array(scale), renderer)
+    return picture
 
 
 def covered(picture):
@@ -86,6 +87,12 @@ def test_the_nearer_person_hides_the_other(body, order):
     chest = picture[76:84, 98:106].mean((0, 1))
     # the first colour is blue, the second orange
     assert chest[2] > chest[0]
+
+
+def test_people_beside_the_picture_are_left_out(body):
+    assert not covered(draw([standing(crop=(-300, 80, 120))], body)).any()
+    half_out = covered(draw([standing(crop=(0, 80, 120))], body))
+    assert half_out[:, :20].any() and not half_out[:, 60:].any()
 
 
 def test_people_behind_the_camera_are_left_out(body):

@@ -78,6 +78,17 @@ def test_nearer_mesh_hides_farther(renderer):
         np.testing.assert_array_equal(rgb[48, 90], (0, 0, 255))
 
 
+@pytest.mark.parametrize("window", [(0, 0, 128, 96), (40, 30, 90, 71), (127, 95, 128, 96)])
+def test_a_window_shows_its_part_of_the_picture(renderer, window):
+    intrinsics = np.array([160.0, 150.0, 60.0, 50.0])
+    verts, faces = sphere(np.array([0.1, 0.05, 2.5]), 0.6)
+    whole = renderer.render(verts, faces, (200, 100, 50), intrinsics)
+    part = renderer.render(verts, faces, (200, 100, 50), intrinsics, window=window)
+    left, top, right, bottom = window
+    for a, b in zip(whole, part):
+        np.testing.assert_allclose(a[top:bottom, left:right].astype(int), b, atol=2)
+
+
 def test_new_meshes_and_moved_ones_replace_the_last(renderer):
     intrinsics = np.array([150.0, 150.0, 63.5, 47.5])
     verts, faces = sphere(np.array([0, 0, 3.0]), 0.3)

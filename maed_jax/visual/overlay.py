@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maed_jax.body.camera import project
+from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
 from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.render import FAR, NEAR, Renderer
+from maed_jax.visual.render import FAR, NEAR, Renderer, Window, project
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
@@ -76,13 +76,14 @@ def write_overlay(
             ]
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
             picture = frame.image(longest)
-            picture = draw_bodies(picture, here, faces, scale, renderer)
+            draw_bodies(picture, here, faces, scale, renderer)
             for person, row, _ in here:
                 draw_label(picture, person, row, scale)
             if side_view:
                 turned = [(person, row, turn(verts)) for person, row, verts in here]
-                empty = np.full_like(picture, BACKGROUND)
-                picture = np.hstack([picture, draw_bodies(empty, turned, faces, scale, renderer)])
+                aside = np.full_like(picture, BACKGROUND)
+                draw_bodies(aside, turned, faces, scale, renderer)
+                picture = np.hstack([picture, aside])
             writer.write(picture, frame.time)
 
 
@@ -121,26 +122,41 @@ def draw_bodies(
     faces: np.ndarray,
     scale: np.ndarray,
     renderer: Renderer,
-) -> np.ndarray:
-    """Lays the bodies of `here` (person, row in their arrays, verts [verts 3]) over a picture.
+) -> None:
+    """Draws the bodies of `here` (person, row in their arrays, verts [verts 3]) into a picture.
 
     scale: [2] the picture's pixels per pixel of the video.
     """
     visible = [entry for entry in here if _drawable(entry[2])]
     if not visible:
-        return picture
+        return
     # Scaling everything about the camera changes no picture; the renderer sees only so far.
     scene = min(1.0, 0.9 * FAR / max(float(verts[:, 2].max()) for *_, verts in visible))
     fx, fy, cx, cy = visible[0][0].intrinsics
     intrinsics = np.array([fx * scale[0], fy * scale[1], cx * scale[0], cy * scale[1]])
+    bodies = [verts * np.float32(scene) for *_, verts in visible]
+    left, top, right, bottom = window = _window(bodies, intrinsics, picture.shape)
+    if right <= left or bottom <= top:
+        return
     rgb, alpha = renderer.render(
-        [verts * np.float32(scene) for *_, verts in visible],
+        bodies,
         [faces] * len(visible),
         [np.array(color_of(person.id), np.float32) for person, *_ in visible],
         intrinsics,
+        window=window,
     )
     cover = (alpha.astype(np.float32) * (OPACITY / 255))[..., None]
-    return (picture * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
+    part = picture[top:bottom, left:right]
+    part[:] = (part * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
+
+
+def _window(bodies: list[np.ndarray], intrinsics: np.ndarray, shape: tuple[int, ...]) -> Window:
+    """The part of a picture [h w 3] that bodies [verts 3] are seen in, a pixel more all around."""
+    height, width, _ = shape
+    pixels = np.concatenate([project(verts, intrinsics) for verts in bodies])
+    left, top = np.clip(np.floor(pixels.min(axis=0)) - 1, 0, [width, height]).astype(int)
+    right, bottom = np.clip(np.ceil(pixels.max(axis=0)) + 2, 0, [width, height]).astype(int)
+    return int(left), int(top), int(right), int(bottom)
 
 
 def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
@@ -204,7 +220,7 @@ def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
 @functools.partial(jax.jit)
 def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
     verts = pose_body(body, rotmat, shape).verts
-    in_crop = project(verts, camera)
+    in_crop = project_crop(verts, camera)
     pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2
     depth = verts[..., 2:] + translation[:, None, 2:]
     return jnp.concatenate([(pixels - intrinsics[2:]) / intrinsics[:2] * depth, depth], axis=-1)

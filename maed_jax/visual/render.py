@@ -19,6 +19,10 @@ from scipy import sparse
 from maed_jax.errors import UserError
 
 NEAR, FAR = 0.05, 200.0
+STEP = 64  # pixels by which VTK's window grows
+
+Window = tuple[int, int, int, int]
+"""Part of a picture: left, top, right and bottom in pixels, the last two not within"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Renderer:
         """
         self.height, self.width = (size, size) if np.isscalar(size) else size
         self._scale = int(supersample)
+        self._room = min(self.width, STEP), min(self.height, STEP)  # of VTK's own window
         # VTK's software rasteriser takes every core otherwise: slower with several processes.
         os.environ.setdefault("LP_NUM_THREADS", "1")
         try:
@@ -119,7 +124,7 @@ class Renderer:
         self._pixels = vtkUnsignedCharArray()
         self._plotter = pyvista.Plotter(
             off_screen=True,
-            window_size=(self.width * self._scale, self.height * self._scale),
+            window_size=[n * self._scale for n in self._room],
             lighting="none",
         )
         self._plotter.disable_anti_aliasing()
@@ -164,6 +169,7 @@ class Renderer:
         colors: np.ndarray | Sequence[np.ndarray],
         intrinsics: np.ndarray,
         lights: Lights | None = None,
+        window: Window | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draws one mesh, or several given as lists of equal length.
 
@@ -173,10 +179,11 @@ class Renderer:
           colors: [verts 3] RGB in 0..255 of the surface itself, or one colour [3].
           intrinsics: fx, fy, cx, cy in pixels of the picture.
           lights: default: from the upper left and the right, and from everywhere.
+          window: only this part of the picture is drawn, in less time. Default: all of it.
 
         Returns:
-          rgb uint8 [h w 3] and alpha uint8 [h w] (255: covered). Edges are smooth and `rgb` is
-          already multiplied by alpha; `composite` lays it over a picture.
+          rgb uint8 [h w 3] and alpha uint8 [h w] of the window (255: covered). Edges are smooth and
+          `rgb` is already multiplied by alpha; `composite` lays it over a picture.
         """
         if isinstance(verts, np.ndarray) or not isinstance(verts, list | tuple):
             verts, faces, colors = [verts], [faces], [colors]
@@ -185,7 +192,7 @@ class Renderer:
         points = np.concatenate(verts)
         paint = [np.broadcast_to(np.asarray(c, np.float32), v.shape) for c, v in zip(colors, verts)]
         shaded = shade(self._surface.normals(points), np.concatenate(paint), lights or Lights())
-        return self._draw(points, shaded, intrinsics)
+        return self._draw(points, shaded, intrinsics, window or (0, 0, self.width, self.height))
 
     def _use(self, faces: Sequence[np.ndarray], verts: Sequence[np.ndarray]) -> None:
         """Builds the triangles anew where they differ from the last call's."""
@@ -203,37 +210,51 @@ class Renderer:
         self._mesh.GetPointData().SetActiveScalars("rgb")
         self._mapper.SetInputData(self._mesh)
 
-    def _draw(self, points: np.ndarray, rgb: np.ndarray, intrinsics: np.ndarray):
+    def _draw(self, points: np.ndarray, rgb: np.ndarray, intrinsics: np.ndarray, window: Window):
         from vtkmodules.util.numpy_support import vtk_to_numpy
 
+        left, top, right, bottom = window
+        size = right - left, bottom - top
         scalars = self._mesh.GetPointData().GetScalars()
         vtk_to_numpy(self._mesh.GetPoints().GetData())[:] = points
         vtk_to_numpy(scalars)[:] = rgb
         self._mesh.GetPoints().Modified()
         scalars.Modified()
         self._mesh.Modified()
-        for (row, column), value in np.ndenumerate(self._projection(intrinsics)):
+        for (row, column), value in np.ndenumerate(
+            _projection(np.asarray(intrinsics) - [0, 0, left, top], *size)
+        ):
             self._matrix.SetElement(row, column, float(value))
         self._camera.SetExplicitProjectionTransformMatrix(self._matrix)
         self._camera.SetUseExplicitProjectionTransformMatrix(True)
         self._camera.Modified()  # it does not notice a change within the matrix
+        self._make_room(*size)
+        self._plotter.renderer.SetViewport(0, 0, size[0] / self._room[0], size[1] / self._room[1])
         self._window.Render()
-        width, height = self.width * self._scale, self.height * self._scale
+        width, height = size[0] * self._scale, size[1] * self._scale
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
         picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)[::-1]  # rows go upwards
         if self._scale > 1:
-            picture = cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_AREA)
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
 
-    def _projection(self, intrinsics: np.ndarray) -> np.ndarray:
-        """The OpenGL matrix that agrees with `project`; VTK's view frame has y up, z back."""
-        fx, fy, cx, cy = (float(value) for value in intrinsics)
-        w, h = self.width, self.height
-        return np.array(
-            [
-                [2 * fx / w, 0, 1 - 2 * (cx + 0.5) / w, 0],
-                [0, 2 * fy / h, 2 * (cy + 0.5) / h - 1, 0],
-                [0, 0, -(FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)],
-                [0, 0, -1, 0],
-            ]
-        )
+    def _make_room(self, width: int, height: int) -> None:
+        """VTK's window is no larger than what has been drawn so far: emptying it takes time."""
+        room, whole = self._room, (self.width, self.height)
+        if width > room[0] or height > room[1]:
+            wanted = (max(n, -(-m // STEP) * STEP) for n, m in zip(room, (width, height)))
+            self._room = tuple(min(n, most) for n, most in zip(wanted, whole))
+            self._window.SetSize(*(n * self._scale for n in self._room))
+
+
+def _projection(intrinsics: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The OpenGL matrix that agrees with `project`; VTK's view frame has y up, z back."""
+    fx, fy, cx, cy = (float(value) for value in intrinsics)
+    return np.array(
+        [
+            [2 * fx / width, 0, 1 - 2 * (cx + 0.5) / width, 0],
+            [0, 2 * fy / height, 2 * (cy + 0.5) / height - 1, 0],
+            [0, 0, -(FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)],
+            [0, 0, -1, 0],
+        ]
+    )
