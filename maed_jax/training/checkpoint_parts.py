@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -77,7 +78,16 @@ def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
 
 
 def metadata(path: Path, name: str) -> Any:
-    """Shapes and dtypes of one part of the checkpoint `path`."""
+    """Shapes and dtypes of one part of the checkpoint `path`; do not change what is returned.
+
+    TensorStore (up to 0.1.86 at least) keeps for ever the dicts and lists in which it describes an
+    array, so each checkpoint is asked once.
+    """
+    return _metadata(path, name, (path / name).stat().st_mtime_ns)
+
+
+@functools.lru_cache
+def _metadata(path: Path, name: str, changed: int) -> Any:
     with quietly():
         return ocp.metadata(path, name).metadata
 
