@@ -5,12 +5,12 @@
         --config.body=body --config.init_from=runs/imagenet
 
 Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps: COCO,
-LSP-Extended and MPII beside frames of Human3.6M and every fifth of MPI-INF-3DHP, every image as
-often as any other. Unlike in the released code, the encoder that is trained here is the one that
+LSP-Extended and MPII (people with fits of EFT alone: build them with --labelled_only) beside frames of
+Human3.6M and every fifth of MPI-INF-3DHP, every image as often as any other. Unlike in the released code, the encoder that is trained here is the one that
 stage 2 starts from.
 
 Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
-36 teraflops, all 84 thousand for 3.0 exaflops. Expected: the paper gives no figures between its
+36 TFLOP, all 121 thousand for 4.3 EFLOP. Expected: the paper gives no figures between its
 stages; its results are those of stage 2.
 """
 
@@ -27,7 +27,7 @@ IMAGES = (
     ("mpii/crops", 1.0),
     ("lspet/crops", 1.0),
 )
-IMAGES_PER_EPOCH = 430_000  # about: 312 + 19 + 75 + 15 + 9 thousand
+IMAGES_PER_EPOCH = 620_000  # about: 312 + 210 + 79 + 14 + 3 thousand
 EPOCHS, BATCH = 100, 512
 
 

@@ -9,7 +9,7 @@ every 8th frame of a window of 128; every window is taken as often as any other.
 is with three kinds of data the paper does not say; 500 steps are our choice.
 
 Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
-38 teraflops, all 50 thousand for 1.9 exaflops. Expected, the paper's Table 1, PA-MPJPE and MPJPE in
+38 TFLOP, all 50 thousand for 1.9 EFLOP. Expected, the paper's Table 1, PA-MPJPE and MPJPE in
 mm: 3DPW 45.7 and 79.1 (50.7 and 88.8 without its training set), MPI-INF-3DHP 56.2 and 83.6 (56.5
 and 85.1), Human3.6M 38.7 and 56.4 (38.7 and 56.3). Ours: none yet.
 """

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Trains on a Cloud TPU slice of any size: the same command on every host of it.
 #
-#   TPU=my-v5e-64 ZONE=us-west4-a scripts/launch_tpu_pod.sh --config stage2 \
+#   TPU=my-v5e-16 ZONE=us-west4-a scripts/launch_tpu_pod.sh --config stage2 \
 #     --workdir /mnt/maed/stage2 --config.data.data_dir=/mnt/maed/data \
 #     --config.body=/mnt/maed/body --config.init_from=/mnt/maed/stage1
 #
-# Run it in a checkout of this repository, with gcloud set up. /mnt/maed stands for a file system
+# Run it in a checkout of this repository, with gcloud set up; what is committed there is sent. The
+# hosts need Python 3.11 to 3.13 (PYTHON names it, default python3). `stage2` runs on 16 chips as it
+# stands; docs/training.md says what more of them take. /mnt/maed stands for a file system
 # that all hosts see (Filestore, or a bucket by gcsfuse); datasets may also lie on every host's own
 # disk. Hosts find each other by themselves (--distributed). On a maintenance notice all hosts save
 # after the same step and end; start the same command again, on a slice of the same or another size.
@@ -14,9 +16,10 @@ set -euo pipefail
 
 on_all_hosts() { gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$1"; }
 
-tar -czf /tmp/maed.tgz --exclude=.git --exclude=.venv --exclude=runs --exclude=data .
+git archive --format=tar.gz --output=/tmp/maed.tgz HEAD
 gcloud compute tpus tpu-vm scp /tmp/maed.tgz "$TPU:/tmp/" --zone="$ZONE" --worker=all
-on_all_hosts 'mkdir -p ~/maed && cd ~/maed && tar -xzf /tmp/maed.tgz && python3 -m venv .venv &&
+on_all_hosts "mkdir -p ~/maed && cd ~/maed && tar -xzf /tmp/maed.tgz &&
+  ${PYTHON:-python3} -m venv .venv &&
   .venv/bin/pip install -q --require-hashes -r scripts/lock.txt &&
-  .venv/bin/pip install -q ".[tpu]"'
+  .venv/bin/pip install -q '.[tpu]'"
 on_all_hosts "cd ~/maed && .venv/bin/maed train --distributed $(printf '%q ' "$@")"

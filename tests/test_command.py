@@ -37,7 +37,7 @@ def estimator(monkeypatch):
     """What every checkpoint directory "holds"."""
     estimator = FakeEstimator(mannequin())
     module = types.ModuleType("maed_jax.training.checkpoints")
-    module.restore_estimator = lambda directory: estimator
+    module.restore_estimator = lambda directory, step: [estimator][step or 0]
     monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
     return estimator
 
@@ -104,6 +104,12 @@ def test_wrong_boxes(walk, tmp_path, estimator, capsys):
     assert "boxes.txt, line 1: the video has 12 frames" in line
     line = failing(tmp_path, capsys, [*args, "--boxes", tmp_path / "none.txt"])
     assert line == f"maed: there is no boxes file {tmp_path / 'none.txt'}"
+
+
+def test_a_step_is_asked_for(walk, tmp_path, estimator):
+    with pytest.raises(IndexError):  # of the fixture, which has none but the latest
+        args = [str(walk), "--checkpoint", "work", "--step", "7", "--out", str(tmp_path / "out")]
+        command.main(args)
 
 
 def test_no_video_and_no_checkpoint(walk, tmp_path, capsys):

@@ -72,6 +72,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", required=True, metavar="DIR", help="work directory of a training"
     )
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
     parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
     return parser
@@ -85,7 +88,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint)
+    estimator = restore_estimator(args.checkpoint, args.step)
     write_model(args.out, estimator, vertices=args.vertices)
     size, length = estimator.image_size, estimator.clip_length
     megabytes = Path(args.out).stat().st_size / 1e6

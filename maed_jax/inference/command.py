@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         help="videos (any format that ffmpeg reads), folders of a video's frames, or pictures",
     )
     add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
+    add("--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)")
     add(
         "--out",
         required=True,
@@ -150,7 +151,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint)
+    estimator = restore_estimator(args.checkpoint, args.step)
     model = {
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,

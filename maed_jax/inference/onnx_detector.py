@@ -75,8 +75,8 @@ class OnnxDetector:
         kind = _kind(shapes, self._size) if image is not None else None
         if kind is None:
             raise UserError(
-                f"{path} has the outputs {', '.join(shapes)}, which are not those of YOLOX or "
-                "RT-DETR (docs/prediction.md lists them); give boxes with --boxes in its place"
+                f"{path} has the outputs {', '.join(shapes)}, which are not those of any detector "
+                "that docs/prediction.md lists; give boxes with --boxes in its place"
             )
         self._prepare, self._read = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]

@@ -14,14 +14,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 
 from maed_jax.errors import UserError
 
-try:
-    import av
-except ImportError:
-    raise UserError("videos need PyAV: install it with pip install 'maed_jax[viz]'") from None
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
