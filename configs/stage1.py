@@ -5,9 +5,9 @@
         --config.body=body --config.init_from=runs/imagenet
 
 Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps: COCO,
-LSP-Extended and MPII (people with fits of EFT alone: build them with --labelled_only) beside frames of
-Human3.6M and every fifth of MPI-INF-3DHP, every image as often as any other. Unlike in the released code, the encoder that is trained here is the one that
-stage 2 starts from.
+LSP-Extended and MPII (built with --labelled_only: people with a fit) beside frames of Human3.6M and
+every fifth of MPI-INF-3DHP, every image as often as any other. Unlike in the released code, the
+encoder that is trained here is the one that stage 2 starts from.
 
 Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
 36 TFLOP, all 121 thousand for 4.3 EFLOP. Expected: the paper gives no figures between its

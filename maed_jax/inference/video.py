@@ -19,7 +19,6 @@ import numpy as np
 
 from maed_jax.errors import UserError
 
-
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
