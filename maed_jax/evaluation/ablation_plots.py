@@ -10,6 +10,7 @@ import numpy as np
 
 from maed_jax.evaluation import table
 from maed_jax.evaluation.ablation_report import DEPTH_ROWS, label_of
+from maed_jax.evaluation.ablation_rows import ROWS
 from maed_jax.whole_files import whole_file
 
 DPI = 110
@@ -149,22 +150,51 @@ def _plot_subsets(figure: Any, summary: dict) -> bool:
 
 
 def _plot_blanked(figure: Any, summary: dict) -> bool:
-    figure.set_size_inches(9, 4.2)
+    figure.set_size_inches(9, 5)
     axes = figure.subplots()
-    for i, (name, row) in enumerate(summary["rows"].items()):
-        style = {"linestyle": ("-", "--")[i // 10], "color": f"C{i % 10}"}
-        _band(
-            axes,
-            row["blanked"]["fractions"],
-            row["blanked"]["pa_mpjpe"],
-            label=label_of(name),
-            **style,
-        )
+    ends = {}
+    for name, row in summary["rows"].items():
+        fractions, stats = row["blanked"]["fractions"], row["blanked"]["pa_mpjpe"]
+        _band(axes, fractions, stats, color=SEEN[_seen(name)])
+        ends[name] = _series(stats)[0][-1]
+    low, high = axes.get_ylim()
+    for name, y in _apart(ends, (high - low) / 28).items():
+        axes.annotate(
+            label_of(name), (fractions[-1], ends[name]), (fractions[-1] + 0.07, y), fontsize=8,
+            va="center", arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.7},
+        )  # fmt: skip
+    for words, color in SEEN.items():
+        axes.plot([], [], color=color, label=words)
+    axes.set_xlim(right=fractions[-1] + 0.02)
     axes.set_xlabel("blanked part of the frame")
     axes.set_ylabel("PA-MPJPE of that frame, mm")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=7)
+    axes.legend(fontsize=8, loc="upper left")
     return True
+
+
+# Where an encoder can have what a blanked frame lacks, and the colour of its line.
+SEEN = {
+    "sees one frame": "tab:red",
+    "space and time side by side": "tab:blue",
+    "time after space, or both at once": "tab:green",
+}
+
+
+def _seen(name: str) -> str:
+    alone, beside, after = SEEN
+    row = ROWS[name]
+    if row.encoder == "cnn" or row.mode == "vanilla":
+        return alone
+    return beside if row.encoder == "ste" and row.mode.startswith("parallel") else after
+
+
+def _apart(heights: dict[str, float], gap: float) -> dict[str, float]:
+    """Moves labels up as far as it takes to lie `gap` apart."""
+    placed, last = {}, -np.inf
+    for name in sorted(heights, key=heights.get):
+        placed[name] = last = max(heights[name], last + gap)
+    return placed
 
 
 PLOTS = {
