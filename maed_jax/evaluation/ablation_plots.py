@@ -159,9 +159,10 @@ def _plot_blanked(figure: Any, summary: dict) -> bool:
         ends[name] = _series(stats)[0][-1]
     low, high = axes.get_ylim()
     for name, y in _apart(ends, (high - low) / 28).items():
+        thread = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.7, "relpos": (0, 0.5)}
         axes.annotate(
             label_of(name), (fractions[-1], ends[name]), (fractions[-1] + 0.07, y), fontsize=8,
-            va="center", arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.7},
+            va="center", arrowprops=thread,
         )  # fmt: skip
     for words, color in SEEN.items():
         axes.plot([], [], color=color, label=words)
