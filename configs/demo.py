@@ -16,9 +16,9 @@ dataset (`--seed 99`), where this configuration has 0.43 and 0.69:
     600 steps of stage 1 in place of 2300, Muon for read-outs too      0.57  0.83
 
 On people held out of the training split, 600 steps: a pose weight of 60 gave 0.595 and 0.895, of
-400 0.600 and 0.869; clothes of all kinds among more clutter 0.699 and 0.983. Four times as many people
-on as many pictures, 8x8 tokens in place of 4x4, and Muon for convolutions too changed nothing. Adam
-alone at 1e-3 was far slower. 1200 people for 2000: 0.49 and 0.78 where 2000 had 0.48 and 0.72.
+400 0.600 and 0.869; clothes of all kinds among more clutter 0.699 and 0.983. Four times as many
+people on as many pictures, 8x8 tokens, and Muon for convolutions too changed nothing. Adam alone at
+1e-3 was far slower. 1200 people for 2000: 0.49 and 0.78 where 2000 had 0.48 and 0.72.
 """
 
 from ml_collections import ConfigDict
