@@ -150,6 +150,16 @@ def test_the_answer_is_the_same_for_who_asks():
     np.testing.assert_allclose(asked, plain, atol=1e-6)
 
 
+def test_weights_of_bfloat16_are_weights_too(tmp_path):
+    exact = estimator()
+    model = exact.model.clone(dtype="bfloat16")
+    maps = attention_maps(Estimator(model, exact.variables, exact.body), clip(), blocks=(-1,))
+    save_attention_maps(maps, tmp_path / "maps.npz")
+    kept, true = load_attention_maps(tmp_path / "maps.npz"), attention_maps(exact, clip(), (-1,))
+    for name in ("space", "time", "gates"):
+        np.testing.assert_allclose(getattr(kept, name), getattr(true, name), atol=0.05)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_files_keep_everything(mode, tmp_path):
     rng = np.random.default_rng(0)

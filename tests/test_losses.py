@@ -148,6 +148,36 @@ def test_frames_without_smpl_labels_teach_neither_pose_nor_shape():
     assert total_of(pred, everywhere, weights) > 0.1
 
 
+def test_labels_that_are_not_numbers_at_all_count_as_masked():
+    pred, labels = random_case(6)
+    labels |= {k: labels[k].at[1].set(jnp.nan) for k in ("keypoints_2d", "keypoints_3d")}
+    labels["has_3d"] = labels["has_3d"].at[1].set(0)
+    weights = {"keypoints_2d": 1, "keypoints_3d": 1, "pose": 0, "shape": 0, "norm": 0}
+    assert np.isfinite(total_of(pred, labels, weights))
+
+
+def test_every_image_counts_but_only_clips_with_3d_labels(golden):
+    """The original's image batches know no `has_3d`: without one keypoint the norm is the same."""
+    labels = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), labels_of(golden, "image"))
+    labels |= {"has_3d": jnp.array([1.0, 0, 0, 0, 0])}
+    pred = prediction_of(
+        *(jnp.asarray(golden[f"image/pred/{k}"]) for k in ("kp_2d", "kp_3d", "theta"))
+    )
+    weights = dict(zip(TERMS.values(), golden["weights"].tolist()))
+    _, terms = L.combined_losses({"images": pred}, {"images": labels}, weights)
+    np.testing.assert_allclose(
+        terms["norm"] * weights["norm"], golden["image/loss_norm"], rtol=1e-5
+    )
+    _, only_first = L.combined_losses(
+        {"clips": jax.tree.map(lambda x: x[:1], pred)},
+        {"clips": jax.tree.map(lambda x: x[:1], labels)},
+        weights,
+    )
+    np.testing.assert_allclose(terms["keypoints_3d"], only_first["keypoints_3d"] / 5, rtol=1e-5)
+    _, as_clips = L.combined_losses({"clips": pred}, {"clips": labels}, weights)
+    np.testing.assert_allclose(as_clips["norm"], only_first["norm"], rtol=1e-5)
+
+
 def test_norm_loss_has_a_gradient_at_zero():
     grad = jax.jit(jax.grad(L.norm_loss))(jnp.zeros((1, 2, 72)), jnp.zeros((1, 2, 10)), jnp.ones(1))
     assert np.isfinite(grad).all()

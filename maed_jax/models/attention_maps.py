@@ -74,7 +74,8 @@ def attention_maps(
     grid, row by row. One token stands for a frame in encoder "te" and in mode "temporal" (n = 1).
     Of the last block, all queries are given, though only token 0's matter to the answer. With one
     frame, attention over time is bypassed: its only weight is one. Mode "series" attends over time
-    with queries and keys made of what attention over space has read.
+    with queries and keys made of what attention over space has read. Weights that a model computes
+    in bfloat16 are given in float32, divided by their sum.
 
     Args:
       blocks: which, counted from 0, negative ones from the end; None: all.
@@ -111,12 +112,16 @@ def _record(
         if name not in layers[0]:
             return None
         axis = head_axis[name]
-        return jnp.stack([layer[name][0].take(jnp.array(heads), axis) for layer in layers])
+        weights = jnp.stack([layer[name][0].take(jnp.array(heads), axis) for layer in layers])
+        if weights.dtype == jnp.float32:
+            return weights
+        weights = weights.astype(jnp.float32)  # rounded to bfloat16 they miss one
+        return weights / weights.sum(_KEYS[name], keepdims=True)
 
     maps = {name: stack(name) for name in head_axis}
     gated = "gate_weights" in layers[0]
     gates = [layer["gate_weights"][0][:, :, 0, :, 1] for layer in layers] if gated else None
-    return maps | {"gates": jnp.stack(gates) if gated else None}
+    return maps | {"gates": jnp.stack(gates).astype(jnp.float32) if gated else None}
 
 
 def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:

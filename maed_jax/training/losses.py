@@ -20,7 +20,8 @@ Labels = Mapping[str, jax.Array]
 
 
 def masked_squares(pred: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
-    """weight * (pred - target)^2, zero wherever the weight is, whatever the target holds there."""
+    """weight * (pred - target)^2; zero, whatever the target holds, where the weight is 0 or NaN."""
+    weight = jnp.where(weight > 0, weight, 0.0)
     difference = jnp.where(weight > 0, pred - target, 0.0)
     return weight * difference**2
 
@@ -67,7 +68,7 @@ def shape_loss(shape: jax.Array, target: jax.Array, has_smpl: jax.Array) -> jax.
 def norm_loss(pose: jax.Array, shape: jax.Array, has_3d: jax.Array) -> jax.Array:
     """Frobenius norm of pose `[b t 72]` and shape `[b t 10]` over the number of frames.
 
-    As in the original it holds back only the clips where `has_3d [b]` is true.
+    Only the clips where `has_3d [b]` is true count.
     """
     theta = jnp.concatenate([pose, shape], axis=-1)
     squares = (rearrange(has_3d, "b -> b 1 1") * theta**2).sum()
@@ -101,12 +102,25 @@ def losses(
 def combined_losses(
     predictions: Mapping[str, Prediction], batch: Mapping[str, Labels], weights: Mapping[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The losses of a step on clips, images or both, each weighed by its share of the frames."""
+    """The losses of a step on clips, images or both, each weighed by its share of the frames.
+
+    As in the original the 3D loss and the norm are means over the clips with 3D labels, but over
+    all images, of which some have none: the norm holds those back, too.
+    """
     frames = {name: p.camera.shape[0] * p.camera.shape[1] for name, p in predictions.items()}
     total, terms = 0.0, {}
     for name, prediction in predictions.items():
         share = frames[name] / sum(frames.values())
-        part, part_terms = losses(prediction, batch[name], weights)
+        labels = _all_count(batch[name]) if name == "images" else batch[name]
+        part, part_terms = losses(prediction, labels, weights)
         total += share * part
         terms |= {term: terms.get(term, 0.0) + share * v for term, v in part_terms.items()}
     return total, terms
+
+
+def _all_count(labels: Labels) -> dict[str, jax.Array]:
+    """The same labels with `has_3d` true for everyone, and no valid keypoint where it was false."""
+    has_3d, keypoints = labels["has_3d"], labels["keypoints_3d"]
+    valid = jnp.where(rearrange(has_3d, "b -> b 1 1") > 0, keypoints[..., 3], 0.0)
+    keypoints = jnp.concatenate([keypoints[..., :3], valid[..., None]], axis=-1)
+    return {**labels, "has_3d": jnp.ones_like(has_3d), "keypoints_3d": keypoints}
