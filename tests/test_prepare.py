@@ -1,6 +1,7 @@
 """The command line of `maed data`, and what is there when a build fails."""
 
 import json
+import tempfile
 
 import pytest
 
@@ -70,14 +71,17 @@ def test_build_ends_in_a_summary(builder, tmp_path, capsys):
 
 
 def test_a_build_does_not_look_for_the_dataset_in_a_bucket(builder, tmp_path, monkeypatch):
-    """TFDS would: it asks Google's for every dataset that is not there yet."""
+    """TFDS would: it asks Google's for every dataset that is not there yet, and leaves a folder."""
     from tensorflow_datasets.core.utils import gcs_utils
 
     asked = []
     monkeypatch.setattr(gcs_utils, "exists", asked.append)
     monkeypatch.setattr(gcs_utils, "_is_gcs_disabled", False)
-    prepare.build("mannequins", tmp_path, "tiny")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    prepare.build("mannequins", tmp_path / "data", "tiny")
     assert not asked
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_second_build_is_quick_and_another_one_asks_first(builder, tmp_path):

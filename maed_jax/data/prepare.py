@@ -194,8 +194,9 @@ def build(
         raise UserError(f"{data_dir} is a file: give --data_dir a folder")
     import tensorflow_datasets as tfds
 
-    # TFDS would look for every dataset in Google's bucket first, and has no other switch for it.
-    tfds.core.utils.gcs_utils._is_gcs_disabled = True
+    # TFDS would look for every dataset in Google's bucket first, without a switch for it, and make
+    # an empty temporary folder for what it might find.
+    tfds.core.DatasetInfo.initialize_from_bucket = lambda info: None
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -224,13 +225,14 @@ def build(
 
 
 def _download_config(beam: str | None, beam_options: str):
-    if not beam:
-        return None
     import tensorflow_datasets as tfds
 
-    from maed_jax.datasets.beam import options
+    settings = {"try_download_gcs": False}
+    if beam:
+        from maed_jax.datasets.beam import options
 
-    return tfds.download.DownloadConfig(beam_runner=beam, beam_options=options(beam_options))
+        settings |= {"beam_runner": beam, "beam_options": options(beam_options)}
+    return tfds.download.DownloadConfig(**settings)
 
 
 @contextlib.contextmanager
