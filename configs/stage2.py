@@ -42,7 +42,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.val_dataset = "threedpw/crops"
     c.data.clips_per_batch = c.data.clips_2d_per_batch = 16
     c.data.images_per_batch = 32
-    c.data.augment_clips_2d = c.data.augment_images = ConfigDict({"jitter": 0.0, "hue": 0.0})
+    c.data.augment_clips_2d = ConfigDict({"jitter": 0.0, "hue": 0.0})
+    c.data.augment_images = ConfigDict({"jitter": 0.0, "hue": 0.0})
     c.steps = EPOCHS * STEPS_PER_EPOCH
     c.log_every, c.eval_every, c.eval_windows, c.checkpoint_every = 50, 1000, 200, 500
     return c

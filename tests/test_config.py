@@ -32,6 +32,11 @@ def test_the_recipe():
     assert set(names[0]) - set(names[1]) == {"threedpw/crops"}
 
 
+def test_clips_and_images_have_augmentations_of_their_own():
+    data = configs.load_config("stage2", ["--config.data.augment_images.hue=0.5"]).data
+    assert (data.augment_images.hue, data.augment_clips_2d.hue) == (0.5, 0.0)
+
+
 def test_path_and_name_are_the_same(monkeypatch, tmp_path):
     path = configs.PACKAGE.parent / "configs" / "demo.py"
     by_path = configs.load_config(f"{path}:stage2")
