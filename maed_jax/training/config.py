@@ -1,7 +1,7 @@
 """Configurations: found by name, changed on the command line, kept with the run.
 
-A configuration is a Python file with `get_config(variant)`; see `configs/`. `defaults()` below is
-the list of all there is to set. Nothing here imports JAX.
+A configuration is a Python file with `get_config(variant)`, or `get_config()`; see `configs/`.
+`defaults()` below is the list of all there is to set. Nothing here imports JAX.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +34,9 @@ FREE_TO_CHANGE = (
     *("init_from", "init_required", "data.val_dataset"),
     *("data.data_dir", "data.workers", "mesh.data", "mesh.fsdp"),
 )
+# Sections whose settings `defaults()` does not list: a study's own, and what two kinds of data
+# augment otherwise, which `Augment` checks.
+OPEN_SECTIONS = ("study.", "data.augment_clips_2d.", "data.augment_images.")
 
 
 def defaults() -> ConfigDict:
@@ -138,11 +143,10 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
       UserError: no such configuration, key or type.
     """
     name, _, variant = spec.partition(":")
-    get_config = getattr(_load_module(name), "get_config", None)
-    if get_config is None:
-        raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
-    config = get_config(variant or None).lock()
-    return _override(config, overrides)
+    module = _load_module(name)
+    config = _configured(module, name, variant)
+    _check_keys(config, module.__file__)
+    return _override(config.lock(), overrides)
 
 
 def list_configs() -> dict[str, str]:
@@ -229,6 +233,52 @@ def _load_module(name: str) -> ModuleType:
     return module
 
 
+def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
+    """What the file's `get_config` returns; it may take a variant, or nothing."""
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
+    parameters = list(inspect.signature(get_config).parameters.values())
+    if variant and not parameters:
+        raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
+    optional = not parameters or parameters[0].default is not inspect.Parameter.empty
+    arguments = () if optional and not variant else (variant or None,)
+    try:
+        config = get_config(*arguments)
+    except (AttributeError, TypeError, NameError) as error:  # a wrong name or kind, as a rule
+        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"get_config of {name} returns a {type(config).__name__} and not a ConfigDict: "
+            "end it with `return c`"
+        )
+    return config
+
+
+def _place(error: Exception, module: ModuleType) -> str:
+    """The file of a configuration, and the line of it where `error` was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
+    return f"{module.__file__}, line {lines[-1]}" if lines else module.__file__
+
+
+def _reason(error: Exception) -> str:
+    section = getattr(error, "obj", None)
+    if isinstance(section, ConfigDict):
+        return f"there is no setting {error.name!r}; {_suggest(error.name, list(section))}"
+    return str(error).partition("\n")[0]
+
+
+def _check_keys(config: ConfigDict, file: str) -> None:
+    """Raises: UserError: the configuration in `file` has other settings than `defaults()`."""
+    known, keys = dict(flatten(defaults())), dict(flatten(config))
+    for key in keys:
+        if key not in known and not key.startswith(OPEN_SECTIONS):
+            raise UserError(f"{file}: {_unknown(key, known)}")
+    if missing := [key for key in known if key not in keys]:
+        raise UserError(f"{file}: there is no config.{missing[0]}; start from c = defaults()")
+
+
 def _find(name: str) -> Path:
     as_path = Path(name)
     if as_path.suffix == ".py":
@@ -245,10 +295,7 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     keys = dict(flatten(config))
     for name, value in _pairs(arguments):
         if name not in keys:
-            sections = any(key.startswith(f"{name}.") for key in keys)
-            hint = "name one of its keys" if sections else _suggest(name, list(keys))
-            kind = "is a section" if sections else "does not exist"
-            raise UserError(f"the setting config.{name:.80} {kind}; {hint}")
+            raise UserError(_unknown(name, keys))
         if value is None and not isinstance(keys[name], bool):
             raise UserError(f"--config.{name} needs a value: --config.{name}=...")
         argument = f"--config.{name}" + ("" if value is None else f"={value}")
@@ -292,6 +339,14 @@ def _alike(new: Any, old: Any) -> bool:
         return all(_alike(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
     numbers = (int, float)
     return isinstance(new, numbers if isinstance(old, numbers) else type(old))
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    """What to say of a setting that is not among the `known`."""
+    sections = any(key.startswith(f"{name}.") for key in known)
+    hint = "name one of its keys" if sections else _suggest(name, list(known))
+    kind = "is a section" if sections else "does not exist"
+    return f"the setting config.{name:.80} {kind}; {hint}"
 
 
 def _suggest(name: str, known: list[str]) -> str:
