@@ -117,6 +117,13 @@ def test_training_starts_from_imagenet_weights(tmp_path):
     assert_same(got["params"]["decoder"], fresh["params"]["decoder"])
 
 
+def test_a_decoder_that_cannot_be_trained_is_refused(tmp_path):
+    google(tmp_path / "R50.npz")
+    with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
+        convert(tmp_path / "R50.npz", tmp_path / "run", decoder="folded", sizes=SIZES)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_torch_file_of_imagenet_weights_is_recognised(tmp_path):
     model, state = original("cnn", decoder="iterative")
     encoder = {n.removeprefix("encoder."): w for n, w in state.items() if n.startswith("encoder.")}

@@ -5,7 +5,7 @@ import pytest
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import DECODERS, make_decoder
+from maed_jax.models.decoders import DECODERS, check_decoder, make_decoder
 from maed_jax.models.maed import MAED
 
 
@@ -28,3 +28,11 @@ def test_every_decoder_by_name(name):
 def test_an_unknown_decoder_is_named_with_the_choices():
     with pytest.raises(UserError, match=f"no decoder 'tree'; choose from {', '.join(DECODERS)}"):
         make_decoder(MAED(decoder="tree"))
+
+
+def test_the_folded_decoder_is_none_to_train():
+    assert make_decoder(MAED(decoder="folded")).name == "decoder"
+    with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
+        check_decoder("folded")
+    for name in DECODERS:
+        check_decoder(name)

@@ -19,6 +19,12 @@ from maed_jax.models.vanilla_decoder import VanillaDecoder
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
 
 
+def check_decoder(name: str) -> None:
+    """Raises: UserError: there is no such decoder that can be trained."""
+    if name not in DECODERS:
+        raise UserError(f"there is no decoder {name!r}; choose from {', '.join(DECODERS)}")
+
+
 def make_decoder(model) -> nn.Module:
     """The decoder that the settings of a `MAED` ask for.
 
@@ -28,6 +34,8 @@ def make_decoder(model) -> nn.Module:
       UserError: no such decoder.
     """
     width, dropout = model.decoder_width, model.dropout
+    if model.decoder != "folded":  # not a choice of users, but what `fold_decoder` makes
+        check_decoder(model.decoder)
     match model.decoder:
         case "ktd" | "ktd_random" | "ktd_reverse":
             tree = joints_read(model.decoder, model.tree_seed)
@@ -36,9 +44,8 @@ def make_decoder(model) -> nn.Module:
             return IterativeDecoder(width, dropout, name="decoder")
         case "vanilla":  # 0.5 is for the others, which have no attention; 0 turns either off
             return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
-        case "folded":  # not a choice of users, but what `fold_decoder` makes
+        case "folded":
             return FoldedDecoder(name="decoder")
-    raise UserError(f"there is no decoder {model.decoder!r}; choose from {', '.join(DECODERS)}")
 
 
 def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:

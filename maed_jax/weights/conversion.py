@@ -14,6 +14,7 @@ import optax
 
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
+from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
 from maed_jax.training.checkpoints import Checkpoints, write_config
 from maed_jax.training.config import defaults
@@ -80,7 +81,9 @@ def convert(
             )
     else:
         encoder = encoder or imagenet.SOURCES[kind].encoders[0]
-        model = paper_model(encoder, mode or MAED.mode, decoder or MAED.decoder, sizes or {})
+        decoder = decoder or MAED.decoder
+        check_decoder(decoder)
+        model = paper_model(encoder, mode or MAED.mode, decoder, sizes or {})
         key = jax.random.key(seed)
         variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)
     if body != "mannequin":
