@@ -3,7 +3,7 @@ import pytest
 
 from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
-from maed_jax.models.encoders import ENCODERS, make_encoder
+from maed_jax.models.encoders import ENCODERS, check_encoder, has_time_embedding, make_encoder
 from maed_jax.models.maed import MAED
 
 SMALL = dict(
@@ -38,11 +38,35 @@ def test_every_encoder_by_its_name(settings, dim):
         ({"heads": 3}, "'ste' needs .* dim=16 does not over heads=3"),
         ({"encoder": "te", "heads": 5}, "'te' needs .* dim=16 does not over heads=5"),
         ({"clip_length": 0}, "clip_length must be at least 1, not 0"),
+        ({"width": 48}, "model.width=48 makes layers of 48 channels, .* GroupNorm's 32 groups"),
+        ({"width": 24, "stage_sizes": (1, 1)}, "width=24 makes layers of 48 channels"),
+        ({"width": 6, "stage_sizes": (1, 1)}, "width=6 makes layers of 48 channels"),
     ],
 )
 def test_what_cannot_be_is_named(wrong, says):
     with pytest.raises(UserError, match=says):
         make_encoder(MAED(**SMALL | wrong))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"width": width, "stage_sizes": (1, 1, 1)} for width in (1, 2, 4, 8, 16, 32, 64, 96)]
+    + [{"width": 24}, {"width": 48, "encoder": "cnn"}],
+    ids=str,
+)
+def test_widths_that_divide_into_groups(settings):
+    check_encoder(MAED(**SMALL | settings))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("mode", MODES)
+def test_which_encoders_have_a_temporal_embedding(encoder, mode):
+    model = MAED(**SMALL, encoder=encoder, mode=mode)
+    clip = jax.ShapeDtypeStruct((1, 1, 32, 32, 3), "float32")
+    variables = jax.eval_shape(
+        lambda clip: make_encoder(model).init(jax.random.key(0), clip, train=False), clip
+    )
+    assert has_time_embedding(model) == ("time_embedding" in variables["params"])
 
 
 @pytest.mark.parametrize("encoder", ["ste", "te"])

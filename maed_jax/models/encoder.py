@@ -13,6 +13,7 @@ from maed_jax.models.frames import check_frames, places_in_time
 from maed_jax.models.resnet import ResNetRoot
 
 EMBEDDING = nn.initializers.truncated_normal(0.02)
+WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
 
 def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
@@ -55,7 +56,7 @@ class SpatialTemporalEncoder(nn.Module):
     """Clips `[b t h w 3]` to features `[b t feature_dim]`.
 
     A single image is a clip of one frame: attention over time then returns what it was given.
-    Modes "vanilla" and "temporal" have no temporal embedding, as released.
+    The modes in `WITHOUT_TIME` have no temporal embedding.
 
     Only token 0 is read at the end, so the last block answers for that one alone; for all tokens
     where the collection "intermediates" is mutable, that is where someone looks inside.
@@ -98,7 +99,7 @@ class SpatialTemporalEncoder(nn.Module):
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
         x = x + self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d)).astype(x.dtype)
-        if self.mode in ("vanilla", "temporal"):
+        if self.mode in WITHOUT_TIME:
             return x
         time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
         return x + places_in_time(time, t, interpolate=self.interpolate_time).astype(x.dtype)

@@ -7,7 +7,8 @@ from flax import linen as nn
 from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
 from maed_jax.models.cnn import ConvolutionalEncoder
-from maed_jax.models.encoder import SpatialTemporalEncoder
+from maed_jax.models.encoder import WITHOUT_TIME, SpatialTemporalEncoder
+from maed_jax.models.resnet import GROUPS
 from maed_jax.models.te import TemporalEncoder
 
 ENCODERS = ("ste", "te", "cnn")
@@ -35,6 +36,22 @@ def check_encoder(model) -> None:
         )
     if model.clip_length < 1:
         raise UserError(f"model.clip_length must be at least 1, not {model.clip_length}")
+    if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(model.stage_sizes))):
+        raise UserError(
+            f"model.width={model.width} makes layers of {channels} channels, which do not divide "
+            f"into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of {GROUPS}"
+        )
+
+
+def _ungrouped(width: int, stages: int) -> int | None:
+    """The channels of the first layer of a `ResNetRoot` that GroupNorm cannot take, or None."""
+    layers = [width, *(n * width * 2**stage for stage in range(stages) for n in (1, 4))]
+    return next((n for n in layers if n > GROUPS and n % GROUPS), None)
+
+
+def has_time_embedding(model) -> bool:
+    """Whether the encoder of a `MAED`, or of `config.model`, tells frames apart by their number."""
+    return model.encoder == "te" or (model.encoder == "ste" and model.mode not in WITHOUT_TIME)
 
 
 def make_encoder(model) -> nn.Module:

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from einops import rearrange, reduce, repeat
 from flax import linen as nn
 
+GROUPS = 32  # of channels, in which GroupNorm takes them
+
 
 def standardise(kernel: jax.Array) -> jax.Array:
     """A kernel `[h w in out]` with zero mean and unit deviation for each output channel."""
@@ -160,7 +162,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 class GroupNorm(nn.Module):
-    """Normalises each of 32 groups of channels over the image. `[b h w c]`.
+    """Normalises each of `GROUPS` groups of channels over the image. `[b h w c]`.
 
     Sums over the image first and over a group's channels second, which keeps `c` the last axis
     throughout: about three times as fast on a CPU as to split it into groups. In float32 whatever
@@ -170,7 +172,7 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        groups = min(32, channels)  # fewer where 32 would leave none to a group
+        groups = min(GROUPS, channels)  # fewer where so many would leave none to a group
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
