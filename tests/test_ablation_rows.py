@@ -18,7 +18,7 @@ from maed_jax.evaluation.ablation_rows import (
 from maed_jax.models.decoders import DECODERS
 from maed_jax.models.maed import MAED
 from maed_jax.training.config import load_config
-from maed_jax.training.train import check_settings
+from maed_jax.training.settings import check_settings
 
 # As printed, PA-MPJPE and MPJPE on 3DPW, part by part; None: not in the paper.
 PRINTED = (

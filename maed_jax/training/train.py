@@ -10,7 +10,6 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from maed_jax.arguments import Parser
-from maed_jax.errors import UserError
 from maed_jax.training import distributed
 from maed_jax.training.config import check_same_run, list_configs, load_config
 
@@ -89,6 +88,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile
+    from maed_jax.training.settings import check_settings
     from maed_jax.training.state import create_state, make_optimizer, make_schedule
     from maed_jax.training.step import make_train_step
     from maed_jax.training.stop import StopRequests
@@ -215,38 +215,6 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     if stop.number:
         tell(f"stopped at step {step}, saved; the same command goes on")
     return stop.number
-
-
-def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
-    """Checks what would otherwise show only after compiling.
-
-    Args:
-      resumed: whether there are checkpoints to go on from.
-
-    Raises:
-      UserError: settings that contradict each other.
-    """
-    from maed_jax.models.encoders import check_encoder
-
-    model, data = config.model, config.data
-    check_encoder(model)
-    any_length = model.encoder == "cnn" or model.interpolate_time
-    clips = data.clips_per_batch + data.clips_2d_per_batch
-    if clips and data.clip_length > model.clip_length and not any_length:
-        raise UserError(
-            f"config.data.clip_length={data.clip_length} is more than the model's "
-            f"config.model.clip_length={model.clip_length}"
-        )
-    for name in ("steps", "checkpoint_every", "accumulate"):
-        if config[name] < 1:
-            raise UserError(f"config.{name} must be at least 1, not {config[name]}")
-    if not 0 <= config.ema < 1:
-        raise UserError(f"config.ema must be at least 0 and below 1, not {config.ema}")
-    if config.init_required and not config.init_from and not resumed:
-        raise UserError(
-            "this configuration starts from an earlier stage: name its work directory with "
-            "--config.init_from=DIR, or start from nothing with --config.init_required=false"
-        )
 
 
 if __name__ == "__main__":

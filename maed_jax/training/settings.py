@@ -1,0 +1,70 @@
+"""Which settings can be: checked before anything is read or compiled."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from maed_jax.errors import UserError
+from maed_jax.models.decoders import check_decoder
+from maed_jax.models.encoders import check_encoder
+from maed_jax.training.config import flatten
+
+# What settings must be, as a comparison that NaN does not pass, and which of them.
+BOUNDS = (
+    (
+        "at least 1",
+        lambda value: value >= 1,
+        (
+            *("steps", "log_every", "checkpoint_every", "keep", "max_skipped", "accumulate"),
+            *("model.image_size", "model.clip_length", "model.width", "model.dim", "model.depth"),
+            *("model.heads", "model.feature_dim", "model.decoder_width"),
+            *("data.clip_length", "data.interval", "data.eval_interval"),
+        ),
+    ),
+    (
+        "at least 0",
+        lambda value: value >= 0,
+        (
+            *("seed", "eval_every", "eval_windows", "model.tree_seed", "optimizer.clip_norm"),
+            *("data.clips_per_batch", "data.clips_2d_per_batch", "data.images_per_batch"),
+            "data.workers",
+        ),
+    ),
+    ("above 0", lambda value: value > 0, ("optimizer.learning_rate",)),
+    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema", "model.dropout")),
+)
+
+
+def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
+    """Checks what would otherwise show only after compiling, or never.
+
+    Args:
+      resumed: whether there are checkpoints to go on from.
+
+    Raises:
+      UserError: settings that cannot be, or that contradict each other.
+    """
+    values = dict(flatten(config))
+    for needed, holds, names in BOUNDS:
+        for name in names:
+            if not holds(values[name]):
+                raise UserError(f"config.{name} must be {needed}, not {values[name]}")
+    check_encoder(config.model)
+    check_decoder(config.model.decoder)
+    _check_clip_length(config)
+    if config.init_required and not config.init_from and not resumed:
+        raise UserError(
+            "this configuration starts from an earlier stage: name its work directory with "
+            "--config.init_from=DIR, or start from nothing with --config.init_required=false"
+        )
+
+
+def _check_clip_length(config: ConfigDict) -> None:
+    model, data = config.model, config.data
+    any_length = model.encoder == "cnn" or model.interpolate_time
+    clips = data.clips_per_batch + data.clips_2d_per_batch
+    if clips and data.clip_length > model.clip_length and not any_length:
+        raise UserError(
+            f"config.data.clip_length={data.clip_length} is more than the model's "
+            f"config.model.clip_length={model.clip_length}"
+        )
