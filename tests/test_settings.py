@@ -3,6 +3,7 @@
 import pytest
 
 from maed_jax.errors import UserError
+from maed_jax.models.encoders import ENCODERS
 from maed_jax.training import config as configs
 from maed_jax.training.settings import BOUNDS, check_settings
 
@@ -58,6 +59,35 @@ def test_bounds_are_of_settings_that_there_are():
 def test_decoders_for_inference_alone_are_refused():
     with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
         check_settings(settings(**{"model.decoder": "folded"}))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("mode", ["parallel", "vanilla", "temporal"])
+def test_clips_are_as_long_as_the_temporal_embedding_where_there_is_one(encoder, mode):
+    embedded = encoder == "te" or (encoder == "ste" and mode == "parallel")
+    for length, says in ((3, "=3 is less than .*=4: .* never be trained"), (5, "=5 is more than")):
+        c = settings(**{"model.encoder": encoder, "model.mode": mode, "data.clip_length": length})
+        if embedded:
+            with pytest.raises(UserError, match=says):
+                check_settings(c)
+        else:
+            check_settings(c)
+
+
+def test_longer_clips_where_the_embedding_is_spread_over_them():
+    spread = {"model.interpolate_time": True}
+    check_settings(settings(**spread, **{"data.clip_length": 5}))
+    with pytest.raises(UserError, match="is less than"):
+        check_settings(settings(**spread, **{"data.clip_length": 3}))
+
+
+def test_without_clips_their_length_does_not_matter():
+    for length in (3, 5):
+        changes = {"data.clips_per_batch": 0, "data.clip_length": length}
+        check_settings(settings(**changes))
+    changes = {"data.clips_per_batch": 0, "data.clips_2d_per_batch": 2, "data.clip_length": 3}
+    with pytest.raises(UserError, match="is less than"):
+        check_settings(settings(**changes))
 
 
 def test_an_earlier_stage_may_be_required():

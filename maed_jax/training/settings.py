@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
-from maed_jax.models.encoders import check_encoder
+from maed_jax.models.encoders import check_encoder, has_time_embedding
 from maed_jax.training.config import flatten
 
 # What settings must be, as a comparison that NaN does not pass, and which of them.
@@ -60,11 +60,17 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
 
 
 def _check_clip_length(config: ConfigDict) -> None:
+    """Whether clips fit the temporal embedding, of which each entry is to be trained."""
     model, data = config.model, config.data
-    any_length = model.encoder == "cnn" or model.interpolate_time
     clips = data.clips_per_batch + data.clips_2d_per_batch
-    if clips and data.clip_length > model.clip_length and not any_length:
+    if not clips or not has_time_embedding(model):
+        return
+    ours = f"config.data.clip_length={data.clip_length}"
+    models = f"the model's config.model.clip_length={model.clip_length}"
+    if data.clip_length > model.clip_length and not model.interpolate_time:
+        raise UserError(f"{ours} is more than {models}")
+    if data.clip_length < model.clip_length:
         raise UserError(
-            f"config.data.clip_length={data.clip_length} is more than the model's "
-            f"config.model.clip_length={model.clip_length}"
+            f"{ours} is less than {models}: it would be evaluated on so many frames, and the "
+            "temporal embedding of the later ones never be trained; make both the same"
         )
