@@ -189,6 +189,9 @@ def test_mistakes(tmp_path, opened, data_dir):
         run(*there, "--interpolate", 3)
     with pytest.raises(UserError, match="3dpw has no protocol 'meva'"):
         run(*there, "--protocol", "meva")
-    opened(Stub(), name="mannequin")
+    data = opened(Stub(), name="mannequin").config.data
     with pytest.raises(UserError, match="the labels are of the body 'smpl' and the model's is"):
         run(*there)
+    data.clips_per_batch, data.images = 0, (("lspet/crops", 1.0),)
+    with pytest.raises(UserError, match="maed data build lspet"):  # what it was trained on
+        run("--data_dir", data_dir)

@@ -12,6 +12,7 @@ from fake_dataset import write_fake_dataset
 from maed_jax.data.pipeline import (
     TrainingBatches,
     clip_dataset,
+    first_dataset,
     image_dataset,
     mix,
     training_batches,
@@ -290,6 +291,25 @@ def test_a_third_entry_is_the_stride_or_every_nth(config):
 def test_mistakes_are_named(config, change, message):
     with pytest.raises(UserError, match=message):
         training_batches(config | change, 0, 8)
+
+
+@pytest.mark.parametrize(
+    "change, first",
+    [
+        ({}, "fake/crops"),
+        ({"clips_per_batch": 0, "images": (("other", 1.0),)}, "other"),
+        ({"clips": (), "clips_per_batch": 0, "images": (("other", 1.0),)}, "other"),
+        (
+            {"clips_per_batch": 0, "images_per_batch": 0, "clips_2d_per_batch": 2}
+            | {"clips_2d": (("third", 1.0, 8), ("other", 1.0))},
+            "third",
+        ),
+    ],
+)
+def test_the_first_dataset_is_one_that_is_trained_on(config, change, first):
+    assert first_dataset(config | change) == first
+    with pytest.raises(UserError, match="no part of config.data has both"):
+        first_dataset(config | {"clips_per_batch": 0, "images_per_batch": 0})
 
 
 def test_batches_that_hosts_cannot_share_are_named(config):

@@ -19,6 +19,9 @@ def test_devices_change_nothing(tmp_path):
     model, body = tiny.TinyModel(), mannequin()
     with pytest.raises(UserError, match="other"):
         validation.Validation(c, model, body, sharding.make_mesh(1, 1))
+    c.data.clips_per_batch, c.data.images = 0, (("third", 1.0),)
+    with pytest.raises(UserError, match="third"):  # not the clips, of which there are none
+        validation.Validation(c, model, body, sharding.make_mesh(1, 1))
     c.data.val_dataset = "fake/crops"
     state, _ = tiny.trainer()
     one, eight = (

@@ -26,6 +26,7 @@ __all__ = [
     "TrainingBatches",
     "clip_dataset",
     "evaluation_clips",
+    "first_dataset",
     "image_dataset",
     "mix",
     "training_batches",
@@ -130,6 +131,18 @@ def training_batches(
         names = ", ".join(f"{part}_per_batch" for part in STREAMS)
         raise UserError(f"there is nothing to train on: of config.data {names} are all 0")
     return TrainingBatches(parts, workers=config.get("workers", 0), shard=shard)
+
+
+def first_dataset(config: Mapping) -> str:
+    """The first dataset that a run with this `config.data` trains on, of clips rather than images.
+
+    Raises:
+      UserError: it trains on nothing.
+    """
+    for part in STREAMS:
+        if config.get(f"{part}_per_batch", 0) > 0 and (entries := config.get(part)):
+            return _entry(part, entries[0])[0]
+    raise UserError("no part of config.data has both a dataset and a batch size above 0")
 
 
 def _part(

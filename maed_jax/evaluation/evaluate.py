@@ -52,12 +52,13 @@ def main(argv: list[str]) -> None:
 
 def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> None:
     from maed_jax import jax_setup
+    from maed_jax.data.pipeline import first_dataset
     from maed_jax.evaluation.protocol_choice import choose
 
     jax_setup.configure()
     opened = open_checkpoint(options.checkpoint, options.step, options.body)
     data = opened.config.data
-    dataset = options.dataset or (data.clips or data.images)[0][0]
+    dataset = options.dataset or first_dataset(data)
     protocols = choose(dataset, options.protocol, settings)
     found, results = measure(
         opened,

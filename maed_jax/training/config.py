@@ -91,7 +91,7 @@ def defaults() -> ConfigDict:
     c.data.images_per_batch = 16
     c.data.train_split = "train"
     c.data.val_split = "validation"
-    c.data.val_dataset = ""  # the one to validate on; "": the first of clips, or of images
+    c.data.val_dataset = ""  # the one to validate on; "": the first to train on
     c.data.workers = 0  # processes that prepare batches; 0: threads of this one
     c.data.augment = ConfigDict()  # see maed_jax.data.augment.Augment
     c.data.augment.margin = 1.3  # sides of crops, in longer sides of the person's box

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from maed_jax.body.smpl import Body, keypoint_body
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.data.images import normalise
+from maed_jax.data.pipeline import first_dataset
 from maed_jax.data.records import dataset_directory
 from maed_jax.errors import UserError
 from maed_jax.evaluation import scoring, table
@@ -34,7 +35,7 @@ class Validation:
         data = config.data
         at_once = max(1, 128 // config.model.clip_length)
         self._clips = evaluation_clips(
-            dataset_directory(data.data_dir, data.val_dataset or (data.clips or data.images)[0][0]),
+            dataset_directory(data.data_dir, data.val_dataset or first_dataset(data)),
             data.val_split,
             config.model.clip_length,
             config.model.image_size,
