@@ -198,6 +198,12 @@ def test_a_missing_body_is_named(dataset, body, tmp_path):
         scoring.Bodies(body, "mannequin").check(PRESETS["3dpw"][0], smpl_labels)
 
 
+def test_labels_of_another_body_are_not_compared(dataset, body):
+    oracle = Oracle()
+    with pytest.raises(UserError, match="of the body 'mannequin' and the model's is 'smpl'"):
+        run(dataset, dataclasses.replace(body, name="smpl"), oracle)
+
+
 def test_no_labels_at_all(tmp_path, body):
     bare = write_fake_dataset(
         tmp_path, [5], split="test",

@@ -74,17 +74,31 @@ class Bodies:
     def check(self, protocol: Protocol, labels: Iterable[TrackLabels]) -> None:
         """Raises: UserError: the protocol asks for a body that is not there, or the labels do."""
         for track in labels:
-            if protocol.truth != "keypoints" and track.has_smpl.any():
-                if track.body != (name := self.of("neutral").name):
-                    raise UserError(
-                        f"the labels are of the body {track.body!r} and the model's is {name!r}: "
-                        "give the right one with --body"
-                    )
+            if protocol.truth != "keypoints":
+                check_body([track], self.of("neutral").name, "--body")
             if "gendered" in (protocol.truth, protocol.body):
                 try:
                     self.of(track.gender)
                 except UserError as error:
                     raise UserError(f"protocol {protocol.label}: {error}") from None
+
+
+def check_body(labels: Iterable[TrackLabels], body: str, option: str) -> None:
+    """Checks that poses and shapes are labels of the model's own body: others mean another thing.
+
+    Args:
+      body: name of the model's.
+      option: by which the user gives another one.
+
+    Raises:
+      UserError: they are not.
+    """
+    for track in labels:
+        if track.has_smpl.any() and track.body != body:
+            raise UserError(
+                f"the labels are of the body {track.body!r} and the model's is {body!r}: give the "
+                f"right one with {option}"
+            )
 
 
 def score(predicted: Predicted, clips, bodies: Bodies, protocol: Protocol) -> Scores:
@@ -180,8 +194,9 @@ def evaluate(
       baseline: rotations `[24 3 3]` and betas `[10]` to compare with, see `evaluation.baseline`.
 
     Raises:
-      UserError: no frame has labels, or the body lacks its H36M regressor.
+      UserError: no frame has labels, or they are of another body, or it lacks its H36M regressor.
     """
+    check_body(clips.labels, body.name, "--config.body")
     (protocol,), bodies = PRESETS["other"], Bodies(body)
     predicted = predict(estimator, clips, progress=progress)
     scores = score(predicted, clips, bodies, protocol).tracks

@@ -28,7 +28,8 @@ class Validation:
     Every process reads the whole split; each computes its devices' share, and all get all answers.
 
     Raises:
-      UserError: there is no such dataset or split, or the body lacks its H36M regressor.
+      UserError: there is no such dataset or split, or its labels are of another body, or the body
+        lacks its H36M regressor.
     """
 
     def __init__(self, config: ConfigDict, model: Any, body: Body, mesh: Mesh):
@@ -44,6 +45,8 @@ class Validation:
             margin=data.augment.margin,
             limit=config.eval_windows,
         )
+        another = "--config.body, or another dataset with --config.data.val_dataset"
+        scoring.check_body(self._clips.labels, body.name, another)  # now, not after hours
         self._body, self._mesh = body, mesh
         whole = sharding.replicated(mesh)
         points_body = keypoint_body(body, h36m=True)  # complains if the regressor is missing
