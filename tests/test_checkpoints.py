@@ -128,6 +128,18 @@ def test_keeps_the_latest_and_the_best(tmp_path):
         saved.save(state.replace(step=jnp.int32(6)), {})  # already there: nothing happens
 
 
+def test_what_beats_the_best_is_known_at_once_and_after_a_stop(tmp_path):
+    state, _ = tiny.trainer()
+    with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
+        assert saved.beaten_by({"pa_mpjpe": 9.0}) and not saved.beaten_by({"pa_mpjpe": np.nan})
+        for step, metrics in ((1, {"pa_mpjpe": 5.0}), (2, None), (3, {"pa_mpjpe": 6.0})):
+            saved.save(state.replace(step=jnp.int32(step)), {}, metrics)
+        assert not saved.beaten_by({"pa_mpjpe": 5.0}) and saved.beaten_by({"pa_mpjpe": 4.9})
+    with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
+        assert saved.steps == [1, 3]
+        assert not saved.beaten_by({"pa_mpjpe": 5.0}) and saved.beaten_by({"pa_mpjpe": 4.9})
+
+
 def event_loops():
     """How many there are in this process: each holds a thread and three open files."""
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]

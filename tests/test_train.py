@@ -12,7 +12,7 @@ from test_step import equal
 
 from maed_jax.errors import UserError
 from maed_jax.training import train as train_module
-from maed_jax.training.checkpoints import read_config, read_variables
+from maed_jax.training.checkpoints import read_config, read_variables, saved_steps
 from maed_jax.training.config import load_config
 from maed_jax.training.lock import only_run_in
 
@@ -131,6 +131,25 @@ def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="2 steps in a row up to step 2"):
         train_module.train(small(max_skipped=2), tmp_path)
     assert lines(tmp_path)[0]["loss"] is None
+
+
+def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
+    """Validations at every other step, the better ones of which no checkpoint is due at."""
+    errors = iter([5.0, 3.0, 6.0, 4.0])
+
+    class Scripted:
+        def __init__(self, *_):
+            pass
+
+        def errors(self, variables):
+            return {"pa_mpjpe": next(errors)}
+
+        def look(self, variables):
+            return {}, []
+
+    monkeypatch.setattr("maed_jax.training.validation.Validation", Scripted)
+    train_module.train(small(steps=9, eval_every=2, checkpoint_every=7, keep=9), tmp_path)
+    assert saved_steps(tmp_path) == [2, 4, 7, 9]
 
 
 @pytest.mark.parametrize(

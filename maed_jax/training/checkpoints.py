@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
@@ -69,6 +71,15 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
+
+    def beaten_by(self, metrics: dict[str, float]) -> bool:
+        """Whether a validation's metrics are better than those of all checkpoints.
+
+        All processes get the answer of the first: a checkpoint is saved by all of them or by none.
+        """
+        saved = [known.metrics for known in self._orbax.checkpoints if known.metrics]
+        better = metrics[BEST] < min((known[BEST] for known in saved), default=math.inf)
+        return bool(multihost_utils.broadcast_one_to_all(np.bool_(better)))
 
     def save(
         self, state: TrainState, position: Any, metrics: dict[str, float] | None = None

@@ -199,14 +199,15 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 trace.after(step, metrics)
 
                 last = stop.after(step) or step == config.steps
-                scores = None
+                scores, best = None, False
                 if validation is not None and step % config.eval_every == 0:
                     scores = validation.errors(state.variables)
+                    best = checkpoints.beaten_by(scores)
                     gates, pictures = validation.look(state.variables)
                     monitor.write(step, {f"validation/{k}": v for k, v in scores.items()} | gates)
                     monitor.show(step, "validation", pictures)
                     monitor.restart_clock()
-                if last or step % config.checkpoint_every == 0:
+                if last or best or step % config.checkpoint_every == 0:
                     checkpoints.save(state, position, scores)
                 if last:
                     monitor.flush(step)
