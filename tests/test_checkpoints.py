@@ -205,6 +205,8 @@ def test_all_damaged_moves_nothing(two_steps):
             saved.restore(abstract(states[0]))
     with pytest.raises(UserError, match="no checkpoint in .* can be read"):
         checkpoints.read_variables(directory)
+    with pytest.raises(UserError, match="checkpoint 1 in .* cannot be read; .* another step, of 2"):
+        checkpoints.read_variables(directory, 1)
     assert not (directory / "damaged").exists()
 
 

@@ -269,7 +269,11 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
             return variables, candidate
         except Exception as error:  # whatever the damage makes the layers below raise
             say(f"checkpoint {candidate} in {workdir} is damaged ({brief(error)})")
-    raise UserError(f"no checkpoint in {workdir} can be read")
+    if step is None:
+        raise UserError(f"no checkpoint in {workdir} can be read")
+    others = ", ".join(str(other) for other in steps if other != step)
+    instead = f"choose another step, of {others}" if others else "it is the only one"
+    raise UserError(f"checkpoint {step} in {workdir} cannot be read; {instead}")
 
 
 class Run(NamedTuple):
