@@ -221,3 +221,9 @@ def test_bodies_of_one_gender_lie_beside_the_neutral_one(tmp_path, small_model):
     for other in ("mannequin", small_model, neutral):
         with pytest.raises(UserError, match="the male body is needed and this body has none"):
             files.load_body(other, "male")
+
+
+def test_an_unknown_gender_is_named(small_model):
+    for source in (small_model, "mannequin", "nowhere"):
+        with pytest.raises(UserError, match="no body of gender 'unknown'; choose from neutral, "):
+            files.load_body(source, "unknown")

@@ -69,9 +69,11 @@ def load_body(
       gender: "male" and "female" are looked for beside the neutral body, as SMPL_MALE.npz or .pkl.
 
     Raises:
-      UserError: nothing there, not a body, an array of the wrong shape, or a pickle that asks for
-        more than arrays.
+      UserError: nothing there, not a body, an array of the wrong shape, a pickle that asks for more
+        than arrays, or no such gender.
     """
+    if gender not in (known := ("neutral", *GENDERED_FILES)):
+        raise UserError(f"there is no body of gender {gender!r}; choose from {', '.join(known)}")
     if gender != "neutral":
         path = _gendered_file(source, gender)
         return body_from_mapping(read_arrays(path), str(path))
