@@ -48,7 +48,17 @@ def test_other_shapes_stay_fresh(old, new):
     got, report = hand_over(new, {"params": earlier})
     kernel = got["params"]["encoder"]["embedding"]["kernel"]
     np.testing.assert_array_equal(kernel, encoder["embedding"]["kernel"])
-    assert "new: encoder/embedding/kernel [192, 32] (there [3, 32])" in report
+    assert "new, does not fit: encoder/embedding/kernel [192, 32] (there [3, 32])" in report
+
+
+def test_other_shapes_are_named_however_much_is_new(old, new):
+    many = {f"layer{i}": np.ones(2) for i in range(9)}
+    encoder = new["params"]["encoder"] | {"time_embedding": np.ones((1, 3, 32)), "more": many}
+    fresh = {"params": new["params"] | {"encoder": jax.tree.map(jax.numpy.asarray, encoder)}}
+    earlier = {"params": {"encoder": new["params"]["encoder"]}}
+    _, report = hand_over(fresh, earlier)
+    assert "does not fit: encoder/time_embedding [1, 3, 32] (there [1, 4, 32])" in report
+    assert "new: encoder (9 arrays)" in report and "layer8" not in report
 
 
 def test_nothing_fits(old):

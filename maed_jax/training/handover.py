@@ -24,13 +24,14 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[A
       decoder: whether to take the decoder too.
 
     Returns:
-      The variables, laid out as the fresh ones, and a report of what was taken and what is new.
+      The variables, laid out as the fresh ones, and a report of what was taken, what does not fit,
+      and what is new.
 
     Raises:
       UserError: nothing fits.
     """
     earlier = {_keys(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
-    taken, repeated, fresh = [], [], []
+    taken, repeated, misfits, fresh = [], [], [], []
 
     def choose(path, new):
         name = "/".join(_keys(path)[1:])
@@ -45,7 +46,7 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[A
             spread = np.broadcast_to(old, new.shape)
             return jax.device_put(new + from_host(spread, new.sharding), new.sharding)
         else:
-            fresh.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
+            misfits.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
         return new
 
     variables = jax.tree_util.tree_map_with_path(choose, variables)
@@ -55,6 +56,7 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[A
         )
     report = [f"  taken: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
     report += [f"  repeated: {line}" for line in repeated]
+    report += [f"  new, does not fit: {line}" for line in misfits]  # each by name: a surprise
     report += [f"  new: {line}" for line in _grouped(fresh)]
     return variables, "\n".join(report)
 
