@@ -187,7 +187,9 @@ def test_locked():
 
 def test_same_run():
     old = configs.load_config("debug")
-    configs.check_same_run(old, configs.load_config("debug", ["--config.keep=9"]), "DIR")
+    free = {"keep": 9, "max_skipped": 3, "data.val_split": "test", "data.eval_interval": 2}
+    changes = [f"--config.{key}={value}" for key, value in free.items()]
+    configs.check_same_run(old, configs.load_config("debug", changes), "DIR")
     with pytest.raises(UserError, match=r"DIR .*steps \(2 there, 4 here\)"):
         configs.check_same_run(old, configs.load_config("debug", ["--config.steps=4"]), "DIR")
 
