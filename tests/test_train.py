@@ -1,9 +1,12 @@
 """Runs of `maed train`: resumed, interrupted, handed over, mistaken."""
 
+import gc
 import json
 import os
 import signal
+import weakref
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -11,10 +14,12 @@ from fake_dataset import write_fake_dataset
 from test_step import equal
 
 from maed_jax.errors import UserError
+from maed_jax.training import checkpoints
 from maed_jax.training import train as train_module
 from maed_jax.training.checkpoints import read_config, read_variables, saved_steps
 from maed_jax.training.config import load_config
 from maed_jax.training.lock import only_run_in
+from maed_jax.training.profile import Profile
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,26 @@ def test_stage2_starts_from_stage1(small, tmp_path, capsys):
         assert near == same  # one step of Adam is at most the learning rate, 1e-4
     with pytest.raises(UserError, match="there is no work directory"):
         train_module.train(small(init_from=tmp_path / "nowhere"), tmp_path / "three")
+
+
+def test_an_earlier_stage_is_not_kept_in_memory(small, tmp_path, monkeypatch):
+    train_module.train(small("stage1"), tmp_path / "one")
+    read, kept = checkpoints.read_variables, []
+
+    def read_and_watch(workdir):
+        found = read(workdir)
+        kept.extend(weakref.ref(leaf) for leaf in jax.tree.leaves(found[0]))
+        return found
+
+    def look(self, step, results):
+        gc.collect()
+        alive.append(sum(leaf() is not None for leaf in kept))
+
+    alive = []
+    monkeypatch.setattr(checkpoints, "read_variables", read_and_watch)
+    monkeypatch.setattr(Profile, "after", look)
+    train_module.train(small("stage2", steps=2, init_from=tmp_path / "one"), tmp_path / "two")
+    assert kept and alive[-1] == 0
 
 
 def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):

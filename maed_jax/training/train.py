@@ -165,6 +165,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)
                 state = state.starting_from(taken)
                 tell(f"from {config.init_from}, step {earlier[1]}:\n{report}")
+            del earlier  # its memory is wanted for training
         if lead:
             write_config(workdir, config)
         start = int(state.step)
