@@ -23,6 +23,13 @@ def test_impossible_meshes(asked):
         sharding.make_mesh(*asked)
 
 
+@pytest.mark.parametrize("asked", [(-1, 3), (3, -1)])
+def test_what_is_left_over_must_divide(asked):
+    with pytest.raises(UserError, match="all 8 devices, .* would leave 2 idle: .* divisor of 8"):
+        sharding.make_mesh(*asked)
+    assert sharding.make_mesh(2, 3).size == 6  # who says so may leave some idle
+
+
 def test_batches_must_divide():
     mesh = sharding.make_mesh(4, 2)
     sharding.check_batch(mesh, clips_per_batch=16, images_per_batch=0)

@@ -26,12 +26,18 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
         raise UserError(
             f"config.mesh must be numbers of devices, one of them -1 at most: {data} x {fsdp}"
         )
+    left_open = -1 in (data, fsdp)
     data = present // fsdp if data == -1 else data
     fsdp = present // data if fsdp == -1 else fsdp
     needed = data * fsdp
     if needed > present or needed == 0:
         raise UserError(
             f"config.mesh asks for {max(data, 1)} x {max(fsdp, 1)} devices and there are {present}"
+        )
+    if needed < present and left_open:
+        raise UserError(
+            f"config.mesh has -1 for all {present} devices, of which {data} x {fsdp} would leave "
+            f"{present - needed} idle: choose a divisor of {present}, or say both numbers"
         )
     if needed < present and jax.process_count() > 1:
         raise UserError(
