@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from maed_jax.errors import UserError
+from maed_jax.training.checkpoint_parts import say
 
 
 class Profile:
@@ -29,16 +30,22 @@ class Profile:
 
     def after(self, step: int, results: object) -> None:
         """To be told of every step, with what it gave, which may still be under way."""
-        if self._span is None or step not in self._span:
+        if self._span is None:
             return
-        jax.block_until_ready(results)
-        if step == self._span[0]:
+        start, stop = self._span
+        if step == start:
+            jax.block_until_ready(results)
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # it would slow down what is to be seen
             jax.profiler.start_trace(str(self._directory), profiler_options=options)
             self._running = True
-        else:
+        elif step > start and not self._running:
+            say(f"--profile {start}:{stop} traces nothing: this run goes on from step {step}")
+            self._span = None
+        elif step == stop:
+            jax.block_until_ready(results)
             self.close()
+            self._span = None
 
     def close(self) -> None:
         if self._running:
