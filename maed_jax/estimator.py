@@ -38,7 +38,10 @@ class Estimator:
 
     @property
     def clip_length(self) -> int:
-        """The most frames that a clip may have."""
+        """Frames of a clip as a rule: the most that the encoder's temporal embedding holds.
+
+        Encoders without one, and with one that is spread over longer clips, take any length.
+        """
         return self.model.clip_length
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:

@@ -43,7 +43,10 @@ class Regression(NamedTuple):
 
 
 def torch_linear(name: str, width: int) -> nn.Dense:
-    """A layer that starts as PyTorch's Linear does: uniform within 1 / sqrt(inputs)."""
+    """A layer whose kernel starts as PyTorch's Linear does, uniform within 1 / sqrt(inputs).
+
+    Its bias starts at zero, where PyTorch's is drawn from the same range.
+    """
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     return nn.Dense(width, kernel_init=uniform, name=name)
 
