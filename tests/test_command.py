@@ -128,10 +128,15 @@ def test_an_output_that_cannot_be_written(walk, tmp_path, estimator, capsys):
 
 
 def test_a_full_disk(walk, tmp_path, estimator, capsys):
-    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no-video"]
-    with full_disk(5000):
-        line = failing(tmp_path, capsys, args)
-    assert line == f"maed: cannot write to {tmp_path / 'out'}: file too large"
+    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no-video"]
+    with full_disk(5000), pytest.raises(SystemExit) as error:
+        run(command.main, args)
+    assert error.value.code == f"maed: cannot write to {tmp_path / 'out'}: file too large"
+    assert "Traceback" not in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".unfinished"]
+    run(command.main, args)
+    assert "going on with what an earlier run left" in capsys.readouterr().err
+    assert not (tmp_path / "out" / ".unfinished").exists()
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "terminate"])

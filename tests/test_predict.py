@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import json
 
 import numpy as np
@@ -120,6 +122,44 @@ def test_people_are_kept_where_drawing_fails(walk, tmp_path, monkeypatch):
     predict_to(tmp_path, open_video(walk), estimator)
     assert len(estimator.shapes) == calls  # nothing but the drawing was left to do
     assert (tmp_path / "overlay.mp4").exists() and (tmp_path / "person_1.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "where", ["settle", "results.save_person", "export_people", "results.publish"]
+)
+def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    estimator = FakeEstimator(mannequin())
+    with monkeypatch.context() as patch:
+        patch.setattr(f"maed_jax.inference.predict.{where}", full)
+        with pytest.raises((UserError, OSError), match="(?i)no space left on device"):
+            predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    calls = len(estimator.shapes)
+    monkeypatch.setattr("maed_jax.inference.detect.HogDetector.__call__", full)  # nobody looks
+    predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    assert len(estimator.shapes) == calls and (tmp_path / "person_1.npz").exists()
+
+
+def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
+    from maed_jax.inference import detect
+
+    seen = []
+    whole = detect.HogDetector.__call__
+
+    def full(self, image):
+        seen.append(image)
+        if len(seen) == 9:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(self, image)
+
+    monkeypatch.setattr(detect.HogDetector, "__call__", full)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    for _ in range(2):
+        with contextlib.suppress(UserError):
+            predict_to(tmp_path, open_video(walk), FakeEstimator(mannequin()), overlay=False)
+    assert len(seen) < 9 + 12 and (tmp_path / "person_1.npz").exists()
 
 
 def test_unknown_detector(walk):

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -89,6 +90,23 @@ def test_no_room_for_answers_is_an_error_and_not_the_end_of_the_process(tmp_path
     with full_disk(10_000), pytest.raises(OSError, match="File too large"):
         with unfinished(tmp_path, {}) as work:
             work.array("x", (10_000,))
+
+
+def test_an_array_whose_room_was_not_taken_takes_it_later(tmp_path, monkeypatch):
+    taken = []
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, {}) as work:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.posix_fallocate", full)
+            with pytest.raises(OSError):
+                work.array("x", (100,))
+        monkeypatch.setattr("os.posix_fallocate", lambda *args: taken.append(args[1:]))
+        work.array("x", (100,))
+        raise KeyboardInterrupt
+    assert taken == [(0, (tmp_path / FOLDER / "x.npy").stat().st_size)]
 
 
 def test_in_memory():

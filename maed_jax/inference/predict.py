@@ -88,8 +88,9 @@ def predict_to(
 ) -> dict:
     """Reconstructs the people in a video and writes all results to the directory `out`.
 
-    An interrupted call leaves its work in `out`; the same call goes on from there. People are
-    written before anything is drawn, and stay where drawing fails.
+    A call that is interrupted, or fails once somebody was found, leaves its work in `out`; the same
+    call goes on from there. People are written before anything is drawn, and stay where drawing
+    fails.
 
     Args:
       exports: formats of `maed_jax.exports.people.FORMATS`.
@@ -123,6 +124,7 @@ def predict_to(
     with unfinished(out, job) as work:
         try:
             found = find_people(video, people, work=work, progress=progress("find"))
+            work.wanted = True
             answers = reconstruct(
                 video,
                 found.tracks,
@@ -153,7 +155,6 @@ def predict_to(
                 exports=export_people(exports, settled, estimator.body, stage),
             )
             _publish(work, content, out, first=True)
-            work.wanted = True
             if overlay:
                 from maed_jax.visual.overlay import write_overlay
 
@@ -185,6 +186,8 @@ def predict_to(
                 )
                 _publish(work, content, out)
         except OSError as error:
+            # It is no mistake of the call: what was found takes hours to find again.
+            work.wanted = work.wanted or bool(work.lines("detections"))
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
 

@@ -39,16 +39,18 @@ class Work:
     def __init__(self, folder: Path):
         self.folder = folder
         self.wanted = False
-        """True: keep it also after a `UserError`, because most of the work is done"""
+        """True: keep it also after a `UserError`, because there is much to go on from"""
 
     def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
         """An array of zeros in a file, or what an earlier run left in it."""
         path = self.folder / f"{name}.npy"
         if start := _start(path, shape, dtype):
-            return np.memmap(path, dtype, "r+", start, tuple(shape))
-        array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
+            array = np.memmap(path, dtype, "r+", start, tuple(shape))
+        else:
+            array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
         with contextlib.suppress(AttributeError), open(path, "r+b") as file:
             # Takes the space now: a full disk is an error here, and the end of the process later.
+            # An earlier run that ended right here has not taken it.
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
 
@@ -78,7 +80,7 @@ class Work:
             for line in lines:
                 found.append(parse_json(line, form))
         if rest or len(found) < len(lines):  # the run ended in the middle of a line
-            path.write_bytes(b"".join(line + b"\n" for line in lines[: len(found)]))
+            os.truncate(path, sum(len(line) + 1 for line in lines[: len(found)]))
         return found
 
     @contextlib.contextmanager
