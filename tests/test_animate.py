@@ -14,6 +14,7 @@ from maed_jax.exports.animate import animate_results, main
 from maed_jax.inference.predict import predict_to
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
+from maed_jax.inference.work import unfinished
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,16 @@ def test_results_outlive_an_interruption(results, monkeypatch, stopped_at):
     monkeypatch.undo()
     content, people = load_results(results)
     assert len(people) == 1 and all((results / name).exists() for name in content["exports"])
+
+
+def test_an_unfinished_prediction_stays(results):
+    with pytest.raises(KeyboardInterrupt), unfinished(results, {"video": "walk"}) as work:
+        work.array("answers", (3,))[:] = 5
+        raise KeyboardInterrupt
+    animate_results(results, ("bvh",), "mannequin")
+    with unfinished(results, {"video": "walk"}) as work:
+        assert (work.array("answers", (3,)) == 5).all()
+    assert not (results / ".unfinished").exists()
 
 
 def test_mistakes(results, tmp_path):

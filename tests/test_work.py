@@ -7,7 +7,7 @@ import pytest
 from faults import closed, full_disk
 
 from maed_jax.errors import UserError
-from maed_jax.inference.work import FOLDER, in_memory, unfinished
+from maed_jax.inference.work import FOLDER, in_memory, stage_beside, unfinished
 
 
 def test_what_an_interrupted_run_left_is_there_again(tmp_path):
@@ -70,6 +70,25 @@ def test_one_run_at_a_time(tmp_path):
     ):
         pass
     assert work.folder == tmp_path / FOLDER
+
+
+def test_what_is_added_to_results_leaves_an_unfinished_run_alone(tmp_path):
+    with stage_beside(tmp_path) as stage:
+        (stage / "a").touch()
+        with pytest.raises(UserError, match="another run is writing"), unfinished(tmp_path, {}):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, {}) as work:
+        work.array("x", (3,))[:] = 1
+        with pytest.raises(UserError, match="another run is writing"), stage_beside(tmp_path):
+            pass
+        raise KeyboardInterrupt
+    for error, shown in ((KeyboardInterrupt, KeyboardInterrupt), (OSError, UserError)):
+        with pytest.raises(shown), stage_beside(tmp_path) as stage:
+            raise error("no")
+        assert not stage.exists()
+    with unfinished(tmp_path, {}) as work:
+        assert (work.array("x", (3,)) == 1).all()
 
 
 def test_a_file_in_the_way(tmp_path):

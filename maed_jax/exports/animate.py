@@ -10,7 +10,7 @@ from maed_jax.errors import UserError
 from maed_jax.exports.people import FORMATS, export_people, parse_formats
 from maed_jax.inference import results
 from maed_jax.inference.page import write_page
-from maed_jax.inference.work import unfinished
+from maed_jax.inference.work import stage_beside
 
 
 def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dict:
@@ -35,15 +35,11 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
     body = load_body(body or _body_of(model.get("checkpoint"), out))
     if body.name != model.get("body", body.name):
         raise UserError(f"{out} was made with the body {model['body']}; this is {body.name}")
-    with unfinished(out, {"animate": formats}) as work:
-        try:
-            stage = work.stage()
-            names = export_people(formats, people, body, stage)
-            content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
-            write_page(stage / results.PAGE, content)
-            results.write_json(stage / results.SUMMARY, content)
-        except OSError as error:
-            raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+    with stage_beside(out) as stage:
+        names = export_people(formats, people, body, stage)
+        content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
+        write_page(stage / results.PAGE, content)
+        results.write_json(stage / results.SUMMARY, content)
         results.publish(stage, out, replace=False)
     return content
 

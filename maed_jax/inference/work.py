@@ -2,7 +2,8 @@
 
 The folder `.unfinished` of the output directory holds what was found in each frame, the tracks, and
 the model's answers: arrays in files that are mapped into memory, so that a long video's results
-never have to fit into it. It is gone when the run ends well.
+never have to fit into it. It is gone when the run ends well. Its lock is that of all who
+write to the output directory.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from maed_jax.json_files import parse_json
 from maed_jax.numpy_files import npy_header, open_npz
 
 FOLDER = ".unfinished"
+JOB = "job.json"  # in it
 Keep = Callable[..., np.ndarray]
 """(name, shape, dtype) -> an array of zeros, or what an earlier run left under that name"""
 
@@ -148,9 +150,38 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def stage_beside(out: str | Path) -> Iterator[Path]:
+    """Gives an empty folder for finished files that are to be added to the results in `out`.
+
+    It goes when the block ends, however it does. What an unfinished run has left stays; neither
+    writes while the other does.
+
+    Raises:
+      UserError: `out` cannot be written, in the block too, or another run is writing there.
+    """
+    out = Path(out)
+    folder = out / FOLDER
+    stage = folder / "added"
+
+    def clear():
+        shutil.rmtree(stage if (folder / JOB).exists() else folder, ignore_errors=True)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(exist_ok=True)
+            stack.enter_context(_locked(folder, out))
+            stack.callback(clear)
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+            yield stage
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {reason(error)}") from None
+
+
 def _same_job(folder: Path, text: str) -> bool:
     """Whether the same job was begun here; what another one left is removed."""
-    note = folder / "job.json"
+    note = folder / JOB
     if note.exists() and note.read_bytes() == text.encode():
         return True
     for path in folder.iterdir():
