@@ -106,6 +106,16 @@ def test_earlier_results_are_replaced_and_other_files_kept(tmp_path):
     assert {path.name: path.read_text() for path in out.iterdir()} == expected
 
 
+@pytest.mark.parametrize(
+    "text", ["/v/Dance [2021 05 03].mp4", 'a "[1, 2]" \\', '"[1 2]', "[1 2]", "", "\udce9 [1 2]"]
+)
+def test_texts_are_written_as_they_are(tmp_path, text):
+    content = {"path": text, text: [1, 2], "all": [text, [3, 4], text]}
+    write_json(tmp_path / "a.json", content)
+    assert json.loads((tmp_path / "a.json").read_text()) == content
+    assert "[1,2]" in (tmp_path / "a.json").read_text()
+
+
 @pytest.mark.parametrize("name", PAGE_FORM)
 def test_what_the_page_relies_on_has_to_be_there(name):
     content = test_page.content()

@@ -256,5 +256,7 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
 def write_json(path: Path, content: dict) -> None:
     """Writes JSON that people can read: indented, but lists of numbers on one line."""
     text = json.dumps(content, indent=1)
-    text = re.sub(r"\[[\d,\s]+\]", lambda match: "".join(match[0].split()), text)
+    # Strings are matched too, so that nothing within them is taken for a list.
+    parts = re.compile(r'("(?:\\.|[^"\\])*")|\[[\d,\s]+\]')
+    text = parts.sub(lambda match: match[1] or "".join(match[0].split()), text)
     path.write_text(text + "\n")
