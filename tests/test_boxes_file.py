@@ -66,6 +66,14 @@ def test_boxes_without_ids_are_linked(tmp_path):
     assert [t.id for t in found] == [1, 2] and all(len(t.frames) == 20 for t in found)
 
 
+def test_ids_are_kept_beside_boxes_without(tmp_path):
+    lines = [f"{i},{id},{x},50,40,80" for i in range(1, 21) for id, x in ((7, 0), (4, 200))]
+    lines += [f"{i},-1,{400 + 3 * i},50,40,80,0.2" for i in range(1, 21)]
+    found = read_boxes(text(tmp_path, "\n".join(lines))).tracks(20, fps=10)
+    assert [t.id for t in found] == [4, 7, 8] and all(len(t.frames) == 20 for t in found)
+    np.testing.assert_allclose(np.diff([t.boxes[0, 0] for t in found]), [-200, 403], rtol=1e-5)
+
+
 def test_frames_that_the_video_does_not_have(tmp_path):
     found = read_boxes(text(tmp_path, "1,1,0,0,9,9\n41,1,0,0,9,9\n"))
     with pytest.raises(UserError, match="boxes.txt, line 2: the video has 40 frames"):

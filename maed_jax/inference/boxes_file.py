@@ -36,8 +36,9 @@ class BoxesFile:
     def tracks(self, num_frames: int, fps: float) -> list[Track]:
         """The people of a video of `num_frames` frames.
 
-        Where the file has ids they are kept: gaps up to `MAX_GAP` seconds are interpolated and
-        longer ones stay, and nothing is dropped. Boxes without ids are linked as a detector's are.
+        Boxes with ids keep them: gaps up to `MAX_GAP` seconds are interpolated and longer ones
+        stay, and nothing is dropped. Those without are linked with each other as a detector's are,
+        and numbered after the largest id.
 
         Raises:
           UserError: a frame number that the video does not have.
@@ -48,29 +49,31 @@ class BoxesFile:
                 f"{self._place(late[0])}: the video has {num_frames} frames, "
                 f"but this box is for a later one; is it the boxes file of this video?"
             )
-        if (self.ids < 0).any():
-            return self._linked(num_frames, fps)
-        tracks = []
-        for id in np.unique(self.ids):
-            mine = np.flatnonzero(self.ids == id)
-            mine = mine[np.argsort(self.frames[mine])]
-            breaks = np.flatnonzero(np.diff(self.frames[mine]) > max(2, round(MAX_GAP * fps))) + 1
-            parts = []
-            for part in np.split(mine, breaks):
-                frames = self.frames[part]
-                first, last = int(frames[0]), int(frames[-1])
-                parts.append(
-                    fill(int(id), frames, self.boxes[part], self.scores[part], first, last)
-                )
-            fields = ("frames", "boxes", "detected", "scores")
-            tracks.append(
-                Track(int(id), *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
-            )
+        tracks = [self._known(int(id), fps) for id in np.unique(self.ids[self.ids >= 0])]
+        unknown = np.flatnonzero(self.ids < 0)
+        if len(unknown):
+            last = max((track.id for track in tracks), default=0)
+            linked = self._linked(unknown, num_frames, fps)
+            tracks += [dataclasses.replace(track, id=last + track.id) for track in linked]
         return tracks
 
-    def _linked(self, num_frames: int, fps: float) -> list[Track]:
-        tracker = Tracker(fps, sure=float(self.scores.min()), parts=False)
-        order = np.argsort(self.frames, kind="stable")
+    def _known(self, id: int, fps: float) -> Track:
+        """The track of those boxes that have this id."""
+        mine = np.flatnonzero(self.ids == id)
+        mine = mine[np.argsort(self.frames[mine])]
+        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max(2, round(MAX_GAP * fps))) + 1
+        parts = []
+        for part in np.split(mine, breaks):
+            frames = self.frames[part]
+            first, last = int(frames[0]), int(frames[-1])
+            parts.append(fill(id, frames, self.boxes[part], self.scores[part], first, last))
+        fields = ("frames", "boxes", "detected", "scores")
+        return Track(id, *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+
+    def _linked(self, rows: np.ndarray, num_frames: int, fps: float) -> list[Track]:
+        """The tracks of these rows, linked as a detector's boxes are; their ids count from 1."""
+        tracker = Tracker(fps, sure=float(self.scores[rows].min()), parts=False)
+        order = rows[np.argsort(self.frames[rows], kind="stable")]
         starts = np.flatnonzero(np.diff(self.frames[order], prepend=-1))
         for here in np.split(order, starts[1:]):
             detections = Detections(self.boxes[here], self.scores[here])
