@@ -112,6 +112,7 @@ def read_boxes(path: str | Path) -> BoxesFile:
     bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)
     for wrong, why in (
         (bad, "a box needs finite numbers, and a width and height above 0"),
+        (~np.isfinite(found.scores), "a confidence has to be a finite number"),
         (found.frames < 0, "frames of .npz files count from 0, of text files from 1"),
         (_repeated(found), "this id has a box in this frame already"),
     ):
