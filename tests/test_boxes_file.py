@@ -21,7 +21,7 @@ def test_mot_text(tmp_path):
     found = read_boxes(text(tmp_path, "1,7,10,20,30,60,1,-1,-1,-1\n3,7,14,20,30,60,0.5\n"))
     np.testing.assert_array_equal(found.frames, [0, 2])
     np.testing.assert_array_equal(found.ids, [7, 7])
-    np.testing.assert_allclose(found.boxes, [[25, 50, 30, 60], [29, 50, 30, 60]])
+    np.testing.assert_allclose(found.boxes, [[24, 49, 30, 60], [28, 49, 30, 60]])
     np.testing.assert_allclose(found.scores, [1, 0.5])
 
 
@@ -36,7 +36,7 @@ def test_mot_text(tmp_path):
 )
 def test_forms_of_text(tmp_path, content):
     found = read_boxes(text(tmp_path, content))
-    np.testing.assert_allclose(found.boxes, [[25, 50, 30, 60]])
+    np.testing.assert_allclose(found.boxes, [[24, 49, 30, 60]])
     assert (found.frames[0], found.ids[0], found.scores[0]) == (0, 7, 1)
 
 
@@ -55,7 +55,7 @@ def test_ids_are_kept_and_short_gaps_filled(tmp_path):
     two, five = read_boxes(text(tmp_path, "\n".join(lines))).tracks(100, fps=10)
     assert (two.id, list(two.frames)) == (2, [39])
     assert list(five.frames) == [0, 1, 2, 3, 4, 5, 6, 59, 60]
-    np.testing.assert_allclose(five.boxes[:7, 0], 20 + 10 * np.arange(7))
+    np.testing.assert_allclose(five.boxes[:7, 0], 19 + 10 * np.arange(7))
     assert list(five.frames[~five.detected]) == [2, 3, 4]
     assert [list(five.frames[run])[0] for run in five.runs()] == [0, 59]
 

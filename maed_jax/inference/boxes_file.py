@@ -93,9 +93,10 @@ def read_boxes(path: str | Path) -> BoxesFile:
     `maed predict` writes are such files.
 
     Anything else is read as text, one box a line: `frame, id, left, top, width, height` and on
-    request `confidence` and more, which is ignored; frames count from 1, pixels are the video's, id
-    -1 says that it is not known whose box it is. Commas or blanks separate; a first line of names
-    is skipped, and so is a box with confidence 0, which in this layout means "do not count".
+    request `confidence` and more, which is ignored; frames, left and top count from 1, pixels are
+    the video's, id -1 says that it is not known whose box it is. Commas or blanks separate; a first
+    line of names is skipped, and so is a box with confidence 0, which in this layout means "do not
+    count".
 
     Raises:
       UserError: no such file, or what is wrong with it and where.
@@ -161,7 +162,8 @@ def _read_text(path: Path) -> BoxesFile:
             rows.append([*values[:6], confidence])
             lines.append(number)
     table = np.array(rows, np.float64).reshape(-1, 7)
-    boxes = np.concatenate([table[:, 2:4] + table[:, 4:6] / 2, table[:, 4:6]], axis=1)
+    corner = table[:, 2:4] - 1  # the first pixel is (1, 1) there, and (0, 0) here
+    boxes = np.concatenate([corner + table[:, 4:6] / 2, table[:, 4:6]], axis=1)
     return BoxesFile(
         path,
         table[:, 0].astype(np.int64) - 1,
