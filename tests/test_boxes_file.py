@@ -7,7 +7,7 @@ from maed_jax.inference.boxes_file import read_boxes
 
 def text(tmp_path, content):
     path = tmp_path / "boxes.txt"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     return path
 
 
@@ -31,6 +31,8 @@ def test_mot_text(tmp_path):
         "frame,id,x,y,w,h\n1,7,10,20,30,60\n",
         "# made by hand\n\n1 7 10 20 30 60\n",
         "1;7;10;20;30;60;-1\r\n",
+        "\ufeff1,7,10,20,30,60\r\n",  # as editors on Windows begin it
+        "\ufeffframe,id,x,y,w,h\n1,7,10,20,30,60\n",
         "1, 7, 10.0, 2e1, 30, 60, 1, 1\n2,8,1,1,9,9,0\n",  # confidence 0: do not count
     ],
 )

@@ -134,7 +134,7 @@ def _repeated(found: BoxesFile) -> np.ndarray:
 def _read_text(path: Path) -> BoxesFile:
     rows, lines = [], []
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin it with a mark
     except UnicodeDecodeError:
         raise UserError(f"{path} is neither text nor .npz; see docs/prediction.md") from None
     for number, line in enumerate(text.splitlines(), 1):
