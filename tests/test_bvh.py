@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from animation_readers import read_bvh
@@ -22,6 +24,14 @@ def test_joints_are_where_the_body_has_them(tmp_path, n):
     truth = camera_joints(person) * [1, -1, -1]
     assert np.abs(places[:, order] - truth).max() < 5e-5  # metres
     assert frame_time == pytest.approx(1 / 25 if n > 1 else 1 / 30)
+
+
+def test_rows_are_a_frame_apart_in_a_track_with_a_gap_too(tmp_path):
+    person = moving_person(n=20)
+    gap = 9 * 25 * (np.arange(20) >= 10)  # frames: 9 seconds
+    person = dataclasses.replace(person, frames=person.frames + gap, times=person.times + gap / 25)
+    write_bvh(tmp_path / "a.bvh", person, mannequin())
+    assert read_bvh(tmp_path / "a.bvh")[2] == pytest.approx(1 / 25)
 
 
 @examples(50)

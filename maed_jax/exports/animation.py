@@ -23,6 +23,8 @@ class Animation:
     """One person's motion. Metres, y up; float64."""
 
     id: int
+    frames: np.ndarray
+    """[n] numbers in the video, ascending"""
     times: np.ndarray
     """[n] seconds since the video's first frame, strictly ascending"""
     rest_joints: np.ndarray
@@ -37,9 +39,10 @@ class Animation:
 
     @property
     def frame_time(self) -> float:
-        """Seconds from one frame to the next, on average; 1/30 of a single frame."""
-        n = len(self.times)
-        return float(self.times[-1] - self.times[0]) / (n - 1) if n > 1 else 1 / 30
+        """Seconds from one frame of the video to the next, on average; 1/30 of a single frame."""
+        if len(self.frames) == 1:
+            return 1 / 30
+        return float(self.times[-1] - self.times[0]) / int(self.frames[-1] - self.frames[0])
 
     def offsets(self, parents: tuple[int, ...]) -> np.ndarray:
         """[joints 3] from each joint's parent to the joint at rest; zeros for the root."""
@@ -62,6 +65,7 @@ def animate(person: Person, body: Body) -> Animation:
     rotmat[:, 0] = UP_FROM_CAMERA @ rotmat[:, 0]
     return Animation(
         id=person.id,
+        frames=person.frames,
         times=ascending(person.times),
         rest_joints=rest_joints,
         rest_verts=template + shape_dirs @ betas,

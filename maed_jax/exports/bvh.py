@@ -1,8 +1,9 @@
 """A person as a BVH file: the skeleton and its rotations, no skin. Metres, y up.
 
-One row of the file is one frame of the person's track, all equally far apart in time. A joint's
-rotation is Rz Rx Ry, in degrees ("Zrotation Xrotation Yrotation"): turning on the spot, what people
-do most, is then the last of the three and free of the gap that Euler angles have in the middle one.
+One row of the file is one frame of the person's track, all as far apart in time as the video's
+frames are on average; a gap in the track has no rows. A joint's rotation is Rz Rx Ry, in degrees
+("Zrotation Xrotation Yrotation"): turning on the spot, what people do most, is then the last of the
+three and free of the gap that Euler angles have in the middle one.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ import numpy as np
 import maed_jax
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.body.smpl import Body
-from maed_jax.exports.animation import Animation, animate, strongest_weights
+from maed_jax.exports.animation import Animation, animate, ascending, strongest_weights
 from maed_jax.exports.gltf import ARRAY, ELEMENTS, Gltf
 from maed_jax.inference.results import Person
+from maed_jax.inference.track import stretches
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import Surface
 
@@ -25,15 +26,16 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     """Writes people who were reconstructed with `body` as one scene.
 
     Keys are at the people's `times`. A person who is not in the picture all the time that the scene
-    lasts is scaled to nothing outside of their track. The video's camera is in the scene.
+    lasts is scaled to nothing outside of their track and in its gaps. The video's camera is in the
+    scene.
 
     Raises:
       OSError: the file cannot be written.
     """
     gltf = Gltf(f"maed_jax {maed_jax.__version__}")
     animations = [animate(person, body) for person in people]
-    ends = [animation.times[-1] + animation.frame_time for animation in animations]
-    first, last = min(a.times[0] for a in animations), max(ends)
+    first = min(animation.times[0] for animation in animations)
+    last = max(animation.times[-1] + animation.frame_time for animation in animations)
     roots, samplers, channels = [], [], []
 
     def key(node: int, what: str, times: int, values: np.ndarray, how: str) -> None:
@@ -42,7 +44,7 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
         target = {"node": node, "path": what}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 
-    for animation, end in zip(animations, ends):
+    for animation in animations:
         joints = _add_skeleton(gltf, animation, body)
         name = f"person_{animation.id}"
         person = gltf.add("nodes", {"name": name, "children": [joints[0]]})
@@ -51,22 +53,30 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
         key(joints[0], "translation", times, animation.positions, "LINEAR")
         for number, joint in enumerate(joints):
             key(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
-        scales = [
-            (time, scale)
-            for time, scale, needed in (
-                (first, 0, animation.times[0] > first),
-                (animation.times[0], 1, animation.times[0] > first or end < last),
-                (end, 0, end < last),
-            )
-            if needed
-        ]
-        if scales:
-            when, size = np.array(scales, np.float32).T
+        when, size = sizes(animation, first, last)
+        if len(when) > 1:
             key(person, "scale", gltf.array(when, bounds=True), np.tile(size, (3, 1)).T, "STEP")
     gltf.add("animations", {"name": "motion", "samplers": samplers, "channels": channels})
     roots.append(_add_camera(gltf, people[0].intrinsics))
     gltf.content["scene"] = gltf.add("scenes", {"nodes": roots})
     gltf.write(path)
+
+
+def sizes(animation: Animation, first: float, last: float) -> tuple[np.ndarray, np.ndarray]:
+    """When a person appears and disappears in a scene from `first` to `last`: times float32 [k],
+    ascending, and from each of them on their scale, 1 or 0."""
+    keys, seen_until = [], first
+    for part in stretches(animation.frames):
+        start = animation.times[part.start]
+        if start > seen_until:
+            keys.append((seen_until, 0))
+        if start > seen_until or not keys:
+            keys.append((start, 1))
+        seen_until = animation.times[part.stop - 1] + animation.frame_time
+    if seen_until < last:
+        keys.append((seen_until, 0))
+    when, size = np.array(keys).T
+    return ascending(when).astype(np.float32), size
 
 
 def _add_skeleton(gltf: Gltf, animation: Animation, body: Body) -> list[int]:
