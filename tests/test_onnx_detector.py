@@ -63,6 +63,82 @@ def test_boxes_are_in_pixels_of_the_picture(kind, expected, detector_of):
     np.testing.assert_allclose(found.boxes, [expected], atol=1)
 
 
+def field(number, content):
+    """A field of a protocol buffer: a small number, or text, bytes or other fields."""
+    if isinstance(content, int):
+        return bytes([number << 3, content])
+    content = content.encode() if isinstance(content, str) else content
+    low, high = len(content) & 127, len(content) >> 7
+    return bytes([number << 3 | 2, low | 128 * bool(high), *([high] if high else [])]) + content
+
+
+SINGLE, WHOLE, HALF, DOUBLE = 1, 7, 10, 11  # kinds of numbers in ONNX
+
+
+def small_model(taken=HALF, batch=1):
+    """A detector in ONNX that sees a person wherever its picture is bright, boxes in halves."""
+
+    def constant(name, kind, array):
+        shape = b"".join(field(1, n) for n in array.shape)
+        return field(5, shape + field(2, kind) + field(8, name) + field(9, array.tobytes()))
+
+    def value(number, name, kind, shape):
+        axes = field(2, b"".join(field(1, field(1, n)) for n in shape))
+        return field(number, field(1, name) + field(2, field(1, field(1, kind) + axes)))
+
+    def node(kind, inputs, output, attribute=b""):
+        names = b"".join(field(1, name) for name in inputs.split()) + field(2, output)
+        return field(1, names + field(4, kind) + attribute)
+
+    def number(name, value):
+        return field(5, field(1, name) + field(3, value) + b"\xa0\x01\x02")
+
+    graph = [
+        node("Cast", "images", "full", number("to", SINGLE)),
+        node("ReduceMax", "full", "brightest", number("keepdims", 0)),
+        node("Mul", "brightest score", "scores"),
+        node("Identity", "kind", "labels"),
+        node("Identity", "corners", "boxes"),
+        field(2, "g"),
+        constant("score", SINGLE, np.array([[0.9]], np.float32)),
+        constant("kind", WHOLE, np.array([[0]])),
+        constant("corners", HALF, np.array([[[22, 8, 34, 32]]], np.float16)),
+        value(11, "images", taken, (batch, 3, 32, 64)),
+        value(12, "labels", WHOLE, (1, 1)),
+        value(12, "boxes", HALF, (1, 1, 4)),
+        value(12, "scores", SINGLE, (1, 1)),
+    ]
+    return field(1, 8) + field(7, b"".join(graph)) + field(8, field(1, "") + field(2, 13))
+
+
+def test_a_detector_of_halves(tmp_path):
+    (tmp_path / "half.onnx").write_bytes(small_model())
+    found = make_detector(str(tmp_path / "half.onnx"))(picture(RED, (32, 64)))
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]])
+    np.testing.assert_allclose(found.scores, [0.9], rtol=1e-6)
+
+
+def test_what_takes_several_pictures_at_once_or_other_numbers_is_refused(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(small_model(batch=4))
+    with pytest.raises(UserError, match=r"a.onnx takes tensor\(float16\) \[4, 3, 32, 64\]; export"):
+        make_detector(str(tmp_path / "a.onnx"))
+    (tmp_path / "a.onnx").write_bytes(small_model(taken=DOUBLE))
+    with pytest.raises(UserError, match=r"a.onnx takes tensor\(double\) .*; export it for one"):
+        make_detector(str(tmp_path / "a.onnx"))
+
+
+def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
+    """It takes the picture's size in whole numbers of another kind than detectors do."""
+    sizes = b"orig_target_sizes\x12\x0f\x0a\x0d\x08"
+    data = (golden_dir / "detector_rtdetr.onnx").read_bytes()
+    (tmp_path / "a.onnx").write_bytes(data.replace(sizes + b"\x07", sizes + b"\x06"))
+    detector = make_detector(str(tmp_path / "a.onnx"))
+    with pytest.raises(UserError, match="a.onnx fails as a detector, .*input data type") as error:
+        detector(picture(RED, (32, 64)))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [

@@ -31,6 +31,7 @@ from maed_jax.inference.detect import Detections, merge
 SIZE = 640  # pixels, sides of the picture where the file leaves them open
 PAD = 114  # the grey around a picture that YOLOX and others were trained with
 OVERLAP = 0.65  # of boxes (intersection over union) from which on they are the same person
+FED = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # what a picture may be
 
 Outputs = dict[str, np.ndarray]
 
@@ -46,8 +47,9 @@ class OnnxDetector:
         """Loads the file.
 
         Raises:
-          UserError: ONNX Runtime is not installed, the file cannot be read, or its outputs are
-            those of no detector that is known here.
+          UserError: ONNX Runtime is not installed, the file cannot be read, its outputs are
+            those of no detector that is known here, or it takes several pictures at once, or none
+            of floating-point numbers.
         """
         try:
             import onnxruntime
@@ -63,9 +65,10 @@ class OnnxDetector:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=onnxruntime.get_available_providers()
             )
-        except Exception as error:  # onnxruntime has its own for every kind of failure
-            line = str(error).strip().splitlines()[0][:150]
-            raise UserError(f"{path} cannot be read as an ONNX model: {line}") from None
+        except Exception as error:
+            raise UserError(
+                f"{path} cannot be read as an ONNX model: {_first_line(error)}"
+            ) from None
         inputs = self._session.get_inputs()
         image = next((i for i in inputs if len(i.shape) == 4), None)
         shapes = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
@@ -78,18 +81,25 @@ class OnnxDetector:
                 f"{path} has the outputs {', '.join(shapes)}, which are not those of any detector "
                 "that docs/prediction.md lists; give boxes with --boxes in its place"
             )
+        batch = image.shape[0]
+        if image.type not in FED or (isinstance(batch, int) and batch > 1):
+            raise UserError(
+                f"{path} takes {image.type} {image.shape}; export it for one picture, or for any "
+                f"number of them, of {' or '.join(FED)}"
+            )
+        self._path, self._type = path, FED[image.type]
         self._prepare, self._read = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]
         self.longest = max(self._size)
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Finds people in a uint8 [h w 3] RGB picture."""
+        """Finds people in a uint8 [h w 3] RGB picture.
+
+        Raises:
+          UserError: the model fails.
+        """
         fed, scale, offset = self._prepare(image, self._size)
-        feed: dict[str, Any] = {self._image: fed}
-        for name in self._others:  # RT-DETR's own export scales its boxes to this: width, height
-            feed[name] = np.array([[self._size[1], self._size[0]]], np.int64)
-        outputs = dict(zip(self._names, self._session.run(None, feed)))
-        corners, scores = self._read(outputs, self._size)
+        corners, scores = self._read(self._run(fed), self._size)
         keep = scores >= self.weakest
         low, high = ((corners[keep, part] - offset) / scale for part in (slice(2), slice(2, 4)))
         edge = np.array(image.shape[1::-1], np.float32)
@@ -97,6 +107,25 @@ class OnnxDetector:
         boxes = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
         real = (boxes[:, 2:] >= 2).all(axis=1)
         return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
+
+    def _run(self, fed: np.ndarray) -> Outputs:
+        feed: dict[str, Any] = {self._image: fed.astype(self._type)}
+        for name in self._others:  # RT-DETR's own export scales its boxes to this: width, height
+            feed[name] = np.array([[self._size[1], self._size[0]]], np.int64)
+        try:
+            outputs = self._session.run(None, feed)
+        except Exception as error:
+            raise UserError(
+                f"{self._path} fails as a detector, give another or boxes: {_first_line(error)}"
+            ) from None
+        # Halves are too coarse to reckon in: whole pixels from 1024 on.
+        outputs = [a.astype(np.float32) if a.dtype == np.float16 else a for a in outputs]
+        return dict(zip(self._names, outputs))
+
+
+def _first_line(error: Exception) -> str:
+    """What ONNX Runtime says, which has an error of its own for every kind of failure."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
 
 
 # Each makes of a picture what a detector is fed, `[1 3 h w]`; a pixel p of the picture is then at
