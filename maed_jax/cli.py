@@ -59,7 +59,10 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
     """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1.
 
     So does Ctrl-C, with status 130, wherever it comes; a `KeyboardInterrupt` may say what is left.
+    What stdout cannot show, such as names of files that are not Unicode, becomes question marks.
     """
+    if getattr(sys.stdout, "errors", None) == "strict":
+        sys.stdout.reconfigure(errors="replace")
     with _interrupts() as interrupted:
         try:
             main(sys.argv[1:] if argv is None else argv)

@@ -41,6 +41,11 @@ def test_a_users_mistake_is_one_line_and_status_one(capsys):
     assert exit.value.code == "maed: put it there"  # which Python prints, and exits with 1
 
 
+def test_names_that_are_no_unicode_can_be_printed(capsys):
+    cli.run(lambda argv: print("caf\udce9.mp4"), [])
+    assert capsys.readouterr().out == "caf?.mp4\n"
+
+
 def test_an_interrupt_is_no_traceback(capsys):
     with pytest.raises(SystemExit) as exit:
         cli.run(fails(KeyboardInterrupt()), [])

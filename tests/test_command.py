@@ -191,6 +191,23 @@ def test_several_inputs_each_have_their_own_results(walk, empty, tmp_path, estim
     assert "Traceback" not in printed.err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_names_that_are_no_unicode(tmp_path, estimator, capsys):
+    _, data = cv2.imencode(".png", figure_images([[(90, 120)]])[0])
+    inputs = [tmp_path / os.fsdecode(name) for name in (b"caf\xe9.png", b"\xff.png")]
+    for path in inputs:
+        path.write_bytes(data)
+    out = tmp_path / "out"
+    args = ["--checkpoint", "w", "--out", str(out), "--export", "glb,bvh,obj"]
+    run(command.main, [*map(str, inputs), *args])
+    for path in inputs:
+        assert (out / path.stem / "overlay.jpg").stat().st_size > 1000
+        content = json.loads((out / path.stem / "results.json").read_text())
+        assert content["video"]["path"] == str(path)
+    assert "caf?.png" in (out / inputs[0].stem / "index.html").read_text(encoding="utf-8")
+    assert f"results: {out}/caf?/results.json" in capsys.readouterr().out
+
+
 def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     for i, image in enumerate(figure_images([[(90 + 3 * i, 120)] for i in range(4)])):
         cv2.imwrite(str(tmp_path / f"{i}.png"), image)

@@ -1,5 +1,7 @@
 import dataclasses
+import sys
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -153,6 +155,14 @@ def test_the_video_has_every_frame(tmp_path, body):
     area = [covered(frame.image()).mean() for frame in frames]
     assert area[0] < 0.001 and area[5] < 0.001
     assert min(area[1:5]) > 0.02 and area[3] > max(area[2], area[4])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+def test_a_picture_whose_name_is_no_unicode(tmp_path):
+    path = tmp_path / "caf\udce9.jpg"
+    with overlay.PictureWriter(path) as writer:
+        writer.write(np.full((20, 30, 3), 90, np.uint8), 0)
+    assert cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR).shape == (20, 30, 3)
 
 
 def test_side_view(tmp_path, body):

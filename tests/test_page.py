@@ -1,6 +1,6 @@
 import html.parser
 
-from maed_jax.inference.page import page
+from maed_jax.inference.page import page, write_page
 
 
 def content(**changes):
@@ -58,6 +58,13 @@ def test_names_are_escaped():
     text = page(content())
     assert "<b>" not in text and "<x>" not in text
     assert '<b>&"c.mp4' in Reader(text).text and "/w/<x>" in Reader(text).text
+
+
+def test_names_that_are_no_unicode_are_shown_as_far_as_they_are(tmp_path):
+    video = content()["video"] | {"path": "/a/caf\udce9.mp4"}
+    write_page(tmp_path / "a.html", content(video=video))
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<h1>caf?.mp4</h1>" in text and "/a/caf?.mp4" in Reader(text).text
 
 
 def test_bars_show_when_people_are_there():

@@ -32,6 +32,10 @@ def test_titles_are_text_and_nothing_more():
     assert "<script>alert" not in page
 
 
+def test_titles_that_are_no_unicode_can_be_written():
+    assert b"<title>caf?.mp4</title>" in make_page(b"data", title="caf\udce9.mp4").encode()
+
+
 def test_scripts_write_no_markup():
     """Names from files go into the page as text only."""
     script = "".join(asset(name) for name in SCRIPTS)

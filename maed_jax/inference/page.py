@@ -52,8 +52,11 @@ if (video) {
 
 
 def write_page(path: Path, content: dict) -> None:
-    """Writes the page of `content`, which is that of results.json."""
-    path.write_text(page(content), encoding="utf-8")
+    """Writes the page of `content`, which is that of results.json.
+
+    What is not Unicode in names of files becomes question marks.
+    """
+    path.write_text(page(content), encoding="utf-8", errors="replace")
 
 
 def page(content: dict) -> str:

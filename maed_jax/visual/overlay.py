@@ -18,12 +18,12 @@ import numpy as np
 
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
-from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import FAR, NEAR, Renderer, Window, project
+from maed_jax.whole_files import whole_file
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
@@ -109,8 +109,9 @@ class PictureWriter:
         Raises:
           UserError: the file cannot be written.
         """
-        if not cv2.imwrite(str(self._path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise UserError(f"{self._path} cannot be written")
+        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        with whole_file(self._path) as file:  # OpenCV crashes over names that are not Unicode
+            file.write(data)
 
     def __exit__(self, *_) -> None:
         pass

@@ -24,7 +24,7 @@ def make_page(data: bytes, *, title: str, video: bytes | str | None = None) -> s
 
     Args:
       data: of `viewer_data.page_data`.
-      title: of the window; any text.
+      title: of the window; any text, in which what is not Unicode becomes question marks.
       video: an mp4 to put into the page; or where the server of the page has it ("/video.mp4").
     """
     if video is None or isinstance(video, str):
@@ -32,7 +32,7 @@ def make_page(data: bytes, *, title: str, video: bytes | str | None = None) -> s
     else:
         source = base64.b64encode(video).decode()
     parts = {
-        "title": html.escape(title),
+        "title": html.escape(title.encode("utf-8", "replace").decode()),
         "style": asset("style.css"),
         "data": base64.b64encode(data).decode(),
         "video": source,
