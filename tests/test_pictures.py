@@ -1,9 +1,12 @@
+import cv2
 import numpy as np
 import pytest
 import raw_dots
 
 from maed_jax.data.images import crop_affine
 from maed_jax.data.parallel import find_datasets
+from maed_jax.errors import UserError
+from maed_jax.inference.pictures import open_source
 
 find_datasets()
 from maed_jax.datasets import pictures  # noqa: E402
@@ -22,3 +25,17 @@ def test_the_first_picture_that_can_be_read_tells_the_size(tmp_path):
 def test_a_crop_of_the_whole_picture(height, width, offset):
     affine = crop_affine(pictures.whole_picture((height, width)), min(height, width))
     np.testing.assert_allclose(affine, [[1, 0, offset[0]], [0, 1, offset[1]]], atol=1e-12)
+
+
+def test_frames_of_a_folder_are_sorted_by_number_and_hidden_files_are_none(tmp_path):
+    for name in ("10.png", "2.png", "\u00b21.png"):
+        _, data = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "._2.png").write_bytes(b"of macOS")
+    video = open_source(tmp_path)
+    assert [file.name for file in video.files] == ["2.png", "10.png", "\u00b21.png"]
+    assert not any(frame.damaged for frame in video.frames())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "._2.png").touch()
+    with pytest.raises(UserError, match="holds no pictures"):
+        open_source(tmp_path / "a")

@@ -60,7 +60,9 @@ def open_source(path: str | Path, fps: float = FPS) -> Video:
     """
     path = Path(path)
     if path.is_dir():
-        files = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
+        # macOS puts files such as ._1.jpg beside pictures, which are none.
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = [file for file in visible if file.suffix.lower() in ENDINGS]
         if not files:
             raise UserError(f"{path} holds no pictures (files that end in {', '.join(ENDINGS)})")
         files.sort(key=_by_number)
@@ -97,4 +99,5 @@ def read_picture(path: Path) -> np.ndarray | None:
 
 def _by_number(path: Path) -> list:
     """Sorts frame_2 before frame_10."""
-    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", path.name)]
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts]
