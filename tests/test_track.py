@@ -140,6 +140,21 @@ def test_a_box_around_somebody_for_a_short_while_is_nobody():
     assert len(track(both(walk(60, speed=0), aside))) == 2
 
 
+def test_people_who_never_meet_are_not_compared(monkeypatch):
+    """In a long video these are nearly all pairs."""
+
+    def compared(*_):
+        raise AssertionError("their boxes were looked at")
+
+    gone = [[]] * (int(MAX_GAP * FPS) + 2)
+    people = [frame for _ in range(5) for frame in walk(9) + gone] + walk(40)
+    with monkeypatch.context() as patch:
+        patch.setattr("maed_jax.inference.track._together", compared)
+        found = track(people)
+    assert [int(t.frames[0]) for t in found] == [26 * i for i in range(6)]
+    assert len(track(both(people, walk(len(people), y=600)))) == 7
+
+
 def test_two_of_the_same_size_side_by_side_are_two():
     assert len(track(both(walk(40), walk(40, start=125)))) == 2
 

@@ -269,13 +269,15 @@ def _without_doubles(tracks: list[_Open], parts: bool) -> list[_Open]:
 
 
 def _surrounds(brief: _Open, track: _Open) -> bool:
-    if len(brief.frames) >= BRIEF * len(track.frames):
+    if _apart(brief, track) or len(brief.frames) >= BRIEF * len(track.frames):
         return False
     around = [_is_part(b, a[None])[0] for a, b in zip(*_together(brief, track))]
     return len(around) >= len(brief.frames) / 2 and bool(np.mean(around) > 0.5)
 
 
 def _shadows(better: _Open, track: _Open, parts: bool) -> bool:
+    if _apart(better, track):
+        return False
     mine, other = _together(track, better)
     if len(mine) < len(track.frames) / 2:
         return False
@@ -288,6 +290,11 @@ def _shadows(better: _Open, track: _Open, parts: bool) -> bool:
         for a, b in zip(mine, other)
     ]
     return bool((double | part).mean() > 0.5 or np.mean(inside) > MOSTLY_INSIDE)
+
+
+def _apart(track: _Open, other: _Open) -> bool:
+    """Whether one ends before the other begins, as of most pairs in a long video."""
+    return track.frames[-1] < other.frames[0] or other.frames[-1] < track.frames[0]
 
 
 def _together(track: _Open, other: _Open) -> tuple[np.ndarray, np.ndarray]:
