@@ -106,6 +106,20 @@ def test_wrong_boxes(walk, tmp_path, estimator, capsys):
     assert line == f"maed: there is no boxes file {tmp_path / 'none.txt'}"
 
 
+def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
+    (tmp_path / "boxes.txt").write_text("1,9,60,40,80,160,1\n")
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no-video"]
+    args += ["--boxes", tmp_path / "boxes.txt"]
+    for name in ("hog", "yolox.onnx"):
+        line = failing(tmp_path, capsys, [*args, "--detector", name])
+        assert line.startswith("maed: --boxes takes the place of a detector")
+    monkeypatch.delattr(cv2, "HOGDescriptor")  # as in OpenCV 5
+    line = failing(tmp_path, capsys, args[:-2])
+    assert line.startswith("maed: this OpenCV has no HOG person detector")
+    run(command.main, [str(a) for a in args])
+    assert (tmp_path / "out" / "person_9.npz").exists()
+
+
 def test_a_step_is_asked_for(walk, tmp_path, estimator):
     with pytest.raises(IndexError):  # of the fixture, which has none but the latest
         args = [str(walk), "--checkpoint", "work", "--step", "7", "--out", str(tmp_path / "out")]

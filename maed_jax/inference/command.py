@@ -44,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--detector",
         type=_detector,
-        default="hog",
         metavar="NAME|FILE.onnx",
         help="finds the people: hog, or a detector in an ONNX file (default: hog)",
     )
@@ -141,8 +140,12 @@ def main(argv: list[str]) -> None:
     exports = parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:
         raise UserError("--boxes is for one video; there are several here")
+    if args.boxes is not None and args.detector is not None:
+        raise UserError("--boxes takes the place of a detector: leave out --detector or --boxes")
     boxes = None if args.boxes is None else read_boxes(args.boxes)
-    make_detector(args.detector)
+    detector = args.detector or "hog"
+    if boxes is None:
+        make_detector(detector)
     if len(args.inputs) == 1:
         open_source(args.inputs[0], args.fps)
 
@@ -165,7 +168,7 @@ def main(argv: list[str]) -> None:
             open_source(path, args.fps),
             estimator,
             boxes=boxes,
-            detector=args.detector,
+            detector=detector,
             batch=args.batch,
             focal=args.focal,
             smooth=args.smooth,
