@@ -187,6 +187,15 @@ def test_wrong_options(walk, tmp_path, extra):
         command.main([str(walk), "--checkpoint", "w", "--out", str(tmp_path / "o"), *extra])
 
 
+def test_a_side_view_without_the_video_that_it_is_part_of(walk, tmp_path, capsys):
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side-view", "--no-video"]
+    line = failing(tmp_path, capsys, args)
+    assert line.startswith("maed: --side-view is a part of the overlay video")
+    with pytest.raises(SystemExit):
+        command.parser().parse_args(["--help"])
+    assert "films and plots" in " ".join(capsys.readouterr().out.split())
+
+
 def test_several_inputs_each_have_their_own_results(walk, empty, tmp_path, estimator, capsys):
     still = tmp_path / "walk.jpg"
     cv2.imwrite(str(still), figure_images([[(90, 120)]])[0])

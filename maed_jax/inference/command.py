@@ -79,7 +79,11 @@ def parser() -> argparse.ArgumentParser:
         help="write what the model attended to: a file, a film and a plot for each person",
     )
     add("--side-view", action="store_true", help="bodies from the side beside the overlay video")
-    add("--no-video", action="store_true", help="write no overlay video and no films")
+    add(
+        "--no-video",
+        action="store_true",
+        help="write no overlay video, and no films and plots of attention",
+    )
     return parser
 
 
@@ -142,6 +146,8 @@ def main(argv: list[str]) -> None:
         raise UserError("--boxes is for one video; there are several here")
     if args.boxes is not None and args.detector is not None:
         raise UserError("--boxes takes the place of a detector: leave out --detector or --boxes")
+    if args.side_view and args.no_video:
+        raise UserError("--side-view is a part of the overlay video: leave out --no-video or it")
     boxes = None if args.boxes is None else read_boxes(args.boxes)
     detector = args.detector or "hog"
     if boxes is None:
