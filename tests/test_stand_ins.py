@@ -7,13 +7,16 @@ import types
 
 import numpy as np
 import pytest
+import scipy.sparse
 
+from maed_jax import bounds
 from maed_jax.body import stand_ins, unpickle
 from maed_jax.errors import UserError
 
 
 def loads(data: bytes):
-    resolve = stand_ins.PYTHON_GLOBALS | stand_ins.NUMPY_GLOBALS | stand_ins.CHUMPY_GLOBALS
+    resolve = stand_ins.PYTHON_GLOBALS | stand_ins.NUMPY_GLOBALS
+    resolve |= stand_ins.SCIPY_GLOBALS | stand_ins.CHUMPY_GLOBALS
     return unpickle.restricted_loads(io.BytesIO(data), resolve, "model.pkl", kind="body file")
 
 
@@ -67,6 +70,19 @@ def test_selections_of_chumpy_count_as_the_copies_that_they_are(chumpy):
         loads(chumpy.dumps(many))
 
 
+def test_sparse_matrices_count_as_the_copies_that_they_are(monkeypatch):
+    """SciPy makes numbers of another size of their places."""
+    monkeypatch.setattr(bounds, "FREE", 1 << 20)
+    first = scipy.sparse.csc_matrix(np.ones((1, 1000)))
+    first.indices, first.indptr = first.indices.astype(np.int64), first.indptr.astype(np.int64)
+    many = [scipy.sparse.csc_matrix((1, 1000)) for _ in range(200)]
+    for matrix in many:
+        matrix.__dict__ = first.__dict__
+    assert len(loads(pickle.dumps(many[:10]))) == 10
+    with pytest.raises(UserError, match="it unpacks to far more than its size"):
+        loads(pickle.dumps(many))
+
+
 def test_keys_are_names_numbers_and_flat_tuples_of_them():
     stand_ins.check_keys(["a", b"b", 1, 2.0, None, True, (1, "a"), stand_ins.StandIn()])
     for key in (((1,),), [1], 1 << 60, 1j, frozenset()):
@@ -78,3 +94,13 @@ def test_ordered_dicts_are_made_of_plain_keys():
     assert stand_ins._ordered_dict([["a", 1]]) == collections.OrderedDict(a=1)
     with pytest.raises(UserError, match="other keys than names"):
         loads(b"ccollections\nOrderedDict\n((l(((I1\nttI1\nlatR.")
+
+
+def test_ordered_dicts_count_as_the_copies_that_they_are(monkeypatch):
+    """An entry takes far more than an item of the list that they are made from."""
+    monkeypatch.setattr(bounds, "FREE", 1 << 20)
+    items = b"](" + b"".join(b"M" + i.to_bytes(2, "little") + b"N\x86" for i in range(1000)) + b"e"
+    start = b"\x80\x04ccollections\nOrderedDict\n\x94" + items + b"\x85\x94("
+    assert len(loads(start + b"h\x00h\x01R" * 5 + b"l.")) == 5
+    with pytest.raises(UserError, match="it unpacks to far more than its size"):
+        loads(start + b"h\x00h\x01R" * 100 + b"l.")

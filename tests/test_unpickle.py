@@ -216,6 +216,17 @@ def nested(times: int, inner: bytes = b")") -> bytes:
 
 
 LIST = b"\x80\x04]\x94"
+TEXT = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)
+# An array's version, shape, type, order and bytes.
+STATE = [b"K\x01", b"(J\x00\x00\x10\x00t", DTYPE % b"u1", b"K\x00", TEXT]
+
+
+def arrays_of(state: bytes, times: int = 1000) -> bytes:
+    """Arrays that are all given one state, which the pickle holds once."""
+    empty = b"cnumpy._core.multiarray\n_reconstruct\n\x94(cnumpy\nndarray\n(K\x00tVb\nt\x94"
+    return b"\x80\x04" + empty + state + b"\x94(" + b"h\x00h\x01Rh\x02b" * times + b"l."
+
+
 BOMBS = {
     "bytes that are not there": frame(pickle.BINBYTES8, 1 << 45),
     "text that is not there": frame(pickle.BINUNICODE8, 1 << 45),
@@ -233,8 +244,15 @@ BOMBS = {
         b"]\x94(" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(60)) + b".",
     "lists of one large text": LIST + b"(\x8c\xff" + b"a" * 255 + b"K\x01" * 20_000 + b"e\x94"
     + b"(" + b"h\x01" * 2000 + b"l.",
-    "one text copied often": b"\x80\x04c_codecs\nencode\n\x94X\x00\x00\x10\x00" + b"a" * (1 << 20)
+    "one text copied often": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
     + b"\x85\x94(" + b"h\x00h\x01R" * 2000 + b"l.",
+    "one text copied often, by OBJ": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
+    + b"\x94(" + b"(h\x00h\x01o" * 2000 + b"l.",
+    "one text copied often, by INST": b"\x80\x04" + TEXT
+    + b"\x94(" + b"(h\x00i_codecs\nencode\n" * 2000 + b"l.",
+    "arrays of one state": arrays_of(b"(" + b"".join(STATE) + b"t"),
+    "arrays of one state, a list": arrays_of(b"(" + b"".join(STATE) + b"l"),
+    "arrays of one state, names of a dict": arrays_of(b"(" + b"N".join(STATE) + b"Nd"),
     "classes without number": b"(" + b"".join(b"cchumpy\nA%d\n" % i for i in range(2000)) + b"l.",
 }  # fmt: skip
 

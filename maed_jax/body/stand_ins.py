@@ -73,6 +73,11 @@ class _DType(StandIn):
 class _Array(StandIn):
     """`numpy.ndarray`, whose state is (version, shape, dtype, is in Fortran order, data)."""
 
+    def build(self, state):
+        if not isinstance(state, tuple):  # whose parts the reader counts
+            raise TypeError("it holds an array without its state")
+        self.state = state
+
     def value(self, replace) -> np.ndarray | np.generic | list:
         _, shape, dtype, fortran, data = self.state
         if not isinstance(dtype, _DType):
@@ -121,15 +126,21 @@ class _Sparse(StandIn):
     def value(self, replace):
         import scipy.sparse
 
-        state = replace(dict(self.state))
-        if not isinstance(state["data"], np.ndarray) or state["data"].dtype.kind not in "biuf":
+        state = self.state
+        data, shape = replace(state["data"]), tuple(int(n) for n in replace(state["_shape"]))
+        if not isinstance(data, np.ndarray) or data.dtype.kind not in "biuf":
             raise TypeError("it holds a sparse matrix without its numbers")
-        shape = tuple(int(n) for n in state["_shape"])
         if self.origin == "coo":
             place = state["coords"] if "coords" in state else (state["row"], state["col"])
-            return scipy.sparse.coo_matrix((state["data"], place), shape=shape)
+        else:
+            place = state["indices"], state["indptr"]
+        place = tuple(replace(array) for array in place)
+        # SciPy may copy them all, the places as larger numbers.
+        replace.spend(data.nbytes + sum(8 * np.size(array) for array in place))
+        if self.origin == "coo":
+            return scipy.sparse.coo_matrix((data, place), shape=shape)
         build = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[self.origin]
-        matrix = build((state["data"], state["indices"], state["indptr"]), shape=shape)
+        matrix = build((data, *place), shape=shape)
         matrix.check_format(full_check=True)
         return matrix
 

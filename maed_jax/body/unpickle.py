@@ -33,6 +33,7 @@ from maed_jax.errors import UserError
 
 INSTRUCTIONS = 1 << 25  # of one pickle; each makes an object of some tens of bytes at most
 CLASSES = 1000  # names that a pickle may use of a package that is listed as a whole
+ENTRY = 100  # bytes of a dict's entry, which an item of a list may become
 
 
 class _Source:
@@ -85,8 +86,11 @@ class _Unpickler(pickle._Unpickler):
 
     def _spend(self, parts: Any) -> None:
         """Counts what a function or object is given, which it may copy as often as it is given."""
-        holders = (str, bytes, bytearray, list, tuple, dict)
-        self._spent += sum(len(part) for part in parts if isinstance(part, holders))
+        for part in parts:
+            if isinstance(part, str | bytes | bytearray):
+                self._spent += len(part)
+            elif isinstance(part, list | tuple | dict):
+                self._spent += ENTRY * len(part)
         self.budget()
 
     def find_class(self, module: str, name: str) -> Any:
@@ -120,10 +124,17 @@ class _Unpickler(pickle._Unpickler):
         target = self.stack[-1]
         if isinstance(state, tuple):
             self._spend(state)
+        elif not isinstance(state, dict):  # what no library gives would not be counted
+            raise pickle.UnpicklingError(f"it gives a state that is a {type(state).__name__}")
         if isinstance(target, StandIn):
             target.build(state)
         elif not isinstance(target, collections.OrderedDict):  # whose notes are left out
             raise pickle.UnpicklingError(f"it sets attributes of a {type(target).__name__}")
+
+    def _instantiate(self, klass: Any, args: list[Any]) -> None:
+        """OBJ and INST call what they name, as REDUCE does."""
+        self._spend(args)
+        super()._instantiate(klass, args)
 
     def load_reduce(self) -> None:
         self._spend(self.stack[-1])
