@@ -3,6 +3,7 @@ import wave
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from small_videos import damage, write_video
@@ -152,6 +153,33 @@ def test_what_is_no_video_gets_one_clear_line(tmp_path, name, make, message):
     with pytest.raises(UserError, match=message) as error:
         open_video(tmp_path / name)
     assert "\n" not in str(error.value) and str(tmp_path / name) in str(error.value)
+
+
+HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n"
+CONCAT = "ffconcat version 1.0\nfile '{}'\n"
+LEADING = {
+    "HLS": ("a.m3u8", HLS.format("FOLDER/private/a.ts")),
+    "HLS, relative": ("a.m3u8", HLS.format("../private/a.ts")),
+    "concat": ("a.mp4", CONCAT.format("beside.ts")),
+    "concat that ffmpeg forbids": ("a.mp4", CONCAT.format("FOLDER/private/a.ts")),
+    "SDP": ("a.mp4", "v=0\nm=video 5004 RTP/AVP 96\nc=IN IP4 127.0.0.1\na=rtpmap:96 H264/90000\n"),
+    "numbered pictures": ("%d.png", ""),
+}
+
+
+@pytest.mark.parametrize("kind", LEADING)
+def test_no_video_leads_to_another_file(tmp_path, kind):
+    name, content = LEADING[kind]
+    for folder in ("private", "given"):
+        (tmp_path / folder).mkdir()
+    video = write_video(tmp_path / "private" / "a.ts", numbered(6))
+    beside, path = (tmp_path / "given" / each for each in ("beside.ts", name))
+    beside.write_bytes(video.read_bytes())
+    cv2.imwrite(str(tmp_path / "given" / "1.png"), numbered(1)[0])
+    path.write_text(content.replace("FOLDER", str(tmp_path)) or "x")
+    with pytest.raises(UserError, match=f"^{path} cannot be read as a video: it is cut short"):
+        open_video(path)
+    assert len(list(open_video(beside).frames())) == 6
 
 
 def test_names_that_look_like_addresses(tmp_path, monkeypatch):

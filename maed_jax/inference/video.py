@@ -23,6 +23,15 @@ MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
+# What a file may be, by ffmpeg's names. It knows many more, and among them lists of other files
+# (HLS, DASH, concat, SDP, numbered pictures), which it would follow to wherever they lead.
+_KINDS = (
+    "mov,matroska,avi,asf,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,"
+    "ivf,ogg,rm,mxf,gxf,nut,nsv,dv,wtv,vc1,dnxhd,dirac,cavsvideo,mjpeg,mjpeg_2000,yuv4mpegpipe,"
+    "gif,apng,webp_pipe,jpeg_pipe,png_pipe,"
+    "dhav,hxvs,ifv,iv8,luodat,mxg,"  # of surveillance cameras
+    "wav,mp3,aac,flac,tty"  # without moving pictures, as users are told
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,12 +155,15 @@ def _open(path: Path):
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes)")
         # "file:" or a colon in the name would be taken for a protocol
-        container = av.open(f"file:{path}", metadata_errors="ignore")
+        container = av.open(
+            f"file:{path}", metadata_errors="ignore", options={"format_whitelist": _KINDS}
+        )
     except PermissionError:
         raise UserError(f"{path} may not be read: permission denied") from None
     except (av.error.FFmpegError, OSError, ValueError):
         raise UserError(
-            f"{path} cannot be read as a video: it is cut short, damaged or no video at all"
+            f"{path} cannot be read as a video: it is cut short, damaged, no video at all, or of a "
+            "kind that is not read"
         ) from None
     with container:
         yield container
