@@ -181,7 +181,7 @@ class Recorder:
             read = decode_jpeg(data), data
         except FileNotFoundError:
             raise _Drop("missing picture") from None
-        except (ImageError, OSError, cv2.error):
+        except (ImageError, OSError):
             raise _Drop("unreadable picture") from None
         self._latest = picture, read
         return read

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import jax.numpy as jnp
 import numpy as np
@@ -194,6 +197,26 @@ def test_thumbnail_does_not_hide_the_truncation(picture):
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(images.ImageError):
         images.decode_jpeg(data)
+
+
+def empty_png(width, height):
+    """A PNG that claims a size and holds nothing."""
+    pieces = b"\x89PNG\r\n\x1a\n"
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")), (b"IEND", b""),
+    ):  # fmt: skip
+        pieces += struct.pack(">I", len(data)) + kind + data
+        pieces += struct.pack(">I", zlib.crc32(kind + data))
+    return pieces
+
+
+def test_a_picture_that_claims_more_than_opencv_takes_is_refused():
+    with pytest.raises(images.ImageError, match="65 bytes that start with .*PNG' are not a pict"):
+        images.decode_jpeg(empty_png(40_000, 30_000))
+    wide = cv2.imencode(".png", np.zeros((8, images.LONGEST + 1, 3), np.uint8))[1].tobytes()
+    with pytest.raises(images.ImageError, match="more than 32766 pixels"):
+        images.decode_crop(wide, images.crop_affine([9, 4, 30, 30], 32), 32)
 
 
 def test_normalise_is_the_same_in_numpy_and_jax():

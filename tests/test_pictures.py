@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import raw_dots
+from test_images import empty_png
 
 from maed_jax.data.images import crop_affine
 from maed_jax.data.parallel import find_datasets
@@ -18,7 +19,16 @@ def test_the_first_picture_that_can_be_read_tells_the_size(tmp_path):
     (tmp_path / "x.jpg").write_bytes(data)
     assert pictures.first_size([b"", data[:-2], data, other]) == (20, 30)
     assert pictures.first_size([tmp_path / "none.jpg", tmp_path / "x.jpg"]) == (20, 30)
-    assert pictures.first_size([tmp_path / "none.jpg", b"x"]) is None
+    assert pictures.first_size([tmp_path / "none.jpg", b"x", empty_png(40_000, 30_000)]) is None
+
+
+def test_a_picture_that_claims_more_than_opencv_takes_is_as_a_damaged_one(tmp_path):
+    (tmp_path / "a.png").write_bytes(empty_png(40_000, 30_000))
+    with pytest.raises(UserError, match="a.png holds no picture that can be decoded"):
+        open_source(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(raw_dots.jpeg(np.zeros((20, 30, 3), np.uint8)))
+    frames = list(open_source(tmp_path).frames())
+    assert [frame.damaged for frame in frames] == [True, False] and frames[0].size == (30, 20)
 
 
 @pytest.mark.parametrize("height, width, offset", [(224, 224, (0, 0)), (120, 160, (-20, 0))])

@@ -242,6 +242,15 @@ def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
     np.testing.assert_allclose(normalise_keypoints(pixel, 64), point, atol=0.01)
 
 
+def test_crops_of_a_frame_that_opencv_does_not_take():
+    class Wide(Picture):
+        def image(self, longest):
+            return np.full((8, longest, 3), 7, np.uint8)
+
+    (crop,) = cut(Wide(0, size=(40_000, 8)), [np.array([20_000.0, 4, 6])], 8)
+    assert (crop == 7).all()
+
+
 def test_exactly():
     assert [f.index for f in exactly(Pictures(9).frames(), 4)] == [0, 1, 2, 3]
     longer = list(exactly(Pictures(2).frames(), 4))

@@ -17,6 +17,8 @@ MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, of values in [0, 1]
 STD = (0.229, 0.224, 0.225)
 CROP_MARGIN = 1.3
 """side of a crop as a multiple of the longer side of the person's box"""
+LONGEST = 32_766
+"""pixels, sides of the largest picture that OpenCV makes crops of"""
 
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # labels are of the pixels as stored
 _DECODE = {
@@ -73,7 +75,10 @@ def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
 
 def _decode(data: bytes, reduce: int) -> np.ndarray:
     pixels = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
+    try:
+        image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
+    except cv2.error:  # it claims more than 2^30 pixels
+        image = None
     if image is None:
         raise ImageError(f"{len(data)} bytes that start with {data[:4]!r} are not a picture")
     return image
@@ -152,6 +157,9 @@ def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray |
     """The crop uint8 `[out_size out_size 3]` of an image: bilinear, black outside of the picture.
 
     `out`, where given, receives the crop.
+
+    Raises:
+      ImageError: the image is larger than OpenCV can take.
     """
     (a, b, x), (c, d, y) = affine.tolist()
     if (abs(a), b, c, d, x % 1, y % 1) == (1, 0, 0, 1, 0, 0):  # nothing to interpolate
@@ -161,6 +169,8 @@ def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray |
             out = np.empty(part.shape, np.uint8) if out is None else out
             out[:] = part if a > 0 else cv2.flip(part, 1)
             return out
+    if max(image.shape) > LONGEST:
+        raise ImageError(f"a side of more than {LONGEST} pixels: {image.shape[1::-1]}")
     return cv2.warpAffine(image, affine, (out_size, out_size), dst=out, flags=cv2.INTER_LINEAR)
 
 

@@ -93,7 +93,10 @@ def read_picture(path: Path) -> np.ndarray | None:
         raise UserError(
             f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
         ) from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:  # it claims more than 2^30 pixels
+        return None
     return None if image is None else np.ascontiguousarray(image[..., ::-1])
 
 

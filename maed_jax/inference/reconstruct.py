@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.body.camera import camera_from_crop_to_image, default_focal
-from maed_jax.data.images import crop_affine, normalise, warp
+from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.inference.results import Person
@@ -287,13 +287,14 @@ def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:
     """Squares [3] (centre x, centre y, side, pixels of the video) of a frame, uint8 [size size 3].
 
     Where all of them shrink to less than a half, a quarter, ... of their size, the frame is
-    averaged down to that first, as `data.images.decode_crop` does in training.
+    averaged down to that first, as `data.images.decode_crop` does in training. So is a frame that
+    is larger than OpenCV can take.
     """
     if not crops:
         return []
     shrink = min(float(side) for *_, side in crops) / size
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    image = frame.image(-(-max(frame.size) // reduce))
+    image = frame.image(min(-(-max(frame.size) // reduce), LONGEST))
     ratio = np.array([frame.size[0] / image.shape[1], frame.size[1] / image.shape[0]])
     squares = []
     for x, y, side in crops:
