@@ -43,6 +43,7 @@ def contents(people, video="walk.mp4", frames=FRAMES):
         "model": {"checkpoint": "work", "body": "mannequin"},
         "overlay": None,
         "people": [{"id": p.id, "file": f"person_{p.id}.npz", "frames": len(p)} for p in people],
+        "people_in_frame": [[p.id for p in people if n in p.frames] for n in range(frames)],
     }
 
 

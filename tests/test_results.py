@@ -12,6 +12,7 @@ from maed_jax.inference.results import (
     Person,
     check_page,
     load_person,
+    load_results,
     publish,
     save_person,
     summary,
@@ -123,3 +124,20 @@ def test_what_the_page_relies_on_has_to_be_there(name):
     del content[name]
     with pytest.raises(UserError, match=f"out/results.json cannot be read.*lacks '{name}'"):
         check_page(content, "out")
+
+
+def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
+    """Readers make room for all of them, and a number costs nothing to write."""
+    save_person(tmp_path / "person_1.npz", person(1))
+    content = test_page.content(people=[{"id": 1, "file": "person_1.npz"}])
+    write_json(tmp_path / SUMMARY, content)
+    assert len(load_results(tmp_path)[1]) == 1
+    for frames in (19, 21, 1 << 26):
+        content["video"]["frames"] = frames
+        write_json(tmp_path / SUMMARY, content)
+        with pytest.raises(UserError, match="results.json .*people_in_frame is not as long as its"):
+            load_results(tmp_path)
+    del content["people_in_frame"]
+    write_json(tmp_path / SUMMARY, content)
+    with pytest.raises(UserError, match="lacks 'people_in_frame'"):
+        load_results(tmp_path)

@@ -12,6 +12,7 @@ from small_results import FRAMES, contents, moving_person, write_results
 
 from maed_jax.cli import run
 from maed_jax.errors import UserError
+from maed_jax.inference.video import open_video
 from maed_jax.visual import viewer
 
 CHROMIUM = next(
@@ -76,6 +77,13 @@ def test_without_its_video_the_overlay_is_shown_or_none(out, tmp_path, capsys):
     content["overlay"] = "overlay.mp4"
     found = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
     assert found == (tmp_path / "overlay.mp4", True)
+
+
+def test_a_shorter_video_in_its_place_is_shown_to_its_end(out, tmp_path):
+    content = json.loads((out / "results.json").read_text())
+    content["video"]["frames"] = 5 * FRAMES
+    video, _ = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
+    assert len(list(open_video(video).frames())) == FRAMES
 
 
 def test_attention_of_other_frames_is_refused(out, tmp_path):

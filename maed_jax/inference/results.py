@@ -43,6 +43,7 @@ FORM = {
     "model": {"body?": str, "checkpoint?": str},
     "overlay?": (str, None),
     "people": [{"id": int, "file": str}],
+    "people_in_frame": [list],
     "exports?": [str],
     "attention?": [str],
     "smoothed?": bool,
@@ -55,7 +56,6 @@ PAGE_FORM = {
     "boxes": dict,
     "overlay": (str, None),
     "people": [{"frames": int, "detected": int}],
-    "people_in_frame": [list],
     "exports": [str],
     "attention": [str],
     "smoothed": bool,
@@ -182,6 +182,8 @@ def _check_files(content: dict) -> None:
     video = content["video"]
     if not (0 < video["frames"] <= LONGEST and 0 < video["fps"] <= 1e6):
         raise ValueError("its video has no frames, too many, or no rate")
+    if video["frames"] != len(content["people_in_frame"]):  # readers make room for each
+        raise ValueError("people_in_frame is not as long as its video")
 
 
 def check_page(content: Any, out: str | Path) -> None:
@@ -192,8 +194,8 @@ def check_page(content: Any, out: str | Path) -> None:
     """
     try:
         check_form(content, PAGE_FORM)
-        if len(content["boxes"]) != 1 or len(content["people_in_frame"]) < 1:
-            raise ValueError("boxes or people_in_frame are not those of a video")
+        if len(content["boxes"]) != 1:
+            raise ValueError("boxes are not those of a video")
     except ValueError as error:
         raise UserError(f"{Path(out) / SUMMARY} cannot be read as results ({error})") from None
 

@@ -9,6 +9,7 @@ In Python:
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -119,7 +120,6 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     from tqdm import tqdm
 
     from maed_jax.inference.pictures import open_source
-    from maed_jax.inference.reconstruct import exactly
     from maed_jax.inference.video import VideoWriter
 
     try:
@@ -134,7 +134,8 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
         )
         return (overlay, True) if found else (None, False)
     total = content["video"]["frames"]
-    frames = exactly(video.frames(), total)
+    # Another video may lie there now: a shorter one has an end of its own.
+    frames = itertools.islice(video.frames(), total)
     with VideoWriter(path, video.fps) as writer:
         for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
             writer.write(frame.image(LONGEST), frame.time)
