@@ -114,6 +114,25 @@ def test_damage_is_left_to_the_decoder():
     assert jpeg.window(lost, 50, 50, 60, 60) == (lost, (0, 0))
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_headers_of_strangers_are_left_to_the_decoder(marked):
+    data = images.encode_jpeg(photo(200, 200))
+    if not marked:
+        data = cv2.imencode(".jpg", photo(200, 200))[1].tobytes()
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    sampling, width = bytearray(data), bytearray(data)
+    for component in range(3):
+        sampling[frame + 11 + 3 * component] = 0
+    width[frame + 7 : frame + 9] = bytes(2)
+    cut = data[: scan + 2] + b"\xff\xd9"  # which stands for the length of the scan's header
+    early = data[:2] + data[frame : frame + 2] + b"\0\2" + data[scan : scan + 2] + b"\xff\xd9"
+    affine = images.crop_affine([50, 50, 20, 20], 16)
+    for broken in (bytes(sampling), bytes(width), cut, early):
+        assert jpeg.window(broken, 50, 50, 60, 60) == (broken, (0, 0))
+        with pytest.raises(images.ImageError):
+            images.decode_crop(broken, affine, 16)
+
+
 @examples(30)
 @given(st.floats(20, 500), st.floats(20, 300), st.floats(10, 400), st.floats(-1, 1), st.booleans())
 def test_crops_are_bit_by_bit_those_of_pictures_that_cannot_be_cut(x, y, side, rotation, mirror):

@@ -117,12 +117,14 @@ def _read_header(data: bytes) -> _Header | None:
         position += 2 + length
     else:
         return None
-    if frame is None or data[frame + 5] != 3 or data[body] != 3:
+    if frame is None or max(frame + 14, body + 1) > len(data):
+        return None
+    if data[frame + 5] != 3 or data[body] != 3:
         return None  # not three components in one scan
     sampling = data[frame + 7 : frame + 14 : 3]
     unit = (8 * max(s & 15 for s in sampling), 8 * max(s >> 4 for s in sampling))
     height, width = (int.from_bytes(data[frame + i : frame + i + 2], "big") for i in (1, 3))
-    if not height:  # given elsewhere
+    if not (height and width and all(unit)):  # given elsewhere, or damaged
         return None
     return _Header(frame + 1, height, width, unit, interval, position + 2 + length)
 
