@@ -15,6 +15,7 @@ import numpy as np
 from maed_jax.data.images import ImageError, decode_jpeg
 from maed_jax.errors import UserError
 
+from .pictures import read_file
 from .source import Dropped
 
 Size = tuple[int, int]
@@ -79,7 +80,7 @@ def check_file_size(path: Path, sizes: Collection[Size]) -> None:
       UserError: it has not: the pictures were scaled, the labels would be wrong.
     """
     try:
-        image = decode_jpeg(path.read_bytes())
+        image = decode_jpeg(read_file(path))
     except (OSError, ImageError):
         return
     _check_size(path, image.shape[1::-1], sizes)

@@ -13,6 +13,8 @@ import numpy as np
 from maed_jax.data import schema
 from maed_jax.data.images import ImageError, decode_jpeg, encode_jpeg, transform_keypoints
 
+from .pictures import read_file
+
 WINDOW = 2.0  # side of the stored part of a picture, in longer sides of the box
 LARGEST = 344  # pixels: a crop of 1.3 boxes is then 224 pixels wide, the network's input
 CROP_QUALITY, FRAME_QUALITY = 90, 95
@@ -177,7 +179,7 @@ class Recorder:
         if isinstance(picture, Path) and picture == self._latest[0]:
             return self._latest[1]  # several people in one picture
         try:
-            data = picture.read_bytes() if isinstance(picture, Path) else picture
+            data = read_file(picture) if isinstance(picture, Path) else picture
             read = decode_jpeg(data), data
         except FileNotFoundError:
             raise _Drop("missing picture") from None

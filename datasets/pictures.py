@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,11 +11,22 @@ import numpy as np
 from maed_jax.data.images import CROP_MARGIN, ImageError, decode_jpeg
 
 
+def read_file(path: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+      OSError: there is none, or it is a device or a pipe, of which there might be no end.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(path)
+    return path.read_bytes()
+
+
 def first_size(pictures: Iterable[Path | bytes]) -> tuple[int, int] | None:
     """Height and width of the first picture that can be read, of a track whose are all alike."""
     for picture in pictures:
         try:
-            data = picture.read_bytes() if isinstance(picture, Path) else picture
+            data = read_file(picture) if isinstance(picture, Path) else picture
             return decode_jpeg(data).shape[:2]
         except (OSError, ImageError):
             continue

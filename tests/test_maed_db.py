@@ -188,6 +188,24 @@ def test_where_the_pictures_are(tmp_path, content, build):
     assert len(raw_dots.read_back(build(image_root=None, overwrite=True), "train")) == 24
 
 
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize("name", ["/dev/zero", "/etc/passwd", "a/" * 1000 + "a.jpg"])
+def test_names_of_other_files_than_pictures(tmp_path, content, build, name, root):
+    content["img_name"] = np.array([*content["img_name"][:-1], name])
+    save(tmp_path / "db", "3dpw_train", content)
+    with pytest.raises(
+        UserError, match="3dpw_train_db.pt names '.* as a picture, and a .* in .jpg, "
+    ):
+        build(**{} if root else {"image_root": None})
+
+
+def test_names_that_no_file_can_have(tmp_path, content, build):
+    names = [f"{SOMEWHERE}/{name}.jpg" for name in ("a" * 300, "a\0b", f"a_{10**11}")]
+    content["img_name"] = np.array([*names[:2], *content["img_name"][2:-1], names[2]])
+    save(tmp_path / "db", "3dpw_train", content)
+    assert report(build())["dropped"] == {"missing picture": 3}
+
+
 def test_a_wrong_folder(build, tmp_path):
     (tmp_path / "db").mkdir()
     with pytest.raises(UserError, match="has no h36m_train_db.pt, nor _val or _test"):

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -29,6 +31,12 @@ def test_a_picture_that_claims_more_than_opencv_takes_is_as_a_damaged_one(tmp_pa
     (tmp_path / "b.jpg").write_bytes(raw_dots.jpeg(np.zeros((20, 30, 3), np.uint8)))
     frames = list(open_source(tmp_path).frames())
     assert [frame.damaged for frame in frames] == [True, False] and frames[0].size == (30, 20)
+
+
+def test_a_picture_whose_read_would_never_end(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert pictures.first_size([tmp_path / "a.jpg", tmp_path / "b.jpg"]) is None
 
 
 @pytest.mark.parametrize("height, width, offset", [(224, 224, (0, 0)), (120, 160, (-20, 0))])

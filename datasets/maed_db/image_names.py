@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from maed_jax.data.images import ENDINGS
 from maed_jax.errors import UserError
 
 SAMPLE = 16
+LONGEST = 1024  # characters of a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,20 @@ class ImageNames:
         return Path(name) if self.root is None else self.root.joinpath(*_parts(name)[self.skip :])
 
 
+def check_names(names: Sequence[str], database: Path) -> None:
+    """Whether all names of a database are those of pictures: they may lead anywhere.
+
+    Raises:
+      UserError: one is not.
+    """
+    for name in map(str, names):
+        if len(name) > LONGEST or not name.lower().endswith(ENDINGS):
+            raise UserError(
+                f"{database} names {name[:80]!r} as a picture, and a picture's name ends in "
+                f"{', '.join(ENDINGS)}"
+            )
+
+
 def find_images(names: Sequence[str], root: Path | None, database: Path) -> ImageNames:
     """How to turn names into paths, tried on some of them.
 
@@ -37,7 +54,7 @@ def find_images(names: Sequence[str], root: Path | None, database: Path) -> Imag
     """
     sample = [str(names[i * (len(names) - 1) // SAMPLE]) for i in range(SAMPLE + 1)]
     if root is None:
-        if any(Path(name).is_file() for name in sample):
+        if any(os.path.isfile(name) for name in sample):
             return ImageNames()
         raise UserError(
             f"{database} names pictures such as {sample[0]}, which are not there: give "
@@ -46,7 +63,7 @@ def find_images(names: Sequence[str], root: Path | None, database: Path) -> Imag
     found = [0] * max(len(_parts(name)) for name in sample)
     for name in sample:
         for skip in range(len(_parts(name))):
-            found[skip] += root.joinpath(*_parts(name)[skip:]).is_file()
+            found[skip] += os.path.isfile(root.joinpath(*_parts(name)[skip:]))
     if not any(found):
         raise UserError(
             f"{database} names pictures such as {sample[0]}, and {root} has none under the whole "

@@ -20,7 +20,7 @@ from ..parts import Job
 from ..pictures import first_size, whole_picture
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
 from .database import Database, read_database
-from .image_names import ImageNames, find_images
+from .image_names import ImageNames, check_names, find_images
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 CHUNK = 1000  # rows of a task, at least
@@ -111,6 +111,7 @@ def _frames(pictures: list[Path], first: int) -> list[int]:
     found = [re.search(r"(\d+)\.\w+$", picture.name) for picture in pictures]
     numbers = [int(match[1]) - first if match else -1 for match in found]
     ascending = numbers[0] >= 0 and all(a < b for a, b in zip(numbers, numbers[1:]))
+    ascending = ascending and numbers[-1] < 1 << 31  # others are none of frames
     return numbers if ascending else list(range(len(pictures)))
 
 
@@ -168,6 +169,7 @@ class MaedDb(PicturesBuilder):
         database = read_database(path, boxes == "file")
         if boxes == "file" and "bbox" not in database.arrays:
             raise UserError(f"{path} has no bbox: --boxes keypoints makes boxes around keypoints")
+        check_names(database.image, path)
         starts = database.starts()
         first = database.image[starts]
         images = find_images(first, self.image_root, path)

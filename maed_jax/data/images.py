@@ -13,6 +13,8 @@ import numpy as np
 
 from maed_jax.data import jpeg
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""of the names of pictures' files, whatever their case"""
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, of values in [0, 1]
 STD = (0.229, 0.224, 0.225)
 CROP_MARGIN = 1.3

@@ -11,10 +11,10 @@ import av
 import cv2
 import numpy as np
 
+from maed_jax.data.images import ENDINGS
 from maed_jax.errors import UserError
 from maed_jax.inference.video import Frame, Video, open_video
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FPS = 30.0  # of a folder that does not say
 
 
