@@ -45,3 +45,14 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
         return value
 
     return read
+
+
+def from_zero(text: str) -> int:
+    """The `type` of an argument that is a whole number from 0 on, such as a seed."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, not {text!r}")
+    return value

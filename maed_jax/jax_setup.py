@@ -8,7 +8,11 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Where this program keeps what it may always make again: `~/.cache/maed_jax`."""
+    """Where this program keeps what it may always make again: `~/.cache/maed_jax`.
+
+    Raises:
+      RuntimeError: the user has no home.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maed_jax"
 
 
@@ -35,7 +39,7 @@ def configure() -> None:
     run of a model compiles it.
 
     `JAX_COMPILATION_CACHE_DIR` overrides the place; set to nothing it turns the cache off. Where
-    the place cannot be written, programs are compiled anew each time.
+    the user has no home, or the place cannot be written, programs are compiled anew each time.
     """
     import absl.flags
     import jax
@@ -45,10 +49,10 @@ def configure() -> None:
     absl.flags.FLAGS.mark_as_parsed()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir:
         return  # the user or the program has chosen
-    directory = cache_dir() / "xla"
     try:
+        directory = cache_dir() / "xla"
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):
         return
     if os.access(directory, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(directory))

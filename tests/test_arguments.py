@@ -1,6 +1,6 @@
 import pytest
 
-from maed_jax.arguments import Parser, positive
+from maed_jax.arguments import Parser, from_zero, positive
 from maed_jax.errors import UserError
 
 
@@ -10,12 +10,13 @@ def parser():
     parser.add_argument("--out", required=True)
     parser.add_argument("--batch", type=positive(int), default=8)
     parser.add_argument("--focal", type=positive(float))
+    parser.add_argument("--seed", type=from_zero, default=1)
     return parser
 
 
 def test_right_ones(parser):
-    found = parser.parse_args(["--out", "x", "--batch", "2", "--focal", "1.5"])
-    assert (found.out, found.batch, found.focal) == ("x", 2, 1.5)
+    found = parser.parse_args(["--out", "x", "--batch", "2", "--focal", "1.5", "--seed", "0"])
+    assert (found.out, found.batch, found.focal, found.seed) == ("x", 2, 1.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ def test_right_ones(parser):
         (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
         (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
+        (["--out", "x", "--seed", "-1"], "needs a whole number from 0 on, not '-1'"),
+        (["--out", "x", "--seed", "0.5"], "needs a whole number from 0 on, not '0.5'"),
     ],
 )
 def test_wrong_ones_are_answered_by_one_line(parser, argv, message, capsys):

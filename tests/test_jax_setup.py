@@ -41,3 +41,28 @@ def test_freed_memory_is_not_mapped_and_cleared_again():
         return float(subprocess.run(run, check=True, capture_output=True, env=env).stdout)
 
     assert megabytes("keep") < 16 < megabytes("leave")
+
+
+HOMELESS = """\
+import pwd
+
+import jax
+
+from maed_jax.jax_setup import configure
+
+def nobody(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = nobody
+configure()
+assert jax.config.jax_compilation_cache_dir is None
+"""
+
+
+def test_a_user_without_a_home_has_no_cache():
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR")
+    }
+    subprocess.run([sys.executable, "-c", HOMELESS], check=True, env=env)

@@ -95,13 +95,16 @@ def check(
 def _splits(directory: Path) -> list[str]:
     try:
         info = read_json(directory / "dataset_info.json", {"splits": [{"name": str}]})
-        return [split["name"] for split in info["splits"]]
+        splits = [split["name"] for split in info["splits"]]
     except FileNotFoundError:
         raise UserError(
             f"{directory} is no prepared dataset: it has no dataset_info.json"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{directory}/dataset_info.json cannot be read ({error})") from None
+    if not splits:
+        raise UserError(f"{directory} has no splits, and with them no records: build it anew")
+    return splits
 
 
 def _chunks(total: int, frames: int | None) -> list[list[int]]:

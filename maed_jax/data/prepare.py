@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, from_zero
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     check.add_argument("--processes", type=int, help="default: one per core")
     video = verbs.add_parser("video", help="render a video of people walking, with its truth")
     video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
-    video.add_argument("--seed", type=int, default=0)
+    video.add_argument("--seed", type=from_zero, default=0)
     video.add_argument("--frames", type=int, default=96)
     video.add_argument("--people", type=int, default=2)
     arguments = vars(parser.parse_args(argv))
