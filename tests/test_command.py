@@ -180,7 +180,13 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
 
 @pytest.mark.parametrize(
     "extra",
-    [["--batch", "0"], ["--batch", "x"], ["--focal", "-1"], ["--detector", "none"], ["--fps", "0"]],
+    [
+        ["--batch", "0"],
+        ["--batch", "x"],
+        ["--focal", "-1"],
+        ["--detector", "none"],
+        *(["--fps", rate] for rate in ("0", "0.00001", "1e7", "x")),
+    ],
 )
 def test_wrong_options(walk, tmp_path, extra):
     with pytest.raises(UserError, match=extra[0]):

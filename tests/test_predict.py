@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import maed_jax
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.inference.predict import predict_to, predict_video
-from maed_jax.inference.results import load_person
+from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
 
 
@@ -160,6 +161,15 @@ def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
         with contextlib.suppress(UserError):
             predict_to(tmp_path, open_video(walk), FakeEstimator(mannequin()), overlay=False)
     assert len(seen) < 9 + 12 and (tmp_path / "person_1.npz").exists()
+
+
+def test_a_video_that_shows_a_picture_a_day(tmp_path):
+    path = tmp_path / "slow.mkv"
+    write_video(path, figure_images([[(100, 120)]] * 3), fps=Fraction(1, 86400))
+    video = open_video(path)
+    content = predict_to(tmp_path / "out", video, FakeEstimator(mannequin()), overlay=False)
+    assert content["video"]["fps"] == pytest.approx(video.fps, rel=1e-5) and video.fps < 1e-4
+    assert load_results(tmp_path / "out")[0] == content
 
 
 def test_unknown_detector(walk):

@@ -218,6 +218,22 @@ def test_a_failed_video_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("size", [(1, 64), (48, 1)])
+def test_a_video_is_not_a_line(tmp_path, size):
+    with pytest.raises(UserError, match=f"a video has at least 2 x 2 .* {size[1]} x {size[0]}$"):
+        with VideoWriter(tmp_path / "a.mp4", 10) as writer:
+            writer.write(numbered(1, size)[0], 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_day_between_frames_is_too_much(tmp_path):
+    with pytest.raises(UserError, match="a.mp4 cannot be written"):
+        with VideoWriter(tmp_path / "a.mp4", 1 / 86400) as writer:
+            for i, image in enumerate(numbered(5)):
+                writer.write(image, 86400.0 * i)
+    assert not list(tmp_path.iterdir())
+
+
 def test_where_a_video_cannot_be_written(tmp_path):
     with pytest.raises(UserError, match="cannot be written"), VideoWriter(tmp_path / "x/a.mp4", 10):
         pass

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="focal length of the camera in pixels of the video (default: the picture's diagonal)",
     )
-    add("--fps", type=positive(float), default=30.0, help="of folders of pictures (default: 30)")
+    add("--fps", type=_rate, default=30.0, help="of folders of pictures (default: 30)")
     add("--smooth", action="store_true", help="filter jitter out of rotations and camera")
     add(
         "--shape-per-frame",
@@ -85,6 +85,13 @@ def parser() -> argparse.ArgumentParser:
         help="write no overlay video, and no films and plots of attention",
     )
     return parser
+
+
+def _rate(text: str) -> float:
+    rate = positive(float)(text)
+    if not 0.01 <= rate <= 1e6:  # what clocks of videos and readers of results.json can do
+        raise argparse.ArgumentTypeError(f"needs a number from 0.01 to 1000000, not {text!r}")
+    return rate
 
 
 def _detector(text: str) -> str:

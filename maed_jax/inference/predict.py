@@ -215,7 +215,7 @@ def _facts(video: Video, found: Found) -> dict:
         "path": str(video.path.resolve()),  # others look for it from elsewhere
         "width": video.size[0],
         "height": video.size[1],
-        "fps": round(video.fps, 4),
+        "fps": float(f"{video.fps:.6g}"),  # never 0, however slow a time lapse is
         "frames": found.num_frames,
         "announced_frames": video.announced,
         "damaged_frames": found.damaged,

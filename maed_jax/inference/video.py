@@ -20,6 +20,7 @@ import numpy as np
 from maed_jax.errors import UserError
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
+FAILURES = (OSError, av.error.FFmpegError)  # of writing
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
@@ -258,6 +259,11 @@ class VideoWriter:
     def write(self, image: np.ndarray, time: float) -> None:
         """Adds uint8 [h w 3] RGB, shown from `time` (seconds) on."""
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if not height or not width:
+            raise UserError(
+                f"{self._path} cannot be written: a video has at least 2 x 2 pixels, and these "
+                f"pictures have {image.shape[1]} x {image.shape[0]}"
+            )
         if self._stream is None:
             self._stream = self._new_stream(width, height)
         frame = av.VideoFrame.from_ndarray(
@@ -270,7 +276,7 @@ class VideoWriter:
         frame.time_base = Fraction(1, CLOCK)
         try:
             self._container.mux(self._stream.encode(frame))
-        except OSError as error:  # the disk is full
+        except FAILURES as error:  # the disk is full, or a day passes between two frames
             raise UserError(f"{self._path} cannot be written: {error.strerror}") from None
 
     def _new_stream(self, width: int, height: int):
@@ -291,7 +297,7 @@ class VideoWriter:
             self._container.close()
             if kind is None and self._stream is not None:
                 self._part.replace(self._path)
-        except OSError as failure:
+        except FAILURES as failure:
             if kind is None:
                 raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
         finally:
