@@ -155,7 +155,7 @@ def reconstruct(
     """Reconstructs every frame of every track exactly once.
 
     Args:
-      tracks: people's boxes, as `predict.find_people` gives them.
+      tracks: people's boxes, as `people.find_people` gives them.
       estimator: has `image_size`, `clip_length` and `margin`; maps normalised clips [b t h w 3] to
         a `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
