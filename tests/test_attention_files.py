@@ -14,8 +14,16 @@ from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
 from maed_jax.inference.work import in_memory
 from maed_jax.visual import attention_files
-from maed_jax.visual.attention_film import HEAT, heat_colors, heated, time_strip, write_films
+from maed_jax.visual.attention_film import (
+    HEAT,
+    film_picture,
+    heat_colors,
+    heated,
+    time_strip,
+    write_films,
+)
 from maed_jax.visual.attention_plot import crop_rows, write_plot
+from maed_jax.visual.colors import color_of
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,16 @@ def test_one_film_a_person_over_their_frames(video, tmp_path):
     films = [list(open_video(path).frames()) for path in paths]
     assert [len(frames) for frames in films] == [8, 3]
     assert [frames[0].size for frames in films] == [(640 + 384, 480), (640 + 480, 480)]
+
+
+def test_the_square_is_drawn_where_the_crop_was(video):
+    """The centre of the first pixel is at 1.5 in a film 4 times as large."""
+    crop = np.float32([[80, 60, 50]] * FRAMES)
+    person = dataclasses.replace(moving_person(), crops=crop)
+    picture = film_picture(next(video.frames()), person, attention_of(person), 0, -1)
+    like = np.abs(picture[:, :640].astype(int) - color_of(person.id)).sum(-1) < 60
+    middle = [np.flatnonzero(like.sum(axis) > 150).mean() for axis in (0, 1)]
+    np.testing.assert_allclose(middle, [4 * 80.5 - 0.5, 4 * 60.5 - 0.5], atol=0.6)
 
 
 def test_a_plot_of_whatever_there_is(tmp_path):

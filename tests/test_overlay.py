@@ -80,6 +80,32 @@ def test_bodies_are_drawn_in_place_at_every_scale(body):
     assert half.sum() == pytest.approx(mask.sum() / 4, rel=0.15)
 
 
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_pixels_centres_stay_at_whole_numbers_at_every_scale(body, scale):
+    """The centre of the first pixel is at 1 in a picture 3 times as large."""
+    someone = dataclasses.replace(standing(), boxes=np.float32([[60, 70, 40, 80]] * 3))
+    verts = next(overlay.camera_verts(someone, body))
+    cameras = []
+
+    class Watching:
+        def render(self, bodies, faces, colors, intrinsics, window):
+            cameras.append(intrinsics)
+            left, top, right, bottom = window
+            alpha = np.zeros((bottom - top, right - left), np.uint8)
+            return np.stack([alpha] * 3, -1), alpha
+
+    picture = np.zeros((round(SIZE[1] * scale), round(SIZE[0] * scale), 3), np.uint8)
+    scales = np.array([scale, scale])
+    overlay.draw_bodies(picture, [(someone, 0, verts)], None, scales, Watching())
+    expected = (project_pixels(verts, someone.intrinsics) + 0.5) * scale - 0.5
+    np.testing.assert_allclose(project_pixels(verts, cameras[0]), expected, atol=1e-3)
+
+    overlay.draw_label(picture, someone, 0, scales)
+    lines = (picture.sum((axis, 2)) for axis in (0, 1))  # smooth: bright in the middle
+    right, bottom = (np.flatnonzero(line > line.max() / 2)[-1] for line in lines)
+    np.testing.assert_allclose([right, bottom], np.array([80.5, 110.5]) * scale - 0.5, atol=0.5)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_the_nearer_person_hides_the_other(body, order):
     near = standing(1, crop=(100, 80, 150))

@@ -14,7 +14,7 @@ from maed_jax.inference.attended import Attention
 from maed_jax.inference.reconstruct import cut, exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Frame, Video, VideoWriter
-from maed_jax.visual.overlay import color_of
+from maed_jax.visual.overlay import color_of, rescaled
 
 HEAT = np.array([[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]])
 """from cold to warm, RGB; the page of the viewer has the same"""
@@ -91,7 +91,9 @@ def film_picture(
     left = cv2.resize(
         frame.image(max(width, HEIGHT)), (width, HEIGHT), interpolation=cv2.INTER_AREA
     )
-    _draw_square(left, person.crops[row] * (HEIGHT / frame.size[1]), color_of(person.id))
+    scale, square = HEIGHT / frame.size[1], person.crops[row]
+    square = np.append(rescaled(square[:2], scale), square[2] * scale)
+    _draw_square(left, square, color_of(person.id))
     side = HEIGHT - (STRIP if attention.time is not None else 0)
     (crop,) = cut(frame, [person.crops[row]], side)
     if attention.space is not None:

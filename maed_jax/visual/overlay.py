@@ -133,8 +133,8 @@ def draw_bodies(
         return
     # Scaling everything about the camera changes no picture; the renderer sees only so far.
     scene = min(1.0, 0.9 * FAR / max(float(verts[:, 2].max()) for *_, verts in visible))
-    fx, fy, cx, cy = visible[0][0].intrinsics
-    intrinsics = np.array([fx * scale[0], fy * scale[1], cx * scale[0], cy * scale[1]])
+    camera = visible[0][0].intrinsics
+    intrinsics = np.concatenate([camera[:2] * scale, rescaled(camera[2:], scale)])
     bodies = [verts * np.float32(scene) for *_, verts in visible]
     left, top, right, bottom = window = _window(bodies, intrinsics, picture.shape)
     if right <= left or bottom <= top:
@@ -151,6 +151,12 @@ def draw_bodies(
     part[:] = (part * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
 
 
+def rescaled(points: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+    """Where points [... 2] of a picture are in one `scale` times as large; pixels' centres are at
+    whole numbers in both."""
+    return (points + 0.5) * scale - 0.5
+
+
 def _window(bodies: list[np.ndarray], intrinsics: np.ndarray, shape: tuple[int, ...]) -> Window:
     """The part of a picture [h w 3] that bodies [verts 3] are seen in, a pixel more all around."""
     height, width, _ = shape
@@ -162,8 +168,8 @@ def _window(bodies: list[np.ndarray], intrinsics: np.ndarray, shape: tuple[int, 
 
 def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
     """Draws a person's box (dashed where it is interpolated) and number into a picture."""
-    box = person.boxes[row] * np.tile(scale, 2)
-    low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
+    box = person.boxes[row]
+    low, high = (rescaled(box[:2] + way * box[2:] / 2, scale) for way in (-1, 1))
     color = color_of(person.id)
     line = max(1, round(max(picture.shape[:2]) / 640))
     if person.detected[row]:
