@@ -6,8 +6,9 @@
 The settings above `study` hold for every row; `study` has what differs between the stages. Each row
 trains on single images first and goes on, encoder and decoder, on clips together with images.
 
-Hardware: 2 shared CPU cores. Time: 6.8 core-hours for all 39 runs. Result: all rows within 5.7 mm of
-PA-MPJPE, not in the paper's order; what a blanked frame costs tells encoders apart. docs/ablation.md.
+Hardware: 2 shared CPU cores. Time: 6.8 core-hours for all 39 runs. Result: all rows within 5.7 mm
+of PA-MPJPE, not in the paper's order; what a blanked frame costs tells encoders apart
+(docs/ablation.md).
 """
 
 from ml_collections import ConfigDict

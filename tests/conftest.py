@@ -18,8 +18,9 @@ absl.flags.FLAGS.mark_as_parsed()
 
 # Most tests spend their time compiling what runs once, so LLVM's optimiser is off, and so are the
 # emitters that lower every fused kernel through MLIR, which take most of what is left: the suite is
-# a good deal faster.
+# a good deal faster. Each process has one core, so programs are not cut up to be compiled at once.
 flags = [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]
+flags += ["--xla_cpu_parallel_codegen_split_count=1"]
 if jax.__version_info__ < (0, 11):  # XLA dies of a flag that it does not know, or no longer
     flags.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join(flags)

@@ -106,7 +106,7 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
 
 def _file_name(name: bytes, path: Path) -> str:
     """Text of fixed width; other tools store it as one number a letter."""
-    text = name.decode() if isinstance(name, bytes) else str(name)
+    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     if not re.fullmatch(r"[\w.-]+", text):
         raise UserError(f"{path}: imgname holds {text!r}, which is no file's name")
     return text
