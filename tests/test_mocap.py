@@ -1,6 +1,7 @@
 """Motion capture: files of our own making come back as what was put in; broken ones are named."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +291,16 @@ def test_malformed_acclaim_says_where(tmp_path, walk, file, old, new, says):
     (tmp_path / file).write_text(text.replace(old, new))
     with pytest.raises(UserError, match=says):
         mocap.read(tmp_path / "walk_01.amc")
+
+
+def test_a_bone_without_length(tmp_path, walk):
+    write_acclaim(tmp_path, *walk)
+    text = (tmp_path / "walk.asf").read_text()
+    short = re.sub(r"(name to_lhand\n(.*\n)*? *length) .*", r"\1 0", text)
+    assert short != text
+    (tmp_path / "walk.asf").write_text(short)
+    with pytest.raises(UserError, match="walk_01.amc: its skeleton does not fit"):
+        mocap.load_motion.__wrapped__(str(tmp_path / "walk_01.amc"))
 
 
 def test_other_mistakes(tmp_path, walk):

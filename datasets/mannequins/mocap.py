@@ -273,7 +273,10 @@ def load_motion(path: str, fps: float = 30.0) -> Motion:
     from maed_jax.body.mannequin import mannequin
 
     recording = read(path)
-    rotations, places = retarget(recording, np.asarray(mannequin().rest_joints, np.float64))
+    with np.errstate(invalid="ignore"):  # of a bone without length; see below
+        rotations, places = retarget(recording, np.asarray(mannequin().rest_joints, np.float64))
+    if not (np.isfinite(rotations).all() and np.isfinite(places).all()):
+        raise UserError(f"{path}: its skeleton does not fit a person's; have its bones lengths?")
     rotations, places = resample(rotations, places, recording.fps, fps)
     return Motion("recorded", rotations, np.zeros(len(rotations)), places)
 
