@@ -27,6 +27,17 @@ def test_compiling_leaves_the_cache_as_it_was():
     assert jax.config.jax_enable_compilation_cache == before
 
 
+def test_a_program_may_take_all_of_a_device(monkeypatch):
+    assert programs.room() == 8 * 2**30
+
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 80 * 2**30}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert programs.room() == 80 * 2**30
+
+
 TOUCHING = """
 from maed_jax.bench import programs
 before = programs.peak_bytes()

@@ -87,3 +87,8 @@ def test_the_parser_explains_the_module(capsys):
 def test_json_has_no_numpy(tmp_path):
     row = record.row("a", Times([1.0], [(0, 1)]), [1.0, 2.0], operations=3)
     assert json.loads(json.dumps(row)) == row
+
+
+def test_the_built_in_body_is_measured_unless_another_is_asked_for():
+    assert record.load("stage2", []).body == "mannequin"
+    assert record.load("stage2", ["--config.body=bodies"]).body == "bodies"

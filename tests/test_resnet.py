@@ -73,10 +73,24 @@ def test_max_pool_and_its_gradient_are_the_window_reductions(size):
 
 
 @pytest.mark.parametrize("channels", [16, 64])
-def test_group_norm_is_flaxs(channels):
+def test_group_norm_and_its_gradient_are_flaxs(channels):
     x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 4, channels))
-    theirs = nn.GroupNorm(min(32, channels), epsilon=1e-5)
+    theirs = nn.GroupNorm(min(32, channels), epsilon=1e-5, use_fast_variance=False)
     params = theirs.init(jax.random.key(1), x)
     params = jax.tree.map(lambda p: p + jax.random.normal(jax.random.key(2), p.shape), params)
-    ours = resnet.GroupNorm().apply(params, x)
-    np.testing.assert_allclose(ours, theirs.apply(params, x), atol=1e-5)
+    (y, pull), (expected, pull_expected) = (
+        jax.vjp(module.apply, params, x) for module in (resnet.GroupNorm(), theirs)
+    )
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    along = jax.random.normal(jax.random.key(3), x.shape)
+    for one, other in zip(jax.tree.leaves(pull(along)), jax.tree.leaves(pull_expected(along))):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e3, -3e4])
+def test_a_uniform_picture_is_nothing_to_group_norm(value):
+    """Rounding may leave its variance below zero."""
+    x = jnp.full((1, 7, 7, 32), value)
+    y, pull = jax.vjp(lambda x: resnet.group_norm(x, jnp.ones(32), jnp.zeros(32)), x)
+    np.testing.assert_allclose(y, 0, atol=1e-4 * max(1, abs(value)))
+    assert np.isfinite(pull(jnp.ones_like(x))[0]).all()

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--batches", default=BATCHES, metavar="N,...", help=f"default: {BATCHES}")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
     parser.add_argument(
-        "--memory", type=float, default=8.0, metavar="GIB", help="skip larger cases; default: 8"
+        "--memory", type=float, metavar="GIB", help="skip larger cases; default: 8, or the device's"
     )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
@@ -47,11 +47,9 @@ def main(argv: list[str]) -> None:
     if options.clips < 1 or options.frames < 1:
         raise UserError("--clips and --frames are at least 1")
     lengths, batches = (numbers(getattr(options, name)) for name in ("lengths", "batches"))
-    from maed_jax.training.config import load_config
-
     if options.dtype:
         overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
-    config = load_config(options.config, overrides)
+    config = record.load(options.config, overrides)
     result = measure(config, only, options, lengths, batches)
     print(text(result))
     settings = {name: getattr(options, name) for name in ("clips", "frames", "cpu")}
@@ -138,10 +136,9 @@ def group(cases: Iterable[Case], yard: Any, options: argparse.Namespace) -> list
     from maed_jax.bench import clock, programs
 
     compiled = [(case, programs.compile(case.work[0], *case.work[1])) for case in cases]
+    room = programs.room() if options.memory is None else options.memory * 2**30
     fitting = {
-        case.name: program
-        for case, program in compiled
-        if program.memory.get("all", 0) < options.memory * 2**30
+        case.name: program for case, program in compiled if program.memory.get("all", 0) < room
     }
     seconds = record.clock_of(options)
     times = clock.rounds(fitting, options.rounds, yard.read, say=record.say, seconds=seconds)

@@ -31,9 +31,8 @@ def main(argv: list[str]) -> None:
     if options.frames < 1 or options.batch < 1:
         raise UserError("--frames and --batch are at least 1")
     from maed_jax.bench import stages
-    from maed_jax.training.config import load_config
 
-    config = load_config(options.config, ["--config.body=mannequin", *overrides])
+    config = record.load(options.config, overrides)
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(
             config, Path(folder), options.frames, (int(width), int(height)), options.batch

@@ -75,6 +75,12 @@ def memory(compiled: Any) -> dict[str, int]:
     return sizes | {"all": sum(sizes.values())}
 
 
+def room() -> int:
+    """Bytes that a program may take: all of an accelerator's memory; 8 GiB of a computer's."""
+    statistics = jax.local_devices()[0].memory_stats()
+    return (statistics or {}).get("bytes_limit", 8 * 2**30)
+
+
 def peak_bytes() -> int | None:
     """The most memory taken so far: of the first device, or of this process where that is a CPU."""
     statistics = jax.local_devices()[0].memory_stats()

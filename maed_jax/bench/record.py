@@ -46,6 +46,17 @@ def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
     return timed
 
 
+def load(config: str, overrides: Sequence[str]) -> Any:
+    """The configuration to measure; with the built-in body where no other is asked for.
+
+    Raises:
+      UserError: see `load_config`.
+    """
+    from maed_jax.training.config import load_config
+
+    return load_config(config, ["--config.body=mannequin", *overrides])
+
+
 def clock_of(options: argparse.Namespace) -> Callable[[], float]:
     """The clock that the options ask for."""
     return time.process_time if options.cpu else time.perf_counter

@@ -41,9 +41,7 @@ def main(argv: list[str]) -> None:
     devices, chips = numbers(options.devices), options.chips.split(",")
     if unknown := set(chips) - set(CHIPS):
         raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(CHIPS)}")
-    from maed_jax.training.config import load_config
-
-    config = load_config(options.config, overrides)  # complaints come before the work
+    config = record.load(options.config, overrides)  # complaints come before the work
     programs = compile_all(options, overrides, devices)
     predictions = predict_all(programs, chips, options, config.model.image_size)
     print(f"{text(programs)}\n\n{predicted_text(predictions)}")

@@ -15,6 +15,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from maed_jax.bench import record
+
 
 def compile_in_process(
     devices: int, fsdp: int, clips: int, frames: int, config: str, overrides: Sequence[str]
@@ -49,9 +51,7 @@ def main(argv: list[str]) -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--config", required=True)
     options, overrides = parser.parse_known_args(argv)
-    from maed_jax.training.config import load_config
-
-    config = load_config(options.config, overrides)
+    config = record.load(options.config, overrides)
     print(json.dumps(describe(config, **{k: v for k, v in vars(options).items() if k != "config"})))
 
 

@@ -34,12 +34,10 @@ def main(argv: list[str]) -> None:
     record.check(options)
     if options.clips < 1 or options.frames < 1 or options.images < 0:
         raise UserError("--clips and --frames are at least 1, --images at least 0")
-    from maed_jax.training.config import load_config
-
     if options.dtype:
         overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
     configs = {
-        remat: load_config(options.config, [*overrides, f"--config.model.remat={remat}"])
+        remat: record.load(options.config, [*overrides, f"--config.model.remat={remat}"])
         for remat in options.remat.split(",")
     }
     result = measure(configs, options)

@@ -15,21 +15,35 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
+from maed_jax.models import flash
 from maed_jax.models.dense import dense, folded_matmul
 
 Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
 MODES: tuple[str, ...] = get_args(Mode)
+Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Scaled dot-product attention over the last but one axis of `[... n dh]`.
 
     Returns:
-      What each query reads, and its weights over the keys `[... queries n]`; so do those below.
+      What each query reads, and its weights over the keys `[... queries n]`. So do those below,
+      by the given `attend`.
     """
     scores = jnp.einsum("...qd,...kd->...qk", q * q.shape[-1] ** -0.5, k)
     weights = float32_softmax(scores)
     return jnp.einsum("...qk,...kd->...qd", weights, v), weights
+
+
+def attend_unseen(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    """The same for those who do not look at the weights, which may be None."""
+    if not flash.fits(k):
+        return attend(q, k, v)
+
+    def plain(q, k, v):  # for a program that is exported to other machines too
+        return attend(q, k, v)[0]
+
+    return jax.lax.platform_dependent(q, k, v, cuda=flash.flash_attention, default=plain), None
 
 
 def float32_softmax(x: jax.Array) -> jax.Array:
@@ -37,12 +51,12 @@ def float32_softmax(x: jax.Array) -> jax.Array:
     return jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype)
 
 
-def over_space(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+def over_space(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
     """MSA-S: the tokens of a frame attend to one another. Weights `[b t heads queries n]`."""
     return attend(q, k, v)
 
 
-def over_time(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
     """MSA-T: a token attends to those at its own place in all frames. Weights `[b n heads t t]`."""
     b, t, heads, queries, _ = q.shape
     k, v = k[..., :queries, :], v[..., :queries, :]
@@ -53,12 +67,13 @@ def over_time(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.
     return rearrange(y, "b n heads t dh -> b t heads n dh"), weights
 
 
-def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
     """MSA-C: a token attends to every token of the clip. Weights `[b heads t queries t n]`."""
     t = q.shape[1]
     q, k, v = (rearrange(a, "b t heads n dh -> b heads (t n) dh") for a in (q, k, v))
     y, weights = attend(q, k, v)
-    weights = rearrange(weights, "b heads (s q) (t n) -> b heads s q t n", s=t, t=t)
+    if weights is not None:
+        weights = rearrange(weights, "b heads (s q) (t n) -> b heads s q t n", s=t, t=t)
     return rearrange(y, "b heads (t n) dh -> b t heads n dh", t=t), weights
 
 
@@ -138,8 +153,10 @@ class SpatialTemporalAttention(nn.Module):
 
     def read(self, name: str, over: Callable, qkv: tuple[jax.Array, ...]) -> jax.Array:
         """What the queries read `[b t queries d]`; their weights are left under `name`."""
-        y, weights = over(*qkv)
-        self.sow("intermediates", name, weights)
+        observed = self.is_mutable_collection("intermediates")
+        y, weights = over(*qkv, attend if observed else attend_unseen)
+        if observed:
+            self.sow("intermediates", name, weights)
         return merge_heads(y)
 
     def attentive_addition(

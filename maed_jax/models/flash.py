@@ -1,0 +1,52 @@
+"""Attention that never holds its weights: cuDNN's, for bfloat16 on NVIDIA's GPUs."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+
+FEWEST_KEYS = 64  # it works on tiles of more queries and keys than a clip has frames
+OLDEST = 8.0  # compute capability
+
+
+@functools.cache
+def has_kernel() -> bool:
+    """Whether JAX computes on a GPU that cuDNN has such a kernel for."""
+    device = jax.devices()[0]
+    if device.platform != "gpu" or "NVIDIA" not in device.device_kind:
+        return False
+    return float(device.compute_capability) >= OLDEST
+
+
+def fits(k: jax.Array) -> bool:
+    """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
+    *_, n, dh = k.shape
+    return k.dtype == jnp.bfloat16 and n >= FEWEST_KEYS and dh % 8 == 0 and has_kernel()
+
+
+def flash_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, implementation: str = "cudnn"
+) -> jax.Array:
+    """What queries `[... heads m dh]` read of keys and values `[... heads n dh]`.
+
+    Args:
+      implementation: see `jax.nn.dot_product_attention`.
+    """
+    leading, (m, n) = q.shape[:-3], (q.shape[-2], k.shape[-2])
+    q, k, v = (_as_cudnn_takes_it(a) for a in (q, k, v))
+    lengths = {}
+    if m % 2 or n % 2:
+        lengths["query_seq_lengths"] = jnp.full(len(q), m, jnp.int32)
+        lengths["key_value_seq_lengths"] = jnp.full(len(q), n, jnp.int32)
+    y = jax.nn.dot_product_attention(q, k, v, implementation=implementation, **lengths)
+    y = rearrange(y[:, :m], "b m heads dh -> b heads m dh")
+    return y.reshape(*leading, *y.shape[1:])
+
+
+def _as_cudnn_takes_it(x: jax.Array) -> jax.Array:
+    """`[... heads n dh]` as `[b n heads dh]`; n even, for it has no gradient of odd lengths."""
+    x = rearrange(x.reshape(-1, *x.shape[-3:]), "b heads n dh -> b n heads dh")
+    return jnp.pad(x, [(0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)])

@@ -1,0 +1,120 @@
+"""The paper's network on the device at hand, against the original's answers, in each precision.
+
+    python scripts/prove_accelerator.py [forward] [gradients]
+
+forward    keypoints, vertices and angles of eight frames.
+gradients  of the loss by the parameters, three frames.
+
+Precisions: products of float32 as they are ("highest"); as JAX multiplies float32 by default, which
+on recent GPUs is TF32 and on TPUs bfloat16; and an encoder in bfloat16. The first is held to the
+tolerances of the tests; how far the others are off is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import proof
+
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+
+import parity_rules as rules  # noqa: E402
+
+from maed_jax.body.files import load_body  # noqa: E402
+from maed_jax.models.maed import MAED  # noqa: E402
+from maed_jax.weights.layouts import torch_name  # noqa: E402
+from maed_jax.weights.original import convert_original  # noqa: E402
+
+VARIANT = "ste_parallel_ktd"
+PRECISIONS = (
+    ("float32, highest", "float32", "highest"),
+    ("float32, default", "float32", "default"),
+    ("bfloat16", "bfloat16", "default"),
+)
+
+
+def variables() -> dict:
+    shapes = json.loads((TESTS / "golden" / "state_dict_shapes.json").read_text())[VARIANT]
+    state = {name: rules.weight(name, tuple(shape)) for name, shape in shapes.items()}
+    return jax.tree.map(jnp.asarray, convert_original(state, MAED())[0])
+
+
+def clip(name: str, b: int, t: int) -> jax.Array:
+    return jnp.asarray(rules.clip(name, b, t).transpose(0, 1, 3, 4, 2))
+
+
+def off(ours: jax.Array, theirs: np.ndarray) -> float:
+    """The largest difference, in parts of the largest value."""
+    return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())
+
+
+def prove_forward() -> None:
+    golden = np.load(TESTS / "golden" / f"model_{VARIANT}.npz")
+    weights, body, frames = variables(), load_body(rules.smpl_files()), clip(VARIANT, 2, 4)
+    for name, dtype, precision in PRECISIONS:
+        with jax.default_matmul_precision(precision):
+            apply = jax.jit(lambda w, c, b, d=dtype: MAED(dtype=d).apply(w, c, b, vertices=True))
+            p = apply(weights, frames, body)
+        found = {
+            "feature": off(p.feature.reshape(8, -1), golden["tap_feature"]),
+            "rotmat": off(p.rotmat, golden["rotmat"]),
+            "keypoints_3d": off(p.keypoints_3d, golden["kp_3d"]),
+            "verts": off(p.verts[:, :, ::53], golden["verts"]),
+        }
+        moved = 1000 * np.linalg.norm(np.asarray(p.keypoints_3d) - golden["kp_3d"], axis=-1)
+        listed = ", ".join(f"{key} {value:.1e}" for key, value in found.items())
+        print(f"{name}: {listed}; keypoints {moved.mean():.3g} mm, at most {moved.max():.3g}")
+        if precision == "highest":
+            proof.verdict(max(found.values()) < 1e-4, f"{name}: all within 1e-4 of the largest")
+
+
+def prove_gradients() -> None:
+    golden = np.load(TESTS / "golden" / f"gradients_{VARIANT}.npz")
+    weights, body, frames = variables(), load_body(rules.smpl_files()), clip("grad", 1, 3)
+    norms = dict(zip(golden["names"].tolist(), golden["norms"]))
+
+    def target(name: str, value: jax.Array) -> jax.Array:
+        return (value - rules.normal(f"grad/target/{name}", value.shape)) ** 2
+
+    for name, dtype, precision in PRECISIONS:
+
+        def scalar(params, dtype=dtype):
+            p = MAED(dtype=dtype).apply({"params": params}, frames, body, vertices=True)
+            named = {"kp_3d": p.keypoints_3d, "rotmat": p.rotmat, "verts": p.verts}
+            return sum(target(k, v).mean() for k, v in named.items()) + (p.shape**2).mean()
+
+        with jax.default_matmul_precision(precision):
+            gradient = jax.jit(jax.grad(scalar))(weights["params"])
+        after, within = [], []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+            path = tuple(key.key for key in path)
+            key = torch_name(path)
+            error = abs(float(jnp.linalg.norm(leaf)) - norms[key]) / (norms[key] + 1e-4)
+            (within if ".backbone." in key else after).append(error)
+        print(f"{name}: norms off by {max(after):.1e} after the root, {max(within):.1e} in it")
+        if precision == "highest":
+            proof.verdict(max(after) < 1e-3 and max(within) < 1e-2, f"{name}: 1e-3 and 1e-2")
+
+
+if __name__ == "__main__":
+    parts = {"forward": prove_forward, "gradients": prove_gradients}
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=__doc__.partition("\n\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
+    chosen = parser.parse_args().parts or list(parts)
+    if unknown := set(chosen) - set(parts):
+        parser.error(f"there is no part {unknown.pop()}; choose from {', '.join(parts)}")
+    print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
+    for name in chosen:
+        print(f"{name}:", flush=True)
+        parts[name]()

@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from maed_jax.models import attention, flash
+
+B, T, HEADS, DH = 2, 3, 2, 8
+
+
+def draw(*shape):
+    return jax.random.normal(jax.random.key(sum(shape)), shape)
+
+
+@pytest.mark.parametrize("queries, keys", [(5, 5), (1, 5), (4, 6)])
+def test_answer_and_gradient_are_those_of_the_weights(queries, keys):
+    """By XLA, which reads the same layout and the same lengths; cuDNN is not at hand."""
+    q, k, v = (draw(B, T, HEADS, n, DH) for n in (queries, keys, keys))
+    along = draw(*q.shape)
+
+    def fused(q, k, v):
+        return flash.flash_attention(q, k, v, "xla")
+
+    ours, pull_ours = jax.vjp(fused, q, k, v)
+    plain, pull_plain = jax.vjp(lambda *qkv: attention.attend(*qkv)[0], q, k, v)
+    np.testing.assert_allclose(ours, plain, atol=1e-5)
+    for one, other in zip(pull_ours(along), pull_plain(along)):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_cudnn_is_given_even_lengths():
+    shapes = []
+    real = jax.nn.dot_product_attention
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            jax.nn, "dot_product_attention",
+            lambda q, k, v, **how: (shapes.append((q.shape, k.shape)), real(q, k, v, **how))[1],
+        )  # fmt: skip
+        flash.flash_attention(*(draw(B, T, HEADS, 5, DH) for _ in range(3)), "xla")
+    assert shapes == [((B * T, 6, HEADS, DH), (B * T, 6, HEADS, DH))]
+
+
+class Device:
+    platform, device_kind, compute_capability = "gpu", "NVIDIA H100 80GB HBM3", "9.0"
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, True),
+        ({"platform": "cpu"}, False),
+        ({"device_kind": "AMD Instinct MI300X"}, False),
+        ({"compute_capability": "7.5"}, False),
+    ],
+)
+def test_who_has_the_kernel(changes, expected, monkeypatch):
+    device = type("Other", (Device,), changes)()
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    flash.has_kernel.cache_clear()
+    assert flash.has_kernel() is expected
+    flash.has_kernel.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "shape, dtype, expected",
+    [
+        ((B, T, HEADS, 197, 64), "bfloat16", True),
+        ((B, T, HEADS, 197, 64), "float32", False),
+        ((B, 197, HEADS, 16, 64), "bfloat16", False),  # over time: too few
+        ((B, T, HEADS, 197, 12), "bfloat16", False),
+    ],
+)
+def test_where_it_pays(shape, dtype, expected, monkeypatch):
+    monkeypatch.setattr(flash, "has_kernel", lambda: True)
+    assert flash.fits(jnp.zeros(shape, dtype)) is expected
+
+
+def test_who_looks_at_the_weights_has_them(monkeypatch):
+    """And who does not has an answer without; here of the plain formulas, on a CPU."""
+    monkeypatch.setattr(flash, "fits", lambda k: True)
+    layer = attention.SpatialTemporalAttention(HEADS, "coupling")
+    x = draw(B, T, 5, HEADS * DH)
+    params = layer.init(jax.random.key(0), x)["params"]
+    unseen = layer.apply({"params": params}, x)
+    seen, state = layer.apply({"params": params}, x, mutable="intermediates")
+    np.testing.assert_allclose(unseen, seen, atol=1e-6)
+    assert state["intermediates"]["joint"][0].shape == (B, HEADS, T, 5, T, 5)
