@@ -13,6 +13,7 @@ def test_steps(tmp_path, monkeypatch, capsys):
     small_bench.small_yardstick(monkeypatch)
     out, picture = tmp_path / "out.json", tmp_path / "out.png"
     arguments = ["--rounds", "2", "--frames", "2", "--images", "1", "--remat", "true"]
+    arguments += ["--only", "step"]
     tiny = small_bench.tiny_model(monkeypatch)
     cli.dispatch(["bench", "train", *tiny, *arguments, "--json", str(out), "--plot", str(picture)])
     result = json.loads(out.read_text())
@@ -24,6 +25,21 @@ def test_steps(tmp_path, monkeypatch, capsys):
     assert picture.stat().st_size > 5000
 
 
+def test_parts(tmp_path, monkeypatch):
+    small_bench.small_yardstick(monkeypatch)
+    small_bench.products(monkeypatch)
+    out = tmp_path / "out.json"
+    arguments = ["--config", "debug", "--rounds", "1", "--only", "parts", "--json", str(out)]
+    cli.dispatch(["bench", "train", *arguments])
+    root, blocks = json.loads(out.read_text())["rows"]
+    assert (root["name"], blocks["name"]) == ("root with gradient", "blocks with gradient")
+    assert root["seconds"]["low"] > 0 and root["memory"]["all"] > 0
+    # The product, and one for the gradient by each argument: by its parameters, or by both.
+    assert (root["operations"], blocks["operations"]) == (4 * 32**3 * 16, 6 * 32**3 * 16)
+
+
 def test_mistakes_are_named():
+    with pytest.raises(UserError, match="there is no group 'forward'; choose from step, parts"):
+        cli.dispatch(["bench", "train", "--only", "forward"])
     with pytest.raises(UserError, match="--clips and --frames are at least 1"):
         cli.dispatch(["bench", "train", "--clips", "0"])

@@ -49,6 +49,18 @@ def test_parts_make_up_the_whole(net):
     assert parts["body"] < b * original.parts(net.model, t)["body"]
 
 
+def test_gradients_of_the_root_are_the_originals_count(net):
+    root = network.with_gradient(network.parts(net, 1, 2)["root"], 0)
+    assert operations(root) == original.step_parts(net.model, 2)["root"]
+
+
+def test_gradients_are_those_by_the_chosen_arguments():
+    x, w = jnp.arange(6.0).reshape(2, 3), jnp.ones((3, 4))
+    function, (along, *arguments) = network.with_gradient((jnp.matmul, (x, w)), 1)
+    answer, (of_w,) = function(along, *arguments)
+    assert jnp.array_equal(answer, x @ w) and jnp.allclose(of_w, x.T @ along)
+
+
 def test_a_block_answers_for_all_tokens(net):
     mode = "coupling"
     model = net.model.clone(mode=mode)

@@ -125,6 +125,23 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
     }
 
 
+def with_gradient(work: Work, *by: int) -> Work:
+    """A function's answer and the gradients by its arguments number `by`, along noise."""
+    function, arguments = work
+    answer = jax.eval_shape(function, *arguments)
+    along = jax.random.normal(jax.random.key(3), answer.shape, answer.dtype)
+
+    def run(along, *arguments):
+        def of_chosen(*chosen):
+            given = dict(enumerate(arguments)) | dict(zip(by, chosen))
+            return function(*given.values())
+
+        answer, pull = jax.vjp(of_chosen, *(arguments[i] for i in by))
+        return answer, pull(along)
+
+    return run, (along, *arguments)
+
+
 def block(network: Network, mode: str, t: int) -> Work:
     """One block of the encoder on a clip of `t` frames, all tokens."""
     from maed_jax.bench.original import tokens

@@ -94,5 +94,11 @@ def forward(model: Any, t: int) -> int:
 
 def step(model: Any, t: int) -> int:
     """Of loss and gradient for one clip: three times forward, less the gradient of the pixels."""
-    first = 2 * (-(-model.image_size // 2)) ** 2 * 7 * 7 * 3 * model.width
-    return 3 * forward(model, t) - t * first
+    return sum(step_parts(model, t).values())
+
+
+def step_parts(model: Any, t: int) -> dict[str, int]:
+    """Of each part with its gradient, for one clip of `t` frames."""
+    of_pixels = 2 * (-(-model.image_size // 2)) ** 2 * 7 * 7 * 3 * model.width
+    three_times = {name: 3 * operations for name, operations in parts(model, t).items()}
+    return three_times | {"root": three_times["root"] - t * of_pixels}

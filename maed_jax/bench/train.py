@@ -1,10 +1,15 @@
 """`maed bench train`: the speed of a training step, beside the machine's own matrix products.
 
-A step is loss, gradient and optimiser on a batch of noise with all labels; the network has the
-paper's size and random weights. Reading data is left out: `maed bench data` measures that. The
-table has a row for each way to save memory: without, and computing the encoder's blocks again for
-the gradient (config.model.remat). "taken" is what the compiled program needs on a device:
-parameters, optimiser, batch and what the gradient keeps.
+The network has the paper's size and random weights. Reading data is left out: `maed bench data`
+measures that. Groups (--only):
+
+  step   loss, gradient and optimiser on a batch of noise with all labels: a row for each way to
+         save memory, without, and computing the encoder's blocks again for the gradient
+         (config.model.remat)
+  parts  root and blocks, each with its gradient
+
+"taken" is what the compiled program needs on a device: parameters, optimiser, batch and what the
+gradient keeps.
 
 "of products" is the share of the rate of the machine's own matrix products, measured between the
 steps, by the operations of the original's network (three times forward, less the gradient of the
@@ -21,6 +26,8 @@ from typing import Any
 from maed_jax.bench import record
 from maed_jax.errors import UserError
 
+GROUPS = ("step", "parts")
+
 
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("train", __doc__)
@@ -28,19 +35,23 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--clips", type=int, default=1, help="in a batch; default: 1")
     parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
     parser.add_argument("--images", type=int, default=0, help="single images too; default: 0")
+    parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: both")
     parser.add_argument("--remat", default="false,true", metavar="A,B", help="default: false,true")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     if options.clips < 1 or options.frames < 1 or options.images < 0:
         raise UserError("--clips and --frames are at least 1, --images at least 0")
+    only = options.only.split(",")
+    if unknown := set(only) - set(GROUPS):
+        raise UserError(f"there is no group {unknown.pop()!r}; choose from {', '.join(GROUPS)}")
     if options.dtype:
         overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
     configs = {
         remat: record.load(options.config, [*overrides, f"--config.model.remat={remat}"])
         for remat in options.remat.split(",")
     }
-    result = measure(configs, options)
+    result = measure(configs, only, options)
     print(text(result))
     config = next(iter(configs.values()))
     settings = {name: getattr(options, name) for name in ("clips", "frames", "images", "cpu")}
@@ -52,17 +63,53 @@ def main(argv: list[str]) -> None:
         plot_train(options.plot, result["rows"])
 
 
-def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """A row for each way to save memory, one after the other: each holds a state of its own."""
-    from maed_jax.bench import clock, original, programs, steps
+def measure(
+    configs: dict[str, Any], only: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Rows of both groups, and the yardstick's summary."""
     from maed_jax.bench.yardstick import Yardstick
 
     config = next(iter(configs.values()))
     yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
-    one_image = original.step(config.model, 1) * options.images
-    operations = original.step(config.model, options.frames) * options.clips + one_image
+    rows = measure_steps(configs, yard, options) if "step" in only else []
+    rows += measure_parts(config, yard, options) if "parts" in only else []
+    return {"yardstick": yard.summary(), "rows": rows}
+
+
+def measure_parts(config: Any, yard: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Root and blocks, as many clips and frames as a step has, without its images."""
+    from maed_jax.bench import clock, network, original, programs
+
+    net, b, t = network.make(config), options.clips, options.frames
+    works, floors = network.parts(net, b, t), original.step_parts(net.model, t)
+    record.say("parts: compiling")
+    compiled = {
+        f"{name} with gradient": programs.compile(function, *arguments)
+        for name, by in {"root": (0,), "blocks": (0, 1)}.items()
+        for function, arguments in [network.with_gradient(works[name], *by)]
+    }
+    seconds = record.clock_of(options)
+    times = clock.rounds(compiled, options.rounds, yard.read, say=record.say, seconds=seconds)
+    rows = []
+    for name, program in compiled.items():
+        known = {"memory": program.memory, "compile seconds": round(program.compile_seconds, 2)}
+        known |= {"bytes": program.count.bytes, "peak bytes": programs.peak_bytes()}
+        floor = b * floors[name.split()[0]]
+        count = program.count.operations
+        rows.append(record.row(name, times[name], yard.products(), count, floor) | known)
+    return rows
+
+
+def measure_steps(
+    configs: dict[str, Any], yard: Any, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """A row for each way to save memory, one after the other: each holds a state of its own."""
+    from maed_jax.bench import clock, original, programs, steps
+
     measured = []
     for remat, config in configs.items():
+        one_image = original.step(config.model, 1) * options.images
+        operations = original.step(config.model, options.frames) * options.clips + one_image
         name = f"step, remat {remat}"
         record.say(f"{name}: compiling")
         step = steps.Step(config, options.clips, options.frames, options.images)
@@ -76,11 +123,10 @@ def measure(configs: dict[str, Any], options: argparse.Namespace) -> dict[str, A
         known |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
         measured.append((name, times, step.count.operations, known))
         del step, compiled, run
-    rows = [
+    return [
         record.row(name, times, yard.products(), asked, operations) | known
         for name, times, asked, known in measured
     ]
-    return {"yardstick": yard.summary(), "rows": rows}
 
 
 def _running(step: Any, compiled: Callable) -> Callable[[], None]:

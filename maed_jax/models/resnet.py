@@ -71,7 +71,7 @@ def _same_forward(x: jax.Array, kernel: jax.Array):
 
 def _same_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
     x, kernel = inputs
-    (of_x,) = jax.vjp(lambda x: _by_xla(x, kernel, 1), x)[1](gradient)
+    (of_x,) = jax.linear_transpose(lambda x: _by_xla(x, kernel, 1), x)(gradient)
     of_kernel = jax.lax.platform_dependent(
         x, gradient, cpu=_kernel_gradient_by_rows, default=_kernel_gradient
     )
@@ -82,8 +82,8 @@ _same.defvjp(_same_forward, _same_backward)
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    kernel = jnp.zeros((3, 3, x.shape[-1], gradient.shape[-1]), x.dtype)
-    return jax.vjp(lambda kernel: _by_xla(x, kernel, 1), kernel)[1](gradient)[0]
+    kernel = jax.ShapeDtypeStruct((3, 3, x.shape[-1], gradient.shape[-1]), x.dtype)
+    return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, 1), kernel)(gradient)[0]
 
 
 def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
