@@ -8,12 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import parity_rules as rules
 import pytest
+from flax import linen as nn
+from random_params import random_params
 
 from maed_jax.body.files import load_body
 from maed_jax.body.smpl import h36m_joints, keypoint_body, pose_body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.models import cnn, resnet
 from maed_jax.models.decoders import make_decoder
+from maed_jax.models.encoder import Block
 from maed_jax.models.encoders import make_encoder
 from maed_jax.models.maed import MAED, reconstruct
 from maed_jax.weights.layouts import torch_entry, torch_name, variable_shapes
@@ -68,18 +72,32 @@ def assert_close(ours, theirs, tolerance=1e-4, what=""):
     assert error < tolerance, f"{what}: {error:.1e} of the largest value"
 
 
-# Encoder and decoder are compiled apart, so that variants with the same encoder share its program.
-# The gradients below go through the whole.
+# Layers are compiled apart, so that equal ones and other variants share their programs. The
+# gradients below go through the whole.
 
 
-@functools.partial(jax.jit, static_argnames="model")
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def compiled(layer, settings, variables, x):
+    return layer.apply(variables, x, *settings)
+
+
+def compile_apart(call, args, kwargs, context):
+    """Calls a residual layer of an encoder as a program of its own, which its equals share."""
+    layer = context.module
+    if layer.path and isinstance(layer, (resnet.Bottleneck, cnn.Bottleneck, Block)):
+        x, *settings = args
+        return compiled(layer.clone(parent=None, name=None), tuple(settings), layer.variables, x)
+    return call(*args, **kwargs)
+
+
 def encode(model, variables, clip):
     def wanted(module, method):
         return method == "__call__" and type(module).__name__ in ("ResNetRoot", "Block")
 
-    feature, state = make_encoder(model).apply(
-        variables, clip, train=False, capture_intermediates=wanted
-    )
+    with nn.intercept_methods(compile_apart):
+        feature, state = make_encoder(model).apply(
+            variables, clip, train=False, capture_intermediates=wanted
+        )
     return feature, state.get("intermediates")
 
 
@@ -243,7 +261,7 @@ def test_a_keypoint_body_is_enough_without_vertices(body):
     small = keypoint_body(body)
     model = MAED(image_size=32, stage_sizes=(1,), width=8, dim=16, depth=1, heads=2)
     x = jax.random.normal(jax.random.key(0), (1, 2, 32, 32, 3))
-    params = jax.jit(functools.partial(model.init, method="regress"))(jax.random.key(1), x, None)
+    params = random_params(model.init, x, None, method="regress")
     apply = jax.jit(model.apply, static_argnames="vertices")
     whole, part = apply(params, x, body, vertices=True), apply(params, x, small)
     assert part.verts is None
