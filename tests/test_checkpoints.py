@@ -27,17 +27,25 @@ def abstract(state, mesh=None):
     )
 
 
-@pytest.fixture
-def two_steps(tmp_path):
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory):
     """A work directory with checkpoints 1 and 2, their states, and the step."""
+    directory = tmp_path_factory.mktemp("work")
     state, step = tiny.trainer()
     step, states = jax.jit(step), []
-    with checkpoints.Checkpoints(tmp_path) as saved:
+    with checkpoints.Checkpoints(directory) as saved:
         for i in range(2):
             state, _ = run(step, state, [tiny.batch(i)])
             saved.save(state, {"place": i + 1})
             states.append(state)
-    return tmp_path, states, step
+    return directory, states, step
+
+
+@pytest.fixture
+def two_steps(saved_once, tmp_path):
+    """A copy of `saved_once` of a test's own."""
+    directory, states, step = saved_once
+    return shutil.copytree(directory, tmp_path, dirs_exist_ok=True), states, step
 
 
 def test_resumed_run_is_bit_identical(tmp_path):

@@ -1,11 +1,13 @@
 """A tiny model with MAED's call, and batches for it: what tests of training share."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import linen as nn
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from maed_jax.body.rotations import matrix_from_6d
 from maed_jax.models.cnn import batch_norm
@@ -112,8 +114,16 @@ def config(**optimizer) -> ConfigDict:
 
 
 def trainer(c: ConfigDict | None = None, model: nn.Module | None = None):
-    """A fresh state and the compiled step."""
-    c, model = c or config(), model or TinyModel()
+    """A fresh state, whose memory may be given away, and the step.
+
+    That is the same function for the same settings, so tests that share it compile it once.
+    """
+    state, step = _trainer(FrozenConfigDict(c or config()), model or TinyModel())
+    return jax.tree.map(jnp.copy, state), step
+
+
+@functools.cache
+def _trainer(c: FrozenConfigDict, model: nn.Module):
     clip = jnp.zeros((1, model.clip_length, SIZE, SIZE, 3))
     variables = model.init(jax.random.key(0), clip, None)
     optimizer = make_optimizer(c.optimizer)
