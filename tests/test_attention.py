@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +62,7 @@ def tokens(t=T, seed=1):
     return jax.random.normal(jax.random.key(seed), (B, t, N, HEADS * DH))
 
 
+@functools.cache
 def layer(mode):
     module = A.SpatialTemporalAttention(HEADS, mode)
     return jax.jit(module.apply), random_params(module.init, tokens())

@@ -22,7 +22,7 @@ from maed_jax.models.maed import MAED
 
 SMALL = dict(
     image_size=32, clip_length=4, stage_sizes=(), width=4, dim=16, depth=3, heads=4,
-    feature_dim=12, decoder_width=16,
+    feature_dim=12, decoder_width=16, decoder="iterative",
 )  # fmt: skip
 B, T, N = 2, 3, 1 + 8 * 8
 
@@ -80,7 +80,7 @@ def test_they_are_the_weights_of_the_blocks_asked_for():
         return module.name == "norm1"
 
     apply = jax.jit(
-        lambda v, x: e.model.apply(v, x, None, method="regress", capture_intermediates=capture)
+        lambda v, x: e.model.apply(v, x, e.body, method="regress", capture_intermediates=capture)
     )
     _, state = apply(e.variables, clip())
     x = state["intermediates"]["encoder"]["block0"]["norm1"]["__call__"][0]
@@ -126,7 +126,7 @@ def test_who_does_not_ask_does_not_pay(mode, monkeypatch):
     e = estimator(mode)
 
     def program():
-        jitted = jax.jit(lambda v, x: e.model.apply(v, x, None, method="regress"))
+        jitted = jax.jit(lambda v, x: e.model.apply(v, x, e.body, method="regress"))
         text = jitted.lower(e.variables, clip()).compile().as_text()
         operations = [line for line in text.splitlines() if re.match(r"\s*(ROOT )?%\S+ = ", line)]
         return [re.sub(r", metadata=\{.*?\}", "", line) for line in operations]
@@ -142,11 +142,11 @@ def test_who_does_not_ask_does_not_pay(mode, monkeypatch):
 def test_the_answer_is_the_same_for_who_asks():
     e = estimator()
     plain, _ = jax.jit(functools.partial(e.model.apply, method="regress"))(
-        e.variables, clip(), None
+        e.variables, clip(), e.body
     )
     (asked, _), _ = jax.jit(
         functools.partial(e.model.apply, method="regress", mutable="intermediates")
-    )(e.variables, clip(), None)
+    )(e.variables, clip(), e.body)
     np.testing.assert_allclose(asked, plain, atol=1e-6)
 
 

@@ -1,12 +1,12 @@
 """Files of weights to work directories, on small networks; test_weights.py has the paper's."""
 
-import functools
 import json
 
 import jax
 import numpy as np
 import parity_rules as rules
 import pytest
+from random_params import random_params
 from torch_writer import write_torch
 
 from maed_jax.errors import UserError
@@ -107,8 +107,7 @@ def test_training_starts_from_imagenet_weights(tmp_path):
     # Stage 1 of the paper: single frames. Its embedding of time is its own.
     stage1 = MAED(**SIZES, decoder="iterative", clip_length=1)
     clip = np.zeros((1, 1, 32, 32, 3), np.float32)
-    init = jax.jit(functools.partial(stage1.init, method="regress"))
-    fresh = init(jax.random.key(7), clip, None)
+    fresh = jax.device_put(random_params(stage1.init, clip, None, method="regress", seed=7))
     got, report = hand_over(fresh, earlier)
     encoder = got["params"]["encoder"]
     np.testing.assert_array_equal(encoder["embedding"]["bias"], arrays["embedding/bias"])

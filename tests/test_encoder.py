@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ def clip(b=2, t=3, seed=0):
     return jax.random.normal(jax.random.key(seed), (b, t, 32, 32, 3))
 
 
+@functools.cache
 def encoder(mode="parallel"):
     module = SpatialTemporalEncoder(**SMALL, mode=mode)
     return jax.jit(module.apply), random_params(module.init, clip())

@@ -4,9 +4,9 @@ import sys
 import types
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+from random_params import random_params
 
 from maed_jax.body.mannequin import mannequin
 from maed_jax.cli import run
@@ -21,11 +21,11 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "run_exported.py"
 @pytest.fixture(scope="module")
 def estimator():
     """A real one, as small as they come."""
-    tiny = MAED(image_size=32, clip_length=2, stage_sizes=(1, 1, 1), width=8, dim=16, depth=1,
+    tiny = MAED(image_size=32, clip_length=2, stage_sizes=(1,), width=8, dim=16, depth=1,
                 heads=2, feature_dim=16, decoder_width=16)  # fmt: skip
     clip = np.zeros((1, 2, 32, 32, 3), np.float32)
-    variables = jax.jit(tiny.init)(jax.random.key(0), clip, mannequin())
-    return Estimator(tiny, {"params": variables["params"]}, mannequin())
+    variables = random_params(tiny.init, clip, None, method="regress")
+    return Estimator(tiny, variables, mannequin())
 
 
 @pytest.fixture(scope="module")
