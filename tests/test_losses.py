@@ -158,23 +158,24 @@ def test_labels_that_are_not_numbers_at_all_count_as_masked():
 
 def test_every_image_counts_but_only_clips_with_3d_labels(golden):
     """The original's image batches know no `has_3d`: without one keypoint the norm is the same."""
+    combined = jax.jit(L.combined_losses)
     labels = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), labels_of(golden, "image"))
     labels |= {"has_3d": jnp.array([1.0, 0, 0, 0, 0])}
     pred = prediction_of(
         *(jnp.asarray(golden[f"image/pred/{k}"]) for k in ("kp_2d", "kp_3d", "theta"))
     )
     weights = dict(zip(TERMS.values(), golden["weights"].tolist()))
-    _, terms = L.combined_losses({"images": pred}, {"images": labels}, weights)
+    _, terms = combined({"images": pred}, {"images": labels}, weights)
     np.testing.assert_allclose(
         terms["norm"] * weights["norm"], golden["image/loss_norm"], rtol=1e-5
     )
-    _, only_first = L.combined_losses(
+    _, only_first = combined(
         {"clips": jax.tree.map(lambda x: x[:1], pred)},
         {"clips": jax.tree.map(lambda x: x[:1], labels)},
         weights,
     )
     np.testing.assert_allclose(terms["keypoints_3d"], only_first["keypoints_3d"] / 5, rtol=1e-5)
-    _, as_clips = L.combined_losses({"clips": pred}, {"clips": labels}, weights)
+    _, as_clips = combined({"clips": pred}, {"clips": labels}, weights)
     np.testing.assert_allclose(as_clips["norm"], only_first["norm"], rtol=1e-5)
 
 

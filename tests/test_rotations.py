@@ -15,6 +15,12 @@ AXES = AXES / np.linalg.norm(AXES, axis=-1, keepdims=True)
 NEAR_PI = (np.pi, np.pi - 1e-7, np.pi - 1e-4, np.pi - 1e-2)
 ANGLES = (0.0, 1e-12, 1e-7, 1e-4, 5e-3, 1.1e-2, 0.1, 1.0, 2.0, 3.0, *NEAR_PI)
 
+# One program a shape; `test_any_leading_axes_jit_and_vmap` has them step by step too.
+matrix_from_6d = jax.jit(rotations.matrix_from_6d)
+sixd_from_matrix = jax.jit(rotations.sixd_from_matrix)
+matrix_from_axis_angle = jax.jit(rotations.matrix_from_axis_angle)
+axis_angle_from_matrix = jax.jit(rotations.axis_angle_from_matrix)
+
 
 @pytest.fixture(scope="module")
 def vectors(golden_dir):
@@ -33,26 +39,26 @@ def angle_between(a, b):
 
 
 def test_6d_as_the_original(vectors):
-    matrices = rotations.matrix_from_6d(vectors["rot6d"].reshape(-1, 6))
+    matrices = matrix_from_6d(vectors["rot6d"].reshape(-1, 6))
     np.testing.assert_allclose(matrices, vectors["rotmat"], atol=1e-5)
 
 
 def test_axis_angle_as_the_original(vectors):
-    matrices = rotations.matrix_from_axis_angle(vectors["axis_angle"])
+    matrices = matrix_from_axis_angle(vectors["axis_angle"])
     np.testing.assert_allclose(matrices, vectors["rodrigues"], atol=1e-5)
-    back = rotations.axis_angle_from_matrix(vectors["rodrigues"])
+    back = axis_angle_from_matrix(vectors["rodrigues"])
     np.testing.assert_allclose(back, vectors["back"], atol=1e-4)
 
 
 def test_6d_there_and_back():
     matrices = Rotation.random(200, random_state=0).as_matrix().astype(np.float32)
-    sixd = rotations.sixd_from_matrix(matrices)
+    sixd = sixd_from_matrix(matrices)
     np.testing.assert_array_equal(sixd[0], matrices[0][:, :2].ravel())
-    np.testing.assert_allclose(rotations.matrix_from_6d(sixd), matrices, atol=1e-6)
+    np.testing.assert_allclose(matrix_from_6d(sixd), matrices, atol=1e-6)
     # Lengths and the part of the second vector along the first do not matter.
     a, b = sixd[:, 0::2], sixd[:, 1::2]
     skewed = jnp.stack([3 * a, 0.5 * b - 2 * a], axis=-1).reshape(-1, 6)
-    np.testing.assert_allclose(rotations.matrix_from_6d(skewed), matrices, atol=2e-6)
+    np.testing.assert_allclose(matrix_from_6d(skewed), matrices, atol=2e-6)
 
 
 @examples(25)
@@ -65,9 +71,9 @@ def test_the_whole_sphere_against_scipy(seed):
         [rng.uniform(0, 1, 32), 10 ** rng.uniform(-9, -1, 16), 1 - 10 ** rng.uniform(-9, -1, 16)]
     )
     true = Rotation.from_rotvec(axes * angle[:, None])
-    matrices = rotations.matrix_from_axis_angle((axes * angle[:, None]).astype(np.float32))
+    matrices = matrix_from_axis_angle((axes * angle[:, None]).astype(np.float32))
     assert angle_between(matrices, true.as_matrix()).max() < 1e-6
-    found = rotations.axis_angle_from_matrix(true.as_matrix().astype(np.float32))
+    found = axis_angle_from_matrix(true.as_matrix().astype(np.float32))
     assert np.linalg.norm(found, axis=-1).max() <= np.pi + 1e-6
     recovered = Rotation.from_rotvec(np.asarray(found, np.float64)).as_matrix()
     assert angle_between(recovered, true.as_matrix()).max() < 2e-6
@@ -77,14 +83,12 @@ def test_the_whole_sphere_against_scipy(seed):
 @given(st.integers(0, 2**32 - 1))
 def test_products_and_inverses_are_scipys(seed):
     a, b = (Rotation.random(64, random_state=(seed + i) % 2**32) for i in range(2))
-    one, other = (
-        rotations.matrix_from_axis_angle(r.as_rotvec().astype(np.float32)) for r in (a, b)
-    )
+    one, other = (matrix_from_axis_angle(r.as_rotvec().astype(np.float32)) for r in (a, b))
     assert angle_between(one @ other, (a * b).as_matrix()).max() < 2e-6
-    back = rotations.axis_angle_from_matrix(one @ other)
+    back = axis_angle_from_matrix(one @ other)
     recovered = Rotation.from_rotvec(np.asarray(back, np.float64)).as_matrix()
     assert angle_between(recovered, (a * b).as_matrix()).max() < 4e-6
-    inverse = rotations.matrix_from_axis_angle(-a.as_rotvec().astype(np.float32))
+    inverse = matrix_from_axis_angle(-a.as_rotvec().astype(np.float32))
     np.testing.assert_allclose(inverse, one.swapaxes(-1, -2), atol=1e-6)
 
 
@@ -92,23 +96,23 @@ def test_products_and_inverses_are_scipys(seed):
 @given(st.integers(0, 2**32 - 1), st.floats(-4, 6))
 def test_6d_of_any_length_is_a_rotation(seed, magnitude):
     sixd = np.random.default_rng(seed).standard_normal((64, 6)).astype(np.float32)
-    found = np.asarray(rotations.matrix_from_6d(sixd * np.float32(10**magnitude)), np.float64)
+    found = np.asarray(matrix_from_6d(sixd * np.float32(10**magnitude)), np.float64)
     # The nearer the two vectors are to one line, the fewer digits the second axis has left.
     a, b = sixd[:, 0::2], sixd[:, 1::2]
     cross = np.linalg.norm(np.cross(a, b), axis=-1)
     digits = 1e-6 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) / cross
     error = np.abs(found @ found.swapaxes(-1, -2) - np.eye(3)).max((-2, -1))
     assert (error < digits).all() and (np.abs(np.linalg.det(found) - 1) < 3 * digits).all()
-    again = rotations.matrix_from_6d(rotations.sixd_from_matrix(found.astype(np.float32)))
+    again = matrix_from_6d(sixd_from_matrix(found.astype(np.float32)))
     assert (np.abs(again - found).max((-2, -1)) < 3 * digits).all()
 
 
 def test_special_angles():
     vectors = np.stack([AXES * angle for angle in ANGLES])
     true = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
-    matrices = rotations.matrix_from_axis_angle(vectors.astype(np.float32))
+    matrices = matrix_from_axis_angle(vectors.astype(np.float32))
     assert angle_between(matrices, true).max() < 1e-6
-    found = np.asarray(rotations.axis_angle_from_matrix(true.astype(np.float32)))
+    found = np.asarray(axis_angle_from_matrix(true.astype(np.float32)))
     recovered = Rotation.from_rotvec(found.reshape(-1, 3).astype(np.float64)).as_matrix()
     assert angle_between(recovered, true).max() < 1e-6
     unambiguous = np.array(ANGLES) < 3.1  # at pi there are two axes
@@ -119,7 +123,7 @@ def test_gradients_are_finite_and_right():
     vectors = jnp.asarray(np.stack([AXES * angle for angle in ANGLES]), jnp.float32).reshape(-1, 3)
     jacobian = jax.jit(jax.vmap(jax.jacrev(rotations.matrix_from_axis_angle)))(vectors)
     assert np.isfinite(jacobian).all()
-    matrices = rotations.matrix_from_axis_angle(vectors)
+    matrices = matrix_from_axis_angle(vectors)
     inverse = jax.jit(jax.vmap(jax.jacrev(rotations.axis_angle_from_matrix)))(matrices)
     assert np.isfinite(inverse).all()
     # The derivative of there and back is the identity, but for the jump at pi.
@@ -139,8 +143,8 @@ def test_gradient_at_zero_is_that_of_a_small_rotation():
 @jax.vmap
 @jax.value_and_grad
 def there_and_back_again(sixd):
-    matrix = rotations.matrix_from_6d(sixd)
-    return jnp.sum(matrix**2) + jnp.sum(rotations.axis_angle_from_matrix(matrix) ** 2)
+    matrix = matrix_from_6d(sixd)
+    return jnp.sum(matrix**2) + jnp.sum(axis_angle_from_matrix(matrix) ** 2)
 
 
 def test_degenerate_6d():
@@ -165,8 +169,8 @@ def test_nothing_given_as_6d_is_fatal(sixd):
 def test_matrices_that_are_no_rotations_give_finite_numbers():
     matrices = [np.zeros((3, 3)), -np.eye(3), np.ones((3, 3)), 1e-4 * np.eye(3)]
     matrices = jnp.asarray(np.stack(matrices), jnp.float32)
-    gradient = jax.jit(jax.grad(lambda m: jnp.sum(rotations.axis_angle_from_matrix(m))))(matrices)
-    assert np.isfinite(rotations.axis_angle_from_matrix(matrices)).all()
+    gradient = jax.jit(jax.grad(lambda m: jnp.sum(axis_angle_from_matrix(m))))(matrices)
+    assert np.isfinite(axis_angle_from_matrix(matrices)).all()
     assert np.isfinite(gradient).all()
 
 
