@@ -56,6 +56,7 @@ def start(run, devices, *arguments):
     flags = os.environ["XLA_FLAGS"]  # conftest.py's: the numbers are this process's to the bit
     environment = os.environ | {
         "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,  # not the user's own
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
     }
     command = [sys.executable, str(TESTS / "tiny_run.py"), "--config", "debug:stage2"]
