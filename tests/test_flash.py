@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,10 +57,17 @@ class Device:
 )
 def test_who_has_the_kernel(changes, expected, monkeypatch):
     device = type("Other", (Device,), changes)()
-    monkeypatch.setattr(jax, "devices", lambda: [device])
-    flash.has_kernel.cache_clear()
+    monkeypatch.setattr(jax, "devices", lambda *platform: [device])
     assert flash.has_kernel() is expected
-    flash.has_kernel.cache_clear()
+    with jax.default_device("gpu"):
+        assert flash.has_kernel() is expected
+
+
+def test_a_default_device_is_heeded(monkeypatch):
+    cpu = jax.devices()[0]
+    monkeypatch.setattr(jax, "devices", lambda *platform: [Device()])
+    with jax.default_device(cpu):
+        assert not flash.has_kernel()
 
 
 @pytest.mark.parametrize(
@@ -75,13 +84,44 @@ def test_where_it_pays(shape, dtype, expected, monkeypatch):
     assert flash.fits(jnp.zeros(shape, dtype)) is expected
 
 
+def test_it_can_be_avoided(monkeypatch):
+    monkeypatch.setattr(flash, "has_kernel", lambda: True)
+    k = jnp.zeros((B, T, HEADS, 197, 64), jnp.bfloat16)
+    with flash.avoided():
+        assert not flash.fits(k)
+    assert flash.fits(k)
+
+
 def test_who_looks_at_the_weights_has_them(monkeypatch):
-    """And who does not has an answer without; here of the plain formulas, on a CPU."""
+    """And who does not has an answer without; by XLA here."""
+    by_xla = functools.partial(flash.flash_attention, implementation="xla")
     monkeypatch.setattr(flash, "fits", lambda k: True)
+    monkeypatch.setattr(flash, "flash_attention", by_xla)
     layer = attention.SpatialTemporalAttention(HEADS, "coupling")
     x = draw(B, T, 5, HEADS * DH)
     params = layer.init(jax.random.key(0), x)["params"]
     unseen = layer.apply({"params": params}, x)
     seen, state = layer.apply({"params": params}, x, mutable="intermediates")
-    np.testing.assert_allclose(unseen, seen, atol=1e-6)
+    np.testing.assert_allclose(unseen, seen, atol=1e-5)
     assert state["intermediates"]["joint"][0].shape == (B, HEADS, T, 5, T, 5)
+
+
+def test_xla_is_asked_for_cudnns_kernels(monkeypatch):
+    """The program for a GPU, as far as it can be made without one: forward and gradient."""
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    monkeypatch.setattr(flash, "has_kernel", lambda: True)
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91900)
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda capability: True)
+    monkeypatch.setattr(cudnn, "is_cuda_compute_capability_equal", lambda capability: False)
+    layer = attention.SpatialTemporalAttention(HEADS, "parallel")
+    x = jax.ShapeDtypeStruct((B, T, 65, HEADS * DH), jnp.bfloat16)
+    params = jax.eval_shape(layer.init, jax.random.key(0), x)
+
+    def total(params, x):
+        return layer.apply(params, x).astype(jnp.float32).sum()
+
+    traced = jax.jit(jax.grad(total)).trace(params, x)
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmhaSoftmaxBackward" in program
+    assert "65x65" not in program  # no weights anywhere

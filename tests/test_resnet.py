@@ -37,6 +37,14 @@ def test_every_way_to_convolve_is_xlas_convolution(size, stride, h, w):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+def test_a_gpu_is_given_no_product_of_every_second_pixel():
+    """XLA 0.11 dies of it there."""
+    x, kernel = jnp.zeros((1, 8, 8, 16)), jnp.zeros((1, 1, 16, 16))
+    traced = jax.jit(resnet.convolve, static_argnums=2).trace(x, kernel, 2)
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.convolution" in program and "dot_general" not in program
+
+
 def test_padding_of_an_odd_stride_is_tensorflows():
     # Size 4, kernel 3, stride 2: one column of zeros after, none before.
     x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)

@@ -29,6 +29,7 @@ def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PL
 
     from maed_jax.data.images import normalise
     from maed_jax.inference.reconstruct import OUTPUTS
+    from maed_jax.models import flash
 
     names = (*OUTPUTS, "verts") if vertices else tuple(OUTPUTS)
     # Constants of the program: what is passed in would have to be passed in by its users too.
@@ -37,7 +38,8 @@ def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PL
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
         clip = normalise(images)
-        prediction = model.apply(variables, clip, body, vertices=vertices)
+        with flash.avoided():
+            prediction = model.apply(variables, clip, body, vertices=vertices)
         return {name: getattr(prediction, name) for name in names}
 
     (b,) = jax.export.symbolic_shape("b")

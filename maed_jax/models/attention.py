@@ -37,13 +37,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
 
 def attend_unseen(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     """The same for those who do not look at the weights, which may be None."""
-    if not flash.fits(k):
-        return attend(q, k, v)
-
-    def plain(q, k, v):  # for a program that is exported to other machines too
-        return attend(q, k, v)[0]
-
-    return jax.lax.platform_dependent(q, k, v, cuda=flash.flash_attention, default=plain), None
+    return (flash.flash_attention(q, k, v), None) if flash.fits(k) else attend(q, k, v)
 
 
 def float32_softmax(x: jax.Array) -> jax.Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import contextvars
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +12,24 @@ from einops import rearrange
 
 FEWEST_KEYS = 64  # it works on tiles of more queries and keys than a clip has frames
 OLDEST = 8.0  # compute capability
+_welcome = contextvars.ContextVar("flash attention is welcome", default=True)
 
 
-@functools.cache
+@contextlib.contextmanager
+def avoided() -> Iterator[None]:
+    """For programs that are traced here and run on whatever machine."""
+    token = _welcome.set(False)
+    try:
+        yield
+    finally:
+        _welcome.reset(token)
+
+
 def has_kernel() -> bool:
     """Whether JAX computes on a GPU that cuDNN has such a kernel for."""
-    device = jax.devices()[0]
+    device = jax.config.jax_default_device or jax.devices()[0]
+    if isinstance(device, str):  # the name of a platform
+        device = jax.devices(device)[0]
     if device.platform != "gpu" or "NVIDIA" not in device.device_kind:
         return False
     return float(device.compute_capability) >= OLDEST
@@ -24,7 +38,8 @@ def has_kernel() -> bool:
 def fits(k: jax.Array) -> bool:
     """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
     *_, n, dh = k.shape
-    return k.dtype == jnp.bfloat16 and n >= FEWEST_KEYS and dh % 8 == 0 and has_kernel()
+    possible = k.dtype == jnp.bfloat16 and n >= FEWEST_KEYS and dh % 8 == 0
+    return possible and _welcome.get() and has_kernel()
 
 
 def flash_attention(
