@@ -229,7 +229,6 @@ def to_keypoints49(points: np.ndarray, src: str | Sequence[str]) -> np.ndarray:
 
 # --- Selections -----------------------------------------------------------------------------------
 
-J49_TO_J14 = _table(range(25, 39))
 J49_TO_MPII3D = _table([*range(25, 39), 39, 41, 43])
 J49_TO_H36M = _table([*range(25, 38), 39, 41, 42, 43])
 H36M_TO_J14 = _table([6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10])
