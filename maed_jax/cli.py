@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import importlib.machinery
 import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 
 from maed_jax.errors import UserError
@@ -39,6 +41,11 @@ VERBS = {
     ),
     "body": ("maed_jax.body.check", "see what a body model file holds"),
     "bench": ("maed_jax.bench", "measure the speed of this machine"),
+}
+
+_LOADERS = {
+    getattr(importlib.machinery.ExtensionFileLoader, name).__code__
+    for name in ("create_module", "exec_module")
 }
 
 USAGE = """usage: maed VERB ...
@@ -84,18 +91,25 @@ def _interrupts() -> Iterator[list]:
     """Gives a list that is empty until Ctrl-C has raised `KeyboardInterrupt`.
 
     Where that is raised in a callback, such as those of the import system, Python prints and drops
-    it. Here it comes again a moment later, and nothing is printed.
+    it; where it is raised through code in C++ that is being loaded, the process may crash of it.
+    In both cases it comes again a moment later, and nothing is printed.
     """
     seen: list = []
 
-    def interrupt(*_):
+    def again():
+        here = threading.main_thread().ident
+        threading.Timer(0.02, signal.pthread_kill, (here, signal.SIGINT)).start()
+
+    def interrupt(_, frame):
+        if _loads_library(frame):
+            again()
+            return
         seen.append(True)
         raise KeyboardInterrupt
 
     def dropped(unraisable):
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            here = threading.main_thread().ident
-            threading.Timer(0.02, signal.pthread_kill, (here, signal.SIGINT)).start()
+            again()
         elif not seen:  # after it, that half-made things cannot be taken down is no news
             before(unraisable)
 
@@ -112,6 +126,13 @@ def _interrupts() -> Iterator[list]:
         else:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.unraisablehook = before
+
+
+def _loads_library(frame: types.FrameType | None) -> bool:
+    """Whether a library in C or C++ is being loaded, in the frame or what has called it."""
+    while frame and frame.f_code not in _LOADERS:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _end_interrupted(said: str = "") -> None:

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ExtensionFileLoader
 
 import pytest
 
@@ -91,6 +92,25 @@ def test_an_interrupt_is_never_lost(happen, ctrl_c, capsys):
     assert exit.value.code == 130
     assert capsys.readouterr().err == "maed: interrupted\n"
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # a second one ends it at once
+
+
+def test_an_interrupt_waits_for_a_library_that_is_being_loaded(ctrl_c, monkeypatch):
+    """Some crash of an error in the middle of their own code in C++."""
+    loaded = []
+
+    def load(module):
+        ctrl_c()
+        time.sleep(0.05)  # it comes again meanwhile, and waits again
+        loaded.append(module)
+
+    def main(argv):
+        ExtensionFileLoader("library", "library.so").exec_module("library")
+        time.sleep(10)
+
+    monkeypatch.setattr("_imp.exec_dynamic", load)
+    with pytest.raises(SystemExit) as exit:
+        cli.run(main, [])
+    assert exit.value.code == 130 and loaded == ["library"]
 
 
 def test_an_interrupt_may_say_what_is_left(capsys):
