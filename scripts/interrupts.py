@@ -1,0 +1,141 @@
+"""Commands that are started to be interrupted: for `prove_faults.py`. Not a command itself."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import proof
+
+HALF = r"orbax-checkpoint-tmp|\.part\b|\.unfinished/results|incomplete|/\.convert-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command line, and how what it left is told from what another left."""
+
+    words: list[str]
+    """`OUT` stands for where it writes"""
+    results: tuple[str, ...] = ("*",)
+    """patterns of the files that are the same whenever it comes to its end"""
+    same: Callable[[Path, Path], bool] | None = None
+    """compares two finished directories in place of file by file"""
+    beat: str = ""
+    """what it says when its work begins, or as it goes on; "": nothing"""
+    told: str = ""
+    """the file in `OUT` where it says so, if not to us"""
+    cold: bool = False
+    """compiles everything anew each time: Ctrl-C comes while it compiles, more often than not"""
+    twice: bool = False
+    """Ctrl-C comes once more a moment later"""
+
+
+def located(words: list[str], out: Path) -> list[str]:
+    return [re.sub(r"^OUT\b", str(out), word) for word in words]
+
+
+def environment(cache: Path | None) -> dict[str, str]:
+    """cache: of compiled programs."""
+    return proof.environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache or "")}
+
+
+class Start:
+    """A command that runs, in a session of its own."""
+
+    def __init__(self, command: Command, out: Path, cache: Path | None, log: Path):
+        self._told, self._beat = out / command.told if command.told else log, command.beat
+        log.write_text("")
+        self.before, self.begin = self._beats(), time.monotonic()
+        """beats of earlier starts in `out`, and when this one began"""
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "maed_jax.cli", *located(command.words, out)],
+                env=environment(cache), stdout=file, stderr=file, start_new_session=True,
+            )  # fmt: skip
+
+    def _beats(self) -> int:
+        text = self._told.read_text() if self._told.exists() else ""
+        return len(re.findall(self._beat, text)) if self._beat else 0
+
+    @property
+    def beats(self) -> int:
+        """How often it has said since its start that it is at work."""
+        return self._beats() - self.before
+
+    @property
+    def at_work(self) -> bool:
+        return not self._beat or self.beats > 0
+
+    def wait_for(self, beat: int, most: float = float("inf")) -> float:
+        """Until that beat, its end, or so many seconds; returns the seconds since its start."""
+        while self.process.poll() is None and self.beats < beat:
+            if time.monotonic() - self.begin > most:
+                break
+            time.sleep(0.01)
+        return time.monotonic() - self.begin
+
+
+def left_behind(session: int) -> list[int]:
+    """Processes of a session that has ended."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(status.parent.name))
+    return found
+
+
+class Outcome(NamedTuple):
+    """How an interrupted command ended."""
+
+    status: int
+    seconds: float
+    """from Ctrl-C to its end"""
+    text: str
+    left: list[int]
+    """processes of its that go on"""
+    where: str
+    """what Ctrl-C met: "starting", "working", "writing" or "over\""""
+
+
+def interrupt(run: Start, out: Path, log: Path, after: float, more: float | None) -> Outcome:
+    """Sends Ctrl-C after so many seconds, to all processes of a command.
+
+    Args:
+      more: seconds until it is sent once more, or None.
+    """
+    process = run.process
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(after)
+    where = "starting"
+    if run.at_work:
+        paths = (f"{place}/{name}" for place, *names in os.walk(out) for name in sum(names, []))
+        where = "writing" if any(re.search(HALF, path) for path in paths) else "working"
+    begin = time.monotonic()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        where = "over"
+    if more is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+            process.wait(more)
+            os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(90)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return Outcome(process.wait(), 90.0, log.read_text(), [], where)
+    took, patience = time.monotonic() - begin, time.monotonic() + 10
+    while left_behind(process.pid) and time.monotonic() < patience:
+        time.sleep(0.1)
+    return Outcome(process.returncode, took, log.read_text(), left_behind(process.pid), where)
