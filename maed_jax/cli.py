@@ -164,6 +164,7 @@ def main() -> None:
         run(dispatch)
     except SystemExit as end:
         if end.code == 130:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends it at once
             # What Python takes down by itself when it ends may crash in XLA's threads after Ctrl-C,
             # and the shell would be told of that in place of the interruption.
             threading._shutdown()  # waits for threads, those that save among them
@@ -172,6 +173,10 @@ def main() -> None:
                 sys.stdout.flush()
             os._exit(130)
         raise
+    finally:
+        # All is done and said. Ctrl-C while Python takes itself down would be told to the shell as
+        # an interruption, or be a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,13 @@ def test_our_own_mistakes_keep_their_traceback():
         cli.run(fails(ZeroDivisionError()), [])
 
 
-def test_after_ctrl_c_the_command_waits_for_its_threads_and_leaves(monkeypatch, capsys):
+def test_after_its_end_a_command_hears_no_ctrl_c(ctrl_c, monkeypatch):
+    monkeypatch.setattr(cli, "dispatch", lambda argv: None)
+    cli.main()
+    ctrl_c()
+
+
+def test_after_ctrl_c_the_command_waits_for_its_threads_and_leaves(ctrl_c, monkeypatch, capsys):
     done = []
     monkeypatch.setattr(cli, "dispatch", fails(KeyboardInterrupt("stopped")))
     monkeypatch.setattr(cli.threading, "_shutdown", lambda: done.append("threads"))
