@@ -154,6 +154,12 @@ def test_mistakes(study, trained, tmp_path):
         study("--rows", "ste-ktd", **{"model.dim": 64})
 
 
+def test_a_test_split_of_short_tracks_is_refused_before_the_training(study):
+    with pytest.raises(UserError, match="no whole clip to blank a frame of"):
+        study("--rows", "ste-ktd", **{"study.test_split": "train"})
+    assert not (study.workdir / "ste-ktd").exists()
+
+
 def test_rows_are_shared_out_to_processes(study, trained, capsys):
     with only_run_in(study.workdir / "ste-ktd" / "0"):
         study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")

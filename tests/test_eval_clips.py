@@ -52,6 +52,10 @@ def test_batches_hold_crops_and_labels(directory):
     np.testing.assert_array_equal(again.image, first.image)
 
 
+def test_whole_clips_are_counted(directory):
+    assert [whole(directory, stride=stride).whole for stride in (1, 2, 4, 8)] == [8, 6, 4, 0]
+
+
 def test_filling_is_marked(directory):
     *_, last = whole(directory, batch_size=50)
     filling = last.track < 0

@@ -125,6 +125,11 @@ class EvaluationClips:
         if waiting:
             yield self._batch(waiting)
 
+    @property
+    def whole(self) -> int:
+        """Number of clips without padding."""
+        return sum(bool(mask.all()) for *_, mask in self._clips)
+
     @functools.cached_property
     def labels(self) -> list[TrackLabels]:
         """The labels of each track, of the frames that are looked at; read once."""

@@ -185,8 +185,7 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     estimator = dataclasses.replace(run.estimator, body=points_body)
     clips = test_clips(config)
     found = measure.errors(estimator, clips, body)
-    subsets = {track.subset for track in clips.tracks}
-    clear = test_clips(config, "plain") if "plain" in subsets else clips
+    clear = clear_test_clips(config, clips)
     images, labels = measure.clear_clips(clear, config.study.blank_clips)
     found["blanked"] = measure.blanked_frame(estimator, points_body, images, labels)
     if measure.has_gates(estimator.model):
@@ -196,18 +195,30 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
 
 
 def measure_mean_pose(config: ConfigDict) -> dict:
-    """The figures of a predictor that always answers the mean pose of the training split."""
+    """The figures of a predictor that always answers the mean pose of the training split.
+
+    Raises:
+      UserError: the test split would not do for what is measured after training.
+    """
     from maed_jax.body.files import load_body
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation.ablation_measure import errors
+    from maed_jax.evaluation.ablation_measure import NO_WHOLE_CLIP, errors
     from maed_jax.evaluation.baseline import Constant, mean_pose
 
-    data = config.data
+    data, clips = config.data, test_clips(config)
+    if not clear_test_clips(config, clips).whole:
+        raise UserError(NO_WHOLE_CLIP)
     records = Records(
         dataset_directory(data.data_dir, (data.clips or data.images)[0][0]), data.train_split
     )
     constant = Constant(*mean_pose(records[i] for i in range(len(records))))
-    return errors(constant, test_clips(config), load_body(config.body))
+    return errors(constant, clips, load_body(config.body))
+
+
+def clear_test_clips(config: ConfigDict, clips: Any) -> Any:
+    """Those of `test_clips` that show people clearly, where the split tells them apart."""
+    subsets = {track.subset for track in clips.tracks}
+    return test_clips(config, "plain") if "plain" in subsets else clips
 
 
 def test_clips(config: ConfigDict, subset: str | None = None) -> Any:

@@ -143,6 +143,9 @@ def gates_by_subset(estimator: Any, clips: Any) -> dict:
     }
 
 
+NO_WHOLE_CLIP = "the test split has no whole clip to blank a frame of; its tracks are short"
+
+
 def clear_clips(clips: Any, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Up to `count` whole clips with labels, spread evenly over `clips`.
 
@@ -159,9 +162,7 @@ def clear_clips(clips: Any, count: int) -> tuple[np.ndarray, dict[str, np.ndarra
         poses += list(batch.labels["pose"][whole])
         shapes += list(batch.labels["shape"][whole])
     if not images:
-        raise UserError(
-            "the test split has no whole clip to blank a frame of; its tracks are short"
-        )
+        raise UserError(NO_WHOLE_CLIP)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     labels = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
     return np.stack(images)[chosen], labels
