@@ -37,6 +37,7 @@ def get_config(variant=None):
     c = load_config("ablation").copy_and_resolve_references().unlock()
     c.data.clips = c.data.images = (("mannequins/tiny", 1.0),)
     c.data.data_dir, c.checkpoint_every, c.study.seeds = {data!r}, 1, (0,)
+    c.data.eval_interval = 2  # tracks of the tiny dataset are short
     c.model.update(image_size=32, stage_sizes=(1,), width=16, dim=32, heads=2, depth=1)
     c.model.update(feature_dim=32, decoder_width=32)
     for stage in (c.study.stage1, c.study.stage2):
