@@ -35,13 +35,20 @@ def bars(axes: Any, rows: Rows, key: str, title: str, times: float = 1.0) -> Non
     axes.set_title(title)
 
 
-def line(axes: Any, rows: Rows, x: str, key: str, label: str) -> None:
-    """A line of medians over the rows' values of `x`, and the middle half of the rounds."""
-    rows = [row for row in rows if key in row]
+def line(axes: Any, rows: Rows, x: str, label: str) -> None:
+    """What rows took and what they asked for, over their values of `x`.
+
+    Both in operations: those of the machine's own products that fit into the time, so that hours
+    in which it is slow do not show. Medians, and the middle half of the rounds.
+    """
+    rows = [row for row in rows if "yards" in row]
     places = [row[x] for row in rows]
-    values = [[row[key][part] for row in rows] for part in ("median", "low", "high")]
-    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=label)
-    axes.fill_between(places, *values[1:], color=drawn.get_color(), alpha=0.2, linewidth=0)
+    values = [[row["yards"][part] / 1e12 for row in rows] for part in ("median", "low", "high")]
+    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=f"{label}: the time")
+    colour = drawn.get_color()
+    axes.fill_between(places, *values[1:], color=colour, alpha=0.2, linewidth=0)
+    asked = [row["operations"] / 1e12 for row in rows]
+    axes.plot(places, asked, color=colour, linestyle=":", label=f"{label}: asked for")
 
 
 def plot_model(path: str, rows: Rows) -> None:
@@ -62,30 +69,27 @@ def _parts(axes: Any, rows: Rows) -> None:
 
 
 def _lengths(axes: Any, rows: Rows) -> None:
-    line(axes, rows, "frames", "seconds", "one clip")
-    _loglog(axes, "frames of a clip", "seconds")
+    line(axes, rows, "frames", "one clip")
+    _loglog(axes, "frames of a clip")
 
 
 def _batches(axes: Any, rows: Rows) -> None:
-    line(axes, rows, "clips", "seconds", "a batch")
-    _loglog(axes, "clips of a batch", "seconds")
+    line(axes, rows, "clips", "a batch")
+    _loglog(axes, "clips of a batch")
 
 
 def _attention(axes: Any, rows: Rows) -> None:
     for mode in dict.fromkeys(row["mode"] for row in rows):
-        own = [row for row in rows if row["mode"] == mode]
-        line(axes, own, "frames", "seconds", f"{mode}, seconds")
-        frames = [row["frames"] for row in own]
-        giga = [row["operations"] / 1e12 for row in own]
-        axes.plot(frames, giga, linestyle=":", label=f"{mode}, T operations")
-    _loglog(axes, "frames of a clip", "one block")
+        line(axes, [row for row in rows if row["mode"] == mode], "frames", f"a block, {mode}")
+    _loglog(axes, "frames of a clip")
 
 
-def _loglog(axes: Any, x: str, y: str) -> None:
+def _loglog(axes: Any, x: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_ylabel("T operations of the machine's products")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
 
