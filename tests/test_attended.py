@@ -20,7 +20,7 @@ T = SMALL["clip_length"]
 
 
 def kinds(**settings):
-    model = MAED(**SMALL | settings)
+    model = MAED(**SMALL | {"decoder": "ktd"} | settings)
     clip = jax.ShapeDtypeStruct((1, T, 32, 32, 3), np.float32)
     variables = jax.eval_shape(
         lambda key, x: model.init(key, x, None, method="regress"), jax.random.key(0), clip

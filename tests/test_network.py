@@ -51,7 +51,8 @@ def test_parts_make_up_the_whole(net):
 
 def test_gradients_of_the_root_are_the_originals_count(net):
     root = network.with_gradient(network.parts(net, 1, 2)["root"], 0)
-    assert operations(root) == original.step_parts(net.model, 2)["root"]
+    floor = original.step_parts(net.model, 2)["root"]
+    assert floor <= operations(root) < 1.05 * floor  # windows of 8 columns for 7, on a CPU
 
 
 def test_gradients_are_those_by_the_chosen_arguments():
