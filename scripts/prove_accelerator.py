@@ -12,7 +12,6 @@ tolerances of the tests; how far the others are off is reported.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -55,7 +54,7 @@ def off(ours: jax.Array, theirs: np.ndarray) -> float:
     return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())
 
 
-def prove_forward() -> None:
+def prove_forward(_: Path) -> None:
     golden = np.load(TESTS / "golden" / f"model_{VARIANT}.npz")
     weights, body, frames = variables(), load_body(rules.smpl_files()), clip(VARIANT, 2, 4)
     for name, dtype, precision in PRECISIONS:
@@ -75,7 +74,7 @@ def prove_forward() -> None:
             proof.verdict(max(found.values()) < 1e-4, f"{name}: all within 1e-4 of the largest")
 
 
-def prove_gradients() -> None:
+def prove_gradients(_: Path) -> None:
     golden = np.load(TESTS / "golden" / f"gradients_{VARIANT}.npz")
     weights, body, frames = variables(), load_body(rules.smpl_files()), clip("grad", 1, 3)
     norms = dict(zip(golden["names"].tolist(), golden["norms"]))
@@ -104,17 +103,6 @@ def prove_gradients() -> None:
 
 
 if __name__ == "__main__":
-    parts = {"forward": prove_forward, "gradients": prove_gradients}
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog=__doc__.partition("\n\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
-    chosen = parser.parse_args().parts or list(parts)
-    if unknown := set(chosen) - set(parts):
-        parser.error(f"there is no part {unknown.pop()}; choose from {', '.join(parts)}")
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
-    for name in chosen:
-        print(f"{name}:", flush=True)
-        parts[name]()
+    parts = {"forward": prove_forward, "gradients": prove_gradients}
+    proof.run_parts(__doc__.splitlines()[0], "proofs/accelerator", parts)

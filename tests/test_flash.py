@@ -77,6 +77,7 @@ def test_a_default_device_is_heeded(monkeypatch):
         ((B, T, HEADS, 197, 64), "float32", False),
         ((B, 197, HEADS, 16, 64), "bfloat16", False),  # over time: too few
         ((B, T, HEADS, 197, 12), "bfloat16", False),
+        ((B, T, HEADS, 197, 192), "bfloat16", False),
     ],
 )
 def test_where_it_pays(shape, dtype, expected, monkeypatch):

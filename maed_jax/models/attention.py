@@ -149,8 +149,7 @@ class SpatialTemporalAttention(nn.Module):
         """What the queries read `[b t queries d]`; their weights are left under `name`."""
         observed = self.is_mutable_collection("intermediates")
         y, weights = over(*qkv, attend if observed else attend_unseen)
-        if observed:
-            self.sow("intermediates", name, weights)
+        self.sow("intermediates", name, weights)
         return merge_heads(y)
 
     def attentive_addition(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 FEWEST_KEYS = 64  # it works on tiles of more queries and keys than a clip has frames
+WIDEST_HEAD = 128  # numbers; since Hopper more
 OLDEST = 8.0  # compute capability
 _welcome = contextvars.ContextVar("flash attention is welcome", default=True)
 
@@ -38,8 +39,8 @@ def has_kernel() -> bool:
 def fits(k: jax.Array) -> bool:
     """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
     *_, n, dh = k.shape
-    possible = k.dtype == jnp.bfloat16 and n >= FEWEST_KEYS and dh % 8 == 0
-    return possible and _welcome.get() and has_kernel()
+    possible = k.dtype == jnp.bfloat16 and dh % 8 == 0 and dh <= WIDEST_HEAD
+    return possible and n >= FEWEST_KEYS and _welcome.get() and has_kernel()
 
 
 def flash_attention(
