@@ -1,4 +1,6 @@
+import gc
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -47,6 +49,28 @@ def test_records_travel_to_other_processes(data_dir):
     again = pickle.loads(pickle.dumps(records))
     np.testing.assert_array_equal(again[3]["pose"], records[3]["pose"])
     assert len(pickle.dumps(records)) < 2000
+
+
+def test_a_dataset_that_is_opened_again_and_again_is_described_once(data_dir):
+    def descriptions():
+        gc.collect()
+        return sum(isinstance(thing, tfds.core.DatasetInfo) for thing in gc.get_objects())
+
+    directory = dataset_directory(data_dir, "fake")
+    Records(directory, "train")
+    before = descriptions()
+    for _ in range(3):
+        Records(directory, "train")
+    assert descriptions() == before
+
+
+def test_a_dataset_that_was_made_anew_is_described_anew(tmp_path):
+    for lengths in ([5], [3, 1]):
+        shutil.rmtree(tmp_path)
+        write_fake_dataset(tmp_path, lengths)
+        records = Records(dataset_directory(tmp_path, "fake"), "train")
+        assert [track.length for track in records.tracks] == lengths
+        assert len(records) == sum(lengths)
 
 
 def test_the_newest_version_is_taken(tmp_path):

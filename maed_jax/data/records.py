@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -103,13 +104,7 @@ class Records:
         from tensorflow_datasets.proto import tf_example_pb2
 
         _check_features(self.directory)
-        try:
-            builder = tfds.builder_from_directory(self.directory)
-        except Exception as error:  # damaged descriptions of a dataset can raise nearly anything
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise UserError(
-                f"{self.directory} is no prepared dataset, or is damaged ({reason[:200]})"
-            ) from None
+        builder = _builder(self.directory)
         if self.split not in builder.info.splits:
             raise UserError(
                 f"{self.directory} has no split {self.split!r}; "
@@ -173,6 +168,30 @@ class Records:
 
     def __repr__(self) -> str:
         return f"Records({str(self.directory)!r}, {self.split!r})"
+
+
+def _builder(directory: Path) -> Any:
+    """TFDS's description of a dataset.
+
+    Raises:
+      UserError: it has none, or a damaged one.
+    """
+    try:
+        files = [(directory / name).stat() for name in ("dataset_info.json", "features.json")]
+        return _builder_as_of(directory, tuple((file.st_ino, file.st_mtime_ns) for file in files))
+    except Exception as error:  # damaged descriptions of a dataset can raise nearly anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"{directory} is no prepared dataset, or is damaged ({reason[:200]})"
+        ) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _builder_as_of(directory: Path, files: tuple[tuple[int, int], ...]) -> Any:
+    """One for each state of the files: TFDS never lets go of any that it makes."""
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(directory)
 
 
 def _check_features(directory: Path) -> None:
