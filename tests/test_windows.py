@@ -12,7 +12,6 @@ from maed_jax.data.windows import (
     reflect,
     sample_clip,
     sparse_windows,
-    train_windows,
     windows,
 )
 
@@ -35,11 +34,11 @@ def test_windows_are_those_of_the_original(golden_dir, name, options):
     np.testing.assert_array_equal(np.concatenate(ours), golden[f"chunks/{name}"])
 
 
-def test_train_windows_overlap_by_half():
-    np.testing.assert_array_equal(train_windows(130), windows(130, 128, 64))
-    assert train_windows(130, stride=8).shape == (17, 128)
-    assert train_windows(130, pad=False).shape == (1, 128)
-    assert train_windows(5, 8, pad=False).shape == (0, 8)
+def test_windows_of_a_short_track_are_one_by_reflection_or_none():
+    assert windows(130, 128, 8).shape == (17, 128)
+    assert windows(130, 128, 64, pad=False).shape == (1, 128)
+    np.testing.assert_array_equal(windows(3, 6, 3), [[0, 1, 2, 1, 0, 1]])
+    assert windows(5, 8, 4, pad=False).shape == (0, 8)
 
 
 @given(st.integers(1, 60), st.integers(1, 300))

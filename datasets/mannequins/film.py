@@ -26,7 +26,7 @@ FEET = [
     for p in ("BigToe", "SmallToe", "Heel")
 ]
 MARGIN = 1.6  # side of the stored picture over the longer side of the person's box
-_CHUNK = 32  # frames posed at once: one size, so that JAX compiles once
+_CHUNK = 8  # frames posed at once: one size, so that JAX compiles once
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,17 +41,6 @@ def window_starts(length: int, window: int, stride: int, pad: bool = True) -> np
     return np.arange(0, total - window + 1, stride, dtype=np.int64)
 
 
-def train_windows(
-    length: int, window: int = 128, stride: int | None = None, pad: bool = True
-) -> np.ndarray:
-    """Windows to train on, int64 `[windows window]`; half of each overlaps the next by default.
-
-    The original takes every 64th start in general and every 8th on 3DPW; with padding, which it
-    always does, a short track gives one window, reflected as often as it takes.
-    """
-    return windows(length, window, window // 2 if stride is None else stride, pad)
-
-
 def sample_clip(window: np.ndarray, clip_length: int, start: int) -> np.ndarray:
     """Every k-th frame of a window `[window]` from its `start`-th on, k = window // clip_length.
 

@@ -15,7 +15,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.inference.results import Person
 
 UP_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
-INFLUENCES = 4  # joints that a vertex may follow in a GLB: what every viewer supports
+INFLUENCES = 4  # joints that a vertex may follow: what viewers support, and all that SMPL's do
 
 
 @dataclasses.dataclass(frozen=True)

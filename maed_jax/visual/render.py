@@ -48,14 +48,15 @@ class Surface:
         """faces [f 3]: vertex numbers below `verts`."""
         self.faces = np.ascontiguousarray(faces, np.int64)
         self.verts = verts
-        rows = self.faces.T.reshape(-1)
+        self._corners = np.ascontiguousarray(self.faces.T)
+        rows = self._corners.reshape(-1)
         columns = np.tile(np.arange(len(self.faces)), 3)
         ones = np.ones(len(rows), np.float32)
         self._gather = sparse.csr_matrix((ones, (rows, columns)), shape=(verts, len(self.faces)))
 
     def normals(self, verts: np.ndarray) -> np.ndarray:
         """[verts 3] -> unit normals [verts 3], weighed by the area of the triangles around."""
-        a, b, c = (verts[self.faces[:, i]] for i in range(3))
+        a, b, c = (verts.take(corners, axis=0) for corners in self._corners)
         u, v = b - a, c - a
         cross = np.empty_like(u)  # np.cross is several times slower
         cross[:, 0] = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]

@@ -21,6 +21,7 @@ import numpy as np
 from maed_jax.body.skeleton import JOINT_NAMES, KEYPOINT_NAMES
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
+from maed_jax.exports.animation import INFLUENCES, strongest_weights
 from maed_jax.inference.results import Person
 from maed_jax.visual.overlay import color_of
 from maed_jax.visual.render import Surface
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # it imports the model
     from maed_jax.inference.attended import Attention
 
 STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less than 0.2 mm in all
-INFLUENCES = 4  # joints that a vertex follows at most; SMPL's vertices follow no more
 TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # those with a JavaScript array
 FEET = tuple(i for i, name in enumerate(KEYPOINT_NAMES) if name.endswith(("Toe", "Heel")))
 
@@ -42,12 +42,11 @@ def body_arrays(body: Body) -> dict[str, np.ndarray]:
     """
     template, faces = np.asarray(body.template, np.float32), np.asarray(body.faces)
     weights = np.asarray(body.skin_weights)
-    joints = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
-    kept = np.take_along_axis(weights, joints, axis=1)
-    if np.abs(kept.sum(axis=1) - weights.sum(axis=1)).max() > 1e-3:
+    if np.sort(weights, axis=1)[:, :-INFLUENCES].sum(axis=1).max() > 1e-3:
         raise UserError(
             f"the viewer cannot show a body whose vertices follow more than {INFLUENCES} joints"
         )
+    joints, weights = strongest_weights(weights)
     directions = np.concatenate([np.asarray(body.shape_dirs), np.asarray(body.pose_dirs)], axis=-1)
     steps = np.round(directions / STEP)
     if np.abs(steps).max() > np.iinfo(np.int16).max:
@@ -56,8 +55,8 @@ def body_arrays(body: Body) -> dict[str, np.ndarray]:
         "template": template,
         "normals": Surface(faces, len(template)).normals(template).astype(np.float32),
         "faces": faces.astype(np.uint16 if len(template) < 2**16 else np.uint32),
-        "skin_joints": joints.astype(np.uint8),
-        "skin_weights": (kept / kept.sum(axis=1, keepdims=True)).astype(np.float32),
+        "skin_joints": joints,
+        "skin_weights": weights,
         "directions": steps.transpose(2, 0, 1).astype(
             np.int16
         ),  # [betas + pose features, verts, 3]
