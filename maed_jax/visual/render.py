@@ -135,6 +135,7 @@ class Renderer:
         actor = vtkActor()
         actor.SetMapper(self._mapper)
         actor.GetProperty().LightingOff()
+        actor.GetProperty().BackfaceCullingOn()  # a quarter of the time
         renderer = self._plotter.renderer
         renderer.AddActor(actor)
         renderer.GetCullers().RemoveAllItems()  # they do not know of our projection
@@ -176,7 +177,8 @@ class Renderer:
 
         Args:
           verts: [verts 3] metres, camera frame; what is nearer than 5 cm is cut off.
-          faces: [f 3] vertex numbers. Passing the same array again saves time.
+          faces: [f 3] vertex numbers, counter-clockwise as seen from outside; from inside they are
+            not drawn. Passing the same array again saves time.
           colors: [verts 3] RGB in 0..255 of the surface itself, or one colour [3].
           intrinsics: fx, fy, cx, cy in pixels of the picture.
           lights: default: from the upper left and the right, and from everywhere.
