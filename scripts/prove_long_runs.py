@@ -43,6 +43,7 @@ class Sample(NamedTuple):
     """that JAX holds"""
     array_bytes: int
     threads: int
+    """without TensorStore's, which starts and ends some as it sees fit"""
     files: int
     compilations: int
 
@@ -60,6 +61,14 @@ def memory(pid: int | str = "self") -> dict[str, float]:
     return {name: int(text.split()[0]) / 1024 for name, text in pairs if text.endswith("kB")}
 
 
+def thread_names() -> list[str]:
+    names = []
+    for path in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it has ended since
+            names.append(path.read_text().strip())
+    return names
+
+
 def sample() -> Sample:
     import jax
 
@@ -70,7 +79,7 @@ def sample() -> Sample:
         memory()["RssAnon"],
         len(arrays),
         sum(array.nbytes for array in arrays),
-        len(os.listdir("/proc/self/task")),
+        sum(name != "ts_pool_worker" for name in thread_names()),
         len(os.listdir("/proc/self/fd")),
         len(compilations),
     )
@@ -232,6 +241,9 @@ def prove_video(directory: Path, minutes: int) -> None:
 
 
 def prove_cycles(directory: Path, cycles: int) -> None:
+    from maed_jax import jax_setup
+
+    jax_setup.configure()  # as the command does
     from maed_jax.evaluation import evaluate
     from maed_jax.evaluation.protocol_choice import choose
     from maed_jax.training.checkpoints import restore_estimator

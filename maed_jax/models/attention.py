@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from maed_jax.models import flash
 from maed_jax.models.dense import dense, folded_matmul
+from maed_jax.models.parameters import Module
 
 Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -75,7 +76,7 @@ def merge_heads(x: jax.Array) -> jax.Array:
     return rearrange(x, "b t heads n dh -> b t n (heads dh)")
 
 
-class QueryKeyValue(nn.Module):
+class QueryKeyValue(Module):
     """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
 
     With `queries`, q is made for the first so many tokens of each frame only.

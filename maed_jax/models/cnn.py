@@ -12,10 +12,11 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.frames import check_frames
+from maed_jax.models.parameters import BatchNorm, Module
 from maed_jax.models.resnet import convolve, max_pool
 
 
-class Conv(nn.Module):
+class Conv(Module):
     """Convolution without bias, half the kernel's size of zeros on all sides. `[b h w c]`."""
 
     channels: int
@@ -40,7 +41,7 @@ def mirror(x: jax.Array) -> jax.Array:
     return x[:, ::-1, ::-1]
 
 
-def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> nn.BatchNorm:
+def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> BatchNorm:
     """BatchNorm with PyTorch's settings; its running values are the collection "batch_stats".
 
     In training it takes the mean over the whole batch, and under `jit` that is the whole batch of
@@ -52,7 +53,7 @@ def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> nn.Bat
 
     Statistics are float32, the answer is of `dtype`.
     """
-    return nn.BatchNorm(
+    return BatchNorm(
         use_running_average=not train,
         momentum=0.9,  # PyTorch calls it 0.1
         epsilon=1e-5,

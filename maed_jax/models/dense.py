@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
+
+from maed_jax.models.parameters import Dense
 
 
 def folded_matmul(x: jax.Array, kernel: jax.Array, **kwargs) -> jax.Array:
@@ -18,10 +19,10 @@ def folded_matmul(x: jax.Array, kernel: jax.Array, **kwargs) -> jax.Array:
     return flat.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def dense(width: int, name: str, dtype: jnp.dtype = jnp.float32) -> nn.Dense:
+def dense(width: int, name: str, dtype: jnp.dtype = jnp.float32) -> Dense:
     """Linear layer with bias, `[... d]` to `[... width]`, computed in `dtype`."""
 
     def dot_general(x, kernel, _, **kwargs):  # Flax asks for a product over x's last axis
         return folded_matmul(x, kernel, **kwargs)
 
-    return nn.Dense(width, dtype=dtype, dot_general=dot_general, name=name)
+    return Dense(width, dtype=dtype, dot_general=dot_general, name=name)

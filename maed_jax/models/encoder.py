@@ -10,15 +10,16 @@ from flax import linen as nn
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
 from maed_jax.models.dense import dense
 from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.parameters import LayerNorm, Module
 from maed_jax.models.resnet import ResNetRoot
 
 EMBEDDING = nn.initializers.truncated_normal(0.02)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
 
-def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
+def layer_norm(name: str, dtype: jnp.dtype) -> LayerNorm:
     """Its statistics are float32, its answer is of `dtype`."""
-    return nn.LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)
+    return LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)
 
 
 class Mlp(nn.Module):
@@ -52,7 +53,7 @@ def make_block(remat: bool) -> type[nn.Module]:
     return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is a number
 
 
-class SpatialTemporalEncoder(nn.Module):
+class SpatialTemporalEncoder(Module):
     """Clips `[b t h w 3]` to features `[b t feature_dim]`.
 
     A single image is a clip of one frame: attention over time then returns what it was given.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from maed_jax.body.smpl import Body
+from maed_jax.models.parameters import Module
 from maed_jax.models.regression import Regression
 
 
@@ -48,7 +49,7 @@ def fold(
         return Affine(jax.vmap(derivative)(jnp.eye(feature_dim)), bias)
 
 
-class FoldedDecoder(nn.Module):
+class FoldedDecoder(Module):
     """What `fold` makes, as a decoder with the parameters "kernel" and "bias" of an `Affine`."""
 
     @nn.compact

@@ -10,6 +10,7 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.body.skeleton import JOINT_NAMES
+from maed_jax.models.parameters import Dense
 
 # Where training starts. The original starts near zero, where neither a 6D rotation nor the depth of
 # a camera is well defined; with its pretrained encoder it gets away with that.
@@ -42,20 +43,20 @@ class Regression(NamedTuple):
         return jnp.concatenate([pose6d, self.shape, self.camera], axis=-1)
 
 
-def torch_linear(name: str, width: int) -> nn.Dense:
+def torch_linear(name: str, width: int) -> Dense:
     """A layer whose kernel starts as PyTorch's Linear does, uniform within 1 / sqrt(inputs).
 
     Its bias starts at zero, where PyTorch's is drawn from the same range.
     """
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-    return nn.Dense(width, kernel_init=uniform, name=name)
+    return Dense(width, kernel_init=uniform, name=name)
 
 
-def timid_linear(name: str, start: tuple[float, ...]) -> nn.Dense:
+def timid_linear(name: str, start: tuple[float, ...]) -> Dense:
     """A head that answers nearly `start` at first: Xavier-uniform weights of gain 0.01."""
     small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
 
     def bias(key, shape, dtype):
         return jnp.asarray(start, dtype)
 
-    return nn.Dense(len(start), kernel_init=small, bias_init=bias, name=name)
+    return Dense(len(start), kernel_init=small, bias_init=bias, name=name)

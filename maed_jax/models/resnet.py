@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from einops import rearrange, reduce, repeat
 from flax import linen as nn
 
+from maed_jax.models.parameters import Module
+
 GROUPS = 32  # of channels, in which GroupNorm takes them
 EPSILON = 1e-5  # of GroupNorm and of standardised kernels
 _WINDOWS = 2048  # of 7x7 at once: 1.4 MB of them
@@ -159,7 +161,7 @@ def _pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Ar
     return jax.lax.pad(x, jnp.array(value, x.dtype), padding)
 
 
-class StdConv(nn.Module):
+class StdConv(Module):
     """Convolution by a standardised kernel, "SAME" padding, no bias. `[b h w c]`.
 
     Where the parameters hold "standardised" in place of "kernel" (see `standardise_kernels`), that
@@ -251,7 +253,7 @@ def _of_groups(x: jax.Array) -> jax.Array:
     return repeat(mean, "b groups -> b 1 1 (groups c)", c=channels // groups)
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(Module):
     """See `group_norm`."""
 
     @nn.compact

@@ -9,10 +9,11 @@ from flax import linen as nn
 from maed_jax.models.dense import dense
 from maed_jax.models.encoder import EMBEDDING, layer_norm, make_block
 from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
 
-class TemporalEncoder(nn.Module):
+class TemporalEncoder(Module):
     """Clips `[b t h w 3]` to features `[b t feature_dim]`.
 
     The root's features are pooled to one token a frame, which leaves attention nothing but time.

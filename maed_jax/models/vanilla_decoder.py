@@ -10,12 +10,13 @@ from flax import linen as nn
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.models.dense import dense
+from maed_jax.models.parameters import LayerNorm, Module
 from maed_jax.models.regression import MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
 
 JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
 
 
-class VanillaDecoder(nn.Module):
+class VanillaDecoder(Module):
     """Features `[... d]` to a `Regression` by way of 37 queries that attend to one another.
 
     The paper says: the standard decoder of "Attention is all you need" with 6 layers, given 37
@@ -70,7 +71,7 @@ class DecoderLayer(nn.Module):
 
         def add(name: str, x: jax.Array, change: jax.Array) -> jax.Array:
             change = nn.Dropout(self.dropout, deterministic=not train)(change)
-            return nn.LayerNorm(use_fast_variance=False, epsilon=1e-5, name=name)(x + change)
+            return LayerNorm(use_fast_variance=False, epsilon=1e-5, name=name)(x + change)
 
         qkv = dense(3 * d, "qkv")(x)
         q, k, v = rearrange(
@@ -84,7 +85,7 @@ class DecoderLayer(nn.Module):
         return add("norm3", x, dense(d, "fc2")(y))
 
 
-class QueryHead(nn.Module):
+class QueryHead(Module):
     """Queries `[... n d]` to numbers `[... n c]`, near `start` `[n c]` at first."""
 
     start: tuple[tuple[float, ...], ...]
