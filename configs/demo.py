@@ -20,8 +20,9 @@ On people held out of the training split, 600 steps: a pose weight of 60 gave 0.
 people on as many pictures, 8x8 tokens, and Muon for convolutions too changed nothing. Adam alone at
 1e-3 was far slower. 1200 people for 2000: 0.49 and 0.78 where 2000 had 0.48 and 0.72.
 
-On the people that it learns from it had 0.38 and 0.68 after stage 1, 0.46 and 0.67 on others. Half the batch and twice the steps had a
-loss 3 to 5 % lower after a fifth of the way, and each image took longer.
+On the people that it learns from it had 0.38 and 0.68 after stage 1, 0.46 and 0.67 on others. Half
+the batch and twice the steps had a loss 3 to 5 % lower after a fifth of the way, and each image
+took longer.
 
 Smaller pictures: 48 pixels take two thirds of the time of a step, 32 a half. After 700 steps their
 losses were 28.1 and 29.3 where 64 pixels had 27.2; 48 pixels had 18.0 after 2300 steps where 64 had
