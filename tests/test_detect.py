@@ -25,6 +25,16 @@ def test_hog_finds_a_standing_figure_and_its_box_is_tight(height):
     assert 0.9 * height < h < 1.2 * height and w == pytest.approx(h / 2, rel=0.01)
 
 
+def test_hog_leaves_opencv_without_threads_that_mix_up_its_scores():
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        HogDetector()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def test_hog_finds_two_and_tells_them_apart():
     found = HogDetector()(figure_images([[(80, 130), (260, 120)]], (260, 360), 180)[0])
     sure = found.boxes[found.scores > 0.5]

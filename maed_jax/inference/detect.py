@@ -86,6 +86,9 @@ class HogDetector:
                 "this OpenCV has no HOG person detector: install opencv-contrib-python-headless, "
                 "or opencv-python-headless below 5"
             )
+        # With threads of its own OpenCV now and then gives a window the score of another. From here
+        # on it has none in this process; frames are looked at in threads of ours instead.
+        cv2.setNumThreads(0)
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
 
