@@ -45,6 +45,18 @@ def test_a_gpu_is_given_no_product_of_every_second_pixel():
     assert "stablehlo.convolution" in program and "dot_general" not in program
 
 
+@pytest.mark.parametrize("size,stride", [(7, 2), (3, 1), (3, 2), (1, 2), (1, 1)])
+def test_devices_that_share_a_batch_exchange_gradients_and_no_pictures(size, stride):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    shared, everywhere = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in (("data",), ()))
+    x = jax.ShapeDtypeStruct((8, 12, 12, 3), jnp.float32, sharding=shared)
+    kernel = jax.ShapeDtypeStruct((size, size, 3, 4), jnp.float32, sharding=everywhere)
+    gradient = jax.grad(lambda kernel, x: (resnet.convolve(x, kernel, stride) ** 2).sum())
+    program = jax.jit(gradient).lower(kernel, x).compile().as_text()
+    assert "all-reduce(" in program
+    assert not any(f"{name}(" in program for name in ("all-gather", "all-to-all"))
+
+
 def test_padding_of_an_odd_stride_is_tensorflows():
     # Size 4, kernel 3, stride 2: one column of zeros after, none before.
     x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
