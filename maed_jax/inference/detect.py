@@ -62,7 +62,7 @@ class HogDetector:
 
     Its window has a margin: the people that it was trained on fill about 0.8 of its height. Boxes
     are the mean of all windows that agree on a person, which is far steadier over time than the
-    best window alone.
+    best window alone. To make one takes OpenCV's own threads away from this process.
     """
 
     longest = 640
