@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from maed_jax.errors import UserError
+from maed_jax.locks import lock
 
 
 @contextlib.contextmanager
@@ -17,6 +19,7 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 
     Until then it is `<name>.<random>.part`, which an error removes; what was there before stays
     till then. Of two programs that write the same file at once, the one that ends last is kept.
+    What a program that was killed had of it is removed.
 
     Args:
       mode: "wb", or "w" for text, UTF-8.
@@ -24,16 +27,36 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     Raises:
       UserError: it cannot be written, for want of room or permission.
     """
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    path, part = Path(path), None
     try:
-        with part.open(mode, encoding="utf-8" if mode == "w" else None) as file:
+        with _open_part(path, mode) as file:
+            part = Path(file.name)
+            _remove_orphans(path)
             yield file
-        part.replace(path)
+            file.flush()
+            part.replace(path)  # before the lock goes: a whole file is nobody's orphan
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        if part:
+            with contextlib.suppress(OSError):
+                part.unlink()
         if not isinstance(error, OSError):
             raise
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path} cannot be written: {reason}") from None
+
+
+def _open_part(path: Path, mode: str) -> IO:
+    while True:
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        file = part.open(mode, encoding="utf-8" if mode == "w" else None)
+        if lock(file) and part.exists():  # nobody took it for an orphan just before
+            return file
+        file.close()
+
+
+def _remove_orphans(path: Path) -> None:
+    """Parts of the file whose lock went with their process."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with contextlib.suppress(OSError), part.open("rb") as file:
+            if lock(file, where_there_are_none=False):
+                part.unlink()

@@ -52,6 +52,7 @@ class Start:
     """A command that runs, in a session of its own."""
 
     def __init__(self, command: Command, out: Path, cache: Path | None, log: Path):
+        self._out = out
         self._told, self._beat = out / command.told if command.told else log, command.beat
         log.write_text("")
         self.before, self.begin = self._beats(), time.monotonic()
@@ -74,6 +75,20 @@ class Start:
     @property
     def at_work(self) -> bool:
         return not self._beat or self.beats > 0
+
+    @property
+    def writing(self) -> bool:
+        """Whether something is half-written in its directory."""
+        paths = (
+            f"{place}/{name}" for place, *names in os.walk(self._out) for name in sum(names, [])
+        )
+        return any(re.search(HALF, path) for path in paths)
+
+    def wait_for_writing(self) -> float:
+        """Until it writes something, or its end; returns the seconds since its start."""
+        while self.process.poll() is None and not self.writing:
+            time.sleep(0.002)
+        return time.monotonic() - self.begin
 
     def wait_for(self, beat: int, most: float = float("inf")) -> float:
         """Until that beat, its end, or so many seconds; returns the seconds since its start."""
@@ -108,24 +123,28 @@ class Outcome(NamedTuple):
     """what Ctrl-C met: "starting", "working", "writing" or "over\""""
 
 
-def interrupt(run: Start, out: Path, log: Path, after: float, more: float | None) -> Outcome:
+def interrupt(
+    run: Start, log: Path, after: float, *, more: float | None = None, kill: bool = False
+) -> Outcome:
     """Sends Ctrl-C after so many seconds, to all processes of a command.
 
     Args:
       more: seconds until it is sent once more, or None.
+      kill: kill outright the first of its processes alone, as a machine without memory would.
     """
     process = run.process
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(after)
     where = "starting"
     if run.at_work:
-        paths = (f"{place}/{name}" for place, *names in os.walk(out) for name in sum(names, []))
-        where = "writing" if any(re.search(HALF, path) for path in paths) else "working"
+        where = "writing" if run.writing else "working"
     begin = time.monotonic()
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
-    else:
+    if process.poll() is not None:
         where = "over"
+    elif kill:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
     if more is not None:
         with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
             process.wait(more)

@@ -1,15 +1,17 @@
 """Ctrl-C at any moment of every command: one line, nothing half-written, the next start goes on.
 
-    python scripts/prove_faults.py [VERB ...] [--workdir DIR] [--trials N] [--seed N]
+    python scripts/prove_faults.py [VERB ...] [--kill] [--workdir DIR] [--trials N] [--seed N]
 
 Every verb runs on tiny data. First it is left alone, which says how long it takes, when its work
 begins, and what it leaves. Then it is started again and again in one other place, and each time
 Ctrl-C comes at another random moment, to all processes of the command as from a terminal: every
-fourth time before its work begins, else at any moment from there to its end. It has to end with
+fourth time before its work begins, every fourth time when it has begun to write something, else at
+any moment from the begin of its work to its end. It has to end with
 status 130 (0 where it had come to its end) and one line of what happened, without a traceback and
 without processes left behind; files of the results that are there have to be whole. At last it is
 left to end there, and what it leaves has to be what the first run left. In its first hundredths of
-a second Python itself is starting, and has its own words: these do not count.
+a second Python itself is starting, and has its own words: these do not count. With `--kill` the
+command's first process is killed outright in place of that, and need not say anything.
 
 An hour on two cores.
 """
@@ -193,6 +195,10 @@ def files(directory: Path, patterns: tuple[str, ...]) -> set[Path]:
     return {path.relative_to(directory) for path in found if not path.name.startswith(".")}
 
 
+def everything(directory: Path) -> set[Path]:
+    return {path.relative_to(directory) for path in directory.rglob("*")}
+
+
 def differing(one: Path, other: Path, names: set[Path]) -> list[str]:
     """Files with other contents; where a result names its place the place is left out."""
 
@@ -208,7 +214,9 @@ def differing(one: Path, other: Path, names: set[Path]) -> list[str]:
     return [str(name) for name in sorted(names) if not same(name)]
 
 
-def prove(directory: Path, name: str, command: Command, trials: int, chance: random.Random) -> str:
+def prove(
+    directory: Path, name: str, command: Command, trials: int, chance: random.Random, kill: bool
+) -> str:
     alone, other = (directory / f"{name.replace(' ', '_')}.{w}" for w in ("alone", "interrupted"))
     log = other.with_suffix(".log")
     cache = None if command.cold else directory / "cache"
@@ -238,17 +246,21 @@ def prove(directory: Path, name: str, command: Command, trials: int, chance: ran
         if trial % 4 == 0 and command.beat:
             run.wait_for(1, most=chance.uniform(0.05, begins))
             after = 0.0
+        elif trial % 4 == 2:
+            run.wait_for_writing()
+            after = chance.uniform(0, 0.1)
         elif command.beat:
             run.wait_for(chance.randint(1, max(1, beats - run.before)))
             after = chance.uniform(0, (takes - begins) / beats)
         else:
             after = chance.uniform(0.05, min(3.0, takes) if trial % 4 == 0 else takes)
-        found = interrupt(run, other, log, after, chance.uniform(0, 1) if command.twice else None)
+        more = chance.uniform(0, 1) if command.twice and not kill else None
+        found = interrupt(run, log, after, more=more, kill=kill)
         kept = other.with_suffix(f".{trial}.txt")
         last = (found.text.strip().splitlines() or [""])[-1]
         # With our line it is a command that crashed after it, which is nothing of Python's start.
         heard = "/maed_jax/cli.py" in found.text or "maed: " in found.text
-        if not heard and found.status not in (0, 130):
+        if not (heard or kill) and found.status not in (0, 130):
             print(
                 f"  after {after:.2f} s: {found.status}, Python itself was starting, or libraries: "
                 f"{last[:90]}",
@@ -263,7 +275,7 @@ def prove(directory: Path, name: str, command: Command, trials: int, chance: ran
         if not command.same:
             here = files(other, command.results) & wanted
             wrong += [f"{file} is not whole" for file in differing(alone, other, here)]
-        if found.status not in (0, 130):
+        if found.status not in (0, -signal.SIGKILL if kill else 130):
             wrong.append(f"status {found.status}")
         elif found.status == 130 and not re.match("maed: |stopped", last):
             wrong.append("no line that says so")
@@ -284,7 +296,7 @@ def prove(directory: Path, name: str, command: Command, trials: int, chance: ran
     if command.same:
         equal = command.same(alone, other)
     else:
-        litter = files(other, ("**/*",)) - files(alone, ("**/*",))
+        litter = everything(other) - everything(alone)
         equal = files(other, command.results) == wanted and not differing(alone, other, wanted)
         equal = equal and not litter
         print(f"  litter: {sorted(map(str, litter))}" if litter else "  no litter", flush=True)
@@ -296,12 +308,12 @@ def prove(directory: Path, name: str, command: Command, trials: int, chance: ran
     return f"| {name} | {' | '.join(map(str, figures))} |"
 
 
-def prove_interrupts(directory: Path, verbs: list[str], trials: int, seed: int) -> None:
+def prove_interrupts(directory: Path, verbs: list[str], trials: int, seed: int, kill: bool) -> None:
     prepare(directory)
     known, rows = commands(directory), []
     for name in verbs or known:
         chance = random.Random(f"{seed} {name}")
-        rows.append(prove(directory, name, known[name], trials, chance))
+        rows.append(prove(directory, name, known[name], trials, chance, kill))
     titles = ["command", "takes, s", "work begins, s", "too early", "starting", "working"]
     titles += ["writing", "over", "odd", "longest wait, s"]
     print("\n".join([f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", *rows]))
@@ -317,8 +329,9 @@ if __name__ == "__main__":
     parser.add_argument("--workdir", default="proofs/faults", help="default: proofs/faults")
     parser.add_argument("--trials", type=int, default=12, help="at each verb's work; default: 12")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kill", action="store_true", help="kill in place of Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
     place = Path(options.workdir).absolute()
     place.mkdir(parents=True, exist_ok=True)
-    prove_interrupts(place, options.verbs, options.trials, options.seed)
+    prove_interrupts(place, options.verbs, options.trials, options.seed, options.kill)

@@ -12,8 +12,8 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import ablation
 from maed_jax.evaluation.ablation_files import result_path
 from maed_jax.evaluation.ablation_rows import ROWS, STAGES
+from maed_jax.locks import only_run_in
 from maed_jax.training.checkpoints import read_config, write_config
-from maed_jax.training.lock import only_run_in
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from maed_jax.data import prepare
 from maed_jax.errors import UserError
 from maed_jax.evaluation import benchmark, evaluate, table1
 from maed_jax.evaluation.scoring import Bodies
+from maed_jax.locks import only_run_in
 from maed_jax.training.config import defaults
-from maed_jax.training.lock import only_run_in
 
 
 @pytest.fixture(scope="module")

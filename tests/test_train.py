@@ -14,11 +14,11 @@ from fake_dataset import write_fake_dataset
 from test_step import equal
 
 from maed_jax.errors import UserError
+from maed_jax.locks import only_run_in
 from maed_jax.training import checkpoints
 from maed_jax.training import train as train_module
 from maed_jax.training.checkpoints import read_config, read_variables, saved_steps
 from maed_jax.training.config import load_config
-from maed_jax.training.lock import only_run_in
 from maed_jax.training.profile import Profile
 
 

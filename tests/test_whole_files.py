@@ -1,5 +1,8 @@
 """Files are there whole or not at all."""
 
+import subprocess
+import sys
+
 import pytest
 from faults import closed, full_disk
 
@@ -31,6 +34,31 @@ def test_two_writers_do_not_meet(tmp_path):
         assert path.read_text() == "second"
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from maed_jax.whole_files import whole_file
+with whole_file(sys.argv[1], "w") as file:
+    print("half", file=file, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_program_left_goes_and_nothing_else(tmp_path):
+    path = tmp_path / "a[1].txt"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == -9
+    (orphan,) = tmp_path.iterdir()
+    assert orphan.read_text() == "half\n"
+    other = tmp_path / "a[1].txt.0123456789.part"  # no name of ours
+    other.write_text("")
+    with whole_file(path, "w") as first:
+        assert not orphan.exists()
+        with whole_file(path, "w"):
+            assert len(list(tmp_path.iterdir())) == 3
+        first.write("first")
+    assert path.read_text() == "first"
+    assert sorted(tmp_path.iterdir()) == sorted([path, other])
 
 
 def test_no_room(tmp_path):

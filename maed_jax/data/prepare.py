@@ -23,6 +23,7 @@ from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
 from maed_jax.json_files import read_json
+from maed_jax.locks import lock
 
 ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
 
@@ -246,19 +247,15 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
     Raises:
       UserError: someone else builds the same just now.
     """
-    import fcntl
-
     what = json.dumps([str(builder.version), built_with])
     digest = hashlib.sha256(what.encode()).hexdigest()[:8]
     folder = data_dir / f".parts-{builder.name}-{builder.builder_config.name}-{digest}"
     folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with open(folder / "lock", "w") as file:
+        if not lock(file):
             raise UserError(
                 f"{folder} is in use: the same build runs already, wait for it or stop it"
-            ) from None
+            )
         shutil.rmtree(folder / "new", ignore_errors=True)
         whole = False
         try:

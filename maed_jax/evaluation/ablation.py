@@ -33,7 +33,7 @@ from maed_jax.evaluation.ablation_rows import (
     load_study,
     stage_config,
 )
-from maed_jax.training.lock import InUse, only_run_in
+from maed_jax.locks import InUse, only_run_in
 from maed_jax.whole_files import whole_file
 
 EPILOG = """\

@@ -271,7 +271,7 @@ def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[No
     Raises:
       UserError: it cannot be made, or another run is there.
     """
-    from maed_jax.training.lock import only_run_in
+    from maed_jax.locks import only_run_in
 
     return only_run_in(directory, "--out") if directory else contextlib.nullcontext()
 

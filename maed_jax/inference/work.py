@@ -22,6 +22,7 @@ import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.json_files import parse_json
+from maed_jax.locks import lock
 from maed_jax.numpy_files import npy_header, open_npz
 
 FOLDER = ".unfinished"
@@ -193,17 +194,10 @@ def _same_job(folder: Path, text: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
-    """Holds the folder; the lock goes with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
+    """Holds the folder, as long as the process lives."""
     with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is writing to {out}; give another --out") from None
+        if not lock(file):
+            raise UserError(f"another run is writing to {out}; give another --out")
         yield
 
 

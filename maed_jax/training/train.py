@@ -74,6 +74,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     from maed_jax.body.files import load_body
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.data.pipeline import training_batches
+    from maed_jax.locks import only_run_in
     from maed_jax.models.maed import MAED
     from maed_jax.training import cost, sharding
     from maed_jax.training.checkpoints import (
@@ -84,7 +85,6 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
         write_config,
     )
     from maed_jax.training.handover import hand_over
-    from maed_jax.training.lock import only_run_in
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile

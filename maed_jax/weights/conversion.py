@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from maed_jax import locks
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
@@ -152,20 +152,28 @@ def write_workdir(
     config.steps = 0  # no training has this few: none goes on here, which has no optimiser's state
     sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
-    # Beside its place, so that moving it there is one step.
-    part = None
+    # Beside its place, so that moving it there is one step; what one that was killed left is there.
+    part = workdir.absolute().with_name(f".convert-{workdir.name}")
     try:
-        workdir.absolute().parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".convert-", dir=workdir.absolute().parent))
-        part.chmod(0o755)  # mkdtemp's are closed to others
-        state = create_state(variables, optax.identity())
-        with Checkpoints(part) as checkpoints:
-            checkpoints.save(state, position=None)
-        (part / "conversion.txt").write_text(f"{about}\n", encoding="utf-8")
-        write_config(part, config)
-        part.rename(workdir)
+        with locks.only_run_in(part, "--out"):
+            try:
+                _clear(part)
+                state = create_state(variables, optax.identity())
+                with Checkpoints(part) as checkpoints:
+                    checkpoints.save(state, position=None)
+                (part / "conversion.txt").write_text(f"{about}\n", encoding="utf-8")
+                write_config(part, config)
+                part.rename(workdir)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from None
-    finally:
-        if part:
-            shutil.rmtree(part, ignore_errors=True)
+
+
+def _clear(workdir: Path) -> None:
+    for path in workdir.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != locks.NAME:
+            path.unlink()

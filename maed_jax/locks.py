@@ -1,17 +1,44 @@
-"""One run at a time in a work directory."""
+"""Locks on open files, which go with their process, however that ends."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from maed_jax.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 NAME = ".lock"
+
+
+def lock(file: IO, where_there_are_none: bool = True) -> bool:
+    """Locks a file for as long as it is open; whether nobody else has it open and locked.
+
+    Args:
+      where_there_are_none: the answer on file systems (and systems) without locks.
+
+    Raises:
+      OSError: of any other reason.
+    """
+    if fcntl is None:
+        return where_there_are_none
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        return where_there_are_none
+    return True
 
 
 class InUse(UserError):
@@ -21,9 +48,6 @@ class InUse(UserError):
 @contextlib.contextmanager
 def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None]:
     """Keeps other runs out of `workdir`, which is made where it is not there.
-
-    The lock is the operating system's, on an open file: it goes with its process, however that
-    ends. On file systems without locks there is none.
 
     Args:
       option: what names the directory on the command line, for messages.
@@ -40,16 +64,15 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
         raise UserError(f"cannot write in {workdir}: {error.strerror or error}") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            ours = lock(file)
+        except OSError as error:
+            raise UserError(f"cannot lock {path}: {error.strerror}") from None
+        if not ours:
             file.seek(0)
             raise InUse(
                 f"another run is going on in {workdir} ({file.read().strip() or 'unknown'}); "
                 f"wait for it, or use another {option}"
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise UserError(f"cannot lock {path}: {error.strerror}") from None
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()

@@ -1,14 +1,16 @@
-"""The lock of a work directory: one run at a time, and none that outlives its process."""
+"""Locks: one run at a time in a work directory, and none that outlives its process."""
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
+from maed_jax import locks
 from maed_jax.errors import UserError
-from maed_jax.training.lock import only_run_in
+from maed_jax.locks import only_run_in
 
-HOLD = "import sys; from maed_jax.training.lock import only_run_in as hold\n"
+HOLD = "import sys; from maed_jax.locks import only_run_in as hold\n"
 HOLD += "with hold(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
 
 
@@ -41,3 +43,22 @@ def test_a_place_that_cannot_be_written(tmp_path):
     with pytest.raises(UserError, match="cannot write in"):
         with only_run_in(tmp_path / "file" / "work"):
             pass
+
+
+def test_where_there_are_no_locks(tmp_path, monkeypatch):
+    def fails(number):
+        def flock(file, operation):
+            raise OSError(number, "no")
+
+        monkeypatch.setattr(locks.fcntl, "flock", flock)
+
+    with (tmp_path / "a").open("w") as file:
+        fails(errno.ENOLCK)
+        assert locks.lock(file) and not locks.lock(file, where_there_are_none=False)
+        fails(errno.EIO)
+        with pytest.raises(OSError):
+            locks.lock(file)
+        with pytest.raises(UserError, match="cannot lock .*: no"), only_run_in(tmp_path):
+            pass
+        monkeypatch.setattr(locks, "fcntl", None)
+        assert locks.lock(file) and not locks.lock(file, where_there_are_none=False)
