@@ -7,10 +7,12 @@ all of that ends here, so that the rest sees upright frames numbered from 0.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import heapq
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from maed_jax.errors import UserError
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
+BEHIND = 3  # frames that wait to be encoded
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
@@ -230,6 +233,8 @@ def _packets(container, stream) -> Iterator[av.Packet | None]:
 class VideoWriter:
     """Writes an H.264 mp4 that browsers play; frames keep their times.
 
+    Frames are encoded in a thread of their own, which is at most `BEHIND` of them late.
+
     Use as a context manager. The file appears under its name when the block ends without an error;
     until then it is `<name>.part`, which an error removes. An odd last row or column is cut off,
     because the format wants even sizes.
@@ -243,6 +248,8 @@ class VideoWriter:
         self._part = self._path.with_name(self._path.name + ".part")
         self._fps = Fraction(fps).limit_denominator(1001)
         self._container = self._stream = None
+        self._encoder = ThreadPoolExecutor(1)
+        self._waiting: collections.deque[Future[None]] = collections.deque()
         self._last = -1
 
     def __enter__(self) -> VideoWriter:
@@ -269,11 +276,20 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(
             np.ascontiguousarray(image[:height, :width]), format="rgb24"
         )
+        self._last = frame.pts = max(self._last + 1, round(time * CLOCK))
+        frame.time_base = Fraction(1, CLOCK)
+        self._waiting.append(self._encoder.submit(self._encode, frame))
+        self._await(BEHIND)
+
+    def _await(self, behind: int) -> None:
+        """Waits until no more than that many frames are still to be encoded."""
+        while len(self._waiting) > behind:
+            self._waiting.popleft().result()
+
+    def _encode(self, frame: av.VideoFrame) -> None:
         frame = frame.reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range=_MPEG_RANGE
         )
-        self._last = frame.pts = max(self._last + 1, round(time * CLOCK))
-        frame.time_base = Fraction(1, CLOCK)
         try:
             self._container.mux(self._stream.encode(frame))
         except FAILURES as error:  # the disk is full, or a day passes between two frames
@@ -292,6 +308,9 @@ class VideoWriter:
 
     def __exit__(self, kind, error, trace) -> None:
         try:
+            if kind is None:
+                self._await(0)
+            self._encoder.shutdown(cancel_futures=True)
             if kind is None and self._stream is not None:
                 self._container.mux(self._stream.encode())
             self._container.close()
@@ -301,4 +320,5 @@ class VideoWriter:
             if kind is None:
                 raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
         finally:
+            self._encoder.shutdown(cancel_futures=True)
             self._part.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
+from maed_jax.inference.people import side_by_side
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
@@ -64,7 +65,10 @@ def write_overlay(
     path = Path(path)
     into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
     with Renderer((height, width)) as renderer, into as writer:
-        for frame in progress(exactly(video.frames(), num_frames), num_frames):
+        frames = side_by_side(
+            lambda frame: frame.image(longest), exactly(video.frames(), num_frames)
+        )
+        for frame, picture in progress(frames, num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:
                 person = waiting.pop()
                 rows = {int(number): row for row, number in enumerate(person.frames)}
@@ -75,7 +79,6 @@ def write_overlay(
                 if frame.index in rows
             ]
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
-            picture = frame.image(longest)
             draw_bodies(picture, here, faces, scale, renderer)
             for person, row, _ in here:
                 draw_label(picture, person, row, scale)
@@ -146,9 +149,9 @@ def draw_bodies(
         intrinsics,
         window=window,
     )
-    cover = (alpha.astype(np.float32) * (OPACITY / 255))[..., None]
     part = picture[top:bottom, left:right]
-    part[:] = (part * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
+    clear = cv2.cvtColor(cv2.convertScaleAbs(alpha, alpha=-OPACITY, beta=255), cv2.COLOR_GRAY2RGB)
+    part[:] = cv2.addWeighted(cv2.multiply(part, clear, scale=1 / 255), 1, rgb, OPACITY, 0)
 
 
 def rescaled(points: np.ndarray, scale: np.ndarray | float) -> np.ndarray:

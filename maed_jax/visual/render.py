@@ -236,10 +236,11 @@ class Renderer:
         self._window.Render()
         width, height = size[0] * self._scale, size[1] * self._scale
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
-        picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)[::-1]  # rows go upwards
+        picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)
         if self._scale > 1:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(picture[..., 3])
+        picture = cv2.flip(picture, 0)  # VTK's rows go upwards
+        return cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.extractChannel(picture, 3)
 
     def _make_room(self, width: int, height: int) -> None:
         """VTK's window is no larger than what has been drawn so far: emptying it takes time."""
