@@ -128,7 +128,9 @@ def same_study(one: Path, other: Path) -> bool:
     def outcome(place: Path) -> tuple:
         run = place / "ste-ktd" / "0"
         result = json.loads((run / "result.json").read_text()) | {"seconds": None}
-        return [proof.digest(run / stage, 3) for stage in ("stage1", "stage2")], result
+        losses = result.pop("last_losses")  # means of means, where a run was interrupted
+        losses = {stage: float(f"{loss:.5g}") for stage, loss in losses.items()}
+        return [proof.digest(run / stage, 3) for stage in ("stage1", "stage2")], result, losses
 
     return outcome(one) == outcome(other) and (other / "report.md").exists()
 

@@ -50,6 +50,20 @@ def test_a_directory_belongs_to_one_study(tmp_path):
         files.claim_directory(study(), tmp_path / "file" / "study")
 
 
+def test_the_last_loss_is_the_same_for_a_run_that_was_interrupted(tmp_path):
+    def logged(*lines):
+        text = "\n".join(json.dumps(line) for line in lines)
+        (tmp_path / "metrics.jsonl").write_text(text)
+        return files.last_loss(tmp_path, every=4)
+
+    validated = {"step": 8, "validation/pa_mpjpe": 50.0}
+    assert logged(validated) is None
+    first, last = {"step": 4, "loss": 9.0}, {"step": 8, "loss": 4.0}
+    assert logged(first, last, validated) == 4.0
+    assert logged(first, {"step": 5, "loss": 7.0}, {"step": 8, "loss": 3.0}) == 4.0
+    assert logged(first, last, {"step": 9, "loss": 2.0}) == 2.0
+
+
 def test_seconds_add_up_over_attempts(tmp_path):
     files.write_json(tmp_path / "seconds.json", {"stage1": 100.0})
     with pytest.raises(KeyboardInterrupt):

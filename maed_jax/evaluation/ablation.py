@@ -163,7 +163,7 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
     begin = time.monotonic()
     result = {"row": name, **dataclasses.asdict(row), "seed": seed}
     result |= measure_run(directory / STAGES[-1], config)
-    result["last_losses"] = {stage: last_loss(directory / stage) for stage in STAGES}
+    result["last_losses"] = {s: last_loss(directory / s, config.log_every) for s in STAGES}
     result["seconds"] = read_json(directory / "seconds.json")
     result["seconds"]["evaluation"] = round(time.monotonic() - begin, 1)
     result["environment"] = environment()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from maed_jax import json_files
@@ -108,10 +109,19 @@ def environment() -> dict:
     }
 
 
-def last_loss(workdir: Path) -> float | None:
+def last_loss(workdir: Path, every: int) -> float | None:
+    """The mean over the steps that the last mean of a run covers which logs every so many steps.
+
+    A run that was interrupted among them has logged means over parts of them.
+    """
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    losses = [json.loads(line).get("loss") for line in lines]
-    return losses[-1] if losses else None
+    means = {each["step"]: each["loss"] for each in map(json.loads, lines) if "loss" in each}
+    if not means:
+        return None
+    begin = (max(means) - 1) // every * every
+    steps = [begin, *sorted(step for step in means if step > begin)]
+    losses = [means[step] for step in steps[1:]]
+    return float(np.average(losses, weights=np.diff(steps)))
 
 
 @contextlib.contextmanager
