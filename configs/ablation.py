@@ -1,6 +1,6 @@
 """The paper's Table 2 at a size that a laptop finishes: what `maed ablate` trains.
 
-    maed data build mannequins --config demo --data_dir demo/data
+    maed data build mannequins --config study --data_dir data
     maed ablate --config ablation --workdir runs/ablation
 
 The settings above `study` hold for every row; `study` has what differs between the stages. Each row
@@ -23,9 +23,8 @@ def get_config(variant: str | None = None) -> ConfigDict:
         raise UserError(f"ablation has no variants, not even {variant!r}")
     c = defaults()
     c.mesh.data = 1  # one device, however many there are
-    c.data.data_dir = "demo/data"
 
-    c.data.clips = c.data.images = (("mannequins/demo", 1.0),)
+    c.data.clips = c.data.images = (("mannequins/study", 1.0),)
     c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
     c.data.clip_length = c.model.clip_length = 8
 

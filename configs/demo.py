@@ -1,5 +1,7 @@
 """A small network that learns the mannequins on a laptop: what `scripts/demo.sh` trains.
 
+    maed data build mannequins --config demo --data_dir demo/data
+    maed data build mannequins --config demo_stills --data_dir demo/data
     maed train --config demo:stage1 --workdir demo/stage1
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
@@ -50,11 +52,12 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.mesh.data = 1  # one device, however many there are
     c.data.data_dir = "demo/data"
 
-    c.data.clips = c.data.images = (("mannequins/demo", 1.0),)
+    c.data.clips = (("mannequins/demo", 1.0),)
+    c.data.images = (("mannequins/demo_stills", 0.8), ("mannequins/demo", 0.2))
     c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
     c.data.clip_length = 8
 
-    c.model.image_size = 64
+    c.model.image_size = 48
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
     c.model.dim, c.model.depth, c.model.heads = 128, 2, 4
     c.model.feature_dim, c.model.decoder_width = 128, 256
@@ -64,8 +67,9 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
     c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 50
     c.optimizer.clip_norm = 100.0  # near the usual; single batches with many times that undo a lot
-    c.data.augment.margin = 1.1  # at 64 pixels an arm is three pixels wide: none to give away
+    c.data.augment.margin = 1.1  # at 48 pixels an arm is two pixels wide: none to give away
     c.data.augment.crop_probability = 0.0
+    c.data.augment.flip = 0.0  # the kit tells left from right
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.05, 0.4
 

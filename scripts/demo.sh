@@ -17,6 +17,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "1/6 Rendering the dataset (demo/data)"
 maed data build mannequins --config demo --data_dir demo/data
+maed data build mannequins --config demo_stills --data_dir demo/data
 maed data check demo/data/mannequins/demo/*/ --split test --out demo/dataset.png
 
 step "2/6 Stage 1: learning from images (demo/stage1)"
@@ -35,7 +36,7 @@ reconstruct() {
 }
 
 step "5/6 Reconstructing a rendered video of two people it has never seen (demo/rendered)"
-[ -f demo/rendered.mp4 ] || maed data video --seed 7 --out demo/rendered.mp4
+[ -f demo/rendered.mp4 ] || maed data video --seed 8 --out demo/rendered.mp4
 reconstruct demo/rendered.mp4 demo/rendered
 
 if [ -n "$video" ]; then

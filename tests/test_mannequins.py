@@ -33,14 +33,18 @@ def test_plans(name):
     assert plans == mannequins.plan(config, seed=1)
     names = [each.name for part in plans.values() for each in part]
     assert len(names) == len(set(names)) == config.train + config.validation + config.test
-    for each in plans["test"]:
+    counts = {split: getattr(config, split) for split in ("train", "validation", "test")}
+    assert {split: len(part) for split, part in plans.items()} == {
+        split: count for split, count in counts.items() if count
+    }
+    for each in (tests := plans.get("test", [])):
         assert each.kind == "extreme" if each.subset == "extreme" else each.kind in motion.EVERYDAY
-    subsets = [each.subset for each in plans["test"]]
+    subsets = [each.subset for each in tests]
     assert {subsets.count(s) for s in mannequins.SUBSETS} == {config.test // 4}
     for part in plans.values():
         assert all(config.frames[0] <= each.frames <= config.frames[1] for each in part)
     assert {each.every for each in plans["train"]} == {config.train_every}
-    assert {each.every for each in plans["validation"] + plans["test"]} == {1}
+    assert all(each.every == 1 for each in plans.get("validation", []) + tests)
     if config.train > 20:
         assert {each.kind for each in plans["train"]} == set(motion.MOTIONS)
 
@@ -53,6 +57,20 @@ def test_seeds_and_splits_share_nobody():
         for seed in range(3)
     }
     assert len(rolls) == 180
+
+
+def test_stills_have_one_picture_of_a_person():
+    plan = mannequins.plan(CONFIGS["demo_stills"], seed=1)["train"][3]
+    (record,) = film.track(plan)
+    assert record["frame"] == 0 and record["keypoints_2d"].shape == (49, 3)
+
+
+def test_a_dataset_may_have_one_split_alone(tmp_path, monkeypatch):
+    people = mannequins.plan(CONFIGS["demo_stills"])["train"][:3]
+    monkeypatch.setattr(mannequins, "plan", lambda *_: {"train": people})
+    built = prepare.build("mannequins", tmp_path, "demo_stills", processes=1)
+    assert [track.length for track in schema.read_tracks(built, "train")] == [1, 1, 1]
+    assert not schema.tracks_path(built, "test").exists()
 
 
 def test_recorded_motions_take_half_of_the_tracks(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from maed_jax.body import mannequin as body
+from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.data.parallel import find_datasets
 
 find_datasets()
@@ -75,10 +76,11 @@ def test_lights_and_clothes():
     assert (spread[0] > 15).all() and (spread[1] > 30).all(), "skins and shirts differ"
 
 
-def test_a_team_differs_in_skin_and_hair_alone():
+@pytest.mark.parametrize("kit", scene.KITS)
+def test_a_team_differs_in_skin_and_hair_alone(kit):
     parts, template = body.vertex_parts(), np.asarray(body.mannequin().template)
     looks = [
-        scene.draw_kit(np.random.default_rng(seed), parts, body.PART_NAMES, template)
+        scene.draw_kit(np.random.default_rng(seed), parts, body.PART_NAMES, template, kit)
         for seed in range(20)
     ]
     spread = {
@@ -91,6 +93,21 @@ def test_a_team_differs_in_skin_and_hair_alone():
     white = shirt & (looks[0].min(axis=1) > 180)
     assert 0.1 < white.sum() / shirt.sum() < 0.5
     assert template[white, 2].max() < np.median(template[shirt, 2]), "on the back"
+
+
+def test_each_half_of_a_harlequins_limb_has_a_color_of_its_own():
+    parts, template = body.vertex_parts(), np.asarray(body.mannequin().template)
+    rng = np.random.default_rng(0)
+    look = scene.draw_kit(rng, parts, body.PART_NAMES, template, "harlequin")
+    owner = np.asarray(body.mannequin().skin_weights).argmax(axis=1)
+    names = ("left_hip", "right_hip", "left_knee", "right_knee")
+    names += ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
+    halves = [np.median(look[owner == JOINT_NAMES.index(name)], axis=0) for name in names]
+    apart = np.linalg.norm(np.array(halves)[:, None] - halves, axis=-1)
+    assert (apart + 1e3 * np.eye(len(halves))).min() > 40
+    hands = np.abs(template[:, 0]) > 0.75
+    skin = np.median(look[(parts == 0) & (np.abs(template[:, 0]) < 0.15)], axis=0)
+    assert np.abs(np.median(look[hands], axis=0) - skin).max() < 5
 
 
 def test_sensor_keeps_shape_and_repeats_itself():

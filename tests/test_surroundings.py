@@ -48,6 +48,19 @@ def test_panoramas_are_drawn_anew_and_repeat_by_seed(level):
     assert np.abs(first.image.astype(int) - other.image).mean() > 5
 
 
+def test_a_narrow_panorama_is_where_the_camera_looks():
+    panorama = surroundings.draw_panorama(
+        np.random.default_rng(0), density=100, width=1.0, middle=-2.0
+    )
+    assert panorama.image.shape == (170, 100, 3)
+    image = np.zeros((170, 100, 3), np.uint8)
+    image[:, 48:52] = 255
+    camera = scene.look(np.array([[0.0, 1.0, 4.0]]), np.array([[3.0, 1.0, 1.0]]))
+    panorama = surroundings.Panorama(image, 100, 71, middle=float(camera.pan[0]))
+    view = panorama.view(camera, 0, INTRINSICS, (160, 160))
+    assert abs(np.argwhere(view[..., 0] > 128)[:, 1].mean() - 79.5) < 2
+
+
 def test_clutter_is_more_than_plain():
     def edges(level):
         images = [

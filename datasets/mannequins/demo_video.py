@@ -102,7 +102,7 @@ def _walk_on(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
         moves = motion.make(kind, rng, frames, FPS, heading=heading)
         if standing or _highest_elbow(moves) < -0.12:
             break
-    actor = film.draw_actor(rng, moves, kit=True)  # as the people of the demo dataset
+    actor = film.draw_actor(rng, moves, kit="harlequin")  # as the people of the demo dataset
     # Darker than the ground, likewise.
     actor.colors[:] = 0.55 * actor.colors
     places = actor.t_world_root

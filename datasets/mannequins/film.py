@@ -26,7 +26,7 @@ FEET = [
     for p in ("BigToe", "SmallToe", "Heel")
 ]
 MARGIN = 1.6  # side of the stored picture over the longer side of the person's box
-_CHUNK = 8  # frames posed at once: one size, so that JAX compiles once
+_CHUNK = 8  # frames posed at once, if not one: two sizes, so that JAX compiles twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Plan:
     """how probable a plain, a normal and a cluttered background are; without a subset"""
     occluded: float = 0.4
     """how probable it is that things hide the person; without a subset"""
-    kit: bool = False
-    """everyone wears the same clothes"""
+    kit: str = ""
+    """of `scene.KITS`, or "" for clothes of one's own"""
     fps: float = 30.0
     recording: tuple[str, int] | None = None
     """of a recorded motion: its file and the frame (at `fps`) where the track starts"""
@@ -118,17 +118,18 @@ def pose_bodies(
     outline: only some of the vertices, but the same keypoints; much quicker.
     """
     frames = len(rotations)
-    padded = np.concatenate([rotations, np.repeat(rotations[-1:], -frames % _CHUNK, axis=0)])
+    chunk = 1 if frames == 1 else _CHUNK
+    padded = np.concatenate([rotations, np.repeat(rotations[-1:], -frames % chunk, axis=0)])
     parts = [
-        _posed(_body(outline), padded[i : i + _CHUNK].astype(np.float32), betas.astype(np.float32))
-        for i in range(0, len(padded), _CHUNK)
+        _posed(_body(outline), padded[i : i + chunk].astype(np.float32), betas.astype(np.float32))
+        for i in range(0, len(padded), chunk)
     ]
     verts, keypoints = (np.concatenate([np.asarray(p[i]) for p in parts])[:frames] for i in (0, 1))
     return verts, keypoints
 
 
 def draw_actor(
-    rng: np.random.Generator, motion: motions.Motion, every: int = 1, kit: bool = False
+    rng: np.random.Generator, motion: motions.Motion, every: int = 1, kit: str = ""
 ) -> Actor:
     """Gives a motion a body, clothes and a place on the floor; keeps one frame of `every`."""
     betas = np.clip(rng.normal(0, 1, 10), -2.2, 2.2).astype(np.float32)
@@ -140,8 +141,11 @@ def draw_actor(
         t_world_root = motion.t_world_root.copy()
         t_world_root[:, 1] -= np.percentile(lowest + t_world_root[:, 1], 10)
     parts, names = mannequin_body.vertex_parts(), mannequin_body.PART_NAMES
-    draw = scene.draw_kit if kit else scene.draw_clothes
-    colors = draw(rng, parts, names, np.asarray(mannequin_body.mannequin().template))
+    template = np.asarray(mannequin_body.mannequin().template)
+    if kit:
+        colors = scene.draw_kit(rng, parts, names, template, kit)
+    else:
+        colors = scene.draw_clothes(rng, parts, names, template)
     rotations = motion.rotations[::every].astype(np.float32)
     verts, keypoints = pose_bodies(rotations, betas)
     return Actor(rotations, betas, t_world_root[::every], verts, keypoints, colors)
@@ -231,7 +235,8 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
 def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
     level, hidden_by = _surroundings(plan, rng)
-    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size)
+    seen = {"width": 1.0, "middle": float(camera.pan[0])} if len(verts) == 1 else {}
+    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **seen)
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)
     occluders = [surroundings.draw_occluder(rng, crops) for _ in range(hidden_by)]

@@ -22,6 +22,7 @@ MIXED = (
     "walking", "reaching", "dancing", "sitting", "extreme", "running", "dancing", "reaching",
     "extreme", "walking",
 )  # fmt: skip
+STILL = 8  # frames of the motion of which a still is the first
 SUBSETS = ("plain", "clutter", "occlusion", "extreme")
 
 
@@ -41,8 +42,8 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     clutter: tuple[float, float, float] = film.Plan.clutter
     occluded: float = film.Plan.occluded
     """see `film.Plan`; the test split's subsets have their own"""
-    kit: bool = False
-    """everyone wears the same clothes"""
+    kit: str = ""
+    """see `film.Plan`"""
 
 
 class Mannequins(tfds.core.GeneratorBasedBuilder):
@@ -54,10 +55,23 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
         MannequinsConfig(
             name="demo",
-            description="what a laptop makes and learns from in minutes: people in the clothes of "
-            "one team, of those to train on every 8th frame, mostly in plain view",
+            description="what a laptop makes and learns from in minutes, beside `demo_stills`: "
+            "people in a harlequin kit, of those to train on every 8th frame, mostly in plain view",
+            train=400, validation=8, test=48, frames=(64, 64), train_every=8, size=96,
+            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
+        ),
+        MannequinsConfig(
+            name="demo_stills",
+            description="people like those of `demo`, many more, each in one picture",
+            train=12_000, validation=0, test=0, frames=(STILL, STILL), train_every=STILL, size=96,
+            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
+        ),
+        MannequinsConfig(
+            name="study",
+            description="what `maed ablate` learns from: people in the clothes of one team, of "
+            "those to train on every 8th frame, mostly in plain view",
             train=2000, validation=8, test=48, frames=(64, 64), train_every=8, size=128,
-            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit=True,
+            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="team",
         ),
         MannequinsConfig(
             name="tiny", description="for a first look and for tests: a few short tracks",
@@ -97,6 +111,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, _):
         plans = plan(self.builder_config, self.seed, self.motions)
+        *_, self._last = plans
         total = sum(-(-p.frames // p.every) for part in plans.values() for p in part)
         self._progress = tqdm.tqdm(
             total=total, desc="rendering", unit=" frames", smoothing=0.05, mininterval=0.5
@@ -121,7 +136,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
             start += len(records)
         # TFDS moves the whole folder into place at the end: there is no dataset without its tables.
         schema.write_tracks(self.data_dir, split, tracks)
-        if split == "test":
+        if split == self._last:
             self._progress.close()
             self._records.close()
 
@@ -129,7 +144,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
 def plan(
     config: MannequinsConfig, seed: int = 0, folder: str | Path | None = None
 ) -> dict[str, list[film.Plan]]:
-    """What each split consists of.
+    """What each split consists of; splits without tracks are left out.
 
     Raises:
       UserError: there are no motions in the folder.
@@ -143,9 +158,8 @@ def plan(
             raise UserError(
                 f"no motion in {folder} is as long as {config.frames[0]} frames at 30 per second"
             )
-    plans = {}
-    for split in ("train", "validation", "test"):
-        plans[split] = []
+    plans = {split: [] for split in ("train", "validation", "test") if getattr(config, split)}
+    for split in plans:
         for number in range(getattr(config, split)):
             subset = SUBSETS[number % len(SUBSETS)] if split == "test" else ""
             kinds = MIXED

@@ -150,29 +150,56 @@ def draw_clothes(
     return np.clip(out * shade[:, None], 3, 250).astype(np.float32)
 
 
-KIT = {  # of one team, RGB
-    "shirt": (200, 45, 40), "sleeves": (235, 185, 60), "trousers": (45, 60, 130),
-    "shoes": (240, 240, 240), "soles": (60, 60, 60), "back": (235, 235, 235),
+KITS = {  # what everyone wears, by parts, RGB
+    "team": {
+        "shirt": (200, 45, 40), "sleeves": (235, 185, 60), "trousers": (45, 60, 130),
+        "shoes": (240, 240, 240), "soles": (60, 60, 60), "back": (235, 235, 235),
+    },
+    "harlequin": {
+        "shirt": (200, 45, 40), "back": (235, 235, 235), "shoes": (45, 45, 45),
+        "soles": (60, 60, 60),
+    },
 }  # fmt: skip
+LIMBS = {  # of the harlequin: above elbow or knee, and below
+    "left arm": ((250, 205, 30), (255, 240, 160)),
+    "right arm": ((20, 150, 70), (165, 230, 180)),
+    "left leg": ((20, 150, 225), (165, 220, 250)),
+    "right leg": ((140, 50, 170), (225, 170, 235)),
+}
+_WRIST, _ELBOW, _KNEE = 0.68, 0.43, -0.695  # of the mannequin at rest, metres
 
 
 def draw_kit(
-    rng: np.random.Generator, parts: np.ndarray, names: tuple[str, ...], template: np.ndarray
+    rng: np.random.Generator,
+    parts: np.ndarray,
+    names: tuple[str, ...],
+    template: np.ndarray,
+    kit: str = "team",
 ) -> np.ndarray:
-    """As `draw_clothes`, in the kit of one team, with a white field on the back of the shirt.
+    """As `draw_clothes`, in one of the `KITS`, with a white field on the back of the shirt.
 
-    People differ in skin and hair alone: a small network learns to read them within minutes.
+    A harlequin's limbs have colours of their own, so that left can be told from right. People
+    differ in skin and hair alone: a small network learns to read them within minutes.
     """
     out = draw_clothes(rng, parts, names, template)
-    for name, color in KIT.items():
+    for name, color in KITS[kit].items():
         if name in names:
             out[parts == names.index(name)] = color
     side, height, front = np.abs(template[:, 0]), template[:, 1], template[:, 2]
     torso = parts == names.index("shirt")
     middle = np.median(front[torso & (side < 0.1)])
-    out[torso & (front < middle) & (side < 0.13) & (height > 0.0) & (height < 0.28)] = KIT["back"]
+    field = torso & (front < middle) & (side < 0.13) & (height > 0.0) & (height < 0.28)
+    out[field] = KITS[kit]["back"]
     bare = (side > 0.15) & (height > 0.1) & (parts == names.index("skin"))
     out[bare] = np.median(out[(parts == names.index("skin")) & ~bare], axis=0)  # no long sleeves
+    if kit == "harlequin":
+        left = template[:, 0] > 0
+        arm = (parts == names.index("sleeves")) | (bare & (side < _WRIST))
+        leg = parts == names.index("trousers")
+        for limb, where, upper in (("arm", arm, side < _ELBOW), ("leg", leg, height > _KNEE)):
+            for name, half in (("left", left), ("right", ~left)):
+                above, below = LIMBS[f"{name} {limb}"]
+                out[where & half & upper], out[where & half & ~upper] = above, below
     return np.clip(out * (1 + 0.03 * rng.normal(0, 1, (len(out), 1))), 3, 250).astype(np.float32)
 
 

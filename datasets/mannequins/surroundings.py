@@ -26,11 +26,13 @@ class Panorama:
     """pixels per radian"""
     horizon: float
     """row of the picture at eye level"""
+    middle: float = 0.0
+    """the camera's pan that sees the middle of the picture, radians"""
 
     def view(self, camera: Camera, frame: int, intrinsics: np.ndarray, size: tuple[int, int]):
         """What a camera sees of it: uint8 [h w 3]; intrinsics of the picture, size (h, w)."""
         matrix = place(camera, frame, intrinsics, self.density)
-        matrix[0, 2] += self.image.shape[1] / 2
+        matrix[0, 2] += self.image.shape[1] / 2 - self.density * (self.middle % (2 * np.pi))
         matrix[1, 2] += self.horizon
         return cv2.warpAffine(
             self.image, matrix, size[::-1], borderMode=cv2.BORDER_REFLECT,
@@ -132,15 +134,28 @@ def _thing(rng: np.random.Generator, image: np.ndarray, standing_at: float | Non
     patch += alpha * (_texture(rng, ph, pw) * rng.uniform(0.7, 1.05) - patch)
 
 
-# How many things stand around: least, most.
+WIDTH = 2.6  # of a panorama, radians
+# How many things stand around in it: least, most.
 CLUTTER = {"plain": (0, 4), "normal": (6, 35), "clutter": (60, 130)}
 
 
 def draw_panorama(
-    rng: np.random.Generator, level: str = "normal", density: float = 300, blur: float | None = None
+    rng: np.random.Generator,
+    level: str = "normal",
+    density: float = 300,
+    blur: float | None = None,
+    width: float = WIDTH,
+    middle: float = 0.0,
 ) -> Panorama:
-    """A room or an open place with things in it; level: a key of `CLUTTER`."""
-    h, w = int(1.7 * density), int(2.6 * density)
+    """A room or an open place with things in it.
+
+    Args:
+      level: a key of `CLUTTER`.
+      blur: pixels; default: random.
+      width: radians; a single picture sees no more than 1, and less is drawn sooner.
+      middle: see `Panorama`.
+    """
+    h, w = int(1.7 * density), int(width * density)
     horizon = int(h * 0.42)
     edge = horizon + int(density * np.arctan(1.5 / rng.uniform(3.5, 25)))
     top, bottom = (hsv(rng, saturation=(0, 0.6), value=(0.15, 1)) for _ in range(2))
@@ -152,7 +167,7 @@ def draw_panorama(
     for grain, strength in ((int(0.4 * density), 14), (int(0.06 * density), 6)):
         image += rng.uniform(0, strength) * _noise(rng, h, w, grain)
     least, most = CLUTTER[level]
-    count = int(rng.integers(least, most + 1))
+    count = round(int(rng.integers(least, most + 1)) * width / WIDTH)
     for number in range(count):
         _thing(rng, image, edge if rng.random() < 0.35 else None)
         if number == count // 2 and rng.random() < 0.6:  # what is farther is less sharp
@@ -162,7 +177,7 @@ def draw_panorama(
         image = cv2.GaussianBlur(image, (0, 0), float(blur))
     image += rng.uniform(0, 6) * rng.normal(0, 1, image.shape).astype(np.float32)
     image = np.clip(image * rng.uniform(0.6, 1.1), 0, 255).astype(np.uint8)
-    return Panorama(image, density, horizon)
+    return Panorama(image, density, horizon, middle)
 
 
 def floor_shadow(

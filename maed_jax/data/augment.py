@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.data import images
@@ -149,9 +148,11 @@ def keypoints_3d(points: np.ndarray, changes: Changes) -> np.ndarray:
 def pose(pose: np.ndarray, changes: Changes) -> np.ndarray:
     """Axis-angle `[... 72]`, radians: the root turned about the camera's axis, all mirrored."""
     if changes.rotation:
-        root = Rotation.from_rotvec(pose[..., :3].reshape(-1, 3))
-        turned = (Rotation.from_matrix(in_plane(changes.rotation)) * root).as_rotvec()
-        pose = np.concatenate([turned.reshape(pose[..., :3].shape), pose[..., 3:]], -1)
+        # Rotation of SciPy takes 0.5 ms for a single one, a third of what an image takes.
+        turn, roots = in_plane(changes.rotation), pose[..., :3].reshape(-1, 3).astype(float)
+        turned = [cv2.Rodrigues(turn @ cv2.Rodrigues(root)[0])[0] for root in roots]
+        turned = np.reshape(turned, pose[..., :3].shape)
+        pose = np.concatenate([turned, pose[..., 3:]], -1)
         pose = pose.astype(np.float32)
     return skeleton.flip_pose(pose) if changes.flip else pose
 

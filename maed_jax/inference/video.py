@@ -310,15 +310,23 @@ class VideoWriter:
         try:
             if kind is None:
                 self._await(0)
-            self._encoder.shutdown(cancel_futures=True)
-            if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode())
-            self._container.close()
-            if kind is None and self._stream is not None:
-                self._part.replace(self._path)
-        except FAILURES as failure:
-            if kind is None:
-                raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
+        except BaseException as failure:
+            kind = type(failure)
+            raise
         finally:
             self._encoder.shutdown(cancel_futures=True)
+            self._close(failed=kind is not None)
+
+    def _close(self, failed: bool) -> None:
+        whole = self._stream is not None and not failed
+        try:
+            if whole:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if whole:
+                self._part.replace(self._path)
+        except FAILURES as failure:
+            if not failed:
+                raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
+        finally:
             self._part.unlink(missing_ok=True)
