@@ -142,4 +142,4 @@ def test_tracks_lie_where_the_table_says_and_are_what_was_filmed(tiny):
 def test_nothing_but_the_dataset_is_left(tiny):
     data_dir = tiny.parents[2]
     assert sorted(p.name for p in data_dir.iterdir()) == ["mannequins"]
-    assert [Path(p).name for p in tiny.parent.iterdir()] == ["1.1.0"]
+    assert [Path(p).name for p in tiny.parent.iterdir()] == ["1.2.0"]

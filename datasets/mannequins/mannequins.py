@@ -49,8 +49,12 @@ class MannequinsConfig(tfds.core.BuilderConfig):
 class Mannequins(tfds.core.GeneratorBasedBuilder):
     """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
 
-    VERSION = tfds.core.Version("1.1.0")
-    RELEASE_NOTES = {"1.1.0": "Frame rate and owner's mask.", "1.0.0": "First."}
+    VERSION = tfds.core.Version("1.2.0")
+    RELEASE_NOTES = {
+        "1.2.0": "The demo in a harlequin kit, and stills for it; the demo of before is `study`.",
+        "1.1.0": "Frame rate and owner's mask.",
+        "1.0.0": "First.",
+    }
     BUILDER_CONFIGS = [
         MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
         MannequinsConfig(
