@@ -18,7 +18,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "1/6 Rendering the dataset (demo/data)"
 maed data build mannequins --config demo --data_dir demo/data
 maed data build mannequins --config demo_stills --data_dir demo/data
-maed data check demo/data/mannequins/demo/*/ --split test --out demo/dataset.png
+maed data check demo/data/mannequins/demo --split test --out demo/dataset.png
 
 step "2/6 Stage 1: learning from images (demo/stage1)"
 maed train --config demo:stage1 --workdir demo/stage1

@@ -42,6 +42,13 @@ def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
     assert picture.shape == (3 * sheet.TILE, 8 * sheet.TILE, 3) and picture.std() > 1
 
 
+def test_the_folder_of_its_versions_stands_for_the_newest(whole, tmp_path, capsys):
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "1.0.0").symlink_to(whole)
+    prepare.main(["check", str(tmp_path / "versions"), "--out", str(tmp_path / "sheet.png")])
+    assert "12 of 12 records examined" in capsys.readouterr().out
+
+
 def put(name, value, where=...):
     def edit(index, record):
         if index == 5:

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     verbs.add_parser("build", help="prepare a dataset: maed data build NAME --data_dir DIR")
     verbs.add_parser("list", help="the datasets that can be prepared")
     check = verbs.add_parser("check", help="validate a prepared dataset, draw its labels")
-    check.add_argument("directory", help="folder of the dataset, with its dataset_info.json")
+    check.add_argument("directory", help="folder of a dataset, or of its versions")
     check.add_argument("--out", default="sheet.png", help="picture to write")
     check.add_argument("--split", help="to draw; default: test, or what there is")
     check.add_argument("--tracks", type=int, default=8, help="rows of the picture")
@@ -117,8 +117,10 @@ def _build_command(argv: list[str]) -> None:
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
     from maed_jax.data.check import check
+    from maed_jax.data.records import dataset_directory
     from maed_jax.visual.sheet import write_sheet
 
+    directory = dataset_directory(directory)
     frames = None if options["all"] else max(1, options["frames"])
     found = check(directory, frames, options["processes"])
     for name, findings in found.items():
