@@ -65,11 +65,12 @@ def get_config(variant: str | None = None) -> ConfigDict:
 
     c.loss.pose = 300.0
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
-    c.optimizer.learning_rate, c.optimizer.warmup_steps = 3e-3, 50
+    c.optimizer.learning_rate, c.optimizer.warmup_steps = 4e-3, 50
     c.optimizer.clip_norm = 100.0  # near the usual; single batches with many times that undo a lot
     c.data.augment.margin = 1.1  # at 48 pixels an arm is two pixels wide: none to give away
     c.data.augment.crop_probability = 0.0
     c.data.augment.flip = 0.0  # the kit tells left from right
+    c.data.augment.rotation = 10.0
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.05, 0.4
 
@@ -82,6 +83,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 2300
+        c.steps = 4000
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

@@ -61,7 +61,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
             name="demo",
             description="what a laptop makes and learns from in minutes, beside `demo_stills`: "
             "people in a harlequin kit, of those to train on every 8th frame, mostly in plain view",
-            train=400, validation=8, test=48, frames=(64, 64), train_every=8, size=96,
+            train=1200, validation=8, test=48, frames=(64, 64), train_every=8, size=96,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
         ),
         MannequinsConfig(
