@@ -36,7 +36,7 @@ reconstruct() {
 }
 
 step "5/6 Reconstructing a rendered video of two people it has never seen (demo/rendered)"
-[ -f demo/rendered.mp4 ] || maed data video --seed 8 --out demo/rendered.mp4
+[ -f demo/rendered.mp4 ] || maed data video --seed 11 --out demo/rendered.mp4
 reconstruct demo/rendered.mp4 demo/rendered
 
 if [ -n "$video" ]; then

@@ -24,6 +24,7 @@ from maed_jax.errors import UserError
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
 BEHIND = 3  # frames that wait to be encoded
+THREADS = 4  # of x264, whatever the machine: what it writes depends on their number
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
@@ -302,6 +303,7 @@ class VideoWriter:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
         context = stream.codec_context
+        context.thread_count = THREADS
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _MPEG_RANGE
         return stream
