@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.frames import add_places, check_frames, places_in_time
 
 EMBEDDING = jax.random.normal(jax.random.key(0), (1, 4, 1, 3))
 
@@ -47,3 +47,19 @@ def test_longer_ones_are_refused_by_default():
 def test_clips_of_another_kind_are_refused(shape, says):
     with pytest.raises(UserError, match=says):
         check_frames(jnp.zeros(shape), 32)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("bfloat16", 2e-2)])
+def test_places_are_added_and_learn_from_the_whole_batch(dtype, tolerance):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, along = (jax.random.normal(key, (3, 4, 5, 6)).astype(dtype) for key in keys[:2])
+    places = jax.random.normal(keys[2], (1, 4, 5, 6))
+    answer, pull = jax.vjp(add_places, x, places)
+    wanted = np.asarray(x, np.float64) + np.asarray(places, np.float64)
+    assert answer.dtype == x.dtype
+    np.testing.assert_allclose(np.asarray(answer, np.float64), wanted, tolerance, tolerance)
+    of_x, of_places = pull(along)
+    np.testing.assert_array_equal(of_x, along)
+    assert of_places.dtype == jnp.float32  # whatever the tokens are: summed as exactly as can be
+    summed = np.asarray(along, np.float64).sum(axis=0, keepdims=True)
+    np.testing.assert_allclose(of_places, summed, rtol=1e-5, atol=1e-5)

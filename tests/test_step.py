@@ -43,6 +43,17 @@ def test_each_kind_weighs_by_its_frames():
     assert both == pytest.approx((32 * clips + 8 * images) / 40, rel=1e-5)
 
 
+def test_kinds_have_parameters_of_their_own_as_xla_sees_it():
+    """Or it would make one product of both kinds', on a GPU, by copying what both multiply."""
+    state, step = tiny.trainer()
+    text = jax.jit(step).lower(state, tiny.batch(0), jax.random.key(0)).as_text()
+    barriers = [line for line in text.splitlines() if "stablehlo.optimization_barrier" in line]
+    clips, images = barriers[:2]  # those of gradients come after
+    left = clips.partition(":")[0].strip()  # "%3:5 = ...", whose parts are "%3#0" and so on
+    given = images.partition("optimization_barrier ")[2].partition(" : ")[0].split(", ")
+    assert given == [f"{left}#{i}" for i in range(len(given))]
+
+
 def test_dropout_follows_key_and_step_alone():
     state, step = tiny.trainer()
     step, batch = jax.jit(step), tiny.batch(0)

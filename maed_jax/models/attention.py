@@ -31,8 +31,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
       What each query reads, and its weights over the keys `[... queries n]`. So do those below,
       by the given `attend`.
     """
-    scores = jnp.einsum("...qd,...kd->...qk", q * q.shape[-1] ** -0.5, k)
-    weights = float32_softmax(scores)
+    scores = jnp.einsum("...qd,...kd->...qk", q, k)
+    weights = float32_softmax(scores, q.shape[-1] ** -0.5)
     return jnp.einsum("...qk,...kd->...qd", weights, v), weights
 
 
@@ -41,9 +41,9 @@ def attend_unseen(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, 
     return (flash.flash_attention(q, k, v), None) if flash.fits(k) else attend(q, k, v)
 
 
-def float32_softmax(x: jax.Array) -> jax.Array:
-    """Softmax over the last axis, computed in float32 whatever `x` is; of the dtype of `x`."""
-    return jax.nn.softmax(x.astype(jnp.float32)).astype(x.dtype)
+def float32_softmax(x: jax.Array, scale: float = 1.0) -> jax.Array:
+    """Softmax of `scale * x` over the last axis, computed in float32 and back in `x`'s dtype."""
+    return jax.nn.softmax(x.astype(jnp.float32) * scale).astype(x.dtype)
 
 
 def over_space(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):

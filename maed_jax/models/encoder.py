@@ -9,7 +9,8 @@ from flax import linen as nn
 
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
 from maed_jax.models.dense import dense
-from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.frames import add_places, check_frames, places_in_time
+from maed_jax.models.gelu import gelu
 from maed_jax.models.parameters import LayerNorm, Module
 from maed_jax.models.resnet import ResNetRoot
 
@@ -28,7 +29,7 @@ class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         d = x.shape[-1]
-        x = nn.gelu(dense(4 * d, "fc1", x.dtype)(x), approximate=False)
+        x = gelu(dense(4 * d, "fc1", x.dtype)(x))
         return dense(d, "fc2", x.dtype)(x)
 
 
@@ -99,8 +100,8 @@ class SpatialTemporalEncoder(Module):
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
-        x = x + self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d)).astype(x.dtype)
-        if self.mode in WITHOUT_TIME:
-            return x
-        time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
-        return x + places_in_time(time, t, interpolate=self.interpolate_time).astype(x.dtype)
+        places = self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d))
+        if self.mode not in WITHOUT_TIME:
+            time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
+            places = places + places_in_time(time, t, interpolate=self.interpolate_time)
+        return add_places(x, jnp.broadcast_to(places, (1, t, n + 1, d)))

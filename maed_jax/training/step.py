@@ -56,6 +56,9 @@ def make_train_step(
     def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
         predictions = {}
         for name, labels in batch.items():  # BatchNorm goes by the kinds apart, one after the other
+            # Of products of two kinds with the same kernel XLA makes one on a GPU, for which it
+            # copies all tokens of both; so each kind has parameters of its own, as far as XLA sees.
+            params = jax.lax.optimization_barrier(params)
             predictions[name], updated = model.apply(
                 {"params": params, "batch_stats": batch_stats},
                 normalise(labels["image"]),

@@ -1,0 +1,36 @@
+"""The activation of the encoder's blocks."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """Exact GELU, `x` times the normal distribution's share below it. In float32, and back.
+
+    By `erf`, as the original's, where JAX's own goes by `erfc`, which takes twice as long on a CPU
+    and is exact where the value is next to nothing. Its gradient keeps `x` alone: computing the
+    rest again costs less than writing and reading it, on CPUs and on GPUs.
+    """
+    return _forward(x)[0]
+
+
+def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    values = x.astype(jnp.float32)
+    return (values * _share_below(values)).astype(x.dtype), x
+
+
+def _backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    values = x.astype(jnp.float32)
+    density = jnp.exp(-0.5 * values**2) * (2 * jnp.pi) ** -0.5
+    slope = _share_below(values) + values * density
+    return ((slope * gradient.astype(jnp.float32)).astype(x.dtype),)
+
+
+def _share_below(values: jax.Array) -> jax.Array:
+    return 0.5 + 0.5 * jax.lax.erf(values * 0.5**0.5)
+
+
+gelu.defvjp(_forward, _backward)
