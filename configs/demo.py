@@ -6,9 +6,12 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 shared CPU cores. Time: to render 10 min, stage 1 28 min, stage 2 4 min, in pieces and
-beside other programs; stage 1's step took 0.2 to 0.4 s. Result on the test split: MPJPE 146.0 mm
-and PA-MPJPE 87.8 mm, 0.39 and 0.61 of the mean pose's; after stage 1 148.6 and 87.9.
+Hardware: 2 CPU cores. Time: 15 min 35 s with nothing beside it, in pieces: to render 3 min 42 s,
+stage 1 8 min 54 s, stage 2 1 min 55 s, and to evaluate, film and reconstruct a minute. In one go
+from nothing, beside a compiler half of the time, 26 min 20 s. On an older machine with other
+programs beside it stage 1 alone took 28 min. Result on the test split: MPJPE 145.4 mm and PA-MPJPE
+89.0 mm, 0.39 and 0.62 of the mean pose's; on the older machine 146.0 and 87.8 (0.61), after stage 1
+148.6 and 87.9.
 
 People in harlequins, and many of them in one picture each, came last. On the test split of another
 seed of the dataset (`--seed 99`), stage 1 alone, one run each, MPJPE and PA-MPJPE in mm:
@@ -24,6 +27,9 @@ seed of the dataset (`--seed 99`), stage 1 alone, one run each, MPJPE and PA-MPJ
 Stage 2 after the last, there: a learning rate of 1e-3 148 and 92, of 3e-4 146 and 91. With 400
 tracks for 1200 (rate 1e-3) it forgot extreme poses, as with 300 steps at 1.5e-3 and 32 images for
 16: 88.9 and 89.3 mm PA-MPJPE on the test split, where stage 1 has 87.9.
+
+On the newer machine, there, stage 1 alone: 147 and 86; with 40 % of the people partly hidden in
+place of 15 158 and 93, with none 146 and 85, but 98 for 87 mm PA-MPJPE where the test hides them.
 
 What follows was measured with the clothes of a team, 2000 people in 8 pictures each, 64 pixels and
 a learning rate of 3e-3, as shares of the mean pose's errors. On the test split of seed 99, where
