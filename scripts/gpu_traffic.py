@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=20, help="how many to list; default: 20")
     parser.add_argument("--text", type=Path, help="write the compiled program there")
     options = parser.parse_args()
+    if not options.gpu.is_file():
+        parser.error(f"there is no file {options.gpu}; XLA's repository holds some, see --help")
     compiled = compile_step(options.gpu.read_text(), options.clips, options.images)
     if options.text:
         options.text.write_text(compiled.as_text())

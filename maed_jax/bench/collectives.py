@@ -10,6 +10,7 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 BYTES = {
     "pred": 1, "s4": 0.5, "u4": 0.5, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4,
     "s64": 8, "u64": 8, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16,
+    "token": 0, "opaque": 0,
 }  # fmt: skip
 _LINE = re.compile(
     rf"^\s*(?:ROOT )?%?[\w.-]+ = (?P<result>.*?) (?P<kind>{'|'.join(KINDS)})(?P<start>-start)?\("
@@ -33,20 +34,24 @@ def collectives(text: str, devices: int) -> list[Collective]:
     found = []
     for line in text.splitlines():
         if match := _LINE.match(line):
-            kind, shapes = match["kind"], _SHAPE.findall(match["result"])
+            kind, arrays = match["kind"], array_bytes(match["result"])
             if match["start"] and kind in ("all-gather", "collective-permute"):
                 # operands, then results; a permutation has two small counters after them
-                shapes = shapes[len(shapes) // 2 :] if kind == "all-gather" else shapes[1:2]
+                arrays = arrays[len(arrays) // 2 :] if kind == "all-gather" else arrays[1:2]
             group = _group(line, devices)
-            payload = sum(_bytes(*shape) for shape in shapes)
+            payload = sum(arrays)
             if kind == "reduce-scatter":
                 payload *= group
             found.append(Collective(kind, int(payload), group))
     return found
 
 
-def _bytes(dtype: str, shape: str) -> float:
-    return BYTES[dtype] * math.prod(int(n) for n in shape.split(",") if n)
+def array_bytes(shape: str) -> list[float]:
+    """The bytes of an array, or of each in a tuple, by its shape in a program's text."""
+    return [
+        BYTES[dtype] * math.prod(int(n) for n in dimensions.split(",") if n)
+        for dtype, dimensions in _SHAPE.findall(shape)
+    ]
 
 
 def _group(line: str, devices: int) -> int:

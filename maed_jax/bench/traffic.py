@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import NamedTuple
 
-from maed_jax.bench.collectives import BYTES
+from maed_jax.bench.collectives import array_bytes
 
 _LINE = re.compile(
     r"\s*(?:ROOT )?%(?P<name>[\w.-]+) = (?P<shape>\(.*?\)|\S+) (?P<operation>[\w-]+)"
     r"\((?P<operands>.*?)\)(?:,|$)"
 )
-_SHAPE = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_SCRATCH = re.compile(r", [su]8\[\d*\](?:\{0\})?\)$")  # of a library, behind its results
 _NO_WORK = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
@@ -32,7 +31,8 @@ class Kernel(NamedTuple):
 def kernels(text: str) -> list[Kernel]:
     """The kernels in the text of a compiled program (`compiled.as_text()`), in its order.
 
-    What stands in loops and branches is left out: these count as what they pass on.
+    What stands in loops and branches is left out: these count as what they pass on. An operand
+    counts as a whole, also where a kernel reads a part of it; a library's scratch does not count.
     """
     entry = re.split(r"^ENTRY ", text, flags=re.MULTILINE)[-1]
     shapes, found = {}, []
@@ -42,16 +42,11 @@ def kernels(text: str) -> list[Kernel]:
         shapes[match["name"]] = match["shape"]
         if match["operation"] in _NO_WORK:
             continue
-        operands = re.findall(r"%([\w.-]+)", match["operands"])
-        moved = _bytes(match["shape"]) + sum(_bytes(shapes.get(o, "")) for o in operands)
         target = re.search(r'custom_call_target="([^"]*)"', line)
+        results = _SCRATCH.sub(")", match["shape"]) if target else match["shape"]
+        operands = re.findall(r"%([\w.-]+)", match["operands"])
+        moved = sum(sum(array_bytes(s)) for s in (results, *(shapes.get(o, "") for o in operands)))
         origin = re.search(r'op_name="([^"]*)"', line)
         name = target[1] if target else re.sub(r"[.\d]+$", "", match["name"])
-        found.append(Kernel(name, moved, match["shape"], origin[1] if origin else ""))
+        found.append(Kernel(name, int(moved), match["shape"], origin[1] if origin else ""))
     return found
-
-
-def _bytes(shape: str) -> int:
-    """Of an array, or of all in a tuple."""
-    arrays = ((BYTES.get(dtype, 0), dims) for dtype, dims in _SHAPE.findall(shape))
-    return int(sum(size * math.prod(int(n) for n in dims.split(",") if n) for size, dims in arrays))

@@ -12,7 +12,7 @@ def gelu(x: jax.Array) -> jax.Array:
 
     By `erf`, as the original's, where JAX's own goes by `erfc`, which takes twice as long on a CPU
     and is exact where the value is next to nothing. Its gradient keeps `x` alone: computing the
-    rest again costs less than writing and reading it, on CPUs and on GPUs.
+    rest again takes a CPU less than writing and reading it, and asks a GPU for fewer bytes.
     """
     return _forward(x)[0]
 
