@@ -36,6 +36,25 @@ def test_each_attention_reads_what_it_says(qkv):
     np.testing.assert_allclose(A.over_space_time(*qkv)[0][b, t, h, n], both, rtol=1e-5)
 
 
+def test_it_is_softmax_attention_with_its_gradients(qkv):
+    def by_softmax(q, k, v):
+        weights = jax.nn.softmax(jnp.einsum("...qd,...kd->...qk", q, k) / np.sqrt(DH))
+        return jnp.einsum("...qk,...kd->...qd", weights, v), weights
+
+    wanted, pull_wanted = jax.vjp(by_softmax, *qkv)
+    found, pull_found = jax.vjp(A.attend, *qkv)
+    given = jax.tree.map(jnp.cos, wanted)
+    for a, b in zip((*found, *pull_found(given)), (*wanted, *pull_wanted(given))):
+        np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+def test_large_scores_are_finite(qkv):
+    q, k, v = qkv
+    y, weights = A.attend(1e3 * q, k, v)
+    assert jnp.isfinite(y).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize("queries", [1, N])
 def test_the_answer_is_the_values_by_the_weights(queries, qkv):
     q, k, v = qkv

@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from maed_jax.models.parameters import BatchNorm, Dense, LayerNorm, Module
+from maed_jax.models.parameters import BatchNorm, Dense, Module
 
 LAYERS = {
     Dense: (nn.Dense, {"features": 5}),
-    LayerNorm: (nn.LayerNorm, {}),
     BatchNorm: (nn.BatchNorm, {"use_running_average": False}),
 }
 

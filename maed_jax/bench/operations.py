@@ -47,6 +47,8 @@ def _step(step: Any) -> Count:
     match step.primitive.name:
         case "dot_general":
             (contracted, _), _ = step.params["dimension_numbers"]
+            if not contracted:  # numbers times numbers, in a product's clothes
+                return NOTHING
             each = math.prod(step.invars[0].aval.shape[axis] for axis in contracted)
             return Count(2 * each * step.outvars[0].aval.size, _bytes(step))
         case "conv_general_dilated":

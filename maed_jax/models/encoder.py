@@ -11,16 +11,12 @@ from maed_jax.models.attention import Mode, SpatialTemporalAttention
 from maed_jax.models.dense import dense
 from maed_jax.models.frames import add_places, check_frames, places_in_time
 from maed_jax.models.gelu import gelu
-from maed_jax.models.parameters import LayerNorm, Module
+from maed_jax.models.layer_norm import LayerNorm
+from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
 EMBEDDING = nn.initializers.truncated_normal(0.02)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
-
-
-def layer_norm(name: str, dtype: jnp.dtype) -> LayerNorm:
-    """Its statistics are float32, its answer is of `dtype`."""
-    return LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)
 
 
 class Mlp(nn.Module):
@@ -45,8 +41,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         attention = SpatialTemporalAttention(self.heads, self.mode, name="attention")
-        x = x[:, :, :queries] + attention(layer_norm("norm1", x.dtype)(x), queries)
-        return x + Mlp(name="mlp")(layer_norm("norm2", x.dtype)(x))
+        x = x[:, :, :queries] + attention(LayerNorm(name="norm1")(x), queries)
+        return x + Mlp(name="mlp")(LayerNorm(name="norm2")(x))
 
 
 def make_block(remat: bool) -> type[nn.Module]:
@@ -91,7 +87,7 @@ class SpatialTemporalEncoder(Module):
             last = i == self.depth - 1
             queries = 1 if last and not observed else None
             x = block(self.heads, self.mode, name=f"block{i}")(x, queries)
-        x = layer_norm("norm", x.dtype)(x[:, :, 0])
+        x = LayerNorm(name="norm")(x[:, :, 0])
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
     def add_positions(self, x: jax.Array) -> jax.Array:

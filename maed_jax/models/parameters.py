@@ -34,9 +34,5 @@ class Dense(_ShapesCompared, nn.Dense):
     """See Flax."""
 
 
-class LayerNorm(_ShapesCompared, nn.LayerNorm):
-    """See Flax."""
-
-
 class BatchNorm(_ShapesCompared, nn.BatchNorm):
     """See Flax."""

@@ -88,15 +88,16 @@ def _with_kernel_gradient(size: int, stride: int, on_cpu: Callable) -> Callable:
 def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Of 3x3 at stride 1, as a product for each row of the kernel.
 
-    XLA makes it a convolution whose window is the whole image, which on a CPU takes 8 times as long
-    at 56x56 pixels, twice as long at 14x14, and as long at 16x16 pixels of 16 channels.
+    XLA makes it a convolution whose window is the whole image, which takes a CPU 19 times as long
+    at 56x56 pixels, and three times as long at 14x14.
     """
     h, w = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     columns = rearrange([x[:, :, j : j + w] for j in range(3)], "j b h w c -> b h w (j c)")
     gradient = rearrange(gradient, "b h w out -> (b h w) out")
-    rows = [rearrange(columns[:, i : i + h], "b h w k -> k (b h w)") @ gradient for i in range(3)]
-    return rearrange(rows, "i (j c) out -> i j c out", j=3)
+    rows = [rearrange(columns[:, i : i + h], "b h w k -> (b h w) k") for i in range(3)]
+    rows = [jnp.einsum("no,nk->ok", gradient, row) for row in rows]  # turns over neither
+    return rearrange(rows, "i out (j c) -> i j c out", j=3)
 
 
 def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:

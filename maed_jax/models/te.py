@@ -7,8 +7,9 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.dense import dense
-from maed_jax.models.encoder import EMBEDDING, layer_norm, make_block
+from maed_jax.models.encoder import EMBEDDING, make_block
 from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.layer_norm import LayerNorm
 from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
@@ -45,5 +46,5 @@ class TemporalEncoder(Module):
         block = make_block(self.remat)
         for i in range(self.depth):
             x = block(self.heads, "temporal", name=f"block{i}")(x, None)
-        x = layer_norm("norm", x.dtype)(x[:, :, 0])
+        x = LayerNorm(name="norm")(x[:, :, 0])
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))

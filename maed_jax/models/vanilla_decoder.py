@@ -10,7 +10,8 @@ from flax import linen as nn
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.models.dense import dense
-from maed_jax.models.parameters import LayerNorm, Module
+from maed_jax.models.layer_norm import LayerNorm
+from maed_jax.models.parameters import Module
 from maed_jax.models.regression import MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
 
 JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
@@ -71,7 +72,7 @@ class DecoderLayer(nn.Module):
 
         def add(name: str, x: jax.Array, change: jax.Array) -> jax.Array:
             change = nn.Dropout(self.dropout, deterministic=not train)(change)
-            return LayerNorm(use_fast_variance=False, epsilon=1e-5, name=name)(x + change)
+            return LayerNorm(epsilon=1e-5, name=name)(x + change)
 
         qkv = dense(3 * d, "qkv")(x)
         q, k, v = rearrange(

@@ -1,0 +1,58 @@
+"""LayerNorm, with a gradient of its own."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from maed_jax.models.parameters import Module
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    """Normalises `[... d]` over the last axis, with `[d]` and `[d]`. In float32, and back.
+
+    Its gradient keeps `x` and two numbers for each token, and its sums of products are written as
+    products: as sums they take XLA ten to twenty times as long on a CPU.
+    """
+    return _forward(x, scale, bias, epsilon)[0]
+
+
+def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
+    values = x.astype(jnp.float32)
+    mean = values.mean(axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(((values - mean) ** 2).mean(axis=-1, keepdims=True) + epsilon)
+    y = (values - mean) * inverse * scale + bias
+    return y.astype(x.dtype), (x, scale, mean, inverse)
+
+
+def _backward(_: float, saved: tuple[jax.Array, ...], gradient: jax.Array):
+    x, scale, mean, inverse = saved
+    d = x.shape[-1]
+    normal = (x.astype(jnp.float32) - mean) * inverse
+    given = gradient.astype(jnp.float32)
+    alone = given @ scale / d  # means over d
+    along = jnp.einsum("...d,...d->...", given * scale, normal) / d
+    of_x = inverse * (given * scale - alone[..., None] - normal * along[..., None])
+    normal, given = (a.reshape(-1, d) for a in (normal, given))
+    of_scale = jnp.einsum("nd,nd->d", given, normal)
+    return of_x.astype(x.dtype), of_scale, given.sum(axis=0)
+
+
+layer_norm.defvjp(_forward, _backward)
+
+
+class LayerNorm(Module):
+    """See `layer_norm`."""
+
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        d = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, d)
+        bias = self.param("bias", nn.initializers.zeros, d)
+        return layer_norm(x, scale, bias, self.epsilon)
