@@ -44,16 +44,13 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     """see `film.Plan`; the test split's subsets have their own"""
     kit: str = ""
     """see `film.Plan`"""
-    first: int = 0
-    """number of each split's first track: of one seed, those of one number are the same person"""
 
 
 class Mannequins(tfds.core.GeneratorBasedBuilder):
     """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
 
-    VERSION = tfds.core.Version("1.3.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {
-        "1.3.0": "More stills, of people that the tracks of `demo` do not show.",
         "1.2.0": "The demo in a harlequin kit, and stills for it; the demo of before is `study`.",
         "1.1.0": "Frame rate and owner's mask.",
         "1.0.0": "First.",
@@ -70,8 +67,8 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         MannequinsConfig(
             name="demo_stills",
             description="people like those of `demo`, many more, each in one picture",
-            train=20_000, validation=0, test=0, frames=(STILL, STILL), train_every=STILL, size=96,
-            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin", first=1200,
+            train=12_000, validation=0, test=0, frames=(STILL, STILL), train_every=STILL, size=96,
+            clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
         ),
         MannequinsConfig(
             name="study",
@@ -167,7 +164,7 @@ def plan(
             )
     plans = {split: [] for split in ("train", "validation", "test") if getattr(config, split)}
     for split in plans:
-        for number in range(config.first, config.first + getattr(config, split)):
+        for number in range(getattr(config, split)):
             subset = SUBSETS[number % len(SUBSETS)] if split == "test" else ""
             kinds = MIXED
             if subset:
