@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from maed_jax.models import flash
 from maed_jax.models.dense import dense, folded_matmul
+from maed_jax.models.full_einsum import full_einsum
 from maed_jax.models.parameters import Module
 
 Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
@@ -38,16 +39,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     share = 1 / powers.sum(axis=-1)
     y = jnp.einsum("...qk,...kd->...qd", powers.astype(v.dtype), v)
-    y = scale_rows(y, share.astype(v.dtype))
+    y = full_einsum("...qd,...q->...qd", y, share.astype(v.dtype))
     return y, (powers * share[..., None]).astype(v.dtype)
-
-
-def scale_rows(x: jax.Array, factors: jax.Array) -> jax.Array:
-    """`x` `[... n d]`, each row times its own of `factors` `[... n]`.
-
-    Written as a product for the gradient's sake; see `layer_norm`.
-    """
-    return jnp.einsum("...d,...->...d", x, factors)
 
 
 def attend_unseen(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -170,13 +163,10 @@ class SpatialTemporalAttention(nn.Module):
         There is one pair of weights for each frame and channel, shared by the frame's tokens.
         """
         d = space.shape[-1]
-
-        def weigh(x: jax.Array, factors: jax.Array) -> jax.Array:
-            return jnp.einsum("btnd,btd->btnd", x, factors)  # see `scale_rows`
-
         summary = jnp.concatenate([space.mean(axis=2), time.mean(axis=2)], axis=-1)
         gate = dense(2 * d, "gate", summary.dtype)(summary).astype(jnp.float32)
         gate = rearrange(gate, "b t (d two) -> two b t d", two=2)
         of_space, of_time = gate = jax.nn.softmax(gate, axis=0).astype(space.dtype)
         self.sow("intermediates", "gate_weights", rearrange(gate, "two b t d -> b t 1 d two"))
-        return weigh(time[:, :, :queries], of_time) + weigh(space[:, :, :queries], of_space)
+        time = full_einsum("btnd,btd->btnd", time[:, :, :queries], of_time)
+        return time + full_einsum("btnd,btd->btnd", space[:, :, :queries], of_space)
