@@ -174,7 +174,7 @@ def draw_kit(
     parts: np.ndarray,
     names: tuple[str, ...],
     template: np.ndarray,
-    kit: str = "team",
+    kit: str,
 ) -> np.ndarray:
     """As `draw_clothes`, in one of the `KITS`, with a white field on the back of the shirt.
 
