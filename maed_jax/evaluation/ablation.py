@@ -177,6 +177,7 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
 
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.evaluation import ablation_measure as measure
+    from maed_jax.evaluation.predictions import predict
     from maed_jax.training.checkpoints import open_run
 
     run = open_run(workdir)
@@ -184,7 +185,7 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     points_body = keypoint_body(body, h36m=True)
     estimator = dataclasses.replace(run.estimator, body=points_body)
     clips = test_clips(config)
-    found = measure.errors(estimator, clips, body)
+    found = measure.errors(predict(estimator, clips), clips, body)
     clear = clear_test_clips(config, clips)
     images, labels = measure.clear_clips(clear, config.study.blank_clips)
     found["blanked"] = measure.blanked_frame(estimator, points_body, images, labels)
@@ -203,7 +204,8 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     from maed_jax.body.files import load_body
     from maed_jax.data.records import Records, dataset_directory
     from maed_jax.evaluation.ablation_measure import NO_WHOLE_CLIP, errors
-    from maed_jax.evaluation.baseline import Constant, mean_pose
+    from maed_jax.evaluation.baseline import mean_pose
+    from maed_jax.evaluation.predictions import constant
 
     data, clips = config.data, test_clips(config)
     if not clear_test_clips(config, clips).whole:
@@ -211,8 +213,8 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     records = Records(
         dataset_directory(data.data_dir, (data.clips or data.images)[0][0]), data.train_split
     )
-    constant = Constant(*mean_pose(records[i] for i in range(len(records))))
-    return errors(constant, clips, load_body(config.body))
+    mean = mean_pose(records[i] for i in range(len(records)))
+    return errors(constant(*mean, clips), clips, load_body(config.body))
 
 
 def clear_test_clips(config: ConfigDict, clips: Any) -> Any:

@@ -20,6 +20,7 @@ from maed_jax.data import augment
 from maed_jax.data.images import normalise
 from maed_jax.errors import UserError
 from maed_jax.evaluation import metrics, scoring, table
+from maed_jax.evaluation.predictions import Predicted
 from maed_jax.models.attention_maps import attention_maps
 
 FRACTIONS = tuple(part / 10 for part in range(10))
@@ -27,37 +28,24 @@ FRACTIONS = tuple(part / 10 for part in range(10))
 JOINTS = 24
 
 
-def errors(estimator: Any, clips: Any, body: smpl.Body) -> dict:
+def errors(predicted: Predicted, clips: Any, body: smpl.Body) -> dict:
     """The figures of the table, by subset, and those of each joint of the tree.
 
     Args:
-      estimator, clips, body: as `scoring.evaluate` takes them.
+      predicted, clips, body: as `scoring.plain_scores` takes them.
 
     Returns:
       `subsets`: name (and "all") -> figures of `table.COLUMNS`; `joints`: see `joint_errors`.
     """
-    poses, shapes = clips.empty(72), clips.empty(10)
-
-    def noting_labels(batches):
-        for batch in batches:
-            clips.place(poses, batch, batch.labels["pose"])
-            clips.place(shapes, batch, batch.labels["shape"])
-            yield batch
-
-    found = scoring.evaluate(estimator, clips, body, progress=noting_labels)
-    predicted = {
-        name: np.concatenate([p[name] for p in found.predictions]) for name in ("pose", "shape")
-    }
-    labelled = np.isfinite(predicted["pose"]).all(-1)  # NaN where a frame does not count
+    scores = scoring.plain_scores(predicted, clips, body)
+    counts = np.isfinite(np.concatenate([track.errors["mpjpe"] for track in scores]))
+    parts = (
+        *(predicted["pose"], predicted["shape"]),
+        *([labels.pose for labels in clips.labels], [labels.shape for labels in clips.labels]),
+    )
     return {
-        "subsets": {row["subset"]: row for row in table.rows("model", found.scores)},
-        "joints": joint_errors(
-            body,
-            predicted["pose"][labelled],
-            predicted["shape"][labelled],
-            np.concatenate(poses)[labelled],
-            np.concatenate(shapes)[labelled],
-        ),
+        "subsets": {row["subset"]: row for row in table.rows("model", scores)},
+        "joints": joint_errors(body, *(np.concatenate(tracks)[counts] for tracks in parts)),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import SimpleNamespace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -40,20 +39,3 @@ def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     u, _, vt = np.linalg.svd(matrix)
     u[..., -1] *= np.sign(np.linalg.det(u @ vt))[..., None]
     return u @ vt
-
-
-class Constant:
-    """That predictor in an estimator's place: the same rotations `[24 3 3]` and betas `[10]` in
-    every frame."""
-
-    def __init__(self, rotmat: np.ndarray, shape: np.ndarray):
-        pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1).astype(np.float32)
-        camera = np.zeros(3, np.float32)
-        self._answer = {"rotmat": rotmat, "pose": pose, "shape": shape, "camera": camera}
-
-    def __call__(self, clip: np.ndarray, *, vertices: bool = False) -> SimpleNamespace:
-        frames = clip.shape[:2]
-        repeated = {
-            name: np.broadcast_to(part, frames + part.shape) for name, part in self._answer.items()
-        }
-        return SimpleNamespace(**repeated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from maed_jax.body.files import load_body
 from maed_jax.data.track_labels import TrackLabels
 from maed_jax.errors import UserError
 from maed_jax.evaluation import accelerations, metrics, posing
-from maed_jax.evaluation.predictions import Predicted, constant, predict
+from maed_jax.evaluation.predictions import Predicted
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 
 PROTOCOL = (
@@ -167,48 +167,16 @@ def _score_track(
     return TrackScores(track.name, track.subset, labels, joints, target, apart, pa_apart, errors)
 
 
-@dataclasses.dataclass
-class Evaluation:
-    """What an evaluation found, track by track."""
-
-    scores: list[TrackScores]
-    baseline: list[TrackScores] | None
-    """the mean pose's, where one was given"""
-    predictions: list[dict[str, np.ndarray]]
-    """for each track: pose [t 72], shape [t 10], camera [t 3]; NaN where a frame does not count"""
-
-
-def evaluate(
-    estimator: Callable,
-    clips,
-    body: smpl.Body,
-    *,
-    baseline: tuple[np.ndarray, np.ndarray] | None = None,
-    progress: Callable[[Iterable], Iterable] = lambda batches: batches,
-) -> Evaluation:
-    """The pass and the errors by `PROTOCOL`, for training and the study.
+def plain_scores(predicted: Predicted, clips, body: smpl.Body) -> list[TrackScores]:
+    """The errors by `PROTOCOL`, track by track: for training and the study.
 
     Args:
-      estimator, clips, progress: see `predictions.predict`.
+      predicted, clips: see `predictions.predict`.
       body: poses predictions and labels; with its H36M regressor.
-      baseline: rotations `[24 3 3]` and betas `[10]` to compare with, see `evaluation.baseline`.
 
     Raises:
       UserError: no frame has labels, or they are of another body, or it lacks its H36M regressor.
     """
     check_body(clips.labels, body.name, "--config.body")
-    (protocol,), bodies = PRESETS["other"], Bodies(body)
-    predicted = predict(estimator, clips, progress=progress)
-    scores = score(predicted, clips, bodies, protocol).tracks
-    counted = [np.isfinite(track.errors["mpjpe"]) for track in scores]
-    return Evaluation(
-        scores,
-        baseline and score(constant(*baseline, clips), clips, bodies, protocol).tracks,
-        [
-            {
-                name: np.where(counts[:, None], predicted[name][number], np.nan)
-                for name in ("pose", "shape", "camera")
-            }
-            for number, counts in enumerate(counted)
-        ],
-    )
+    (protocol,) = PRESETS["other"]
+    return score(predicted, clips, Bodies(body), protocol).tracks

@@ -10,12 +10,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from maed_jax.body.smpl import Body, keypoint_body
-from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.data.eval_clips import EvalBatch, evaluation_clips
 from maed_jax.data.images import normalise
 from maed_jax.data.pipeline import first_dataset
 from maed_jax.data.records import dataset_directory
 from maed_jax.errors import UserError
 from maed_jax.evaluation import scoring, table
+from maed_jax.evaluation.predictions import predict
 from maed_jax.models.maed import Prediction
 from maed_jax.training import sharding
 
@@ -54,7 +55,7 @@ class Validation:
             lambda x: sharding.from_host(x, whole), {"points": points_body, "mesh": body}
         )
 
-        def predict(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
+        def answer(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
             return model.apply(variables, clip, bodies["points"])
 
         def look(variables: Any, bodies: Any, clip: jax.Array) -> tuple[Prediction, Any]:
@@ -63,18 +64,18 @@ class Validation:
             )
             return prediction, gates(seen)
 
-        self._predict = jax.jit(predict, out_shardings=whole)
+        self._answer = jax.jit(answer, out_shardings=whole)
         self._look = jax.jit(look, out_shardings=whole)
-        self._first: np.ndarray | None = None
+        self._first: EvalBatch | None = None
 
     def errors(self, variables: Any) -> dict[str, float]:
         """The means over all frames, mm: `mpjpe`, `pa_mpjpe`, `pve`, `accel`."""
 
         def estimator(clip, *, vertices):
-            return self._on_all_devices(self._predict, variables, clip)
+            return self._on_all_devices(self._answer, variables, clip)
 
-        scores = scoring.evaluate(estimator, self._clips, self._body).scores
-        row = table.rows("model", scores)[-1]
+        predicted = predict(estimator, self._clips)
+        row = table.rows("model", scoring.plain_scores(predicted, self._clips, self._body))[-1]
         return {name: row[name] for name in table.COLUMNS}
 
     def look(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
@@ -86,11 +87,14 @@ class Validation:
           No pictures where rendering is not possible here, and on all processes but the lead.
         """
         if self._first is None:
-            self._first = next(iter(self._clips)).image
+            self._first = next(iter(self._clips))
         prediction, found = self._on_all_devices(
-            self._look, variables, normalise(np.asarray(self._first))
+            self._look, variables, normalise(np.asarray(self._first.image))
         )
-        shares = {f"gates/{block}": float(share) for block, share in found.items()}
+        clips = self._first.track >= 0  # the others fill the batch
+        shares = {
+            f"gates/{k}": float(np.asarray(share)[clips].mean()) for k, share in found.items()
+        }
         return shares, self._pictures(prediction) if jax.process_index() == 0 else []
 
     def _on_all_devices(self, function: Any, variables: Any, clip: Any) -> Any:
@@ -104,10 +108,11 @@ class Validation:
             from maed_jax.visual.crops import draw_crops
         except ImportError:  # without the extra "viz"
             return []
-        middle = self._first.shape[1] // 2
-        crops = self._first[:PICTURES, middle]
-        verts, camera = (
-            np.asarray(a)[:PICTURES, middle] for a in (prediction.verts, prediction.camera)
+        clips = np.flatnonzero(self._first.track >= 0)[:PICTURES]
+        middle = self._first.image.shape[1] // 2
+        crops, verts, camera = (
+            np.asarray(a)[clips, middle]
+            for a in (self._first.image, prediction.verts, prediction.camera)
         )
         try:
             drawn = draw_crops(crops, verts, camera, np.asarray(self._body.faces))
@@ -117,10 +122,10 @@ class Validation:
 
 
 def gates(seen: Any) -> dict[str, jax.Array]:
-    """Block -> mean share of time, of what an encoder with gates left in "intermediates"."""
+    """Block -> share of time `[b]`, of what an encoder with gates left in "intermediates"."""
     blocks = seen.get("intermediates", {}).get("encoder", {})
     return {
-        name: block["attention"]["gate_weights"][0][..., 1].mean()
+        name: block["attention"]["gate_weights"][0][..., 1].mean(axis=(1, 2, 3))
         for name, block in blocks.items()
         if "gate_weights" in block.get("attention", {})
     }
