@@ -48,6 +48,17 @@ def test_it_is_softmax_attention_with_its_gradients(qkv):
         np.testing.assert_allclose(a, b, atol=2e-6)
 
 
+def test_scores_of_bfloat16_are_not_rounded():
+    """Rounded, large ones would be off by a percent and more when the softmax takes them."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    q, k, v = (jax.random.normal(key, (4, 16, 64)).astype(jnp.bfloat16) for key in keys)
+    q *= 3
+    wanted, _ = A.attend(*(a.astype(jnp.float32) for a in (q, k, v)))
+    found, weights = A.attend(q, k, v)
+    assert found.dtype == weights.dtype == jnp.bfloat16
+    assert jnp.linalg.norm(found - wanted) < 0.0035 * jnp.linalg.norm(wanted)
+
+
 def test_large_scores_are_finite(qkv):
     q, k, v = qkv
     y, weights = A.attend(1e3 * q, k, v)
