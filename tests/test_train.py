@@ -90,6 +90,25 @@ def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch,
         train_module.train(small(**{"optimizer.l2": 0.5}), tmp_path / "broken")
 
 
+def test_who_is_told_to_stop_saves_without_validating_first(small, tmp_path, monkeypatch):
+    from maed_jax.training.stop import StopRequests
+    from maed_jax.training.validation import Validation
+
+    seen = []
+    monkeypatch.setattr(Validation, "errors", lambda self, variables: seen.append(1) or {})
+    monkeypatch.setattr(Validation, "look", lambda self, variables: ({}, []))
+
+    def told_at_two(self, step):
+        self.number = signal.SIGTERM if step == 2 else 0
+        return bool(self.number)
+
+    monkeypatch.setattr(StopRequests, "after", told_at_two)
+    monkeypatch.setattr(checkpoints.Checkpoints, "beaten_by", lambda self, scores: False)
+    config = small(eval_every=1, **{"data.val_dataset": "fake/crops", "data.val_split": "train"})
+    assert train_module.train(config, tmp_path / "run") == signal.SIGTERM
+    assert read_variables(tmp_path / "run")[1] == 2 and seen == [1]
+
+
 def test_stage2_starts_from_stage1(small, tmp_path, capsys):
     train_module.train(small("stage1"), tmp_path / "one")
     config = small("stage2", checkpoint_every=1, keep=9, init_from=tmp_path / "one")

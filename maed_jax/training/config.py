@@ -28,11 +28,11 @@ PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
-# they are spread, how often they are written, what is validated and when to give up, and none of
-# the numbers.
+# they are spread, how often they are written and when to give up, and none of the numbers. What is
+# validated on may not: the best checkpoint is found by comparing.
 FREE_TO_CHANGE = (
-    *("log_every", "eval_every", "eval_windows", "checkpoint_every", "keep", "max_skipped"),
-    *("init_from", "init_required", "data.val_dataset", "data.val_split", "data.eval_interval"),
+    *("log_every", "eval_every", "checkpoint_every", "keep", "max_skipped"),
+    *("init_from", "init_decoder", "init_required"),
     *("data.data_dir", "data.workers", "mesh.data", "mesh.fsdp"),
 )
 # Sections whose settings `defaults()` does not list: a study's own, and what two kinds of data

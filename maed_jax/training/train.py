@@ -199,9 +199,10 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 monitor.record(step, metrics)
                 trace.after(step, metrics)
 
-                last = stop.after(step) or step == config.steps
+                stopping = stop.after(step)  # whoever takes the machine grants no validation
+                last = stopping or step == config.steps
                 scores, best = None, False
-                if validation is not None and step % config.eval_every == 0:
+                if validation is not None and not stopping and step % config.eval_every == 0:
                     scores = validation.errors(state.variables)
                     best = checkpoints.beaten_by(scores)
                     gates, pictures = validation.look(state.variables)
