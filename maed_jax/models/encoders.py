@@ -13,6 +13,7 @@ from maed_jax.models.te import TemporalEncoder
 
 ENCODERS = ("ste", "te", "cnn")
 DTYPES = ("float32", "bfloat16")
+ROOT = (3, 4, 9)  # stages of the paper's root
 
 
 def check_encoder(model) -> None:
@@ -29,6 +30,11 @@ def check_encoder(model) -> None:
         raise UserError(
             f"the encoder {model.encoder!r} needs a width that divides over its heads: "
             f"dim={model.dim} does not over heads={model.heads}"
+        )
+    if model.encoder == "cnn" and tuple(model.stage_sizes) == ROOT:
+        raise UserError(
+            f"model.stage_sizes={ROOT} are those of the root before a transformer; the encoder "
+            "'cnn' is a whole ResNet-50 with model.stage_sizes=(3, 4, 6, 3)"
         )
     if model.dtype not in DTYPES:
         raise UserError(
