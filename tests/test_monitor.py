@@ -89,8 +89,3 @@ def test_a_resumed_run_cuts_what_comes_again(tmp_path):
         (4, 3.5),
         (6, 55.0),
     ]
-
-
-def test_log_every(tmp_path):
-    with pytest.raises(UserError, match="log_every"):
-        monitor(tmp_path, log_every=0)

@@ -48,8 +48,6 @@ class Checkpoints:
     """The checkpoints of one run: saved in the background, the latest `keep` and the best kept."""
 
     def __init__(self, workdir: str | Path, keep: int = 3):
-        if keep < 1:
-            raise UserError(f"config.keep must be at least 1, not {keep}")
         self.directory = Path(workdir).absolute() / "checkpoints"
         kept = [
             _policies.LatestN(keep),

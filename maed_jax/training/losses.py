@@ -34,7 +34,8 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
 def keypoint_3d_loss(pred: jax.Array, target: jax.Array, has_3d: jax.Array) -> jax.Array:
     """As in 2D, about the middle of the hips, over the clips where `has_3d [b]` is true.
 
-    `[b t 49 3]` against `[b t 49 4]`, metres.
+    `[b t 49 3]` against `[b t 49 4]`, metres. Where any keypoint counts, the target's hips have to
+    be finite: they centre it whatever their own confidence, as in the original.
     """
     weight = target[..., 3:] * rearrange(has_3d, "b -> b 1 1 1")
     squares = masked_squares(about_hips(pred), about_hips(target[..., :3]), weight)
@@ -82,9 +83,9 @@ def losses(
     """The weighted sum of the four losses and the unweighted terms by name.
 
     Args:
-      prediction: of clips, or of images as clips of one frame. labels: `keypoints_2d [b t 49 3]`,
-      `keypoints_3d [b t 49 4]`, `pose [b t 72]`, `shape [b t 10]`,
-        `has_smpl [b t]` and `has_3d [b]`.
+      prediction: of clips, or of images as clips of one frame.
+      labels: `keypoints_2d [b t 49 3]`, `keypoints_3d [b t 49 4]`, `pose [b t 72]`,
+        `shape [b t 10]`, `has_smpl [b t]` and `has_3d [b]`.
       weights: of the terms `keypoints_2d`, `keypoints_3d`, `pose`, `shape`, `norm`.
     """
     terms = {

@@ -21,7 +21,7 @@ class Monitor:
     """Gathers the metrics of steps on the device and writes their means every `log_every` steps.
 
     Only the lead process writes. Lines of a run that was interrupted after its last checkpoint are
-    cut off when it goes on, so that every step has one line.
+    cut off when it goes on, so that no step is told twice. A validation has a line of its own.
 
     Args:
       workdir: holds `metrics.jsonl` and `tensorboard/`.
@@ -42,8 +42,6 @@ class Monitor:
         max_skipped: int,
         rates: Callable[[float], Mapping[str, float]] = lambda steps_per_second: {},
     ):
-        if log_every < 1:
-            raise UserError(f"config.log_every must be at least 1, not {log_every}")
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
         self._items, self._rates = {name: n for name, n in items.items() if n}, rates
         self._waiting: list[Mapping[str, jax.Array]] = []

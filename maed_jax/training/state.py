@@ -74,8 +74,8 @@ def make_optimizer(config) -> optax.GradientTransformation:
     "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
     It is meant for encoders that start from nothing: their features differ little between images
     beside what they share. As its authors advise it moves only the matrices between hidden layers,
-    and Adam the rest: kernels of convolutions, embeddings, and what reads the pose, the shape and
-    the camera out of a decoder. `configs/demo.py` compares the two.
+    and Adam the rest: kernels of convolutions, embeddings of places and frames, and what reads the
+    pose, the shape and the camera out of a decoder. `configs/demo.py` compares the two.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
