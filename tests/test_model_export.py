@@ -35,10 +35,11 @@ def images():
 
 def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, capsys):
     module = types.ModuleType("maed_jax.training.checkpoints")
-    module.restore_estimator = lambda directory, step: {7: estimator}[step]
+    module.restore_estimator = lambda directory, step, *, body: {(7, "smpl"): estimator}[step, body]
     monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
     path = tmp_path / "new" / "maed.stablehlo"
-    run(export.main, ["--checkpoint", "work", "--step", "7", "--out", str(path), "--vertices"])
+    args = ["--checkpoint", "work", "--step", "7", "--body", "smpl", "--out", str(path)]
+    run(export.main, [*args, "--vertices"])
     assert "uint8 [any 2 32 32 3], squares 1.3 times" in capsys.readouterr().out
     np.save(tmp_path / "clips.npy", images)
     program = f"""

@@ -76,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)"
+    parser.add_argument(
+        "--body", metavar="PATH", help="another body than in training: a name or path"
+    )
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
     parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
@@ -90,7 +93,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint, args.step)
+    estimator = restore_estimator(args.checkpoint, args.step, body=args.body)
     write_model(args.out, estimator, vertices=args.vertices)
     size, length = estimator.image_size, estimator.clip_length
     megabytes = Path(args.out).stat().st_size / 1e6

@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
     add("--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)")
+    add("--body", metavar="PATH", help="another body than in training: a name or path")
     add(
         "--out",
         required=True,
@@ -167,7 +168,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint, args.step)
+    estimator = restore_estimator(args.checkpoint, args.step, body=args.body)
     model = {
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,

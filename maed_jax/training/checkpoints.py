@@ -286,14 +286,16 @@ class Run(NamedTuple):
 
 def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) -> Run:
     """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
-    from maed_jax.body.files import load_body
+    from maed_jax.body.files import load_body, load_kept_body
     from maed_jax.estimator import Estimator
 
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
-    margin = config.data.augment.margin
-    estimator = Estimator(model, variables, load_body(body or config.body), margin)
-    return Run(estimator, step, config)
+    if body is None:
+        body = load_kept_body(config.body, f"the body of {workdir} (--body gives another)")
+    else:
+        body = load_body(body)
+    return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
 
 
 def read_model(workdir: str | Path):
