@@ -94,17 +94,6 @@ def test_attention_of_other_frames_is_refused(out, tmp_path):
         viewer.read_attention(tmp_path, [person])
 
 
-def test_the_body_is_the_checkpoints(tmp_path):
-    content = {"model": {"checkpoint": str(tmp_path), "body": "smpl"}}
-    with pytest.raises(UserError, match="config.json does not say.*--body"):
-        viewer.load_results_body(content, None)
-    (tmp_path / "config.json").write_text('{"body": "mannequin"}')
-    with pytest.raises(UserError, match="of the body 'smpl', and this is 'mannequin'"):
-        viewer.load_results_body(content, None)
-    content["model"]["body"] = "mannequin"
-    assert viewer.load_results_body(content, None).name == "mannequin"
-
-
 def test_results_of_nobody(tmp_path):
     content = json.dumps(contents([]))
     (tmp_path / "results.json").write_text(content)

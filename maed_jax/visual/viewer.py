@@ -18,7 +18,6 @@ import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
-from maed_jax.json_files import read_json
 from maed_jax.whole_files import whole_file
 
 LONGEST = 640  # pixels, longest side of the video in the page
@@ -51,7 +50,7 @@ def gather(
     out: str | Path, directory: Path, body: str | Path | None = None
 ) -> tuple[bytes, str, Path | None]:
     """The page's data, its title, and its video below `directory` (None: there is none)."""
-    from maed_jax.inference.results import load_results
+    from maed_jax.inference.results import load_results, load_results_body
     from maed_jax.visual.viewer_data import page_data
 
     content, people = load_results(out)
@@ -83,32 +82,6 @@ def read_attention(out: Path, people: list) -> dict:
         if not np.array_equal(attention.frames, person.frames):
             raise UserError(f"{path} is of other frames than the person; remove it")
     return attentions
-
-
-def load_results_body(content: dict, given: str | Path | None):
-    """The body that the people were reconstructed with.
-
-    Raises:
-      UserError: it is not the mannequin, and neither given nor named by the checkpoint; or it is
-        another than that of the results.
-    """
-    from maed_jax.body.files import load_body
-
-    model = content["model"]
-    if given is None and model.get("body") == "mannequin":
-        given = "mannequin"
-    if given is None:
-        config = Path(model.get("checkpoint", "")) / "config.json"
-        try:
-            given = read_json(config, {"body": str})["body"]
-        except (OSError, ValueError):
-            raise UserError(
-                f"{config} does not say where the body model is; name its file with --body"
-            ) from None
-    body = load_body(given)
-    if body.name != model.get("body", body.name):
-        raise UserError(f"the results are of the body {model['body']!r}, and this is {body.name!r}")
-    return body
 
 
 def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bool]:
@@ -156,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=PORT, help=f"port on this machine (default: {PORT})"
     )
     parser.add_argument(
-        "--body", metavar="FILE", help="body model, where the checkpoint's own is not at hand"
+        "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
     )
     return parser
 
