@@ -244,11 +244,9 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
       UserError: there is none, or not that one, or it is damaged.
     """
     directory = Path(workdir).absolute() / "checkpoints"
-    if not Path(workdir).is_dir():
-        raise UserError(f"there is no work directory {workdir}: train one with `maed train`")
     steps = saved_steps(workdir)
     if not steps:
-        raise UserError(f"{workdir} holds no checkpoint: train with --workdir {workdir} first")
+        raise UserError(_no_checkpoint(workdir))
     if step is not None and step not in steps:
         raise UserError(f"{workdir} holds no checkpoint of step {step}, only of {steps}")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -274,6 +272,24 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
     others = ", ".join(str(other) for other in steps if other != step)
     instead = f"choose another step, of {others}" if others else "it is the only one"
     raise UserError(f"checkpoint {step} in {workdir} cannot be read; {instead}")
+
+
+def _no_checkpoint(workdir: str | Path) -> str:
+    """What to say of a place without checkpoints, by what it is in their stead."""
+    path = Path(workdir).absolute()
+    for place in (path, *path.parents):
+        if place.name == "checkpoints" and saved_steps(place.parent):
+            step = path.relative_to(place).parts[:1]
+            which = f" and --step {step[0]}" if step and step[0].isdigit() else ""
+            return f"{workdir} is inside of a work directory: give {place.parent}{which}"
+    if path.is_file():
+        return (
+            f"{workdir} is a file and no work directory: convert weights first, by "
+            f"`maed convert {workdir} --out DIR`"
+        )
+    if not path.is_dir():
+        return f"there is no work directory {workdir}: train one with `maed train`"
+    return f"{workdir} holds no checkpoint: train with --workdir {workdir} first"
 
 
 class Run(NamedTuple):
