@@ -59,6 +59,16 @@ exec(open({str(SCRIPT)!r}).read())
             np.testing.assert_allclose(answers[name], getattr(truth, name), atol=1e-5)
 
 
+def test_the_script_says_how_it_is_called_and_what_is_not_there():
+    for args, says in (
+        ([], "python scripts/run_exported.py maed.stablehlo clips.npy answers.npz"),
+        (["no.stablehlo", "clips.npy", "answers.npz"], "No such file or directory: 'no.stablehlo'"),
+    ):
+        command = [sys.executable, str(SCRIPT), *args]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert ended.returncode == 1 and says in ended.stderr and "Traceback" not in ended.stderr
+
+
 def test_any_number_of_clips_on_any_platform(estimator):
     exported = export.exported(estimator)
     assert exported.platforms == ("cpu", "cuda", "tpu")
