@@ -104,11 +104,14 @@ def test_results_of_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere"], "nowhere holds no results.json"),
+        (["nowhere", "--port", "0"], "nowhere holds no results.json"),
         (["OUT", "--save", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
+        (["OUT", "--save", "/"], "/ is a directory"),
+        (["OUT", "--port", "99999"], "port 99999 cannot be used"),
     ],
 )
-def test_mistakes_are_one_line(out, args, message):
+def test_mistakes_are_one_line_and_come_before_the_work(out, args, message, monkeypatch):
+    monkeypatch.setattr(viewer, "prepare_video", None)  # a call would fail
     args = [str(out) if arg == "OUT" else arg for arg in args]
     with pytest.raises(SystemExit) as exit:
         run(viewer.main, args)

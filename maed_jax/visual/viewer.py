@@ -38,11 +38,12 @@ def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = No
     from maed_jax.visual.viewer_page import make_page
 
     path = Path(path)
-    with tempfile.TemporaryDirectory() as directory:
+    # Whether it can be written shows before the work.
+    with whole_file(path, "w") as file, tempfile.TemporaryDirectory() as directory:
         data, title, video = gather(out, Path(directory), body)
-        page = make_page(data, title=title, video=None if video is None else video.read_bytes())
-    with whole_file(path, "w") as file:
-        file.write(page)
+        file.write(
+            make_page(data, title=title, video=None if video is None else video.read_bytes())
+        )
     return path
 
 
@@ -143,17 +144,16 @@ def main(argv: list[str]) -> None:
     from maed_jax.visual.viewer_page import make_page
     from maed_jax.visual.viewer_server import VIDEO, make_server
 
-    with tempfile.TemporaryDirectory() as directory:
-        data, title, video = gather(args.out, Path(directory), args.body)
-        page = make_page(data, title=title, video=None if video is None else VIDEO)
-        with make_server(page, video, args.port) as server:
-            print(
-                f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True
-            )
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                print()
+    # Whether the port is free shows before the work.
+    with make_server(args.port) as server, tempfile.TemporaryDirectory() as directory:
+        data, title, server.video = gather(args.out, Path(directory), args.body)
+        video = None if server.video is None else VIDEO
+        server.page = make_page(data, title=title, video=video).encode()
+        print(f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
 
 
 if __name__ == "__main__":
