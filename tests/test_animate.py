@@ -98,3 +98,5 @@ def test_mistakes(results, tmp_path):
         animate_results(tmp_path, ("glb",))
     with pytest.raises(SystemExit, match="no format 'fbx'"):
         run(main, [str(results), "--export", "fbx"])
+    with pytest.raises(SystemExit, match="--export names no format"):
+        run(main, [str(results), "--export", ","])

@@ -125,7 +125,8 @@ def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
     assert (tmp_path / "out" / "person_9.npz").exists()
 
 
-def test_a_step_is_asked_for(walk, tmp_path, estimator):
+def test_a_step_and_a_body_are_asked_for(walk, tmp_path, estimator):
+    args = [str(walk), "--checkpoint", "work", "--out", str(tmp_path / "out")]
     with pytest.raises(IndexError):  # of the fixture, which has none but the latest
         command.main([*args, "--step", "7", "--body", "smpl"])
     assert estimator.body_asked_for == "smpl"
@@ -190,6 +191,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         ["--batch", "x"],
         ["--focal", "-1"],
         ["--detector", "none"],
+        ["--export", ","],
         *(["--fps", rate] for rate in ("0", "0.00001", "1e7", "x")),
     ],
 )

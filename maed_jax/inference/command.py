@@ -70,7 +70,6 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--export",
-        default="",
         metavar="LIST",
         help="write people for other programs too: any of glb,bvh,obj",
     )
@@ -149,7 +148,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.inference.detect import make_detector
     from maed_jax.inference.pictures import open_source
 
-    exports = parse_formats(args.export)
+    exports = () if args.export is None else parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:
         raise UserError("--boxes is for one video; there are several here")
     if args.boxes is not None and args.detector is not None:
