@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maed_jax.body.smpl import Body, keypoint_body
+from maed_jax.body.smpl import Body, keypoint_body, landmark_regressor
 from maed_jax.data.images import CROP_MARGIN
 from maed_jax.models.constants import fold_constants
 from maed_jax.models.maed import MAED, Prediction
@@ -22,7 +22,11 @@ def _apply(model: MAED, variables: Any, body: Body, clip: jax.Array, vertices: b
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-    """Maps clips of person crops to bodies. Compiled once for each shape of clip."""
+    """Maps clips of person crops to bodies. Compiled once for each shape of clip.
+
+    Raises:
+      UserError: the body came without what gives its keypoints.
+    """
 
     model: MAED
     variables: Any
@@ -30,6 +34,9 @@ class Estimator:
     body: Body
     margin: float = CROP_MARGIN
     """side of the crops that it was trained on, in longer sides of people's boxes"""
+
+    def __post_init__(self):
+        landmark_regressor(self.body)  # complaints come before the work
 
     @property
     def image_size(self) -> int:

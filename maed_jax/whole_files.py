@@ -25,10 +25,12 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
       mode: "wb", or "w" for text, UTF-8.
 
     Raises:
-      UserError: it cannot be written, for want of room or permission.
+      UserError: it cannot be written, for want of room or permission, or is a directory.
     """
     path, part = Path(path), None
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a directory; give the name of a file")
         with _open_part(path, mode) as file:
             part = Path(file.name)
             _remove_orphans(path)

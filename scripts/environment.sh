@@ -3,9 +3,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
-  echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11" >&2
+python=.venv/bin/python
+[ -x "$python" ] || python=${PYTHON:-python3}
+# Those that lock.txt is made for.
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || {
+  echo "Python 3.11, 3.12 or 3.13 is needed, which $python is not;" \
+    "name one with PYTHON=/path/to/python3.13" >&2
   exit 1
 }
 

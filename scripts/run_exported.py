@@ -12,10 +12,19 @@ import sys
 import jax
 import numpy as np
 
-model_file, clips_file, answers_file = sys.argv[1:]
-with open(model_file, "rb") as file:
-    model = jax.export.deserialize(bytearray(file.read()))
-answers = jax.jit(model.call)(np.load(clips_file))
-np.savez_compressed(answers_file, **answers)
-for name, array in sorted(answers.items()):
-    print(name, *array.shape)
+
+def main(model_file: str, clips_file: str, answers_file: str) -> None:
+    with open(model_file, "rb") as file:
+        model = jax.export.deserialize(bytearray(file.read()))
+    answers = jax.jit(model.call)(np.load(clips_file))
+    np.savez_compressed(answers_file, **answers)
+    for name, array in sorted(answers.items()):
+        print(name, *array.shape)
+
+
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
+try:
+    main(*sys.argv[1:])
+except OSError as error:  # a file that is not there, or cannot be written
+    sys.exit(str(error))

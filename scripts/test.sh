@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The test suite, on a machine with nothing but Python 3.11 or newer. Arguments go to pytest.
+# The test suite, on a machine with nothing but Python 3.11 to 3.13. Arguments go to pytest.
 source "$(dirname "$0")/environment.sh"
 
 ruff check .

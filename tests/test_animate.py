@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ def test_exports_of_a_prediction(results, capsys):
     for i, time in enumerate(glb.key_times()):
         places = glb.worlds(time, JOINT_NAMES)[:, :3, 3] * [1, -1, -1]
         assert np.abs(places - there[i]).max() < 1e-4 * person.translation[i, 2]
+
+
+def test_the_mannequin_needs_no_checkpoint(results, tmp_path):
+    out = shutil.copytree(results, tmp_path / "out")
+    content = json.loads((out / "results.json").read_text())
+    content["model"] |= {"body": "mannequin", "checkpoint": "/nowhere"}
+    (out / "results.json").write_text(json.dumps(content))
+    assert "people.glb" in animate_results(out, ("glb",))["exports"]
 
 
 def test_exports_again_take_the_place_of_the_first(results):
@@ -89,3 +98,5 @@ def test_mistakes(results, tmp_path):
         animate_results(tmp_path, ("glb",))
     with pytest.raises(SystemExit, match="no format 'fbx'"):
         run(main, [str(results), "--export", "fbx"])
+    with pytest.raises(SystemExit, match="--export names no format"):
+        run(main, [str(results), "--export", ","])

@@ -31,7 +31,8 @@ def test_what_is_there_and_what_is_missing(smpl_path, capsys):
     assert any(line.split()[0] == "found" and "Human3.6M" in line for line in lines)
     missing = [line for line in lines if line.split()[0] == "missing"]
     assert len(missing) == 2
-    assert "training" in missing[0] and "J_regressor_extra.npy" in missing[0]
+    assert "training, evaluation, prediction and export" in missing[0]
+    assert "J_regressor_extra.npy" in missing[0]
     assert "iterative decoder" in missing[1] and "smpl_mean_params.npz" in missing[1]
     assert all("docs/body.md" in line for line in missing)
     assert "warning" not in "\n".join(lines)

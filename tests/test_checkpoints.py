@@ -245,6 +245,37 @@ def test_nothing_to_restore(tmp_path):
         checkpoints.restore_estimator(tmp_path)
 
 
+def test_what_is_given_for_a_work_directory(two_steps):
+    directory = two_steps[0]
+    inside, weights = directory / "checkpoints", directory / "model_best.pth.tar"
+    weights.touch()
+    for given, says in (
+        (weights, f"convert weights first, by `maed convert {weights} --out DIR`"),
+        (inside, f"give {directory}$"),
+        (inside / "2", f"give {directory} and --step 2$"),
+        (inside / "2" / "params", f"give {directory} and --step 2$"),
+    ):
+        with pytest.raises(UserError, match=says):
+            checkpoints.read_variables(given)
+
+
+def test_a_work_directory_may_lie_in_a_folder_of_any_name(two_steps, tmp_path):
+    inside = tmp_path / "checkpoints" / "mine"
+    shutil.copytree(two_steps[0] / "checkpoints" / "2", inside / "checkpoints" / "2")
+    assert checkpoints.read_variables(inside)[1] == 2
+    with pytest.raises(UserError, match="there is no work directory .*/checkpoints/none"):
+        checkpoints.read_variables(tmp_path / "apart" / "checkpoints" / "none")
+
+
+def test_a_body_that_has_moved(two_steps, monkeypatch):
+    directory = two_steps[0]
+    config = load_config("debug", ["--config.body=/old/smpl"])
+    monkeypatch.setattr(checkpoints, "read_model", lambda workdir: (tiny.TinyModel(), config))
+    with pytest.raises(UserError, match=r"--body gives another\): /old/smpl does not exist"):
+        checkpoints.restore_estimator(directory)
+    assert checkpoints.restore_estimator(directory, body="mannequin").body.name == "mannequin"
+
+
 def test_no_config(two_steps):
     with pytest.raises(UserError, match="no config.json"):
         checkpoints.restore_estimator(two_steps[0])

@@ -37,7 +37,12 @@ def estimator(monkeypatch):
     """What every checkpoint directory "holds"."""
     estimator = FakeEstimator(mannequin())
     module = types.ModuleType("maed_jax.training.checkpoints")
-    module.restore_estimator = lambda directory, step: [estimator][step or 0]
+
+    def restore(directory, step, *, body):
+        estimator.body_asked_for = body
+        return [estimator][step or 0]
+
+    module.restore_estimator = restore
     monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
     return estimator
 
@@ -120,10 +125,11 @@ def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
     assert (tmp_path / "out" / "person_9.npz").exists()
 
 
-def test_a_step_is_asked_for(walk, tmp_path, estimator):
+def test_a_step_and_a_body_are_asked_for(walk, tmp_path, estimator):
+    args = [str(walk), "--checkpoint", "work", "--out", str(tmp_path / "out")]
     with pytest.raises(IndexError):  # of the fixture, which has none but the latest
-        args = [str(walk), "--checkpoint", "work", "--step", "7", "--out", str(tmp_path / "out")]
-        command.main(args)
+        command.main([*args, "--step", "7", "--body", "smpl"])
+    assert estimator.body_asked_for == "smpl"
 
 
 def test_no_video_and_no_checkpoint(walk, tmp_path, capsys):
@@ -185,6 +191,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         ["--batch", "x"],
         ["--focal", "-1"],
         ["--detector", "none"],
+        ["--export", ","],
         *(["--fps", rate] for rate in ("0", "0.00001", "1e7", "x")),
     ],
 )

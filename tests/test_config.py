@@ -198,6 +198,17 @@ def test_same_run():
             configs.check_same_run(old, configs.load_config("debug", [f"--config.{change}"]), "DIR")
 
 
+def test_a_body_is_kept_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = configs.load_config("debug", ["--config.body=smpl"])
+    assert config.body == str(tmp_path / "smpl")
+    old = configs.ConfigDict({**config.to_dict(), "body": "smpl"})  # as it was given, once
+    configs.check_same_run(old, config, "DIR")
+    assert configs.load_config("debug").body == "mannequin"
+    monkeypatch.chdir("/")
+    assert configs.load_config("debug", [f"--config.body={tmp_path / 'smpl'}"]) == config
+
+
 def test_a_run_from_before_a_setting_goes_on_with_its_default():
     old = configs.load_config("debug").to_dict()
     del old["model"]["encoder"]

@@ -1,11 +1,14 @@
+import dataclasses
 import functools
 
 import jax
 import numpy as np
+import pytest
 from random_params import random_params
 
 import maed_jax
 from maed_jax.body.mannequin import mannequin
+from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models.maed import MAED
 
@@ -28,6 +31,12 @@ def test_an_estimator_is_the_model_with_its_body():
     points = estimator(clip, vertices=False)
     assert points.verts is None
     np.testing.assert_allclose(points.keypoints_3d, got.keypoints_3d, atol=1e-5)
+
+
+def test_a_body_that_cannot_give_keypoints_is_refused_at_once():
+    bare = dataclasses.replace(mannequin(), landmark_regressor=None)
+    with pytest.raises(UserError, match="J_regressor_extra.npy"):
+        Estimator(MODEL, {}, bare)
 
 
 def test_the_first_call_may_be_traced():

@@ -84,6 +84,12 @@ def test_every_way_to_give_smpl_is_the_same(tmp_path, body, model, arrays, kind)
     assert same(files.load_body(str(tmp_path)), body)
 
 
+def test_the_mistake_of_a_kept_path_says_whose_it_is():
+    assert files.load_kept_body("mannequin", "").name == "mannequin"
+    with pytest.raises(UserError, match="^the body of DIR: /nowhere does not exist"):
+        files.load_kept_body("/nowhere", "the body of DIR")
+
+
 def test_spins_layout(tmp_path, small_model, arrays):
     (tmp_path / "smpl").mkdir()
     write(tmp_path / "smpl", small_model, "pkl")

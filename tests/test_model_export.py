@@ -35,10 +35,11 @@ def images():
 
 def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, capsys):
     module = types.ModuleType("maed_jax.training.checkpoints")
-    module.restore_estimator = lambda directory, step: {7: estimator}[step]
+    module.restore_estimator = lambda directory, step, *, body: {(7, "smpl"): estimator}[step, body]
     monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
     path = tmp_path / "new" / "maed.stablehlo"
-    run(export.main, ["--checkpoint", "work", "--step", "7", "--out", str(path), "--vertices"])
+    args = ["--checkpoint", "work", "--step", "7", "--body", "smpl", "--out", str(path)]
+    run(export.main, [*args, "--vertices"])
     assert "uint8 [any 2 32 32 3], squares 1.3 times" in capsys.readouterr().out
     np.save(tmp_path / "clips.npy", images)
     program = f"""
@@ -56,6 +57,16 @@ exec(open({str(SCRIPT)!r}).read())
         }  # fmt: skip
         for name in answers:
             np.testing.assert_allclose(answers[name], getattr(truth, name), atol=1e-5)
+
+
+def test_the_script_says_how_it_is_called_and_what_is_not_there():
+    for args, says in (
+        ([], "python scripts/run_exported.py maed.stablehlo clips.npy answers.npz"),
+        (["no.stablehlo", "clips.npy", "answers.npz"], "No such file or directory: 'no.stablehlo'"),
+    ):
+        command = [sys.executable, str(SCRIPT), *args]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        assert ended.returncode == 1 and says in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_any_number_of_clips_on_any_platform(estimator):

@@ -13,6 +13,7 @@ from maed_jax.inference.results import (
     check_page,
     load_person,
     load_results,
+    load_results_body,
     publish,
     save_person,
     summary,
@@ -115,6 +116,25 @@ def test_texts_are_written_as_they_are(tmp_path, text):
     write_json(tmp_path / "a.json", content)
     assert json.loads((tmp_path / "a.json").read_text()) == content
     assert "[1,2]" in (tmp_path / "a.json").read_text()
+
+
+def test_the_body_is_the_checkpoints(tmp_path):
+    content = {"model": {"checkpoint": str(tmp_path), "body": "smpl"}}
+    with pytest.raises(UserError, match="config.json does not say.*--body"):
+        load_results_body(content)
+    (tmp_path / "config.json").write_text('{"body": "/old/smpl"}')
+    with pytest.raises(UserError, match="--body gives another.*: /old/smpl does not exist"):
+        load_results_body(content)
+    (tmp_path / "config.json").write_text('{"body": "mannequin"}')
+    with pytest.raises(UserError, match="of the body 'smpl', and this is 'mannequin'"):
+        load_results_body(content)
+    with pytest.raises(UserError, match="/new/smpl does not exist"):
+        load_results_body(content, "/new/smpl")
+
+
+def test_the_mannequin_needs_no_checkpoint():
+    content = {"model": {"checkpoint": "/nowhere", "body": "mannequin"}}
+    assert load_results_body(content).name == "mannequin"
 
 
 @pytest.mark.parametrize("name", PAGE_FORM)

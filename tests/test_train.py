@@ -210,7 +210,7 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
         ({"mesh.data": 99}, "asks for 99 x 1 devices"),
         ({"mesh.data": 4}, "clips_per_batch=2 does not divide over 4 devices"),
         ({"data.data_dir": "/nowhere"}, "no prepared dataset"),
-        ({"body": "/nowhere.npz"}, "nowhere.npz"),
+        ({"body": "/nowhere.npz"}, "--config.body: /nowhere.npz does not exist"),
         ({"eval_every": 1}, "no split 'validation'"),
     ],
 )

@@ -94,17 +94,6 @@ def test_attention_of_other_frames_is_refused(out, tmp_path):
         viewer.read_attention(tmp_path, [person])
 
 
-def test_the_body_is_the_checkpoints(tmp_path):
-    content = {"model": {"checkpoint": str(tmp_path), "body": "smpl"}}
-    with pytest.raises(UserError, match="config.json does not say.*--body"):
-        viewer.load_results_body(content, None)
-    (tmp_path / "config.json").write_text('{"body": "mannequin"}')
-    with pytest.raises(UserError, match="of the body 'smpl', and this is 'mannequin'"):
-        viewer.load_results_body(content, None)
-    content["model"]["body"] = "mannequin"
-    assert viewer.load_results_body(content, None).name == "mannequin"
-
-
 def test_results_of_nobody(tmp_path):
     content = json.dumps(contents([]))
     (tmp_path / "results.json").write_text(content)
@@ -115,11 +104,14 @@ def test_results_of_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere"], "nowhere holds no results.json"),
+        (["nowhere", "--port", "0"], "nowhere holds no results.json"),
         (["OUT", "--save", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
+        (["OUT", "--save", "/"], "/ is a directory"),
+        (["OUT", "--port", "99999"], "port 99999 cannot be used"),
     ],
 )
-def test_mistakes_are_one_line(out, args, message):
+def test_mistakes_are_one_line_and_come_before_the_work(out, args, message, monkeypatch):
+    monkeypatch.setattr(viewer, "prepare_video", None)  # a call would fail
     args = [str(out) if arg == "OUT" else arg for arg in args]
     with pytest.raises(SystemExit) as exit:
         run(viewer.main, args)

@@ -11,7 +11,8 @@ from maed_jax.visual.viewer_server import VIDEO, make_server
 def port(tmp_path_factory):
     video = tmp_path_factory.mktemp("video") / "video.mp4"
     video.write_bytes(bytes(range(100)))
-    with make_server("<p>ä</p>", video, 0) as server:
+    with make_server(0) as server:
+        server.page, server.video = "<p>ä</p>".encode(), video
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_port
@@ -62,4 +63,4 @@ def test_a_range_behind_the_end(port):
 def test_a_port_that_is_taken(port):
     for wrong in (port, 70000):
         with pytest.raises(UserError, match=f"port {wrong} cannot be used"):
-            make_server("", None, wrong)
+            make_server(wrong)

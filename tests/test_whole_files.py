@@ -69,6 +69,12 @@ def test_no_room(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_directory_is_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match="is a directory; give the name of a file"):
+        with whole_file(tmp_path):
+            pytest.fail("it was begun")
+
+
 def test_no_permission(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"before")

@@ -13,7 +13,7 @@ PARTS = {
     "landmark_regressor": (
         "J_regressor_extra.npy",
         "49 keypoints",
-        "training, evaluation on MPI-INF-3DHP and every 2D keypoint need them",
+        "training, evaluation, prediction and export need them",
     ),
     "h36m_regressor": (
         "J_regressor_h36m.npy",

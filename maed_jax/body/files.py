@@ -89,6 +89,21 @@ def load_body(
     return body_from_mapping(read_arrays(path), str(path))
 
 
+def load_kept_body(path: str, what: str) -> Body:
+    """The body whose path settings hold.
+
+    Args:
+      what: begins the message of a mistake: whose body it is, and which option gives another.
+
+    Raises:
+      UserError: as `load_body`.
+    """
+    try:
+        return load_body(path)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+
+
 def find_model_file(path: str | os.PathLike) -> Path:
     """The file of the body at `path`, which may be the file itself or a directory.
 

@@ -147,9 +147,18 @@ def keypoints(body: Body, posed: Posed) -> jax.Array:
     Raises:
       UserError: the body came without its J_regressor_extra.
     """
-    regressor = _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
-    sources = jnp.concatenate([posed.joints, _regress(regressor, posed.verts)], axis=-2)
+    landmarks = _regress(landmark_regressor(body), posed.verts)
+    sources = jnp.concatenate([posed.joints, landmarks], axis=-2)
     return sources[..., skeleton.KEYPOINT_SOURCE, :]
+
+
+def landmark_regressor(body: Body) -> jax.Array:
+    """The body's own, without which there are no keypoints.
+
+    Raises:
+      UserError: the body came without its J_regressor_extra.
+    """
+    return _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
 
 
 def h36m_joints(body: Body, posed: Posed) -> jax.Array:
@@ -226,8 +235,7 @@ def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
     Raises:
       UserError: the body came without the regressors.
     """
-    regressor = _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
-    touched = np.asarray(regressor != 0).any(axis=0)
+    touched = np.asarray(landmark_regressor(body) != 0).any(axis=0)
     if h36m:
         regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
         touched |= np.asarray(regressor != 0).any(axis=0)

@@ -116,7 +116,8 @@ def run(
     """Evaluates an estimator on a split.
 
     Args:
-      estimator: a `maed_jax.estimator.Estimator`; its body is not used.
+      estimator: a `maed_jax.estimator.Estimator`; a body of keypoints is enough for it, as errors
+        are those of `bodies`.
       baseline: rotations `[24 3 3]` and betas `[10]` to compare with.
       progress: called as `progress(iterable, what)`; gives the same items.
 

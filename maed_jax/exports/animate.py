@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from maed_jax.arguments import Parser
-from maed_jax.errors import UserError
 from maed_jax.exports.people import FORMATS, export_people, parse_formats
 from maed_jax.inference import results
 from maed_jax.inference.page import write_page
@@ -18,7 +17,7 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
 
     Args:
       formats: of `FORMATS`.
-      body: that they were reconstructed with; None: that of the checkpoint in results.json.
+      body: that they were reconstructed with; None: the mannequin, or that of the checkpoint.
 
     Returns:
       the new contents of results.json.
@@ -26,15 +25,10 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
     Raises:
       UserError: there are no results, no body, or it cannot be written.
     """
-    from maed_jax.body.files import load_body
-
     out = Path(out)
     content, people = results.load_results(out)
     results.check_page(content, out)
-    model = content["model"]
-    body = load_body(body or _body_of(model.get("checkpoint"), out))
-    if body.name != model.get("body", body.name):
-        raise UserError(f"{out} was made with the body {model['body']}; this is {body.name}")
+    body = results.load_results_body(content, body)
     with stage_beside(out) as stage:
         names = export_people(formats, people, body, stage)
         content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
@@ -42,17 +36,6 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
         results.write_json(stage / results.SUMMARY, content)
         results.publish(stage, out, replace=False)
     return content
-
-
-def _body_of(checkpoint: str | None, out: Path):
-    from maed_jax.training.checkpoints import read_config
-
-    config = None if checkpoint is None else read_config(checkpoint)
-    if config is None:
-        raise UserError(
-            f"the checkpoint of {out} is not at hand, and with it the body; give it with --body"
-        )
-    return config.body
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"any of {','.join(FORMATS)} (default: glb)",
     )
     parser.add_argument(
-        "--body", metavar="PATH", help="of the body model (default: that of the checkpoint)"
+        "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
     )
     return parser
 

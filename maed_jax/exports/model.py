@@ -55,13 +55,12 @@ def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:
       UserError: it cannot be written.
     """
     path = Path(path)
-    data = exported(estimator, vertices=vertices).serialize()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror.lower()}") from None
     with whole_file(path) as file:
-        file.write(data)
+        file.write(exported(estimator, vertices=vertices).serialize())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +76,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)"
     )
+    parser.add_argument(
+        "--body", metavar="PATH", help="another body than in training: a name or path"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
     parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
     return parser
@@ -90,7 +92,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint, args.step)
+    estimator = restore_estimator(args.checkpoint, args.step, body=args.body)
     write_model(args.out, estimator, vertices=args.vertices)
     size, length = estimator.image_size, estimator.clip_length
     megabytes = Path(args.out).stat().st_size / 1e6

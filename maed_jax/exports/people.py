@@ -17,12 +17,14 @@ def parse_formats(text: str) -> tuple[str, ...]:
     """The formats of a list such as "glb,bvh".
 
     Raises:
-      UserError: one of them is none.
+      UserError: one of them is none, or there are none.
     """
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for name in formats:
         if name not in FORMATS:
             raise UserError(f"there is no format {name!r} to export; choose from glb,bvh,obj")
+    if not formats:
+        raise UserError("--export names no format; choose from glb,bvh,obj")
     return formats
 
 

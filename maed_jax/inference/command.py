@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
     add("--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)")
+    add("--body", metavar="PATH", help="another body than in training: a name or path")
     add(
         "--out",
         required=True,
@@ -69,7 +70,6 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--export",
-        default="",
         metavar="LIST",
         help="write people for other programs too: any of glb,bvh,obj",
     )
@@ -148,7 +148,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.inference.detect import make_detector
     from maed_jax.inference.pictures import open_source
 
-    exports = parse_formats(args.export)
+    exports = () if args.export is None else parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:
         raise UserError("--boxes is for one video; there are several here")
     if args.boxes is not None and args.detector is not None:
@@ -167,7 +167,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.training.checkpoints import restore_estimator
 
     jax_setup.configure()
-    estimator = restore_estimator(args.checkpoint, args.step)
+    estimator = restore_estimator(args.checkpoint, args.step, body=args.body)
     model = {
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,

@@ -172,6 +172,36 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     return content, people
 
 
+def load_results_body(content: dict, given: Any = None):
+    """The body that the people of results.json were reconstructed with.
+
+    Args:
+      given: as `load_body` takes it; None: the mannequin, or else the one of the checkpoint.
+
+    Raises:
+      UserError: neither given nor named by the checkpoint, or another than that of the results.
+    """
+    from maed_jax.body.files import load_body, load_kept_body
+
+    model = content["model"]
+    if given is None and model.get("body") == "mannequin":
+        given = "mannequin"
+    if given is not None:
+        body = load_body(given)
+    else:
+        config = Path(model.get("checkpoint", "")) / "config.json"
+        try:
+            kept = read_json(config, {"body": str})["body"]
+        except (OSError, ValueError):
+            raise UserError(
+                f"{config} does not say where the body model is; give it with --body"
+            ) from None
+        body = load_kept_body(kept, f"the body of {config} (--body gives another)")
+    if body.name != model.get("body", body.name):
+        raise UserError(f"the results are of the body {model['body']!r}, and this is {body.name!r}")
+    return body
+
+
 def _check_files(content: dict) -> None:
     """Raises: ValueError: it names files outside of its folder, or a video that cannot be."""
     files = [person["file"] for person in content["people"]]

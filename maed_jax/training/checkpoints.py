@@ -242,11 +242,9 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
       UserError: there is none, or not that one, or it is damaged.
     """
     directory = Path(workdir).absolute() / "checkpoints"
-    if not Path(workdir).is_dir():
-        raise UserError(f"there is no work directory {workdir}: train one with `maed train`")
     steps = saved_steps(workdir)
     if not steps:
-        raise UserError(f"{workdir} holds no checkpoint: train with --workdir {workdir} first")
+        raise UserError(_no_checkpoint(workdir))
     if step is not None and step not in steps:
         raise UserError(f"{workdir} holds no checkpoint of step {step}, only of {steps}")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -274,6 +272,24 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
     raise UserError(f"checkpoint {step} in {workdir} cannot be read; {instead}")
 
 
+def _no_checkpoint(workdir: str | Path) -> str:
+    """What to say of a place without checkpoints, by what it is in their stead."""
+    path = Path(workdir).absolute()
+    for place in (path, *path.parents):
+        if place.name == "checkpoints" and saved_steps(place.parent):
+            step = path.relative_to(place).parts[:1]
+            which = f" and --step {step[0]}" if step and step[0].isdigit() else ""
+            return f"{workdir} is inside of a work directory: give {place.parent}{which}"
+    if path.is_file():
+        return (
+            f"{workdir} is a file and no work directory: convert weights first, by "
+            f"`maed convert {workdir} --out DIR`"
+        )
+    if not path.is_dir():
+        return f"there is no work directory {workdir}: train one with `maed train`"
+    return f"{workdir} holds no checkpoint: train with --workdir {workdir} first"
+
+
 class Run(NamedTuple):
     """A trained model and where it comes from."""
 
@@ -284,14 +300,16 @@ class Run(NamedTuple):
 
 def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) -> Run:
     """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
-    from maed_jax.body.files import load_body
+    from maed_jax.body.files import load_body, load_kept_body
     from maed_jax.estimator import Estimator
 
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
-    margin = config.data.augment.margin
-    estimator = Estimator(model, variables, load_body(body or config.body), margin)
-    return Run(estimator, step, config)
+    if body is None:
+        body = load_kept_body(config.body, f"the body of {workdir} (--body gives another)")
+    else:
+        body = load_body(body)
+    return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
 
 
 def read_model(workdir: str | Path):

@@ -147,7 +147,14 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
     module = _load_module(name)
     config = _configured(module, name, variant)
     _check_keys(config, module.__file__)
-    return _override(config.lock(), overrides)
+    config = _override(config.lock(), overrides)
+    config.body = whole_body(config.body)
+    return config
+
+
+def whole_body(body: str) -> str:
+    """A body's path from the root on, so that it means the same in every folder; or its name."""
+    return body if body == "mannequin" else str(Path(body).expanduser().absolute())
 
 
 def list_configs() -> dict[str, str]:
@@ -202,13 +209,15 @@ def flatten(config: ConfigDict | dict, prefix: str = "") -> Iterator[tuple[str, 
 def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> None:
     """Checks that a run with `new` goes on with what `old` began in `workdir`.
 
-    A setting that was not there yet when the old one began had its default's effect.
+    A setting that was not there yet when the old one began had its default's effect, and a body's
+    path was kept as it was given.
 
     Raises:
       UserError: a setting that changes the numbers differs.
     """
     known = dict(flatten(defaults()))
     old_values, new_values = known | dict(flatten(old)), known | dict(flatten(new))
+    old_values["body"] = whole_body(old_values["body"])
     absent = "absent"
     differing = [
         f"{key} ({old_values.get(key, absent)!r} there, {new_values.get(key, absent)!r} here)"

@@ -71,7 +71,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     import jax.numpy as jnp
 
     from maed_jax import jax_setup
-    from maed_jax.body.files import load_body
+    from maed_jax.body.files import load_kept_body
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.data.pipeline import training_batches
     from maed_jax.locks import only_run_in
@@ -109,7 +109,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
     sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
     sharding.check_batch(mesh, config.accumulate, **sizes)
-    body = load_body(config.body)
+    body = load_kept_body(config.body, "--config.body")
     points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, config.model.image_size)
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
-from maed_jax.json_files import read_json
 from maed_jax.whole_files import whole_file
 
 LONGEST = 640  # pixels, longest side of the video in the page
@@ -39,11 +38,12 @@ def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = No
     from maed_jax.visual.viewer_page import make_page
 
     path = Path(path)
-    with tempfile.TemporaryDirectory() as directory:
+    # Whether it can be written shows before the work.
+    with whole_file(path, "w") as file, tempfile.TemporaryDirectory() as directory:
         data, title, video = gather(out, Path(directory), body)
-        page = make_page(data, title=title, video=None if video is None else video.read_bytes())
-    with whole_file(path, "w") as file:
-        file.write(page)
+        file.write(
+            make_page(data, title=title, video=None if video is None else video.read_bytes())
+        )
     return path
 
 
@@ -51,7 +51,7 @@ def gather(
     out: str | Path, directory: Path, body: str | Path | None = None
 ) -> tuple[bytes, str, Path | None]:
     """The page's data, its title, and its video below `directory` (None: there is none)."""
-    from maed_jax.inference.results import load_results
+    from maed_jax.inference.results import load_results, load_results_body
     from maed_jax.visual.viewer_data import page_data
 
     content, people = load_results(out)
@@ -83,32 +83,6 @@ def read_attention(out: Path, people: list) -> dict:
         if not np.array_equal(attention.frames, person.frames):
             raise UserError(f"{path} is of other frames than the person; remove it")
     return attentions
-
-
-def load_results_body(content: dict, given: str | Path | None):
-    """The body that the people were reconstructed with.
-
-    Raises:
-      UserError: it is not the mannequin, and neither given nor named by the checkpoint; or it is
-        another than that of the results.
-    """
-    from maed_jax.body.files import load_body
-
-    model = content["model"]
-    if given is None and model.get("body") == "mannequin":
-        given = "mannequin"
-    if given is None:
-        config = Path(model.get("checkpoint", "")) / "config.json"
-        try:
-            given = read_json(config, {"body": str})["body"]
-        except (OSError, ValueError):
-            raise UserError(
-                f"{config} does not say where the body model is; name its file with --body"
-            ) from None
-    body = load_body(given)
-    if body.name != model.get("body", body.name):
-        raise UserError(f"the results are of the body {model['body']!r}, and this is {body.name!r}")
-    return body
 
 
 def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bool]:
@@ -156,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
         "--port", type=int, default=PORT, help=f"port on this machine (default: {PORT})"
     )
     parser.add_argument(
-        "--body", metavar="FILE", help="body model, where the checkpoint's own is not at hand"
+        "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
     )
     return parser
 
@@ -170,17 +144,16 @@ def main(argv: list[str]) -> None:
     from maed_jax.visual.viewer_page import make_page
     from maed_jax.visual.viewer_server import VIDEO, make_server
 
-    with tempfile.TemporaryDirectory() as directory:
-        data, title, video = gather(args.out, Path(directory), args.body)
-        page = make_page(data, title=title, video=None if video is None else VIDEO)
-        with make_server(page, video, args.port) as server:
-            print(
-                f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True
-            )
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                print()
+    # Whether the port is free shows before the work.
+    with make_server(args.port) as server, tempfile.TemporaryDirectory() as directory:
+        data, title, server.video = gather(args.out, Path(directory), args.body)
+        video = None if server.video is None else VIDEO
+        server.page = make_page(data, title=title, video=video).encode()
+        print(f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
 
 
 if __name__ == "__main__":

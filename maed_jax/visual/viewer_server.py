@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,24 +17,20 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, page: bytes, video: Path | None, *args):
-        self._page, self._video = page, video
-        super().__init__(*args)
-
     def do_GET(self):
         try:
             if self.path == "/":
-                self._head(200, "text/html; charset=utf-8", len(self._page))
-                self.wfile.write(self._page)
-            elif self.path == VIDEO and self._video is not None:
-                self._send_video()
+                self._head(200, "text/html; charset=utf-8", len(self.server.page))
+                self.wfile.write(self.server.page)
+            elif self.path == VIDEO and self.server.video is not None:
+                self._send_video(self.server.video)
             else:
                 self.send_error(404)
         except (BrokenPipeError, ConnectionResetError):  # the browser has changed its mind
             self.close_connection = True
 
-    def _send_video(self) -> None:
-        size = self._video.stat().st_size
+    def _send_video(self, video: Path) -> None:
+        size = video.stat().st_size
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked is None:
             start, end, status = 0, size, 200
@@ -45,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
         if start >= end:
             self.send_error(416)
             return
-        with open(self._video, "rb") as file:
+        with open(video, "rb") as file:
             file.seek(start)
             extra = {"Accept-Ranges": "bytes"}
             if status == 206:
@@ -67,19 +62,24 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def make_server(page: str, video: Path | None, port: int) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """Has its port from the start on; set `page` and `video` before it serves."""
+
+    daemon_threads = True
+    page: bytes
+    video: Path | None
+
+
+def make_server(port: int) -> Server:
     """A server on this machine's own address; call its `serve_forever`. Port 0: any free one.
 
     Raises:
       UserError: the port is taken, or not one's to take.
     """
-    handler = functools.partial(Handler, page.encode(), video)
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return Server(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"port {port} cannot be used ({reason}); choose another with --port"
         ) from None
-    server.daemon_threads = True
-    return server

@@ -17,7 +17,7 @@ from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
 from maed_jax.training.checkpoints import Checkpoints, write_config
-from maed_jax.training.config import defaults
+from maed_jax.training.config import defaults, whole_body
 from maed_jax.training.state import create_state
 from maed_jax.weights import imagenet, original
 from maed_jax.weights.arrays import read_arrays
@@ -86,9 +86,7 @@ def convert(
         model = paper_model(encoder, mode or MAED.mode, decoder, sizes or {})
         key = jax.random.key(seed)
         variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)
-    if body != "mannequin":
-        body = str(Path(body).expanduser().absolute())
-    write_workdir(workdir, model, variables, body, str(report))
+    write_workdir(workdir, model, variables, whole_body(body), str(report))
     return Converted(kind, model, report)
 
 
