@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
@@ -33,10 +33,10 @@ def parser(name: str, doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
-    """The same, with what timing asks for."""
+def timed_parser(name: str, doc: str, rounds: int = 5) -> argparse.ArgumentParser:
+    """The same, with what timing asks for; `rounds`: the default."""
     timed = parser(name, doc)
-    timed.add_argument("--rounds", type=int, default=5, help="default: 5")
+    add_rounds(timed, rounds)
     timed.add_argument(
         "--cpu",
         action="store_true",
@@ -44,6 +44,20 @@ def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
         "to do; how long cores wait for each other is left out",
     )
     return timed
+
+
+def add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--rounds", type=positive(int), default=default, help="default: %(default)s"
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds --config, whose settings `load` then takes from what is left of the command line."""
+    parser.add_argument(
+        "--config", default="stage2", metavar="NAME",
+        help="default: stage2; --config.KEY=VALUE changes a setting of it",
+    )  # fmt: skip
 
 
 def load(config: str, overrides: Sequence[str]) -> Any:
@@ -66,10 +80,8 @@ def check(options: argparse.Namespace) -> None:
     """Checks the common options before the work, not after it.
 
     Raises:
-      UserError: no rounds, no folder to write to, or no matplotlib.
+      UserError: no folder to write to, or no matplotlib.
     """
-    if getattr(options, "rounds", 1) < 1:
-        raise UserError("--rounds is at least 1")
     for name in ("json", "plot"):
         path = getattr(options, name)
         if path and not Path(path).absolute().parent.is_dir():
