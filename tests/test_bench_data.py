@@ -81,7 +81,7 @@ def test_batches_of_a_dataset(tmp_path, capsys):
         (["data", "--dataset", "absent", "--seconds", "0"], "--seconds: needs a number above 0"),
         (["data", "--cpu"], "no argument '--cpu'"),
         (["data", "--dataset", "absent"], "no prepared dataset in absent"),
-        (["data", "--json", "absent/out.json"], "no folder for --json"),
+        (["data", "--json", "absent/out.json"], "cannot write absent/out.json"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -6,6 +6,7 @@ import pytest
 from maed_jax.errors import UserError
 from maed_jax.evaluation import compare, report
 from maed_jax.evaluation.compare import paired_bootstrap
+from maed_jax.json_files import write_json
 
 
 def results(errors, frames=None, label="maed", **about):
@@ -56,7 +57,7 @@ def test_the_interval_is_that_of_a_mean():
 def test_the_command_prints_and_writes(tmp_path, capsys):
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for file, errors in zip(files, ([50.0, 60.0, 55.0], [49.0, 58.5, 56.0])):
-        report.write_json(file, results(errors))
+        write_json(file, results(errors))
     compare.main([*map(str, files), "--json", str(tmp_path / "c.json")])
     text = capsys.readouterr().out
     assert (
@@ -67,6 +68,11 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     line = next(line for line in text.splitlines() if line.startswith("MPJPE"))
     assert line.split()[1:4] == ["55.00", "54.50", "-0.50"]
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*c.json"):
+        compare.main(["a.json", "b.json", "--json", str(tmp_path / "no" / "c.json")])
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_the_yardstick_for_people():
     "arguments, message",
     [
         (["--rounds", "0"], "--rounds: needs a whole number above 0"),
-        (["--json", "absent/a.json"], "no folder for --json"),
-        (["--plot", "absent/a.png"], "no folder for --plot"),
+        (["--json", "absent/a.json"], "cannot write absent/a.json"),
+        (["--plot", "absent/a.png"], "cannot write absent/a.png"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -15,7 +15,8 @@ from typing import Any
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 
 def parser(name: str, doc: str) -> argparse.ArgumentParser:
@@ -80,12 +81,10 @@ def check(options: argparse.Namespace) -> None:
     """Checks the common options before the work, not after it.
 
     Raises:
-      UserError: no folder to write to, or no matplotlib.
+      UserError: a file that cannot be written, or no matplotlib.
     """
-    for name in ("json", "plot"):
-        path = getattr(options, name)
-        if path and not Path(path).absolute().parent.is_dir():
-            raise UserError(f"there is no folder for --{name} {path}")
+    for path in (options.json, options.plot):
+        check_writable(path)
     if options.plot:
         import importlib.util
 
@@ -123,8 +122,7 @@ def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
     """
     if path:
         content = {"bench": bench, "machine": machine(), **more, "rows": rows}
-        with whole_file(path, "w") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
+        write_json(path, content)
         print(f"wrote {path}")
 
 

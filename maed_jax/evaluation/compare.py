@@ -13,6 +13,8 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 DRAWS = 10_000
 # What tells tracks of one recording apart, at the end of their names, by dataset.
@@ -37,10 +39,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--protocol", help="label in both files (default: the first they share)")
     parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
     options = parser.parse_args(argv)
+    check_writable(options.json)
     found = compare(report.read(options.a), report.read(options.b), options.protocol)
     print(as_text(found, options.a, options.b))
     if options.json:
-        report.write_json(options.json, found)
+        write_json(options.json, found)
         print(f"wrote {options.json}")
 
 
@@ -154,18 +157,13 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         interval = f"{signed[1]} to {signed[2]}"
         better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    table = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
-    ]
     return "\n".join(
         [
             f"A: {name_a}",
             f"B: {name_b}",
             f"{found['sequences']} sequences, {found['tracks']} tracks, {found['frames']} frames",
             "",
-            *table,
+            report.text_table(lines, left=1),
             "",
             found["protocol"] + ".",
         ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, positive
 from maed_jax.errors import UserError
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 EPILOG = """\
 protocols (--protocol A,B or all; DATASET/NAME takes another dataset's):
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     settings = parse_settings(rest)
     with only_run_into(options.out):
         for file in (options.predictions, options.json):
-            _check_writable(file)  # before the work, not after it
+            check_writable(file)
         _evaluate(options, settings)
 
 
@@ -79,7 +80,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     if options.predictions:
         written.append(report_files.write_predictions(options.predictions, results[0]))
     if options.json:
-        report.write_json(options.json, found)
+        write_json(options.json, found)
         written.append(options.json)
     for file in written:
         print(f"wrote {file}")
@@ -115,13 +116,15 @@ def _parser() -> argparse.ArgumentParser:
         "--windows",
         choices=("interleaved", "consecutive"),
         default="interleaved",
-        help="clips of frames as far apart as in training, or of consecutive ones",
+        help="clips of frames as far apart as in training (default), or of consecutive ones",
     )
     parser.add_argument(
         "--interpolate", type=int, default=1, metavar="K",
-        help="predict every K-th frame and interpolate, as the original does",
+        help="predict every K-th frame and interpolate, as the original does (default: 1, all)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
+    parser.add_argument(
+        "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
+    )
     parser.add_argument("--out", metavar="DIR", help="write tables, plots and results there")
     parser.add_argument("--json", metavar="FILE", help="write results.json alone, to FILE")
     parser.add_argument("--predictions", metavar="FILE.npz", help="write what was predicted")
@@ -256,13 +259,6 @@ def _mean_pose(directory: Path, split: str):
     except UserError as error:
         print(f"maed: without the rows of the mean pose: {error}", file=sys.stderr)
         return None
-
-
-def _check_writable(file: str | None) -> None:
-    if file:
-        folder = Path(file).absolute().parent
-        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"cannot write {file}: its folder is missing or closed, or it is one")
 
 
 def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[None]:
