@@ -99,6 +99,26 @@ def test_other_files_are_refused(tmp_path):
         compare.compare(results([1.0]), results([2.0]), "wham")
 
 
+@pytest.mark.parametrize(
+    "dataset, names",
+    [
+        ("3dpw", ["walk_00_0", "walk_00_1", "walk_00_1:57"]),
+        ("threedpw/crops", ["walk_00_0:3", "walk_00_0:57", "walk_00_1:57"]),
+        ("h36m", ["S9_Posing.54138969", "S9_Posing.54138969:12", "S9_Posing.60457274:0"]),
+        ("mpi_inf_3dhp", ["TS1:0", "TS1:57", "TS1"]),
+        ("mannequins/crops", ["t1:0", "t1:57", "t1"]),
+    ],
+)
+def test_parts_between_gaps_are_of_one_recording(dataset, names):
+    errors = [50.0, 60.0, 70.0, 80.0]
+    content = results(errors, dataset=dataset), results(errors, dataset=dataset)
+    for found in content:
+        for row, name in zip(found["sequences"], [*names, "another_01_0"]):
+            row["name"] = name
+    found = compare.compare(*content)
+    assert (found["sequences"], found["tracks"]) == (2, 4)
+
+
 def test_tracks_of_one_recording_are_drawn_together():
     """Two people of a sequence count once: the interval is that of the 15 sequences."""
     rng = np.random.default_rng(2)

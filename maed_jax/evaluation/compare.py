@@ -17,8 +17,10 @@ from maed_jax.json_files import write_json
 from maed_jax.whole_files import check_writable
 
 DRAWS = 10_000
-# What tells tracks of one recording apart, at the end of their names, by dataset.
-OF_ONE_RECORDING = {"3dpw": r"_\d+$", "mpi_inf_3dhp": r":\d+$", "h36m": r"\.\d+$"}
+# What tells tracks of one recording apart, at the end of their names, by dataset; behind it stands
+# the first frame of a part between gaps.
+OF_ONE_RECORDING = {"3dpw": r"_\d+", "h36m": r"\.\d+"}
+PART = r"(:\d+)?$"
 EPILOG = """\
 Differences are B - A of means over frames. Their 95 % intervals are of a paired bootstrap:
 sequences are drawn with replacement, the same for A and B, because frames of one sequence are not
@@ -81,7 +83,7 @@ def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
     if not pairs:
         raise UserError("not to be compared: no track has errors")
     pairs_a, metrics = [row for row, _ in pairs], {}
-    end = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "$")
+    end = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "") + PART
     _, sequence = np.unique([re.sub(end, "", row["name"]) for row in pairs_a], return_inverse=True)
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
