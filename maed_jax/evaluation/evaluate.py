@@ -59,6 +59,11 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     jax_setup.configure()
     opened = open_checkpoint(options.checkpoint, options.step, options.body)
     data = opened.config.data
+    if not options.dataset and not opened.config.steps:
+        raise UserError(
+            f"{options.checkpoint} was converted and not trained here: name the dataset to "
+            "evaluate on, --dataset NAME/CONFIG"
+        )
     dataset = options.dataset or first_dataset(data)
     protocols = choose(dataset, options.protocol, settings)
     found, results = measure(
