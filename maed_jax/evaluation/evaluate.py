@@ -113,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
     parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
-    parser.add_argument("--dataset", help="NAME/CONFIG (default: the first of training)")
+    parser.add_argument(
+        "--dataset",
+        help="NAME/CONFIG (default: the first of training; converted weights have none)",
+    )
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")
     parser.add_argument("--body", help="another body than in training: a name or path")
