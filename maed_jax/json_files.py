@@ -1,4 +1,4 @@
-"""Reads JSON files and checks that they have the form that a reader relies on."""
+"""Writes JSON files, reads them and checks that they have the form that a reader relies on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,27 @@ import math
 from pathlib import Path
 from typing import Any
 
+from maed_jax.whole_files import whole_file
+
 COUNT = 1 << 31  # whole numbers in files of ours are below
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes all of it or nothing. JSON knows no NaN: numbers that are not finite become null.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    with whole_file(path, "w") as file:
+        file.write(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: str | Path, form: Any = object, **options) -> Any:

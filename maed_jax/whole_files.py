@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,18 @@ from typing import IO
 
 from maed_jax.errors import UserError
 from maed_jax.locks import lock
+
+
+def check_writable(path: str | Path | None) -> None:
+    """Checks, before the work, that a file can be written after it; None is none to write.
+
+    Raises:
+      UserError: there is no such folder, or it is closed, or the path is one itself.
+    """
+    if path:
+        folder = Path(path).absolute().parent
+        if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise UserError(f"cannot write {path}: its folder is missing or closed, or it is one")
 
 
 @contextlib.contextmanager

@@ -56,6 +56,7 @@ from maed_jax.evaluation import ablation, compare, report
 from maed_jax.inference import attended, page, people, pictures, results, video
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.work import Work
+from maed_jax.json_files import write_json
 from maed_jax.models.attention_maps import load_attention_maps
 from maed_jax.training.checkpoints import read_model
 from maed_jax.training.config import load_config
@@ -171,7 +172,7 @@ def compare_results(path: Path) -> None:
 
 
 def compared(folder: Path) -> list[list[bytes]]:
-    report.write_json(folder / "other.json", test_compare.results([50.0, 60.0]))
+    write_json(folder / "other.json", test_compare.results([50.0, 60.0]))
     return as_json(test_compare.results([49.0, 62.0]))(folder)
 
 

@@ -97,5 +97,7 @@ def test_settings_of_a_study():
         load_study("ablation", ["--config.steps=9"])
     with pytest.raises(UserError, match="decide config.model.decoder"):
         load_study("ablation", ["--config.model.decoder=vanilla"])
+    with pytest.raises(UserError, match="decide config.model.tree_seed"):
+        load_study("ablation", ["--config.model.tree_seed=3"])
     with pytest.raises(UserError, match="demo trains one model; try --config ablation"):
         load_study("demo", [])

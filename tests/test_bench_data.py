@@ -75,9 +75,13 @@ def test_batches_of_a_dataset(tmp_path, capsys):
     "arguments, message",
     [
         (["date"], "no benchmark 'date'; choose from model, train, smpl, data"),
-        (["data", "--rounds", "0"], "at least 1"),
+        (["data", "--rounds", "0"], "--rounds: needs a whole number above 0"),
+        (["data", "--dataset", "absent", "--interval", "0"], "--interval: needs a whole number"),
+        (["data", "--dataset", "absent", "--clips_per_batch", "0"], "--clips_per_batch: needs"),
+        (["data", "--dataset", "absent", "--seconds", "0"], "--seconds: needs a number above 0"),
+        (["data", "--cpu"], "no argument '--cpu'"),
         (["data", "--dataset", "absent"], "no prepared dataset in absent"),
-        (["data", "--json", "absent/out.json"], "no folder for --json"),
+        (["data", "--json", "absent/out.json"], "cannot write absent/out.json"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -24,5 +24,5 @@ def test_stages(tmp_path, monkeypatch, capsys):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="--frames and --batch are at least 1"):
+    with pytest.raises(UserError, match="--frames: needs a whole number above 0"):
         cli.dispatch(["bench", "eval", "--frames", "0"])

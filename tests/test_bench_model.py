@@ -57,7 +57,7 @@ def test_what_is_too_large_is_not_run(tmp_path, monkeypatch, capsys):
         (["--only", "parts,arms"], "no group 'arms'; choose from parts, lengths"),
         (["--lengths", "1,x"], "numbers such as 1,2,4 are wanted"),
         (["--batches", "0"], "numbers such as 1,2,4 are wanted"),
-        (["--clips", "0"], "--clips and --frames are at least 1"),
+        (["--clips", "0"], "--clips: needs a whole number above 0"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -65,6 +65,15 @@ def test_each_program_has_a_process_of_its_own(monkeypatch, capsys):
     assert os.environ["XLA_FLAGS"] in seen[0] and jax.device_count() == 8
 
 
-def test_mistakes_are_named():
-    with pytest.raises(UserError, match="no chip 'abacus'; choose from h100"):
-        cli.dispatch(["bench", "scale", "--chips", "abacus"])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--chips", "abacus"], "no chip 'abacus'; choose from h100"),
+        (["--clips", "0"], "--clips: needs a whole number above 0"),
+        (["--core", "0"], "--core: needs a number above 0"),
+        (["--devices", "1,0"], "numbers such as 1,2,4 are wanted"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        cli.dispatch(["bench", "scale", *arguments])

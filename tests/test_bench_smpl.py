@@ -44,5 +44,5 @@ def test_without_a_peer(monkeypatch, capsys):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="--batch is at least 1"):
+    with pytest.raises(UserError, match="--batch: needs a whole number above 0"):
         cli.dispatch(["bench", "smpl", "--batch", "0"])

@@ -41,5 +41,5 @@ def test_parts(tmp_path, monkeypatch):
 def test_mistakes_are_named():
     with pytest.raises(UserError, match="there is no group 'forward'; choose from step, parts"):
         cli.dispatch(["bench", "train", "--only", "forward"])
-    with pytest.raises(UserError, match="--clips and --frames are at least 1"):
+    with pytest.raises(UserError, match="--clips: needs a whole number above 0"):
         cli.dispatch(["bench", "train", "--clips", "0"])

@@ -6,6 +6,7 @@ import pytest
 from maed_jax.errors import UserError
 from maed_jax.evaluation import compare, report
 from maed_jax.evaluation.compare import paired_bootstrap
+from maed_jax.json_files import write_json
 
 
 def results(errors, frames=None, label="maed", **about):
@@ -56,7 +57,7 @@ def test_the_interval_is_that_of_a_mean():
 def test_the_command_prints_and_writes(tmp_path, capsys):
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for file, errors in zip(files, ([50.0, 60.0, 55.0], [49.0, 58.5, 56.0])):
-        report.write_json(file, results(errors))
+        write_json(file, results(errors))
     compare.main([*map(str, files), "--json", str(tmp_path / "c.json")])
     text = capsys.readouterr().out
     assert (
@@ -67,6 +68,11 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     line = next(line for line in text.splitlines() if line.startswith("MPJPE"))
     assert line.split()[1:4] == ["55.00", "54.50", "-0.50"]
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
+    with pytest.raises(UserError, match="cannot write .*c.json"):
+        compare.main(["a.json", "b.json", "--json", str(tmp_path / "no" / "c.json")])
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,26 @@ def test_other_files_are_refused(tmp_path):
         compare.main([str(tmp_path / "b.json")] * 2)
     with pytest.raises(UserError, match="do not share a protocol 'wham'"):
         compare.compare(results([1.0]), results([2.0]), "wham")
+
+
+@pytest.mark.parametrize(
+    "dataset, names",
+    [
+        ("3dpw", ["walk_00_0", "walk_00_1", "walk_00_1:57"]),
+        ("threedpw/crops", ["walk_00_0:3", "walk_00_0:57", "walk_00_1:57"]),
+        ("h36m", ["S9_Posing.54138969", "S9_Posing.54138969:12", "S9_Posing.60457274:0"]),
+        ("mpi_inf_3dhp", ["TS1:0", "TS1:57", "TS1"]),
+        ("mannequins/crops", ["t1:0", "t1:57", "t1"]),
+    ],
+)
+def test_parts_between_gaps_are_of_one_recording(dataset, names):
+    errors = [50.0, 60.0, 70.0, 80.0]
+    content = results(errors, dataset=dataset), results(errors, dataset=dataset)
+    for found in content:
+        for row, name in zip(found["sequences"], [*names, "another_01_0"]):
+            row["name"] = name
+    found = compare.compare(*content)
+    assert (found["sequences"], found["tracks"]) == (2, 4)
 
 
 def test_tracks_of_one_recording_are_drawn_together():

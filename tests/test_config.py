@@ -12,11 +12,18 @@ from maed_jax.training import config as configs
 def test_every_config_loads_and_has_exactly_the_known_keys():
     known = {key for key, _ in configs.flatten(configs.defaults())}
     assert set(configs.list_configs()) >= {"debug", "demo", "stage1", "stage2"}
-    for name, headline in configs.list_configs().items():
-        assert headline.endswith((".", ":")) or headline
+    for name, listed in configs.list_configs().items():
+        assert all(listed.lines)
         keys = {key for key, _ in configs.flatten(configs.load_config(name))}
         own = ("study.", "data.augment_clips_2d.", "data.augment_images.")
         assert {key for key in keys if not key.startswith(own)} == known
+
+
+def test_the_list_tells_variants_and_studies():
+    listed = configs.list_configs()
+    assert listed["stage2"].lines[1:] == ("Variants: no_3dpw.",)
+    assert len(listed["stage1"].lines) == 1
+    assert [name for name, entry in listed.items() if entry.study] == ["ablation"]
 
 
 def test_the_recipe():

@@ -23,10 +23,27 @@ def test_a_program_is_compiled_once_and_knows_its_cost():
     assert len(traced) == 1 and "GiB on each device" in program.summary()
 
 
-def test_peaks():
-    assert cost.peak("NVIDIA H100 80GB HBM3") == 989e12 != cost.peak("NVIDIA H100 PCIe")
-    assert cost.peak("TPU v5 lite") == 197e12 and cost.peak("TPU v5p") == 459e12
-    assert cost.peak("cpu") is None
+@pytest.mark.parametrize(
+    "kind, teraflops",
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40", 181),
+        ("NVIDIA L40S", 362),
+        ("TPU v5 lite", 197),
+        ("TPU v5p", 459),
+    ],
+)
+def test_peaks(kind, teraflops):
+    assert cost.peak(kind) == teraflops * 1e12
+
+
+@pytest.mark.parametrize("kind", ["cpu", "NVIDIA L400", "TPU v55", "NVIDIA B200X"])
+def test_of_what_is_not_known_there_is_no_peak(kind):
+    assert cost.peak(kind) is None
 
 
 def test_throughput(monkeypatch):

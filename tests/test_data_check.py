@@ -42,6 +42,24 @@ def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
     assert picture.shape == (3 * sheet.TILE, 8 * sheet.TILE, 3) and picture.std() > 1
 
 
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--out", "absent/x.png"], "absent/x.png cannot be written"),
+        (["--out", "x"], "x: give it the name of a picture, such as sheet.png"),
+        (["--split", "foo"], "has no split 'foo'; it has train"),
+        (["--tracks", "-2"], "--tracks: needs a whole number above 0"),
+        (["--frames", "0"], "--frames: needs a whole number above 0"),
+        (["--processes", "-3"], "--processes: needs a whole number above 0"),
+    ],
+)
+def test_mistakes_are_told_before_the_work(whole, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "check", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(UserError, match=says):
+        prepare.main(["check", str(whole), *arguments])
+
+
 def test_the_folder_of_its_versions_stands_for_the_newest(whole, tmp_path, capsys):
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions" / "1.0.0").symlink_to(whole)

@@ -195,3 +195,9 @@ def test_mistakes(tmp_path, opened, data_dir):
     data.clips_per_batch, data.images = 0, (("lspet/crops", 1.0),)
     with pytest.raises(UserError, match="maed data build lspet"):  # what it was trained on
         run("--data_dir", data_dir)
+    opened(Stub()).config.steps = 0
+    with pytest.raises(UserError, match="run was converted and .* --dataset NAME/CONFIG"):
+        run("--data_dir", data_dir)
+    for main in (evaluate.main, table1.main):
+        with pytest.raises(UserError, match="--batch: needs a whole number above 0, not '-5'"):
+            main(["--checkpoint", "run", "--batch", "-5"])

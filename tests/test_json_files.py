@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from maed_jax.json_files import check_form, parse_json, read_json
+from maed_jax.json_files import check_form, parse_json, read_json, write_json
 
 FORM = {
     "name": str, "count": int, "rate?": float, "flag?": (bool, None), "points?": [[float, float]],
@@ -10,6 +12,12 @@ GOOD = {
     "name": "a", "count": 3, "rate": 1, "flag": None, "points": [[1, 2.5]], "inner": {"x": 0},
     "other": "is not looked at",
 }  # fmt: skip
+
+
+def test_what_is_written_is_whole_and_knows_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"x": (1.5, math.nan), "y": {"z": math.inf}})
+    assert read_json(tmp_path / "a.json") == {"x": [1.5, None], "y": {"z": None}}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_good_content():

@@ -9,7 +9,7 @@ from maed_jax.body.skeleton import JOINT_SETS as NAMES
 from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.errors import UserError
 from maed_jax.evaluation.protocol_choice import choose, family, folder, parse_settings
-from maed_jax.evaluation.protocols import CHOICES, JOINT_SETS, METRICS, PRESETS
+from maed_jax.evaluation.protocols import CHOICES, JOINT_SETS, METRICS, PRESETS, Protocol
 
 
 @pytest.mark.parametrize("name", JOINT_SETS)
@@ -126,5 +126,7 @@ def test_the_documentation_says_what_the_presets_and_choices_are():
         assert name == "other" or columns(presets) in text
     for field, of in CHOICES.items():
         for name, meaning in of.items():
-            if meaning:
-                assert f"| `{field}` `{name}` | {meaning} |" in text
+            assert f"\n| `{field}` `{name}` | {meaning}{' |' * bool(meaning)}" in text
+    for field in dataclasses.fields(Protocol)[2:-1]:
+        assert f"\n| `{field.name}` " in text.partition("| choice |")[2]
+    assert f"between: {', '.join(f'`{name}`' for name in METRICS)} |" in text

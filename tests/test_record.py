@@ -52,14 +52,20 @@ def test_the_yardstick_for_people():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--rounds", "0"], "--rounds is at least 1"),
-        (["--json", "absent/a.json"], "no folder for --json"),
-        (["--plot", "absent/a.png"], "no folder for --plot"),
+        (["--rounds", "0"], "--rounds: needs a whole number above 0"),
+        (["--json", "absent/a.json"], "cannot write absent/a.json"),
+        (["--plot", "absent/a.png"], "cannot write absent/a.png"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         record.check(record.timed_parser("made-up", DOC).parse_args(arguments))
+
+
+def test_help_tells_the_default_that_holds(capsys):
+    with pytest.raises(SystemExit):
+        record.timed_parser("made-up", DOC, rounds=15).parse_args(["--help"])
+    assert "default: 15" in capsys.readouterr().out
 
 
 def test_seconds_of_the_clock_or_of_our_cores():

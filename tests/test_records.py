@@ -89,8 +89,14 @@ def test_the_newest_version_is_taken(tmp_path):
 
 
 def test_a_missing_dataset_says_how_to_prepare_it(tmp_path):
-    with pytest.raises(UserError, match="maed data build mannequins .*--config crops"):
+    with pytest.raises(
+        UserError, match="--data_dir .*build mannequins --data_dir .* --config crop"
+    ):
         dataset_directory(tmp_path, "mannequins/crops")
+    with pytest.raises(UserError, match="--config.data.data_dir.* build coco --manual_dir RAW --d"):
+        dataset_directory(tmp_path, "coco/crops")
+    with pytest.raises(UserError, match="`maed data build` makes one"):
+        dataset_directory(tmp_path)
 
 
 def test_a_missing_split_lists_those_there_are(data_dir):

@@ -48,6 +48,15 @@ def small(monkeypatch, data_dir):
     return settings
 
 
+def test_a_study_is_left_to_ablate(capsys, tmp_path):
+    with pytest.raises(UserError, match="a study of many runs: maed ablate --config ablation"):
+        train_module.main(["--config", "ablation", "--workdir", str(tmp_path / "run")])
+    with pytest.raises(SystemExit):
+        train_module.main(["--help"])
+    printed = capsys.readouterr().out
+    assert "\n            Variants: no_3dpw.\n" in printed and "\n  ablation" not in printed
+
+
 def lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 

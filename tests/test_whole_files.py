@@ -7,7 +7,7 @@ import pytest
 from faults import closed, full_disk
 
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.whole_files import check_writable, whole_file
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -23,6 +23,15 @@ def test_what_was_there_stays_until_the_new_is_whole(tmp_path, error):
         assert path.read_text() == "before"
     assert path.read_text(encoding="utf-8") == "after\u00e9"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path):
+    check_writable(None)
+    check_writable(tmp_path / "a.txt")
+    assert not list(tmp_path.iterdir())
+    for path in (tmp_path, tmp_path / "absent" / "a.txt"):
+        with pytest.raises(UserError, match=f"cannot write {path}: its folder is missing"):
+            check_writable(path)
 
 
 def test_two_writers_do_not_meet(tmp_path):

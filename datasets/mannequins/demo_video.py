@@ -25,18 +25,13 @@ DISTANCE = 4.6  # metres to the line that the first person walks on
 def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int = 2) -> Path:
     """Renders a video and writes its truth beside it.
 
-    One person walks across the picture in the foreground, the next farther behind in the other
-    direction, every third one stands and reaches for things.
+    What it shows and what the truth holds is in docs/data.md.
 
     Args:
       path: of the mp4.
-      frames: at 30 per second; the first person takes all of them to cross the picture.
 
     Returns:
-      The file of the truth, `<name>.truth.npz`. Its arrays begin with [people frames]: box (centre
-      x, y, width, height, pixels), keypoints_2d [... 49 2] pixels, keypoints_3d [... 49 3] metres
-      in the camera frame, pose [... 72] with the root in the camera frame; and shape [people 10],
-      intrinsics (fx, fy, cx, cy), fps.
+      The file of the truth, `<name>.truth.npz`.
 
     Raises:
       UserError: the numbers make no sense, or the file cannot be written.

@@ -20,29 +20,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from maed_jax.arguments import from_zero, positive
 from maed_jax.bench import record
 from maed_jax.bench.clock import spread
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
-from maed_jax.errors import UserError
 
 TURN = 0.2  # seconds that a reader has in a round, at least
 
 
 def main(argv: list[str]) -> None:
-    parser = record.timed_parser("data", __doc__)
-    parser.set_defaults(rounds=9, cpu=True)  # some 20 seconds
+    parser = record.parser("data", __doc__)
+    record.add_rounds(parser, 9)  # some 20 seconds
     dataset = parser.add_argument_group("batches of a prepared dataset")
     dataset.add_argument("--dataset", metavar="DIR", help="its folder")
-    dataset.add_argument("--split", default="train")
-    dataset.add_argument("--interval", type=int, default=8, help="between frames of a clip")
-    dataset.add_argument("--clips_per_batch", type=int, default=8)
-    dataset.add_argument("--workers", type=int, default=0, help="processes; 0: threads")
-    dataset.add_argument("--threads", type=int, default=1, help="in each process")
-    dataset.add_argument("--seconds", type=float, default=10.0)
+    dataset.add_argument("--split", default="train", help="default: train")
+    for name, kind, default, meaning in (
+        ("interval", positive(int), 8, "frames from one of a clip to the next"),
+        ("clips_per_batch", positive(int), 8, "clips in a batch"),
+        ("workers", from_zero, 0, "processes; 0: threads of this one"),
+        ("threads", positive(int), 1, "in each process"),
+        ("seconds", positive(float), 10, "how long to measure"),
+    ):
+        explained = f"{meaning}; default: {default}"
+        dataset.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=explained)
     options = parser.parse_args(argv)
     record.check(options)
-    if options.threads < 1 or options.workers < 0:
-        raise UserError("--threads is at least 1, --workers at least 0")
     if options.dataset is None:
         with tempfile.TemporaryDirectory() as temporary:
             pillow = importlib.util.find_spec("PIL") is not None

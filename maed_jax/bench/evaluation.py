@@ -13,19 +13,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from maed_jax.arguments import positive
 from maed_jax.bench import record
-from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("eval", __doc__)
-    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
-    parser.add_argument("--frames", type=int, default=128, help="of the track; default: 128")
-    parser.add_argument("--batch", type=int, default=32, help="frames at a time; default: 32")
+    record.add_config(parser)
+    parser.add_argument(
+        "--frames", type=positive(int), default=128, help="of the track; default: 128"
+    )
+    parser.add_argument(
+        "--batch", type=positive(int), default=32, help="frames at a time; default: 32"
+    )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
-    if options.frames < 1 or options.batch < 1:
-        raise UserError("--frames and --batch are at least 1")
     from maed_jax.bench import stages
 
     config = record.load(options.config, overrides)

@@ -19,6 +19,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from maed_jax.arguments import positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
 
@@ -29,10 +30,12 @@ MODES = ("parallel", "coupling")
 
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("model", __doc__)
-    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
+    record.add_config(parser)
     parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: all")
-    parser.add_argument("--clips", type=int, default=1, help="in a batch of the parts; default: 1")
-    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
+    parser.add_argument(
+        "--clips", type=positive(int), default=1, help="in a batch of the parts; default: 1"
+    )
+    parser.add_argument("--frames", type=positive(int), default=16, help="of a clip; default: 16")
     parser.add_argument("--lengths", default=LENGTHS, metavar="N,...", help=f"default: {LENGTHS}")
     parser.add_argument("--batches", default=BATCHES, metavar="N,...", help=f"default: {BATCHES}")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
@@ -44,8 +47,6 @@ def main(argv: list[str]) -> None:
     only = options.only.split(",")
     if unknown := set(only) - set(GROUPS):
         raise UserError(f"there is no group {unknown.pop()!r}; choose from {', '.join(GROUPS)}")
-    if options.clips < 1 or options.frames < 1:
-        raise UserError("--clips and --frames are at least 1")
     lengths, batches = (numbers(getattr(options, name)) for name in ("lengths", "batches"))
     if options.dtype:
         overrides = [*overrides, f"--config.model.dtype={options.dtype}"]

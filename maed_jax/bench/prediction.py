@@ -13,23 +13,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from maed_jax.arguments import positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("predict", __doc__)
-    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
-    parser.add_argument("--frames", type=int, default=128, help="of the video; default: 128")
+    record.add_config(parser)
+    parser.add_argument(
+        "--frames", type=positive(int), default=128, help="of the video; default: 128"
+    )
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="default: 1280x720")
-    parser.add_argument("--batch", type=int, default=2, help="clips at a time; default: 2")
+    parser.add_argument(
+        "--batch", type=positive(int), default=2, help="clips at a time; default: 2"
+    )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     width, _, height = options.size.partition("x")
     if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
         raise UserError(f"--size is such as 1280x720, not {options.size!r}")
-    if options.frames < 1 or options.batch < 1:
-        raise UserError("--frames and --batch are at least 1")
     from maed_jax.bench import stages
 
     config = record.load(options.config, overrides)

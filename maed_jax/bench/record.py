@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 
 def parser(name: str, doc: str) -> argparse.ArgumentParser:
@@ -33,10 +34,10 @@ def parser(name: str, doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
-    """The same, with what timing asks for."""
+def timed_parser(name: str, doc: str, rounds: int = 5) -> argparse.ArgumentParser:
+    """The same, with what timing asks for; `rounds`: the default."""
     timed = parser(name, doc)
-    timed.add_argument("--rounds", type=int, default=5, help="default: 5")
+    add_rounds(timed, rounds)
     timed.add_argument(
         "--cpu",
         action="store_true",
@@ -44,6 +45,20 @@ def timed_parser(name: str, doc: str) -> argparse.ArgumentParser:
         "to do; how long cores wait for each other is left out",
     )
     return timed
+
+
+def add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--rounds", type=positive(int), default=default, help="default: %(default)s"
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds --config, whose settings `load` then takes from what is left of the command line."""
+    parser.add_argument(
+        "--config", default="stage2", metavar="NAME",
+        help="default: stage2; --config.KEY=VALUE changes a setting of it",
+    )  # fmt: skip
 
 
 def load(config: str, overrides: Sequence[str]) -> Any:
@@ -66,14 +81,10 @@ def check(options: argparse.Namespace) -> None:
     """Checks the common options before the work, not after it.
 
     Raises:
-      UserError: no rounds, no folder to write to, or no matplotlib.
+      UserError: a file that cannot be written, or no matplotlib.
     """
-    if getattr(options, "rounds", 1) < 1:
-        raise UserError("--rounds is at least 1")
-    for name in ("json", "plot"):
-        path = getattr(options, name)
-        if path and not Path(path).absolute().parent.is_dir():
-            raise UserError(f"there is no folder for --{name} {path}")
+    for path in (options.json, options.plot):
+        check_writable(path)
     if options.plot:
         import importlib.util
 
@@ -111,8 +122,7 @@ def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
     """
     if path:
         content = {"bench": bench, "machine": machine(), **more, "rows": rows}
-        with whole_file(path, "w") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
+        write_json(path, content)
         print(f"wrote {path}")
 
 

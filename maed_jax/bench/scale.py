@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from maed_jax.arguments import positive
 from maed_jax.bench import record
 from maed_jax.bench.model import numbers
 from maed_jax.errors import UserError
@@ -24,18 +25,25 @@ from maed_jax.errors import UserError
 LAYOUTS = ("replicated", "fsdp")
 CHIPS = ("h100", "v5e", "v5p")
 COUNTS = (1, 8, 64, 256, 512, 1024, 2048)
-STORED, CORE = 20e3, 1600.0  # bytes of a stored crop, frames/s of a core: see `maed bench data`
+STORED, CORE = 20_000, 1600  # bytes of a stored crop, frames/s of a core: see `maed bench data`
 
 
 def main(argv: list[str]) -> None:
     parser = record.parser("scale", __doc__)
-    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
-    parser.add_argument("--devices", default="1,8,64,256", metavar="N,...", help="to compile for")
-    parser.add_argument("--clips", type=int, default=8, help="of each device; default: 8")
-    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
-    parser.add_argument("--chips", default=",".join(CHIPS), metavar="A,B", help="to predict")
-    parser.add_argument("--core", type=float, default=CORE, help="frames/s that one core reads")
-    parser.add_argument("--stored", type=float, default=STORED, help="bytes of a stored frame")
+    record.add_config(parser)
+    count, rate = positive(int), positive(float)
+    for name, metavar, kind, default, meaning in (
+        ("devices", "N,...", str, "1,8,64,256", "to compile for"),
+        ("clips", "N", count, 8, "of each device"),
+        ("frames", "N", count, 16, "of a clip"),
+        ("chips", "A,B", str, ",".join(CHIPS), "to predict"),
+        ("core", "N", rate, CORE, "frames/s that one core reads"),
+        ("stored", "N", rate, STORED, "bytes of a stored frame"),
+    ):
+        explained = f"{meaning}; default: {default}"
+        parser.add_argument(
+            f"--{name}", type=kind, default=default, metavar=metavar, help=explained
+        )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     devices, chips = numbers(options.devices), options.chips.split(",")

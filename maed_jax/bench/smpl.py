@@ -15,19 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from maed_jax.arguments import positive
 from maed_jax.bench import record
-from maed_jax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = record.timed_parser("smpl", __doc__)
-    parser.set_defaults(rounds=15)
-    parser.add_argument("--batch", type=int, default=128, help="bodies; default: 128")
+    parser = record.timed_parser("smpl", __doc__, rounds=15)
+    parser.add_argument("--batch", type=positive(int), default=128, help="bodies; default: 128")
     parser.add_argument("--body", default="mannequin", help="default: mannequin")
     options = parser.parse_args(argv)
     record.check(options)
-    if options.batch < 1:
-        raise UserError("--batch is at least 1")
     result = measure(options.body, options.batch, options.rounds, record.clock_of(options))
     print(text(result))
     settings = {"body": options.body, "batch": options.batch, "cpu": options.cpu}

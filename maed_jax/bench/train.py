@@ -23,6 +23,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from maed_jax.arguments import from_zero, positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
 
@@ -31,17 +32,15 @@ GROUPS = ("step", "parts")
 
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("train", __doc__)
-    parser.add_argument("--config", default="stage2", metavar="NAME", help="default: stage2")
-    parser.add_argument("--clips", type=int, default=1, help="in a batch; default: 1")
-    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
-    parser.add_argument("--images", type=int, default=0, help="single images too; default: 0")
+    record.add_config(parser)
+    parser.add_argument("--clips", type=positive(int), default=1, help="in a batch; default: 1")
+    parser.add_argument("--frames", type=positive(int), default=16, help="of a clip; default: 16")
+    parser.add_argument("--images", type=from_zero, default=0, help="single images too; default: 0")
     parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: both")
     parser.add_argument("--remat", default="false,true", metavar="A,B", help="default: false,true")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
-    if options.clips < 1 or options.frames < 1 or options.images < 0:
-        raise UserError("--clips and --frames are at least 1, --images at least 0")
     only = options.only.split(",")
     if unknown := set(only) - set(GROUPS):
         raise UserError(f"there is no group {unknown.pop()!r}; choose from {', '.join(GROUPS)}")

@@ -71,9 +71,8 @@ def check(
     import tqdm
 
     directory = Path(directory)
-    splits = _splits(directory)
     found, tasks = {}, []
-    for split in splits:
+    for split in splits_of(directory):
         opened = records.Records(directory, split)
         found[split] = Findings(records=len(opened))
         _table(found[split], schema.read_tracks(directory, split), len(opened))
@@ -92,7 +91,12 @@ def check(
     return found
 
 
-def _splits(directory: Path) -> list[str]:
+def splits_of(directory: Path) -> list[str]:
+    """Names of the splits of a prepared dataset.
+
+    Raises:
+      UserError: there is no dataset, or it has none.
+    """
     try:
         info = read_json(directory / "dataset_info.json", {"splits": [{"name": str}]})
         splits = [split["name"] for split in info["splits"]]

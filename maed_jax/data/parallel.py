@@ -99,7 +99,7 @@ def in_order(
       whatever `function` raises; the other processes are then stopped at once.
       UserError: a process died, for want of memory most likely.
     """
-    processes = max(1, processes or os.cpu_count() or 1)
+    processes = processes or os.cpu_count() or 1
     before = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), _start_worker

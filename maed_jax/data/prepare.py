@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from maed_jax.arguments import Parser, from_zero
+from maed_jax.arguments import Parser, from_zero, positive
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError
@@ -38,19 +38,22 @@ def main(argv: list[str]) -> None:
     verbs.add_parser("list", help="the datasets that can be prepared")
     check = verbs.add_parser("check", help="validate a prepared dataset, draw its labels")
     check.add_argument("directory", help="folder of a dataset, or of its versions")
-    check.add_argument("--out", default="sheet.png", help="picture to write")
+    check.add_argument("--out", default="sheet.png", help="picture to write; default: sheet.png")
     check.add_argument("--split", help="to draw; default: test, or what there is")
-    check.add_argument("--tracks", type=int, default=8, help="rows of the picture")
     check.add_argument(
-        "--frames", type=int, default=2000, help="records of each split to examine (default: 2000)"
+        "--tracks", type=positive(int), default=8, help="rows of the picture; default: 8"
     )
+    check.add_argument(
+        "--frames", type=positive(int), default=2000,
+        help="records of each split to examine; default: 2000",
+    )  # fmt: skip
     check.add_argument("--all", action="store_true", help="examine every record")
-    check.add_argument("--processes", type=int, help="default: one per core")
+    _add_processes(check)
     video = verbs.add_parser("video", help="render a video of people walking, with its truth")
     video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
-    video.add_argument("--seed", type=from_zero, default=0)
-    video.add_argument("--frames", type=int, default=96)
-    video.add_argument("--people", type=int, default=2)
+    video.add_argument("--seed", type=from_zero, default=0, help="of people and motion; default: 0")
+    video.add_argument("--frames", type=int, default=96, help="2 to 3000; default: 96")
+    video.add_argument("--people", type=int, default=2, help="1 to 6; default: 2")
     arguments = vars(parser.parse_args(argv))
     verb = arguments.pop("verb")
     if verb == "list":
@@ -68,6 +71,10 @@ def main(argv: list[str]) -> None:
         module = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
         truth = module.write_video(arguments.pop("out"), **arguments)
         print(f"wrote the video and {truth}")
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--processes", type=positive(int), help="default: one per core")
 
 
 def _build_command(argv: list[str]) -> None:
@@ -89,8 +96,11 @@ def _build_command(argv: list[str]) -> None:
         epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
     )
     parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
-    parser.add_argument("--config", default=next(iter(configs), None), choices=list(configs))
-    parser.add_argument("--processes", type=int, help="default: one per core")
+    first = next(iter(configs), None)
+    parser.add_argument(
+        "--config", default=first, choices=list(configs), help=f"see below; default: {first}"
+    )
+    _add_processes(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     if hasattr(cls, "tasks"):
         parser.add_argument(
@@ -116,19 +126,20 @@ def _build_command(argv: list[str]) -> None:
 
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
-    from maed_jax.data.check import check
+    from maed_jax.data.check import check, splits_of
     from maed_jax.data.records import dataset_directory
     from maed_jax.visual.sheet import write_sheet
 
     directory = dataset_directory(directory)
-    frames = None if options["all"] else max(1, options["frames"])
+    splits = splits_of(directory)
+    default = next(name for name in ("test", "validation", *splits) if name in splits)
+    write_sheet(directory, out, split or default, tracks)  # first: its mistakes are told at once
+    frames = None if options["all"] else options["frames"]
     found = check(directory, frames, options["processes"])
     for name, findings in found.items():
         print("\n".join(findings.lines(name)))
     faulty = sum(findings.faulty for findings in found.values())
     broken = any(findings.counts for findings in found.values())
-    default = next(name for name in ("test", "validation", *found) if name in found)
-    write_sheet(directory, out, split or default, tracks)
     print(f"wrote {out}")
     if broken:
         raise UserError(f"{directory} is broken: {faulty} of the records examined have faults")

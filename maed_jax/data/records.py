@@ -52,11 +52,17 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
     if len(configs) > 1:
         names = ", ".join(sorted(f"{name}/{p.name}".strip("/") for p in configs))
         raise UserError(f"{here} holds several datasets: choose from {names}")
+    if not versions and not name:
+        raise UserError(f"there is no prepared dataset in {here}: `maed data build` makes one")
     if not versions:
         dataset, _, config = name.partition("/")
+        owners = "" if dataset == "mannequins" else " --manual_dir RAW"
         option = f" --config {config}" if config else ""
-        command = f"maed data build {dataset or 'NAME'} --data_dir {data_dir}{option}"
-        raise UserError(f"there is no prepared dataset in {here}: prepare it with `{command}`")
+        raise UserError(
+            f"there is no prepared dataset in {here}: say where it lies by --data_dir (in training "
+            "--config.data.data_dir), or prepare it with "
+            f"`maed data build {dataset}{owners} --data_dir {data_dir}{option}`"
+        )
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
 
 

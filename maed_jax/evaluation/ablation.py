@@ -23,7 +23,6 @@ from maed_jax.evaluation.ablation_files import (
     read_results,
     result_path,
     timed,
-    write_json,
 )
 from maed_jax.evaluation.ablation_rows import (
     ROWS,
@@ -33,6 +32,7 @@ from maed_jax.evaluation.ablation_rows import (
     load_study,
     stage_config,
 )
+from maed_jax.json_files import write_json
 from maed_jax.locks import InUse, only_run_in
 from maed_jax.whole_files import whole_file
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -22,8 +20,8 @@ from ml_collections import ConfigDict
 from maed_jax import json_files
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation_rows import ROWS
+from maed_jax.json_files import write_json
 from maed_jax.training.config import check_same_run
-from maed_jax.whole_files import whole_file
 
 RESULT = "result.json"
 
@@ -68,20 +66,6 @@ def read_json(path: Path) -> dict:
         return json_files.read_json(path, dict)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run again") from None
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Writes all of it or nothing. JSON knows no NaN: what could not be measured is null."""
-    with whole_file(path, "w") as file:
-        file.write(json.dumps(_known(content), indent=1) + "\n")
-
-
-def _known(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _known(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_known(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def environment() -> dict:

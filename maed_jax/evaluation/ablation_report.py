@@ -8,6 +8,7 @@ from typing import Any
 from maed_jax.body.skeleton import JOINT_NAMES, LEVELS
 from maed_jax.evaluation import table
 from maed_jax.evaluation.ablation_rows import LINE_OF, TABLE
+from maed_jax.evaluation.report import markdown_table, number
 
 MANNEQUIN = (
     "The figures called ours are of mannequins, which are rendered dolls, and of a small network "
@@ -38,16 +39,6 @@ def cell(stat: dict[str, Any] | None, digits: int = 1) -> str:
     return text if stat["sd"] is None else f"{text} ± {stat['sd']:.{digits}f}"
 
 
-def number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A Markdown table; the first `words` columns are left-aligned, the others right."""
-    rule = ["---"] * words + ["---:"] * (len(head) - words)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *rows])
-
-
 def table2(summary: dict) -> str:
     """The paper's table with our columns beside its own; parts are set apart as there."""
     head = ["Encoder", "Decoder"]
@@ -71,7 +62,7 @@ def table2(summary: dict) -> str:
         ["none: the mean pose", "", "-", "-", *(number(mean_pose[m]) for m in _METRICS), ""]
     )
     return (
-        markdown(head, rows, words=2) + "\n\nMean ± sample standard deviation over seeds. "
+        markdown_table([head, *rows], left=2) + "\n\nMean ± sample standard deviation over seeds. "
         "The middle part's decoder is Iterative, as its repeated lines show. "
         + summary["about"]["protocol"]
     )
@@ -128,7 +119,9 @@ def _gates(summary: dict) -> str:
                 values.append(cell(found["change"][block], 3) if own else "")
                 values.append(cell(found["correlation"][block], 2) if own else "")
                 rows.append([str(block + 1), label, *values])
-        text.append(f"**{label_of(name)}**\n\n" + markdown([*head, "change", "r"], rows, 2))
+        text.append(
+            f"**{label_of(name)}**\n\n" + markdown_table([[*head, "change", "r"], *rows], left=2)
+        )
     head = ["network", "block"]
     names = list(dict.fromkeys(s for found in gates.values() for s in found["subsets"]))
     head += [*names, "occlusion - plain", "r"]
@@ -143,7 +136,7 @@ def _gates(summary: dict) -> str:
     text.append(
         "The same weight, mean over all frames of each subset of the test split; `r`: correlation "
         "over frames with being of `occlusion` rather than of `plain`.\n\n"
-        + markdown(head, rows, 2)
+        + markdown_table([head, *rows], left=2)
     )
     return "\n\n".join(text)
 
@@ -170,7 +163,7 @@ def _depth(summary: dict) -> str:
             values += [cell(d[kind][depth], digits) for d in differences.values()]
             joints = ", ".join(JOINT_NAMES[j] for j in level)
             rows.append([str(depth), joints, *values, number(mean_pose[kind][depth], digits)])
-        text.append(f"{title}:\n\n" + markdown([*head, "mean pose"], rows, 2))
+        text.append(f"{title}:\n\n" + markdown_table([[*head, "mean pose"], *rows], left=2))
     return "\n\n".join(text)
 
 
@@ -189,8 +182,10 @@ def _subsets(summary: dict) -> str:
             shares.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
         rows.append(["mean pose", *(number(row[metric]) for row in mean_pose.values())])
         head, title = ["network", *mean_pose], table.COLUMNS[metric]
-        text.append(f"{title}, mm:\n\n" + markdown(head, rows))
-        text.append(f"{title} as a share of the mean pose's:\n\n" + markdown(head, shares))
+        text.append(f"{title}, mm:\n\n" + markdown_table([head, *rows], left=1))
+        text.append(
+            f"{title} as a share of the mean pose's:\n\n" + markdown_table([head, *shares], left=1)
+        )
     return "\n\n".join(text)
 
 
@@ -212,7 +207,8 @@ def _blanked(summary: dict) -> str:
     return (
         "## Error in a blanked frame\n\n"
         "PA-MPJPE of the middle frame of clear clips, by how much of it alone is blanked, mm. "
-        "What an encoder knows of the other frames helps here.\n\n" + markdown(head, lines)
+        "What an encoder knows of the other frames helps here.\n\n"
+        + markdown_table([head, *lines], left=1)
     )
 
 
@@ -230,7 +226,7 @@ def _training(summary: dict) -> str:
     head = ["row", "parameters, millions"]
     head += [f"last loss, {stage}" for stage in first["last_losses"]]
     head += [f"seconds, {part}" for part in first["seconds"]]
-    return "## Training\n\n" + markdown(head, rows)
+    return "## Training\n\n" + markdown_table([head, *rows], left=1)
 
 
 def label_of(row: str) -> str:

@@ -80,7 +80,11 @@ LINE_OF = {line.row: line for part in reversed(TABLE) for line in reversed(part)
 
 STAGES = ("stage1", "stage2")
 # What the study itself decides for every run.
-_DECIDED = ("seed", "init_from", "model.encoder", "model.mode", "model.decoder")
+_DECIDED = (
+    "seed",
+    "init_from",
+    *(f"model.{k}" for k in ("encoder", "mode", "decoder", "tree_seed")),
+)
 
 
 def choose_rows(names: str | None) -> list[str]:

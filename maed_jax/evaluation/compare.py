@@ -13,10 +13,14 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 DRAWS = 10_000
-# What tells tracks of one recording apart, at the end of their names, by dataset.
-OF_ONE_RECORDING = {"3dpw": r"_\d+$", "mpi_inf_3dhp": r":\d+$", "h36m": r"\.\d+$"}
+# What tells tracks of one recording apart, at the end of their names, by dataset; behind it stands
+# the first frame of a part between gaps.
+OF_ONE_RECORDING = {"3dpw": r"_\d+", "h36m": r"\.\d+"}
+PART = r"(:\d+)?$"
 EPILOG = """\
 Differences are B - A of means over frames. Their 95 % intervals are of a paired bootstrap:
 sequences are drawn with replacement, the same for A and B, because frames of one sequence are not
@@ -37,10 +41,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--protocol", help="label in both files (default: the first they share)")
     parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
     options = parser.parse_args(argv)
+    check_writable(options.json)
     found = compare(report.read(options.a), report.read(options.b), options.protocol)
     print(as_text(found, options.a, options.b))
     if options.json:
-        report.write_json(options.json, found)
+        write_json(options.json, found)
         print(f"wrote {options.json}")
 
 
@@ -78,7 +83,7 @@ def compare(a: dict, b: dict, protocol: str | None = None) -> dict:
     if not pairs:
         raise UserError("not to be compared: no track has errors")
     pairs_a, metrics = [row for row, _ in pairs], {}
-    end = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "$")
+    end = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "") + PART
     _, sequence = np.unique([re.sub(end, "", row["name"]) for row in pairs_a], return_inverse=True)
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
@@ -154,18 +159,13 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         interval = f"{signed[1]} to {signed[2]}"
         better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    table = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
-    ]
     return "\n".join(
         [
             f"A: {name_a}",
             f"B: {name_b}",
             f"{found['sequences']} sequences, {found['tracks']} tracks, {found['frames']} frames",
             "",
-            *table,
+            report.text_table(lines, left=1),
             "",
             found["protocol"] + ".",
         ]

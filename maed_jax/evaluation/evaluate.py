@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, positive
 from maed_jax.errors import UserError
+from maed_jax.json_files import write_json
+from maed_jax.whole_files import check_writable
 
 EPILOG = """\
 protocols (--protocol A,B or all; DATASET/NAME takes another dataset's):
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     settings = parse_settings(rest)
     with only_run_into(options.out):
         for file in (options.predictions, options.json):
-            _check_writable(file)  # before the work, not after it
+            check_writable(file)
         _evaluate(options, settings)
 
 
@@ -58,6 +59,11 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     jax_setup.configure()
     opened = open_checkpoint(options.checkpoint, options.step, options.body)
     data = opened.config.data
+    if not options.dataset and not opened.config.steps:
+        raise UserError(
+            f"{options.checkpoint} was converted and not trained here: name the dataset to "
+            "evaluate on, --dataset NAME/CONFIG"
+        )
     dataset = options.dataset or first_dataset(data)
     protocols = choose(dataset, options.protocol, settings)
     found, results = measure(
@@ -79,7 +85,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     if options.predictions:
         written.append(report_files.write_predictions(options.predictions, results[0]))
     if options.json:
-        report.write_json(options.json, found)
+        write_json(options.json, found)
         written.append(options.json)
     for file in written:
         print(f"wrote {file}")
@@ -107,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
     parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
-    parser.add_argument("--dataset", help="NAME/CONFIG (default: the first of training)")
+    parser.add_argument(
+        "--dataset",
+        help="NAME/CONFIG (default: the first of training; converted weights have none)",
+    )
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")
     parser.add_argument("--body", help="another body than in training: a name or path")
@@ -115,13 +124,15 @@ def _parser() -> argparse.ArgumentParser:
         "--windows",
         choices=("interleaved", "consecutive"),
         default="interleaved",
-        help="clips of frames as far apart as in training, or of consecutive ones",
+        help="clips of frames as far apart as in training (default), or of consecutive ones",
     )
     parser.add_argument(
         "--interpolate", type=int, default=1, metavar="K",
-        help="predict every K-th frame and interpolate, as the original does",
+        help="predict every K-th frame and interpolate, as the original does (default: 1, all)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
+    parser.add_argument(
+        "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
+    )
     parser.add_argument("--out", metavar="DIR", help="write tables, plots and results there")
     parser.add_argument("--json", metavar="FILE", help="write results.json alone, to FILE")
     parser.add_argument("--predictions", metavar="FILE.npz", help="write what was predicted")
@@ -256,13 +267,6 @@ def _mean_pose(directory: Path, split: str):
     except UserError as error:
         print(f"maed: without the rows of the mean pose: {error}", file=sys.stderr)
         return None
-
-
-def _check_writable(file: str | None) -> None:
-    if file:
-        folder = Path(file).absolute().parent
-        if Path(file).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError(f"cannot write {file}: its folder is missing or closed, or it is one")
 
 
 def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[None]:

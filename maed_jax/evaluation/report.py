@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -226,19 +225,6 @@ def _unknown(value: Any) -> bool:
 
 
 # --- Files ----------------------------------------------------------------------------------------
-
-
-def write_json(file: str | Path, found: Any) -> None:
-    """JSON knows no NaN: what is not known is null."""
-
-    def known(value):
-        if isinstance(value, dict):
-            return {k: known(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [known(v) for v in value]
-        return None if _unknown(value) else value
-
-    write_text(file, json.dumps(known(found), indent=1, allow_nan=False) + "\n")
 
 
 def write_text(file: str | Path, text: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from maed_jax.evaluation import report
 from maed_jax.evaluation.benchmark import Result
+from maed_jax.json_files import write_json
 from maed_jax.whole_files import whole_file
 
 
@@ -25,7 +26,7 @@ def write_directory(directory: str | Path, found: dict, results: Sequence[Result
     }
     for name, text in texts.items():
         report.write_text(directory / name, text)
-    report.write_json(directory / "results.json", found)
+    write_json(directory / "results.json", found)
     return [directory / name for name in (*texts, "results.json", *_pictures(directory, results))]
 
 

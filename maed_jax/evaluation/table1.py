@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, positive
 from maed_jax.errors import UserError
 from maed_jax.evaluation import evaluate
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 from maed_jax.evaluation.published import COLUMNS, TABLE_1, TITLES
+from maed_jax.json_files import write_json
 
 SOURCE = (
     "Other rows: Wan et al., ICCV 2021, Table 1, as printed. Every system measured itself in its "
@@ -34,7 +35,9 @@ def main(argv: list[str]) -> None:
         help="all: a row for every other protocol too",
     )  # fmt: skip
     parser.add_argument("--body", help="another body than in training: a name or path")
-    parser.add_argument("--batch", type=int, default=128, help="frames at a time (default: 128)")
+    parser.add_argument(
+        "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
+    )
     parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json there")
     options = parser.parse_args(argv)
     with evaluate.only_run_into(options.out):
@@ -169,7 +172,7 @@ def _write(table: Sequence[dict], notes: Sequence[str], found: dict, out: str | 
         folder = Path(out)
         report.write_text(folder / "table1.md", f"{report.markdown_table(titled)}\n\n{listed}\n")
         report.write_text(folder / "table1.csv", report.as_csv(table))
-        report.write_json(folder / "table1.json", {"rows": table, "results": found})
+        write_json(folder / "table1.json", {"rows": table, "results": found})
         print(f"wrote table1.md, table1.csv and table1.json in {out}")
 
 

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -157,14 +157,32 @@ def whole_body(body: str) -> str:
     return body if body == "mannequin" else str(Path(body).expanduser().absolute())
 
 
-def list_configs() -> dict[str, str]:
-    """Name -> first line of the docstring, of every configuration at hand; reads, runs nothing."""
+class Listed(NamedTuple):
+    """What the file of a configuration says of itself."""
+
+    lines: tuple[str, ...]
+    """what it is, and its variants where it names some: first lines of docstrings"""
+    study: bool
+    """whether it is of many runs, for `maed ablate`"""
+
+
+def list_configs() -> dict[str, Listed]:
+    """Every configuration at hand, by name; reads their files, runs nothing."""
     found = {}
     for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
         if not path.stem.startswith("_"):
-            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found.setdefault(path.stem, docstring.partition("\n")[0])
+            found.setdefault(path.stem, _listed(ast.parse(path.read_text(encoding="utf-8"))))
     return found
+
+
+def _listed(module: ast.Module) -> Listed:
+    functions = [
+        n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == "get_config"
+    ]
+    first = [(ast.get_docstring(n) or "").partition("\n")[0] for n in (module, *functions)]
+    variants = [line for line in first[1:] if line.startswith("Variants: ")]
+    study = any(isinstance(n, ast.Attribute) and n.attr == "study" for n in ast.walk(module))
+    return Listed((first[0], *variants), study)
 
 
 def config_to_json(config: ConfigDict) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-# Dense bfloat16 operations a second of one device, from the makers' data sheets, by the beginning
+# Dense bfloat16 operations a second of one device, from the makers' data sheets, by the first words
 # of JAX's `device_kind`; the longest that fits counts.
 PEAKS = {
     "TPU v3": 123e12 / 2,  # JAX sees the two cores of a chip
@@ -20,9 +20,12 @@ PEAKS = {
     "Tesla V100": 125e12,
     "NVIDIA A100": 312e12,
     "NVIDIA L4": 121e12,
+    "NVIDIA L40": 181e12,
     "NVIDIA L40S": 362e12,
     "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
     "NVIDIA H100": 989e12,
+    "NVIDIA H200 NVL": 835e12,
     "NVIDIA H200": 989e12,
     "NVIDIA B200": 2250e12,
 }
@@ -30,7 +33,7 @@ PEAKS = {
 
 def peak(device_kind: str) -> float | None:
     """Operations a second of one device, or None where it is not known."""
-    known = [name for name in PEAKS if device_kind.startswith(name)]
+    known = [n for n in PEAKS if device_kind == n or device_kind.startswith((f"{n} ", f"{n}-"))]
     return PEAKS[max(known, key=len)] if known else None
 
 
@@ -45,8 +48,9 @@ class Compiled:
         self._function, self._repeats, self._program = function, repeats, None
         self.operations = 0.0
         """of one call, on all devices together: multiplications and additions that the program
-        asks for, before XLA optimises it; what `remat` repeats is counted. 0 before the first call
-        and where XLA does not say."""
+        asks for, before XLA optimises it; what `remat` repeats is counted, what libraries are asked
+        for is not, such as cuDNN's attention (`models.flash`). 0 before the first call and where
+        XLA does not say."""
 
     def __call__(self, *arguments: Any) -> Any:
         if self._program is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from maed_jax.arguments import Parser
+from maed_jax.errors import UserError
 from maed_jax.training import distributed
 from maed_jax.training.config import check_same_run, list_configs, load_config
 
@@ -30,7 +31,12 @@ The work directory holds config.json, checkpoints/, metrics.jsonl and tensorboar
 
 
 def main(argv: list[str]) -> None:
-    configs = "\n".join(f"  {name:<10}{text}" for name, text in list_configs().items())
+    further = "\n" + 12 * " "
+    configs = "\n".join(
+        f"  {name:<10}{further.join(listed.lines)}"
+        for name, listed in list_configs().items()
+        if not listed.study
+    )
     parser = Parser(
         prog="maed train",
         usage="maed train --config NAME[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]",
@@ -49,6 +55,8 @@ def main(argv: list[str]) -> None:
     distributed.add_arguments(parser)
     options, overrides = parser.parse_known_args(argv)
     config = load_config(options.config, overrides)
+    if "study" in config:
+        raise UserError(f"this is a study of many runs: maed ablate --config {options.config}")
     distributed.initialize(options)
     stopped_by = train(config, options.workdir, profile=options.profile)
     if stopped_by:

@@ -53,9 +53,12 @@ def main(argv: list[str]) -> None:
         "--body",
         default="mannequin",
         metavar="PATH",
-        help="body that the model poses; the original's were trained with SMPL (docs/body.md)",
+        help="body that the model poses; default: mannequin, while the original's were trained "
+        "with SMPL (docs/body.md)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is initialised anew")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of what is initialised anew; default: 0"
+    )
     options = parser.parse_args(argv)
 
     from maed_jax import jax_setup
