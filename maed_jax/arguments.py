@@ -56,3 +56,19 @@ def from_zero(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, not {text!r}")
     return value
+
+
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Adds `--step`, which chooses a checkpoint of a work directory."""
+
+    def read(text: str) -> int | str:
+        if text != "best" and not text.isdecimal():
+            raise argparse.ArgumentTypeError(f"needs the number of a step, or best, not {text!r}")
+        return text if text == "best" else int(text)
+
+    parser.add_argument(
+        "--step",
+        type=read,
+        metavar="N",
+        help="which checkpoint of it, or best: that of the best validation (default: the latest)",
+    )

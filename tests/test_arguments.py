@@ -1,6 +1,6 @@
 import pytest
 
-from maed_jax.arguments import Parser, from_zero, positive
+from maed_jax.arguments import Parser, add_step, from_zero, positive
 from maed_jax.errors import UserError
 
 
@@ -11,12 +11,17 @@ def parser():
     parser.add_argument("--batch", type=positive(int), default=8)
     parser.add_argument("--focal", type=positive(float))
     parser.add_argument("--seed", type=from_zero, default=1)
+    add_step(parser)
     return parser
 
 
 def test_right_ones(parser):
     found = parser.parse_args(["--out", "x", "--batch", "2", "--focal", "1.5", "--seed", "0"])
     assert (found.out, found.batch, found.focal, found.seed) == ("x", 2, 1.5, 0)
+    steps = [
+        parser.parse_args(["--out=x", *step]).step for step in ([], ["--step=7"], ["--step=best"])
+    ]
+    assert steps == [None, 7, "best"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,8 @@ def test_right_ones(parser):
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
         (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
         (["--out", "x", "--seed", "-1"], "needs a whole number from 0 on, not '-1'"),
+        (["--out", "x", "--step", "worst"], "needs the number of a step, or best, not 'worst'"),
+        (["--out", "x", "--step", "-1"], "needs the number of a step, or best, not '-1'"),
         (["--out", "x", "--seed", "0.5"], "needs a whole number from 0 on, not '0.5'"),
     ],
 )

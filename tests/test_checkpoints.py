@@ -134,6 +134,19 @@ def test_keeps_the_latest_and_the_best(tmp_path):
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
         assert saved.steps == [2, 5, 6]
         saved.save(state.replace(step=jnp.int32(6)), {})  # already there: nothing happens
+    assert checkpoints.read_variables(tmp_path, "best")[1] == 2
+    assert checkpoints.read_variables(tmp_path)[1] == 6
+
+
+def test_there_is_no_best_without_a_validation(tmp_path):
+    state, _ = tiny.trainer()
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        saved.save(state.replace(step=jnp.int32(1)), {})
+        saved.save(state.replace(step=jnp.int32(2)), {}, {"pa_mpjpe": np.nan})
+    with pytest.raises(UserError, match="no checkpoint in .* was validated"):
+        checkpoints.read_variables(tmp_path, "best")
+    with pytest.raises(UserError, match="there is no work directory"):
+        checkpoints.read_variables(tmp_path / "absent", "best")
 
 
 def test_what_beats_the_best_is_known_at_once_and_after_a_stop(tmp_path):

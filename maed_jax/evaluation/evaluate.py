@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from maed_jax.arguments import Parser, positive
+from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
 from maed_jax.json_files import write_json
 from maed_jax.whole_files import check_writable
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
-    parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
+    add_step(parser)
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument(
         "--dataset",
@@ -149,7 +149,9 @@ class Opened(NamedTuple):
     bodies: Any
 
 
-def open_checkpoint(checkpoint: str, step: int | None = None, body: str | None = None) -> Opened:
+def open_checkpoint(
+    checkpoint: str, step: int | str | None = None, body: str | None = None
+) -> Opened:
     """Raises: UserError: there is none, or no such body."""
     import dataclasses
 

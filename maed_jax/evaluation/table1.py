@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from maed_jax.arguments import Parser, positive
+from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
 from maed_jax.evaluation import evaluate
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
         epilog=SOURCE,
     )
     parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
-    parser.add_argument("--step", type=int, help="which checkpoint (default: the latest)")
+    add_step(parser)
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument("--config", default="crops", help="of the datasets (default: crops)")
     parser.add_argument("--split", default="test", help="default: test")

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, add_step
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
 
@@ -73,9 +73,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", required=True, metavar="DIR", help="work directory of a training"
     )
-    parser.add_argument(
-        "--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)"
-    )
+    add_step(parser)
     parser.add_argument(
         "--body", metavar="PATH", help="another body than in training: a name or path"
     )

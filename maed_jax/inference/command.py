@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maed_jax.arguments import Parser, positive
+from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import DETECTORS
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         help="videos (any format that ffmpeg reads), folders of a video's frames, or pictures",
     )
     add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
-    add("--step", type=int, metavar="N", help="which checkpoint of it (default: the latest)")
+    add_step(parser)
     add("--body", metavar="PATH", help="another body than in training: a name or path")
     add(
         "--out",

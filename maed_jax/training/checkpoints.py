@@ -15,7 +15,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -40,6 +40,7 @@ from maed_jax.training.state import TrainState
 from maed_jax.whole_files import whole_file
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
+Step = int | Literal["best"] | None
 
 _policies = ocp.training.preservation_policies
 
@@ -227,13 +228,31 @@ def saved_steps(workdir: str | Path) -> list[int]:
     return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
 
 
-def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[str, Any], int]:
+def best_step(workdir: str | Path) -> int:
+    """The step of the checkpoint in `workdir` with the lowest `BEST` in its validation.
+
+    Raises:
+      UserError: there was no validation.
+    """
+    with quietly():
+        saved = ocp.training.Checkpointer(Path(workdir).absolute() / "checkpoints")
+        scores = {known.step: known.metrics[BEST] for known in saved.checkpoints if known.metrics}
+        saved.close()
+    scores = {step: score for step, score in scores.items() if math.isfinite(score)}
+    if not scores:
+        raise UserError(
+            f"no checkpoint in {workdir} was validated, to be the best: leave out --step"
+        )
+    return min(scores, key=scores.get)
+
+
+def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, Any], int]:
     """A model's variables as they were saved, on this process's first device, and their step.
 
     Where the run kept a moving average of its parameters, that is what "params" holds.
 
     Args:
-      step: which checkpoint; None: the latest that can be read.
+      step: which checkpoint; "best": see `best_step`; None: the latest that can be read.
 
     Returns:
       {"params": ...}, and "batch_stats" with BatchNorm; and the step.
@@ -245,6 +264,8 @@ def read_variables(workdir: str | Path, step: int | None = None) -> tuple[dict[s
     steps = saved_steps(workdir)
     if not steps:
         raise UserError(_no_checkpoint(workdir))
+    if step == "best":
+        step = best_step(workdir)
     if step is not None and step not in steps:
         raise UserError(f"{workdir} holds no checkpoint of step {step}, only of {steps}")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -298,7 +319,7 @@ class Run(NamedTuple):
     config: ConfigDict
 
 
-def open_run(workdir: str | Path, step: int | None = None, *, body: Any = None) -> Run:
+def open_run(workdir: str | Path, step: Step = None, *, body: Any = None) -> Run:
     """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
     from maed_jax.body.files import load_body, load_kept_body
     from maed_jax.estimator import Estimator
@@ -331,11 +352,12 @@ def read_model(workdir: str | Path):
         ) from None
 
 
-def restore_estimator(workdir: str | Path, step: int | None = None, *, body: Any = None):
+def restore_estimator(workdir: str | Path, step: Step = None, *, body: Any = None):
     """The estimator that was trained in `workdir`.
 
     Args:
-      step: which checkpoint; None: the latest that can be read.
+      step: which checkpoint; "best": that of the best validation; None: the latest that can be
+        read.
       body: another body (see `maed_jax.load_body`) in place of the one that it was trained with.
 
     Raises:
