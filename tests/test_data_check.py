@@ -161,6 +161,17 @@ def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "s.png").is_file()
 
 
+def test_wild_labels_end_in_one_line_and_a_picture(tmp_path):
+    def edit(index, record):
+        sound(index, record)
+        record["keypoints_2d"][3, 0], record["box"][0] = [(np.nan, 8), (1e12, np.nan)][index % 2]
+
+    folder = write_fake_dataset(tmp_path, [4], edit=edit)
+    with pytest.raises(UserError, match="is broken: 4 of the records"):
+        prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png")])
+    assert (tmp_path / "s.png").is_file()
+
+
 def test_damaged_shards_are_found(tmp_path):
     folder = write_fake_dataset(tmp_path, [4], edit=sound)
     (shard,) = folder.glob("*.array_record*")
