@@ -166,7 +166,8 @@ def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray |
     (a, b, x), (c, d, y) = affine.tolist()
     if (abs(a), b, c, d, x % 1, y % 1) == (1, 0, 0, 1, 0, 0):  # nothing to interpolate
         left, top = int(-x if a > 0 else x - out_size + 1), int(-y)
-        part = image[max(top, 0) : top + out_size, max(left, 0) : left + out_size]
+        bottom, right = max(top + out_size, 0), max(left + out_size, 0)
+        part = image[max(top, 0) : bottom, max(left, 0) : right]
         if part.shape == (out_size, out_size, 3):
             out = np.empty(part.shape, np.uint8) if out is None else out
             out[:] = part if a > 0 else cv2.flip(part, 1)
