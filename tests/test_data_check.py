@@ -133,6 +133,17 @@ def test_the_table_of_tracks(tmp_path):
     ]
 
 
+def test_a_table_alone_that_is_broken_is_told_from_records(tmp_path, capsys):
+    folder = write_fake_dataset(tmp_path, [4, 3], edit=sound)
+    tracks = schema.read_tracks(folder, "train")
+    schema.write_tracks(folder, "train", [*tracks, schema.Track("empty", 7, 0)])
+    with pytest.raises(UserError, match="is broken: see above"):
+        prepare.main(["check", str(folder), "--out", str(tmp_path / "sheet.png")])
+    out = capsys.readouterr().out
+    assert "train: 7 of 7 records examined, each sound by itself, but\n" in out
+    assert "1  the table has a track of no frames (first: track empty)" in out
+
+
 def test_samples_are_runs_spread_over_the_split():
     (chosen,) = check._chunks(100_000, 64)
     assert len(chosen) == 64 and chosen[:9] == [0, 1, 2, 3, 4, 5, 6, 7, chosen[8]]
