@@ -78,6 +78,7 @@ def test_batches_of_a_dataset(tmp_path, capsys):
         (["data", "--rounds", "0"], "at least 1"),
         (["data", "--dataset", "absent"], "no prepared dataset in absent"),
         (["data", "--json", "absent/out.json"], "no folder for --json"),
+        (["data", "--dataset", "x", "--plot", "x.png"], "leave out --dataset, or --plot"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

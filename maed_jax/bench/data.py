@@ -43,6 +43,8 @@ def main(argv: list[str]) -> None:
     record.check(options)
     if options.threads < 1 or options.workers < 0:
         raise UserError("--threads is at least 1, --workers at least 0")
+    if options.plot and options.dataset:
+        raise UserError("--plot draws readers side by side: leave out --dataset, or --plot")
     if options.dataset is None:
         with tempfile.TemporaryDirectory() as temporary:
             pillow = importlib.util.find_spec("PIL") is not None
@@ -57,7 +59,7 @@ def main(argv: list[str]) -> None:
         rows = [{"name": "batches", **measure_batches(options.dataset, **how)}]
         print("\n".join(f"{name:<24}{value:>10}" for name, value in rows[0].items()))
     record.write(options.json, "data", rows)
-    if options.plot and options.dataset is None:
+    if options.plot:
         from maed_jax.bench.plots import plot_bars
 
         plot_bars(options.plot, rows, "frames/s", "frames a second and core")
