@@ -14,7 +14,7 @@ from maed_jax.visual.attention_film import HEAT
 
 CROPS = 8  # pictures in the uppermost strip
 GATE = np.array([[47, 143, 157], [238, 238, 236], [222, 135, 52]])
-"""from space over both alike to time, RGB; as in the page of the viewer"""
+"""from space over both alike (pale, as the paper) to time, RGB; its ends are the viewer's"""
 
 
 def crop_rows(attention: Attention) -> list[int]:
