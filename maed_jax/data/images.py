@@ -61,21 +61,20 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return data.tobytes()
 
 
-def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
+def decode_jpeg(data: bytes) -> np.ndarray:
     """Picture bytes (JPEG, or whatever OpenCV reads) as RGB uint8 `[h w 3]`.
 
-    Args:
-      data: the file's content. A rotation noted in its EXIF part is not applied.
-      reduce: 1, 2, 4 or 8: decode a JPEG at that fraction of its size, which is much faster.
+    A rotation noted in its EXIF part is not applied.
 
     Raises:
       ImageError: not a picture, or a JPEG that ends early (OpenCV would paint the rest grey).
     """
     _check_whole(data)
-    return _decode(data, reduce)
+    return _decode(data)
 
 
-def _decode(data: bytes, reduce: int) -> np.ndarray:
+def _decode(data: bytes, reduce: int = 1) -> np.ndarray:
+    """reduce: 1, 2, 4 or 8: decode a JPEG at that part of its size, which is much faster."""
     pixels = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None

@@ -28,7 +28,7 @@ from maed_jax.whole_files import whole_file
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
-LONGEST = 1280  # pixels, longest side of the overlay video
+LONGEST = 1280  # pixels, longest side of the overlay video; larger ones are scaled down to it
 CHUNK = 32  # frames whose vertices are computed at a time
 
 
@@ -39,7 +39,6 @@ def write_overlay(
     body: Body,
     *,
     num_frames: int,
-    longest: int = LONGEST,
     side_view: bool = False,
     progress: Callable = lambda frames, total: frames,
 ) -> None:
@@ -49,7 +48,6 @@ def write_overlay(
       path: of the video (.mp4), or of the picture where there is one frame only.
       body: the body that the people were reconstructed with.
       num_frames: frames of the video that were reconstructed.
-      longest: pixels; larger videos are scaled down to it.
       side_view: show beside the picture everybody in place, but turned to be seen from their side
         where the picture shows their front.
       progress: wraps the iterator of frames to show how far it is.
@@ -57,7 +55,7 @@ def write_overlay(
     Raises:
       UserError: the file cannot be written, or rendering is not possible here.
     """
-    width, height = fit(video.size, longest)
+    width, height = fit(video.size, LONGEST)
     scale = np.array([width / video.size[0], height / video.size[1]])
     faces = np.asarray(body.faces)
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
@@ -66,7 +64,7 @@ def write_overlay(
     into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
     with Renderer((height, width)) as renderer, into as writer:
         frames = side_by_side(
-            lambda frame: frame.image(longest), exactly(video.frames(), num_frames)
+            lambda frame: frame.image(LONGEST), exactly(video.frames(), num_frames)
         )
         for frame, picture in progress(frames, num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:
