@@ -42,12 +42,6 @@ def normalise(image):
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
 
 
-def denormalise(image: np.ndarray) -> np.ndarray:
-    """The inverse of `normalise`: float `[... 3]` to uint8, clipped."""
-    values = (np.asarray(image) * np.array(STD) + np.array(MEAN)) * 255
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """An RGB image uint8 `[h w 3]` as JPEG bytes, made to be cut (see `data.jpeg`)."""
     options = {

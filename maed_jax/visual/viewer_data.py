@@ -86,7 +86,7 @@ def floor_height(people: list[Person]) -> float:
 
 def frame_times(content: dict, people: list[Person]) -> np.ndarray:
     """Seconds of every frame of the video, as far as people's files tell; else by its rate."""
-    count, fps = content["video"]["frames"], content["video"].get("fps") or 25.0
+    count, fps = content["video"]["frames"], content["video"]["fps"]
     times = np.arange(count) / fps
     known = np.full(count, np.nan)
     for person in people:
