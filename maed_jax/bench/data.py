@@ -122,19 +122,13 @@ def measure_batches(
       UserError: no such dataset.
     """
     from maed_jax.data.augment import Augment
-    from maed_jax.data.pipeline import TrainingBatches, clip_dataset
+    from maed_jax.data.batches import TrainingBatches
+    from maed_jax.data.pipeline import endless
+    from maed_jax.data.records import Records, dataset_directory
+    from maed_jax.data.samples import Clips, Loader
 
-    clips = clip_dataset(
-        folder,
-        "",
-        split,
-        seed=0,
-        image_size=SIZE,
-        clip_length=CLIP_LENGTH,
-        interval=interval,
-        augment=Augment(),
-    )
-    parts = {"clips": (clips, clips_per_batch)}
+    source = Clips(Records(dataset_directory(folder), split), CLIP_LENGTH, interval)
+    parts = {"clips": (endless(Loader(source, SIZE, Augment()), seed=0), clips_per_batch)}
     batches = TrainingBatches(parts, workers=workers, threads=threads)
     for _ in range(2):  # threads and processes start, and fill what they prepare ahead
         next(batches)
