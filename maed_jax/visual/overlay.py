@@ -18,6 +18,7 @@ import numpy as np
 
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
+from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.people import side_by_side
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
@@ -213,20 +214,14 @@ def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
     Seen by the camera `person.intrinsics` they lie on the pixels where the crop's camera sees them;
     they are therefore slightly sheared against the true body, `pose_body` plus `translation`.
     """
-    for start in range(0, len(person), CHUNK):
-        part = slice(start, start + CHUNK)
-        inputs = [
-            _padded(array[part], CHUNK)  # one shape, one compilation
-            for array in (
-                person.rotmat, person.shape, person.camera, person.crops, person.translation
-            )
-        ]  # fmt: skip
-        verts = np.asarray(_camera_verts(body, *inputs, jnp.asarray(person.intrinsics)))
-        yield from verts[: len(person.frames[part])]
+    verts_of = functools.partial(_camera_verts, body, jnp.asarray(person.intrinsics))
+    inputs = person.rotmat, person.shape, person.camera, person.crops, person.translation
+    for _, verts in in_chunks(verts_of, CHUNK, *inputs):
+        yield from verts
 
 
-@functools.partial(jax.jit)
-def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
+@jax.jit
+def _camera_verts(body, intrinsics, rotmat, shape, camera, crop, translation):
     verts = pose_body(body, rotmat, shape).verts
     in_crop = project_crop(verts, camera)
     pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2
@@ -237,10 +232,6 @@ def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
 def _drawable(verts: np.ndarray) -> bool:
     """Wholly before the camera; an untrained model puts people anywhere."""
     return bool(np.isfinite(verts).all() and verts[:, 2].min() > NEAR)
-
-
-def _padded(array: np.ndarray, count: int) -> np.ndarray:
-    return np.pad(array, [(0, count - len(array)), *[(0, 0)] * (array.ndim - 1)], mode="edge")
 
 
 def _point(xy: np.ndarray) -> tuple[int, int]:
