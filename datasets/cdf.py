@@ -136,6 +136,7 @@ class _File:
             for at, (_, entries, used) in self._chain(waiting.pop(), _VXR, "oii"):
                 if not 0 <= used <= entries:
                     raise ValueError("an index is damaged")
+                self.budget.spend(entries << 8)  # what the numbers of each take here
                 start = at + 4 + 2 * self.wide + 8
                 firsts = self._numbers(start, f"{self._count(entries)}i")
                 lasts = self._numbers(start + 4 * entries, f"{entries}i")

@@ -78,7 +78,12 @@ def rows(array: Any, inner: Sequence[int], where: str | Path, field: str) -> np.
     Raises:
       UserError: it has another shape, or is not of numbers.
     """
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise UserError(
+            f"{where}: {field} is no array: its lists are of different lengths"
+        ) from None
     right_shape = array.ndim == 1 + len(inner) and array.shape[1:] == tuple(inner)
     if array.dtype.kind not in "fiub" or not right_shape:
         expected = " ".join(str(size) for size in ("n", *inner))

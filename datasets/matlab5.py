@@ -125,8 +125,8 @@ class _File:
                 raise ValueError("a struct is damaged")
             fields = [bytes(names[i : i + length]).partition(b"\0")[0].decode("latin1")
                       for i in range(0, len(names), length)]  # fmt: skip
-            values = self.items(parts, count * len(fields))
-            rows = [dict(zip(fields, values[i * len(fields) :])) for i in range(count)]
+            values = iter(self.items(parts, count * len(fields)))
+            rows = [dict(zip(fields, values)) for _ in range(count)]  # each takes the next few
             return rows[0] if count == 1 else rows
         raise ValueError("it holds other things than numbers, text, cells and structs")
 

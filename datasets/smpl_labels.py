@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,6 @@ class Eft:
     """[n 4] centre x, centre y, width, height of the square crop, pixels of the picture"""
     keypoints_2d: np.ndarray
     """[n 49 3] x, y in pixels of the picture, confidence; zeros where the file has none"""
-
-    def rows(self) -> dict[str, list[int]]:
-        """File name -> its rows."""
-        return _by_name(self.image)
 
 
 def read_eft(path: str | Path) -> Eft:
@@ -140,10 +136,6 @@ class Spin:
     S: np.ndarray | None = None
     """[n 24 4] the same in metres, camera frame, about the pelvis; validity"""
 
-    def rows(self) -> dict[str, list[int]]:
-        """File name without folders -> its rows."""
-        return _by_name(_base(name) for name in self.imgname or ())
-
 
 _SPIN_FIELDS = {"pose": (72,), "shape": (10,), "has_smpl": (), "center": (2,), "scale": (),
                 "part": (24, 3), "S": (24, 4)}  # fmt: skip
@@ -233,10 +225,3 @@ def read_mosh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _base(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[2]
-
-
-def _by_name(names: Iterable[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        found.setdefault(name, []).append(row)
-    return found

@@ -29,19 +29,11 @@ from maed_jax.errors import UserError
 from . import beam, parts
 from .person import Dropped, Person, PersonTrack
 
-__all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder", "add_common_arguments"]
+__all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder"]
 
 SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
 STOPPED = "stopped; the same command goes on with the tasks that are left"
 MOST = 128  # files of a split, about: readers keep them all open
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that all datasets of real pictures have."""
-    parser.add_argument(
-        "--manual_dir", required=True, metavar="DIR", type=_folder,
-        help="folder with the dataset as its owner hands it out, see above",
-    )  # fmt: skip
 
 
 def _folder(path: str) -> str:
@@ -75,7 +67,10 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         """The options of `maed data build NAME`; they become arguments of the builder."""
-        add_common_arguments(parser)
+        parser.add_argument(
+            "--manual_dir", required=True, metavar="DIR", type=_folder,
+            help="folder with the dataset as its owner hands it out, see above",
+        )  # fmt: skip
 
     @abc.abstractmethod
     def tasks(self) -> dict[str, list[Any]]:

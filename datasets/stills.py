@@ -15,7 +15,7 @@ from maed_jax.errors import UserError
 
 from .person import Dropped, Person, PersonTrack
 from .smpl_labels import Eft, Spin, read_eft, read_spin
-from .source import PicturesBuilder, add_common_arguments
+from .source import PicturesBuilder
 
 CHUNK = 200  # people a task
 NEAR = 0.1  # a fit is of a person whose keypoints are no farther away, in sides of the box
@@ -80,7 +80,7 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        add_common_arguments(parser)
+        PicturesBuilder.add_arguments(parser)
         parser.add_argument("--eft", nargs="+", metavar="JSON", help="SMPL fits of EFT")
         parser.add_argument("--spin", metavar="NPZ", help="SPIN's rows (dataset_extras)")
         parser.add_argument(

@@ -12,6 +12,7 @@ from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.cli import run
 from maed_jax.errors import UserError
 from maed_jax.exports.animate import animate_results, main
+from maed_jax.exports.people import FORMATS, export_people
 from maed_jax.inference.predict import predict_to
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
@@ -58,6 +59,11 @@ def test_exports_again_take_the_place_of_the_first(results):
     assert content["exports"].count("person_1_obj") == 1
     assert len(list((results / "person_1_obj").iterdir())) == 4
     assert not (results / ".unfinished").exists()
+
+
+def test_of_nobody_nothing_is_written(tmp_path):
+    assert export_people(FORMATS, [], mannequin(), tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("stopped_at", range(3))

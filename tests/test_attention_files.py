@@ -47,7 +47,7 @@ def test_the_strip_is_in_the_order_of_time():
     attention = attention_of(person)
     attention.clip_frames[0] = [5, 0, 7, 2]
     attention.time[0, 1] = [0.7, 0.1, 0.1, 0.1]  # most for frame 5, the third in time
-    strip = time_strip(attention, 0, 1, (200, 60)).astype(int)
+    strip = time_strip(attention, 0, (200, 60)).astype(int)
     bright = (strip.sum(-1) > 300)[:25].sum(0)
     assert bright[100:150].sum() > 500 and bright[:95].sum() == bright[155:].sum() == 0
 
@@ -66,7 +66,7 @@ def test_the_square_is_drawn_where_the_crop_was(video):
     """The centre of the first pixel is at 1.5 in a film 4 times as large."""
     crop = np.float32([[80, 60, 50]] * FRAMES)
     person = dataclasses.replace(moving_person(), crops=crop)
-    picture = film_picture(next(video.frames()), person, attention_of(person), 0, -1)
+    picture = film_picture(next(video.frames()), person, attention_of(person), 0)
     like = np.abs(picture[:, :640].astype(int) - color_of(person.id)).sum(-1) < 60
     middle = [np.flatnonzero(like.sum(axis) > 150).mean() for axis in (0, 1)]
     np.testing.assert_allclose(middle, [4 * 80.5 - 0.5, 4 * 60.5 - 0.5], atol=0.6)

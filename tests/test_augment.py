@@ -130,10 +130,11 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     for position, expected in zip(far, (True, False)):
         row = (slice(None), position) if side in ("left", "right") else (position, slice(None))
         assert (blank[0][row] == expected).all()
-    y, x = np.mgrid[:7, :7] * 6 + 1
-    points = np.stack([x.ravel(), y.ravel(), np.ones(49)], -1)[None].repeat(2, 0)
-    hidden = augment.hide_erased(points, changes, 40)[..., 2] == 0
-    np.testing.assert_array_equal(hidden[0], blank[0][y.ravel(), x.ravel()])
+    for first, within in ((1, 0), (0, -0.4), (1, 0.4), (9, 0.4)):  # a pixel has its centre at 0
+        y, x = (grid.ravel() for grid in np.mgrid[:7, :7] * 5 + first)
+        points = np.stack([x + within, y + within, np.ones(49)], -1)[None].repeat(2, 0)
+        hidden = augment.hide_erased(points, changes, 40)[..., 2] == 0
+        np.testing.assert_array_equal(hidden[0], blank[0][y, x])
 
 
 def test_blanked_parts_are_zero_for_the_network():

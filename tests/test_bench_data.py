@@ -82,6 +82,7 @@ def test_batches_of_a_dataset(tmp_path, capsys):
         (["data", "--cpu"], "no argument '--cpu'"),
         (["data", "--dataset", "absent"], "no prepared dataset in absent"),
         (["data", "--json", "absent/out.json"], "cannot write absent/out.json"),
+        (["data", "--dataset", "x", "--plot", "x.png"], "leave out --dataset, or --plot"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -1,6 +1,7 @@
 """Files written by cdflib, and damaged ones."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -85,6 +86,29 @@ def test_circles_and_bombs_come_to_an_end(tmp_path, monkeypatch):
         write(path, np.zeros((1, 1 << 17), np.float32), **{where: 9})
         with pytest.raises(ValueError, match="far more than its size"):
             read_variable(path, "Pose")
+
+
+def test_an_index_that_leads_back_to_itself_takes_neither_memory_nor_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "FREE", 1 << 24)
+    path = write(tmp_path / "a.cdf", VALUES)
+    data, many = bytearray(path.read_bytes()), 2000
+
+    def number(place, form="q"):
+        return struct.unpack_from(f">{form}", data, place)[0]
+
+    pose = number(number(number(20) + 20) + 12)  # the second variable
+    index = number(pose + 28)
+    records = number(index + 28 + 8 * number(index + 20, "i"))
+    struct.pack_into(">q", data, pose + 28, len(data))
+    size = 28 + 16 * many
+    data += struct.pack(">qiqii", size, 6, len(data), many, many) + bytes(8 * many)
+    data += struct.pack(f">{many}q", *[records] * many)
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="far more than its size"):
+        read_variable(path, "Pose")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()
 
 
 def test_random_damage_never_gets_further_than_a_value_error(tmp_path):

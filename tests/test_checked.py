@@ -34,6 +34,8 @@ def test_rows():
     for wrong in (np.ones((2, 3)), np.ones(2), np.array([["a", "b"]]), None, [{}]):
         with pytest.raises(UserError, match=r"x.npz: center is \[.*not \[n 2\] numbers"):
             checked.rows(wrong, (2,), "x.npz", "center")
+    with pytest.raises(UserError, match="x.npz: center is no array: .* different lengths"):
+        checked.rows([[1, 2], [3]], (2,), "x.npz", "center")
 
 
 def test_json(tmp_path):

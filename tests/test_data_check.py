@@ -151,6 +151,17 @@ def test_the_table_of_tracks(tmp_path):
     ]
 
 
+def test_a_table_alone_that_is_broken_is_told_from_records(tmp_path, capsys):
+    folder = write_fake_dataset(tmp_path, [4, 3], edit=sound)
+    tracks = schema.read_tracks(folder, "train")
+    schema.write_tracks(folder, "train", [*tracks, schema.Track("empty", 7, 0)])
+    with pytest.raises(UserError, match="is broken: see above"):
+        prepare.main(["check", str(folder), "--out", str(tmp_path / "sheet.png")])
+    out = capsys.readouterr().out
+    assert "train: 7 of 7 records examined, each sound by itself, but\n" in out
+    assert "1  the table has a track of no frames (first: track empty)" in out
+
+
 def test_samples_are_runs_spread_over_the_split():
     (chosen,) = check._chunks(100_000, 64)
     assert len(chosen) == 64 and chosen[:9] == [0, 1, 2, 3, 4, 5, 6, 7, chosen[8]]
@@ -176,6 +187,17 @@ def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
         prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png"), "--all"])
     out = capsys.readouterr().out
     assert "1  the picture cannot be decoded (first: record 0, track" in out
+    assert (tmp_path / "s.png").is_file()
+
+
+def test_wild_labels_end_in_one_line_and_a_picture(tmp_path):
+    def edit(index, record):
+        sound(index, record)
+        record["keypoints_2d"][3, 0], record["box"][0] = [(np.nan, 8), (1e12, np.nan)][index % 2]
+
+    folder = write_fake_dataset(tmp_path, [4], edit=edit)
+    with pytest.raises(UserError, match="is broken: 4 of the records"):
+        prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png")])
     assert (tmp_path / "s.png").is_file()
 
 

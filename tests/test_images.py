@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from examples import examples
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from maed_jax.data import images
@@ -100,7 +100,9 @@ def test_mirrored_crop_is_the_crop_mirrored(picture):
     assert np.abs(plain[:, ::-1].astype(int) - mirrored).max() <= 2
 
 
-@given(st.integers(-30, 130), st.integers(-30, 110), st.booleans())
+@given(st.integers(-130, 130), st.integers(-130, 110), st.booleans())
+@example(10, -90, False)
+@example(-100, 20, True)
 def test_copies_of_pixels_are_what_interpolation_gives(x, y, mirror):
     picture = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
     affine = np.array([[1.0, 0, -x], [0, 1.0, -y]])
@@ -149,7 +151,7 @@ def test_jpeg_round_trip_keeps_colours(picture):
 
 @pytest.mark.parametrize("reduce", [2, 4, 8])
 def test_reduced_decoding_is_an_average(picture, reduce):
-    small = images.decode_jpeg(images.encode_jpeg(picture), reduce)
+    small = images._decode(images.encode_jpeg(picture), reduce)
     blocks = picture.reshape(96 // reduce, reduce, 120 // reduce, reduce, 3).mean((1, 3))
     assert np.abs(small - blocks).mean() < 4
 
@@ -226,4 +228,3 @@ def test_normalise_is_the_same_in_numpy_and_jax():
         ours = images.normalise(array)
         assert ours.dtype == np.float32
         np.testing.assert_allclose(np.asarray(ours), exact, atol=1e-5)
-    np.testing.assert_array_equal(images.denormalise(images.normalise(values)), values)

@@ -32,7 +32,7 @@ def test_a_window_is_a_part_of_the_picture(height, width, edges, reduce):
     left, right = sorted(edges[:2])
     top, bottom = sorted(edges[2:])
     cut, (x, y) = jpeg.window(data, left, top, right, bottom)
-    whole, part = images.decode_jpeg(data, reduce), images.decode_jpeg(cut, reduce)
+    whole, part = images._decode(data, reduce), images._decode(cut, reduce)
     x, y = x // reduce, y // reduce
     assume(part.shape[1] > 4)  # the decoder takes simpler chroma for the narrowest of pictures
     same = (whole[y : y + len(part), x : x + part.shape[1]] == part).all(-1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from posed_joints import joint_positions
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
@@ -187,8 +188,8 @@ def test_a_skeleton_at_rest_with_other_limbs_looks_the_same(tmp_path, walk):
         _global(whole)[:, :22], places, 60.0,
     )  # fmt: skip
     back, _ = mocap.retarget(recording, REST)
-    ours = pose.joint_positions(rotations, REST, skeleton.PARENTS)
-    theirs = pose.joint_positions(back, REST, skeleton.PARENTS)
+    ours = joint_positions(rotations, REST)
+    theirs = joint_positions(back, REST)
     limbs = [4, 5, 7, 8, 18, 19, 20, 21]
     assert np.linalg.norm(ours - theirs, axis=-1)[:, limbs].max() < 0.02
 
@@ -328,7 +329,7 @@ def test_real_recordings(name):
     if not (SAMPLES / name).exists():
         pytest.skip("the sample recordings are not here")
     made = mocap.load_motion(str(SAMPLES / name), 30.0)
-    where = pose.joint_positions(made.rotations, REST, skeleton.PARENTS)
+    where = joint_positions(made.rotations, REST)
     assert (where[:, 15, 1] - where[:, 0, 1]).min() > 0.3, "the head is over the pelvis"
     assert (where[:, [7, 8], 1].min(1) < -0.45).all(), "a foot at least is below it"
     knees = Rotation.from_matrix(made.rotations[:, 4]).as_rotvec()

@@ -2,20 +2,19 @@
 
 import numpy as np
 import pytest
+from posed_joints import joint_positions
 
-from maed_jax.body import skeleton
 from maed_jax.body.mannequin import mannequin
 from maed_jax.data.parallel import find_datasets
 
 find_datasets()
 from maed_jax.datasets.mannequins import motion  # noqa: E402
-from maed_jax.datasets.mannequins.pose import joint_positions  # noqa: E402
 
 REST = np.asarray(mannequin().rest_joints, np.float64)
 
 
 def positions(made):
-    return joint_positions(made.rotations, REST, skeleton.PARENTS)
+    return joint_positions(made.rotations, REST)
 
 
 @pytest.mark.parametrize("kind", motion.MOTIONS)

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 from fake_dataset import write_fake_dataset
 
-from maed_jax.data.pipeline import (
-    TrainingBatches,
-    clip_dataset,
-    first_dataset,
-    image_dataset,
-    mix,
-    training_batches,
-)
+from maed_jax.data.augment import Augment
+from maed_jax.data.batches import TrainingBatches
+from maed_jax.data.pipeline import endless, first_dataset, mix, training_batches
+from maed_jax.data.records import Records, dataset_directory
+from maed_jax.data.samples import Clips, Images, Loader
 from maed_jax.errors import UserError
 
 
@@ -46,6 +43,12 @@ def config(data_dir):
         "workers": 0,
         "augment": {"rotation": 20},
     }
+
+
+def samples(kind, data_dir, *options, name="fake", seed=0):
+    """Of pictures of 8 x 8 that are not changed; kind: Clips or Images, options: theirs."""
+    source = kind(Records(dataset_directory(data_dir, name), "train"), *options)
+    return endless(Loader(source, 8, Augment.from_config(None)), seed)
 
 
 def take(iterator, count):
@@ -170,34 +173,32 @@ def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 5])
 def test_threads_change_nothing(config, threads):
-    dataset = image_dataset(config["data_dir"], "fake", "train", seed=0, image_size=8)
+    dataset = samples(Images, config["data_dir"])
     parts = {"images": (dataset, 3)}
     ours = take(TrainingBatches(parts, threads=threads), 8)
     assert_equal(ours, take(TrainingBatches(parts, threads=2), 8))
 
 
 def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
-    common = dict(seed=0, image_size=8)
-    pictures = image_dataset(data_dir, "fake", "train", **common)
+    pictures = samples(Images, data_dir)
     for epoch in range(2):
         poses = [pictures[i]["pose"].tobytes() for i in range(64 * epoch, 64 * epoch + 64)]
         assert len(set(poses)) == 64
     orders = [[pictures[e * 64 + i]["pose"][0, 0] for i in range(64)] for e in range(2)]
     assert orders[0] != orders[1]
-    clips = clip_dataset(data_dir, "fake", "train", clip_length=2, interval=1, stride=2, **common)
+    clips = samples(Clips, data_dir, 2, 1, 2)
     firsts = {clips[i]["pose"][0].tobytes() for i in range(20 + 2 + 11)}
     assert len(firsts) == 20 + 2 + 11
 
 
 def test_every_nth_frame_on_demand(data_dir):
-    pictures = image_dataset(data_dir, "fake", "train", seed=0, image_size=8, every=8)
+    pictures = samples(Images, data_dir, 8)
     assert len({pictures[i]["pose"].tobytes() for i in range(64)}) == 8
 
 
 def test_datasets_are_mixed_by_their_shares(data_dir):
     parts = [
-        image_dataset(data_dir, name, "train", seed=i, image_size=8)
-        for i, name in enumerate(("fake", "other"))
+        samples(Images, data_dir, name=name, seed=i) for i, name in enumerate(("fake", "other"))
     ]
     mixed = mix(parts, [3, 1])
     from_other = [(mixed[i]["shape"] == 7).all() for i in range(40)]
@@ -242,7 +243,7 @@ def test_a_part_may_be_changed_otherwise(config):
 
 
 def test_short_tracks_give_whole_clips(data_dir):
-    clips = clip_dataset(data_dir, "other", "train", seed=0, image_size=8)
+    clips = samples(Clips, data_dir, name="other")
     assert clips[0]["image"].shape == (16, 8, 8, 3)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from posed_joints import joint_positions
 
 from maed_jax.body import skeleton
 from maed_jax.body.mannequin import mannequin
@@ -12,7 +13,6 @@ from maed_jax.datasets.mannequins.pose import (  # noqa: E402
     INDEX,
     SIDE_LIMITS,
     TRUNK_LIMITS,
-    joint_positions,
     limited,
     mirrored,
     plant,
@@ -30,7 +30,7 @@ def rest():
 
 def joints(rest, **angles):
     """[24 3] of one pose given as for `pose`."""
-    return joint_positions(rotations(pose(**angles)[None]), rest, skeleton.PARENTS)[0]
+    return joint_positions(rotations(pose(**angles)[None]), rest)[0]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_mirrored_angles_are_the_mirror_image(rest):
     rng = np.random.default_rng(0)
     angles = rng.uniform(-60, 60, (5, len(INDEX)))
     symmetric = (rest + rest[skeleton.JOINT_FLIP] * [-1, 1, 1]) / 2
-    one = joint_positions(rotations(angles), symmetric, skeleton.PARENTS)
-    other = joint_positions(rotations(mirrored(angles)), symmetric, skeleton.PARENTS)
+    one = joint_positions(rotations(angles), symmetric)
+    other = joint_positions(rotations(mirrored(angles)), symmetric)
     np.testing.assert_allclose(other, one[:, skeleton.JOINT_FLIP] * [-1, 1, 1], atol=1e-9)
     np.testing.assert_array_equal(mirrored(mirrored(angles)), angles)
 

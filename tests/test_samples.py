@@ -5,7 +5,7 @@ from fake_dataset import write_fake_dataset
 from maed_jax.data import augment, images, samples
 from maed_jax.data.augment import Augment, Changes
 from maed_jax.data.records import Records
-from maed_jax.data.windows import reflect, windows
+from maed_jax.data.windows import reflect, window_starts
 from maed_jax.errors import UserError
 
 LENGTHS = [40, 3, 1]
@@ -85,8 +85,12 @@ def test_erased_keypoints_lose_their_confidence_on_demand(records):
 
 def test_windows_are_enumerated_over_all_tracks(records):
     clips = samples.Clips(records, clip_length=4, interval=3, stride=5)
-    expected = [track.start + windows(track.length, 12, 5) for track in records.tracks]
-    np.testing.assert_array_equal([clips[i] for i in range(len(clips))], np.concatenate(expected))
+    expected = [
+        track.start + reflect(start + np.arange(12), track.length)
+        for track in records.tracks
+        for start in window_starts(track.length, 12, 5)
+    ]
+    np.testing.assert_array_equal([clips[i] for i in range(len(clips))], expected)
     pictures = samples.Images(records, every=5)
     assert [int(pictures[i][0]) for i in range(len(pictures))] == list(range(0, 44, 5))
 

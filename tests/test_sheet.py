@@ -21,6 +21,19 @@ def test_labels_are_drawn_on_a_copy_in_the_colours_of_their_side():
     assert tuple(out[50, 30]) == tuple(out[50, 70]) == (255, 255, 0)
 
 
+def test_wild_labels_are_left_out_or_drawn_as_far_as_the_picture_goes():
+    image, points = np.zeros((100, 100, 3), np.uint8), np.zeros((49, 3))
+    lwrist, lelbow, rwrist = (KEYPOINT_NAMES.index(n) for n in ("lwrist", "lelbow", "rwrist"))
+    points[[lwrist, lelbow, rwrist]] = (70, 20, 1), (np.nan, 20, 1), (30, 20, np.nan)
+    out = sheet.draw_labels(image, points, np.array([50, np.inf, 40, 80]))
+    assert tuple(out[20, 71]) == sheet.LEFT
+    assert not out[:, :60].any() and not out[40:].any()
+    points[lelbow] = 1e12, 20, 1
+    out = sheet.draw_labels(image, points, np.array([50, 50, 1e12, 60]))
+    assert out[20, 99, 0] > 200
+    assert not out[50].any()
+
+
 @pytest.mark.parametrize("name", KEYPOINT_NAMES)
 def test_sides_swap_with_the_mirror(name):
     partner = KEYPOINT_NAMES[KEYPOINT_FLIP[KEYPOINT_NAMES.index(name)]]

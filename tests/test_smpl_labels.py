@@ -47,7 +47,7 @@ def test_eft(tmp_path):
     second = eft_fit(imageName="images/x.png", subjectId="a_0")
     del second["annotId"], second["gt_keypoint_2d"]
     found = smpl_labels.read_eft(write_eft(tmp_path / "eft.json", eft_fit(), second, second))
-    assert found.rows() == {"COCO_train2014_000000044474.jpg": [0], "x.png": [1, 2]}
+    assert found.image == ("COCO_train2014_000000044474.jpg", "x.png", "x.png")
     assert found.annotation.tolist() == [437295, -1, -1]
     pose = found.pose[0].reshape(24, 3)
     np.testing.assert_allclose(np.abs(pose[0]), [math.pi, 0, 0], atol=1e-6)
@@ -103,8 +103,7 @@ def spin_rows(n=3):
 def test_spin_rows_without_fits_are_no_labels(tmp_path):
     np.savez(tmp_path / "rows.npz", **spin_rows(), openpose=np.zeros((3, 25, 3)))
     found = smpl_labels.read_spin(tmp_path / "rows.npz")
-    assert found.rows() == {"0.jpg": [0, 2], "1.jpg": [1]}
-    assert found.imgname[0] == "train2014/0.jpg"
+    assert found.imgname == ("train2014/0.jpg", "train2014/1.jpg", "train2014/0.jpg")
     assert not found.has_smpl.any() and found.pose.shape == (3, 72) and found.S is None
     np.testing.assert_array_equal(found.part[1, 6], [31, 62, 1])
 
@@ -129,7 +128,7 @@ def test_spin_keeps_the_flags_of_its_fits(tmp_path):
     np.savez(tmp_path / "mview.npz", pose=pose, shape=np.ones((3, 10)), has_smpl=[1, 0, 1])
     found = smpl_labels.read_spin(tmp_path / "mview.npz")
     assert found.has_smpl.tolist() == [False, False, True] and not found.pose[0].any()
-    assert found.imgname is None and found.rows() == {}
+    assert found.imgname is None
 
 
 @pytest.mark.parametrize("changes, message", [

@@ -33,3 +33,16 @@ def test_labels_of_a_track(tmp_path):
     some = labels.take(np.array([0, 2]))
     assert some.frame.tolist() == [12, 18] and some.pose.shape == (2, 72) and some.step == 6
     assert labels.take(np.arange(5)) is labels
+
+
+def test_no_pictures_are_read(tmp_path, monkeypatch):
+    records, read = Records(write_fake_dataset(tmp_path, [3]), "train"), []
+    of_all = records.read
+
+    def spy(index, *names):
+        read.append(of_all(index, *names))
+        return read[-1]
+
+    monkeypatch.setattr(records, "read", spy)
+    assert len(read_labels(records, records.tracks[0])) == len(read) == 3
+    assert not any("image" in record for record in read)

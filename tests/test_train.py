@@ -69,7 +69,7 @@ def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch,
     config = small()
     assert train_module.train(config, tmp_path / "straight") == 0
 
-    from maed_jax.data.pipeline import TrainingBatches
+    from maed_jax.data.batches import TrainingBatches
 
     draw, drawn = TrainingBatches.__next__, []
 
@@ -171,7 +171,7 @@ def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):
 
 
 def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
-    from maed_jax.data.pipeline import TrainingBatches
+    from maed_jax.data.batches import TrainingBatches
 
     draw = TrainingBatches.__next__
 

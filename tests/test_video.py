@@ -9,7 +9,7 @@ import pytest
 from small_videos import damage, write_video
 
 from maed_jax.errors import UserError
-from maed_jax.inference.video import VideoWriter, fit, open_video
+from maed_jax.inference.video import VideoWriter, _pictures, fit, open_video
 
 
 def numbered(count, size=(48, 64)):
@@ -101,6 +101,27 @@ def test_damage_within_h264_never_ends_a_video(tmp_path):
     assert [frame.index for frame in frames] == list(range(40))
     assert 2 <= sum(frame.damaged for frame in frames) < 40
     assert (np.diff([frame.time for frame in frames]) > 0).all()
+
+
+def test_the_clock_goes_on_where_videos_were_joined(tmp_path):
+    clip = write_video(tmp_path / "a.ts", numbered(20)).read_bytes()
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(3 * clip)
+    times = [frame.time for frame in open_video(joined).frames()]
+    np.testing.assert_allclose(times, np.arange(60) / 10, atol=1e-3)
+
+
+def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
+    opened = open_video(write_video(tmp_path / "a.mp4", numbered(9)))
+    stray = [0, 2, 1, 4, 4, 3, None, 7, 8]  # tenths of a second
+
+    def pictures(container, stream):
+        for tenths, (_, raw) in zip(stray, _pictures(container, stream)):
+            yield None if tenths is None else round(tenths / 10 / stream.time_base), raw
+
+    monkeypatch.setattr("maed_jax.inference.video._pictures", pictures)
+    times = [frame.time for frame in opened.frames()]
+    np.testing.assert_allclose(times, np.array([0, 2, 2, 4, 4, 4, 5, 7, 8]) / 10, atol=1e-3)
 
 
 def test_a_file_that_is_all_damaged(tmp_path):

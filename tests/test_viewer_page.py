@@ -1,5 +1,10 @@
 import base64
+import json
 import re
+import shutil
+import subprocess
+
+import pytest
 
 from maed_jax.visual.viewer_page import SCRIPTS, asset, make_page
 
@@ -41,3 +46,39 @@ def test_scripts_write_no_markup():
     script = "".join(asset(name) for name in SCRIPTS)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
     assert "</script" not in script
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node to run the page's script")
+def test_boxes_and_crops_are_where_they_are_in_the_video(tmp_path):
+    script = (
+        asset("panels.js")
+        + """
+    const drawn = {};
+    const pen = {
+      scale() {}, setLineDash() {}, fillRect() {},
+      strokeRect: (...rectangle) => { drawn.box = rectangle; },
+      drawImage: (picture, ...rectangles) => { drawn[picture.name] = rectangles; },
+    };
+    const canvas = {
+      style: {}, clientWidth: 100, parentElement: { clientWidth: 220 }, getContext: () => pen,
+    };
+    globalThis.window = { innerHeight: 1000 };
+    globalThis.heatMap = () => ({ name: "heat" });
+    const person = {
+      row: () => 1, visible: true, css: "red", detected: [1, 1], attention: {},
+      boxes: Float32Array.of(0, 0, 0, 0, 19.5, 29.5, 20, 40),
+      crops: Float32Array.of(0, 0, 0, 19.5, 29.5, 40),
+    };
+    const video = { name: "video", videoWidth: 200 }; // of 400 x 200, half the size here
+    const people = [person];
+    const view = { size: [400, 200], focus: person, people, boxes: true, frame: 0, video };
+    drawVideo(canvas, view, null);
+    drawCrop(canvas, view);
+    console.log(JSON.stringify(drawn));"""
+    )
+    (tmp_path / "panels.cjs").write_text(script)
+    command = ["node", str(tmp_path / "panels.cjs")]
+    drawn = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    # Pixels 10 to 29 of the columns and 10 to 49 of the rows are those of the box.
+    assert drawn["box"] == [5, 5, 10, 20]
+    assert drawn["video"] == [0, 5, 20, 20, 0, 0, 100, 100]

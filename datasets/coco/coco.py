@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
-from ..checked import read_json
+from ..checked import numbers, read_json
 from ..stills import Still, StillsBuilder
 from ..whole import add_partial_argument, complain
 
@@ -37,8 +36,6 @@ class Coco(StillsBuilder):
     SMPL fits: --eft COCO2014-All-ver01.json (and COCO2014-Val-ver10.json), or --spin
     coco_2014_train.npz --spin_fits coco_fits.npy. People without a fit keep their keypoints.
     """
-
-    VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, *, partial: bool = False, **kwargs):
         """partial: make do with one split."""
@@ -102,10 +99,11 @@ def _without_outline(item: dict) -> dict:
 
 def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Still:
     where = f"{path}, annotation {annotation['id']}"
-    points = _numbers(annotation, "keypoints", 3 * len(names), where).reshape(-1, 3)
+    count, listed = 3 * len(names), annotation.get("keypoints")
+    points = numbers(listed, (count,), where, "keypoints", finite=False).reshape(-1, 3)
     # 0: not labelled; 1: labelled where it is hidden; 2: seen. A label is a label.
     points[:, 2] = points[:, 2] > 0
-    x, y, width, height = _numbers(annotation, "bbox", 4, where)
+    x, y, width, height = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)
     return Still(
         picture=picture,
         name=f"{picture.stem}/{annotation['id']}",
@@ -114,13 +112,3 @@ def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Sti
         annotation=annotation["id"],
         reason="crowd" if annotation.get("iscrowd") else "",
     )
-
-
-def _numbers(annotation: dict, field: str, count: int, where: str) -> np.ndarray:
-    try:
-        values = np.array(annotation.get(field), np.float64)
-    except (TypeError, ValueError, OverflowError):
-        values = np.zeros(())
-    if values.shape != (count,):
-        raise UserError(f"{where}: {field} is not a list of {count} numbers")
-    return values

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
 from ..pictures import first_size, whole_picture
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from ..tfrecord import Example, read_records
 from ..whole import add_partial_argument, complain
 
@@ -82,7 +81,6 @@ class Instavariety(PicturesBuilder):
     There are no SMPL labels.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = PicturesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
     read = staticmethod(read_tracks)
 
@@ -93,7 +91,7 @@ class Instavariety(PicturesBuilder):
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        add_common_arguments(parser)
+        PicturesBuilder.add_arguments(parser)
         add_partial_argument(parser)
 
     def tasks(self) -> dict[str, list[Path]]:

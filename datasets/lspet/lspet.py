@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
@@ -32,7 +31,6 @@ class Lspet(StillsBuilder):
     fit both.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
     one_person_a_picture = True
 
     def people(self) -> dict[str, list[Still]]:

@@ -18,7 +18,7 @@ from maed_jax.errors import UserError
 
 from ..parts import Job
 from ..pictures import first_size, whole_picture
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from .database import Database, read_database
 from .image_names import ImageNames, check_names, find_images
 
@@ -126,7 +126,6 @@ class MaedDb(PicturesBuilder):
     --image_root is the folder that the ends of these paths are below. Nothing in the files is run.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
         DatabaseConfig(
             name=name if crops else f"{name}-frames",
@@ -147,7 +146,7 @@ class MaedDb(PicturesBuilder):
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        add_common_arguments(parser)
+        PicturesBuilder.add_arguments(parser)
         parser.add_argument(
             "--image_root", metavar="DIR", help="folder with the pictures (default: as named)"
         )

@@ -64,13 +64,13 @@ def make(
 
 
 def _waves(
-    rng: np.random.Generator, times: np.ndarray, count: int, low: float, high: float, parts: int = 3
+    rng: np.random.Generator, times: np.ndarray, count: int, low: float, high: float
 ) -> np.ndarray:
     """Smooth noise [frames count] of about unit variance; low, high: band in Hz."""
-    rate = rng.uniform(low, high, (parts, count))
-    start = rng.uniform(0, 2 * np.pi, (parts, count))
+    rate = rng.uniform(low, high, (3, count))
+    start = rng.uniform(0, 2 * np.pi, rate.shape)
     waves = np.sin(2 * np.pi * rate * times[:, None, None] + start)
-    return waves.sum(1) * np.sqrt(2 / parts)
+    return waves.sum(1) * np.sqrt(2 / len(rate))
 
 
 def _habit(rng: np.random.Generator) -> np.ndarray:

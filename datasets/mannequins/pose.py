@@ -117,17 +117,6 @@ def rotations(angles: np.ndarray) -> np.ndarray:
     return out
 
 
-def joint_positions(rotations: np.ndarray, rest_joints: np.ndarray, parents) -> np.ndarray:
-    """Joints relative to the root in the world's axes: [frames 24 3 3], [24 3] -> [frames 24 3]."""
-    turned = [rotations[:, 0]]
-    places = [np.zeros((len(rotations), 3))]
-    for joint in range(1, rotations.shape[1]):
-        parent = parents[joint]
-        places.append(places[parent] + turned[parent] @ (rest_joints[joint] - rest_joints[parent]))
-        turned.append(turned[parent] @ rotations[:, joint])
-    return np.stack(places, axis=1)
-
-
 def plant(
     feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray, support: np.ndarray | None = None
 ) -> np.ndarray:

@@ -92,6 +92,10 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
                 f"{path}: {name} is {table[name].shape}, for {rows} people it would be "
                 f"{(rows, *inner)}"
             )
+        if name != "imgname" and table[name].dtype.kind not in "biuf":
+            raise UserError(f"{path}: {name} holds {table[name].dtype}, not numbers")
+    if not np.isfinite(table["person"]).all():
+        raise UserError(f"{path}: person is not a number in every row")
     stills = []
     for row in range(rows):
         part = table["part"][row]

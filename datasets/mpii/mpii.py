@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import tensorflow_datasets as tfds
-
 from maed_jax.errors import UserError
 
 from ..stills import Still, StillsBuilder
@@ -28,8 +26,6 @@ class Mpii(StillsBuilder):
     SMPL fits: --eft MPII_ver01.json, or --spin mpii_train.npz --spin_fits mpii_fits.npy. People
     without a fit keep their keypoints.
     """
-
-    VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, *, table: str | None = None, validation: str | Path | None = None, **kwargs):
         """table: "release" or "newell"; validation: file with names of pictures to hold out."""

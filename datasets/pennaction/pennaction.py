@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.data.boxes import box_from_keypoints
@@ -16,7 +15,7 @@ from maed_jax.errors import UserError
 from ..checked import numbers, rows
 from ..matlab import read_mat
 from ..pictures import first_size
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from ..whole import add_partial_argument, complain
 
 HEAD = 0  # the middle of the head, which is none of the 49 keypoints
@@ -55,7 +54,6 @@ class Pennaction(PicturesBuilder):
     tests to the split "test". There are no SMPL labels.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
     read = staticmethod(read_video)
 
     def __init__(self, *, owner_split: bool = False, partial: bool = False, **kwargs):
@@ -65,7 +63,7 @@ class Pennaction(PicturesBuilder):
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        add_common_arguments(parser)
+        PicturesBuilder.add_arguments(parser)
         parser.add_argument(
             "--owner_split", action="store_true", help="keep the owner's videos for tests apart"
         )

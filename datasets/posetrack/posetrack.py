@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
 from ..checked import numbers, picture, read_json
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder, add_common_arguments
+from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from ..whole import add_partial_argument, complain
 
 PARTS = {"train": "train", "validation": "val"}
@@ -139,7 +138,6 @@ class Posetrack(PicturesBuilder):
     Training is done on "train" alone. There are no SMPL labels.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
     read = staticmethod(read_video)
 
     def __init__(self, *, min_frames: int = SHORTEST, partial: bool = False, **kwargs):
@@ -149,7 +147,7 @@ class Posetrack(PicturesBuilder):
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        add_common_arguments(parser)
+        PicturesBuilder.add_arguments(parser)
         parser.add_argument(
             "--min_frames", type=int, default=SHORTEST, metavar="N",
             help=f"leave out shorter tracks (default: {SHORTEST})",

@@ -53,8 +53,8 @@ def read_sequence(path: Path) -> Sequence:
     content = restricted_load(path, kind="sequence file of 3DPW")
     if not isinstance(content, dict):
         raise UserError(f"{path} is no sequence of 3DPW: it holds a {type(content).__name__}")
-    cameras = _rows(_field(content, "cam_poses", path), (4, 4), path, "cam_poses")
-    matrix = _rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
+    cameras = rows(_field(content, "cam_poses", path), (4, 4), path, "cam_poses")
+    matrix = rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
     if len(matrix) != 3:
         raise UserError(f"{path}: cam_intrinsics is not a 3x3 matrix")
     listed = _field(content, "poses", path)
@@ -83,13 +83,13 @@ def _actor(content: dict, number: int, actors: int, frames: int, path: Path) -> 
 
     def per_frame(field: str, *inner: int) -> np.ndarray:
         value, label = pick(field)
-        array = _rows(value, inner, path, label)
+        array = rows(value, inner, path, label)
         if len(array) != frames:
             raise UserError(f"{path}: {label} has {len(array)} frames where cam_poses has {frames}")
         return array
 
     betas, label = pick("betas")
-    betas = _rows(betas, (), path, label)
+    betas = rows(betas, (), path, label)
     if len(betas) < 10:
         raise UserError(f"{path}: {label} has {len(betas)} coefficients, not 10 or more")
     gender = pick("genders" if "genders" in content else "gender")[0]
@@ -109,10 +109,3 @@ def _field(content: dict, name: str, path: Path) -> Any:
     if name not in content:
         raise UserError(f"{path} lacks the field {name}: is it a sequence of 3DPW?")
     return content[name]
-
-
-def _rows(value: Any, inner: tuple[int, ...], path: Path, field: str) -> np.ndarray:
-    try:
-        return rows(value, inner, path, field)
-    except ValueError:  # lists of different lengths
-        raise UserError(f"{path}: {field} is not an array") from None

@@ -24,6 +24,7 @@ from maed_jax.arguments import from_zero, positive
 from maed_jax.bench import record
 from maed_jax.bench.clock import spread
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
+from maed_jax.errors import UserError
 
 TURN = 0.2  # seconds that a reader has in a round, at least
 
@@ -45,6 +46,8 @@ def main(argv: list[str]) -> None:
         dataset.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=explained)
     options = parser.parse_args(argv)
     record.check(options)
+    if options.plot and options.dataset:
+        raise UserError("--plot draws readers side by side: leave out --dataset, or --plot")
     if options.dataset is None:
         with tempfile.TemporaryDirectory() as temporary:
             pillow = importlib.util.find_spec("PIL") is not None
@@ -59,7 +62,7 @@ def main(argv: list[str]) -> None:
         rows = [{"name": "batches", **measure_batches(options.dataset, **how)}]
         print("\n".join(f"{name:<24}{value:>10}" for name, value in rows[0].items()))
     record.write(options.json, "data", rows)
-    if options.plot and options.dataset is None:
+    if options.plot:
         from maed_jax.bench.plots import plot_bars
 
         plot_bars(options.plot, rows, "frames/s", "frames a second and core")
@@ -122,19 +125,13 @@ def measure_batches(
       UserError: no such dataset.
     """
     from maed_jax.data.augment import Augment
-    from maed_jax.data.pipeline import TrainingBatches, clip_dataset
+    from maed_jax.data.batches import TrainingBatches
+    from maed_jax.data.pipeline import endless
+    from maed_jax.data.records import Records, dataset_directory
+    from maed_jax.data.samples import Clips, Loader
 
-    clips = clip_dataset(
-        folder,
-        "",
-        split,
-        seed=0,
-        image_size=SIZE,
-        clip_length=CLIP_LENGTH,
-        interval=interval,
-        augment=Augment(),
-    )
-    parts = {"clips": (clips, clips_per_batch)}
+    source = Clips(Records(dataset_directory(folder), split), CLIP_LENGTH, interval)
+    parts = {"clips": (endless(Loader(source, SIZE, Augment()), seed=0), clips_per_batch)}
     batches = TrainingBatches(parts, workers=workers, threads=threads)
     for _ in range(2):  # threads and processes start, and fill what they prepare ahead
         next(batches)

@@ -78,6 +78,10 @@ def make_cases(
         for part in track.runs()
     )
 
+    def decoding():
+        for frame in video.frames():
+            frame.image()
+
     def reconstructing(with_estimator):
         reconstruct(video, found.tracks, with_estimator, num_frames=found.num_frames, batch=batch)
 
@@ -86,7 +90,7 @@ def make_cases(
 
     return {
         stages.ALONE: stages.alone(estimator, clips, batch),
-        "decoding the video": lambda: [frame.image() for frame in video.frames()] and None,
+        "decoding the video": decoding,
         "finding people": lambda: find_people(video, make_detector("hog")),
         "cutting clips": lambda: reconstructing(idle),
         "reconstructing": lambda: reconstructing(estimator),

@@ -31,14 +31,9 @@ class Program:
         jax.block_until_ready(self.run())
 
 
-def compile(function: Callable, *arguments: Any, **options: Any) -> Program:
-    """Compiles `function` for arguments that are on the devices.
-
-    Args:
-      options: of `jax.jit`; arguments that are given away (`donate_argnums`) cannot be used twice,
-        so such programs are for `Compiled` ones, see `compile_step`.
-    """
-    compiled, seconds = compile_cold(jax.jit(function, **options), *arguments)
+def compile(function: Callable, *arguments: Any) -> Program:
+    """Compiles `function` for arguments that are on the devices."""
+    compiled, seconds = compile_cold(jax.jit(function), *arguments)
     return Program(
         lambda: compiled(*arguments), count(function, *arguments), seconds, memory(compiled)
     )

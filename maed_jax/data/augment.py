@@ -215,8 +215,9 @@ def hide_erased(points: np.ndarray, changes: Changes, size: int) -> np.ndarray:
     for frame, frame_points in enumerate(shown):
         rows, columns = _blank(changes, frame, size)
         x, y = frame_points[:, 0], frame_points[:, 1]
-        inside = (x >= columns.start) & (x <= columns.stop - 1)
-        inside &= (y >= rows.start) & (y <= rows.stop - 1)
+        # Pixel n reaches from n - 0.5 to n + 0.5.
+        inside = (x >= columns.start - 0.5) & (x < columns.stop - 0.5)
+        inside &= (y >= rows.start - 0.5) & (y < rows.stop - 0.5)
         frame_points[inside, 2] = 0
     return shown
 

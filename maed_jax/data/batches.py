@@ -44,7 +44,7 @@ class TrainingBatches:
         Args:
           parts: clips, clips_2d or images -> endless dataset and batch size over all hosts.
           workers: processes that prepare samples; 0 for threads of this one.
-          threads: per process; one for each core by default.
+          threads: per process; by default one in a worker, without workers one for each core.
           shard: number of this host and of all hosts; each gives its rows of every batch, the
             first host the first ones.
 

@@ -48,7 +48,8 @@ class Findings:
         self.projection += other.projection
 
     def lines(self, split: str) -> list[str]:
-        verdict = "no faults" if not self.counts else f"{self.faulty} with faults"
+        verdict = f"{self.faulty} with faults" if self.faulty else "each sound by itself, but"
+        verdict = verdict if self.counts else "no faults"
         return [f"{split}: {self.examined} of {self.records} records examined, {verdict}"] + [
             f"  {count:>8}  {fault} (first: {self.first[fault]})"
             for fault, count in self.counts.items()

@@ -42,12 +42,6 @@ def normalise(image):
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
 
 
-def denormalise(image: np.ndarray) -> np.ndarray:
-    """The inverse of `normalise`: float `[... 3]` to uint8, clipped."""
-    values = (np.asarray(image) * np.array(STD) + np.array(MEAN)) * 255
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """An RGB image uint8 `[h w 3]` as JPEG bytes, made to be cut (see `data.jpeg`)."""
     options = {
@@ -61,21 +55,20 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return data.tobytes()
 
 
-def decode_jpeg(data: bytes, reduce: int = 1) -> np.ndarray:
+def decode_jpeg(data: bytes) -> np.ndarray:
     """Picture bytes (JPEG, or whatever OpenCV reads) as RGB uint8 `[h w 3]`.
 
-    Args:
-      data: the file's content. A rotation noted in its EXIF part is not applied.
-      reduce: 1, 2, 4 or 8: decode a JPEG at that fraction of its size, which is much faster.
+    A rotation noted in its EXIF part is not applied.
 
     Raises:
       ImageError: not a picture, or a JPEG that ends early (OpenCV would paint the rest grey).
     """
     _check_whole(data)
-    return _decode(data, reduce)
+    return _decode(data)
 
 
-def _decode(data: bytes, reduce: int) -> np.ndarray:
+def _decode(data: bytes, reduce: int = 1) -> np.ndarray:
+    """reduce: 1, 2, 4 or 8: decode a JPEG at that part of its size, which is much faster."""
     pixels = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
@@ -166,7 +159,8 @@ def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray |
     (a, b, x), (c, d, y) = affine.tolist()
     if (abs(a), b, c, d, x % 1, y % 1) == (1, 0, 0, 1, 0, 0):  # nothing to interpolate
         left, top = int(-x if a > 0 else x - out_size + 1), int(-y)
-        part = image[max(top, 0) : top + out_size, max(left, 0) : left + out_size]
+        bottom, right = max(top + out_size, 0), max(left + out_size, 0)
+        part = image[max(top, 0) : bottom, max(left, 0) : right]
         if part.shape == (out_size, out_size, 3):
             out = np.empty(part.shape, np.uint8) if out is None else out
             out[:] = part if a > 0 else cv2.flip(part, 1)

@@ -8,85 +8,26 @@ worker processes or hosts, nor on where a run was interrupted. `data.batches` ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import grain
 import numpy as np
 
 from maed_jax.data.augment import Augment
 from maed_jax.data.batches import TrainingBatches
-from maed_jax.data.eval_clips import EvalBatch, EvaluationClips, evaluation_clips
 from maed_jax.data.records import Records, dataset_directory
 from maed_jax.data.samples import Clips, Images, Loader
 from maed_jax.errors import UserError
-
-__all__ = [
-    "EvalBatch",
-    "EvaluationClips",
-    "TrainingBatches",
-    "clip_dataset",
-    "evaluation_clips",
-    "first_dataset",
-    "image_dataset",
-    "mix",
-    "training_batches",
-]
-
 
 # Parts of a batch: each draws from a stream of its own, by its place here, append only.
 STREAMS = ("clips", "images", "clips_2d")
 
 
-def clip_dataset(
-    data_dir: str | Path,
-    name: str,
-    split: str,
-    *,
-    seed: int,
-    image_size: int,
-    clip_length: int = 16,
-    interval: int = 8,
-    stride: int | None = None,
-    augment: Augment | Mapping | None = None,
-    body: str | None = None,
-) -> grain.MapDataset:
-    """Clips of `clip_length` frames, every `interval`-th of a window, from a random start in it.
-
-    Endless and shuffled anew in each epoch; `len(...)` is that of an endless dataset. See
-    `data.samples` for what an element holds.
-
-    Args:
-      data_dir, name: see `dataset_directory`.
-      stride: frames from window to window, half a window by default.
-      augment: `None` for none at all.
-      body: name of the body whose pose and shape labels count; all by default.
+def endless(loader: Loader, seed: int) -> grain.MapDataset:
+    """The samples of `loader` without end, shuffled anew in each epoch.
 
     Raises:
-      UserError: no such dataset or split, or nothing in it.
+      UserError: there are none.
     """
-    records = Records(dataset_directory(data_dir, name), split)
-    source = Clips(records, clip_length, interval, stride)
-    return _endless(Loader(source, image_size, Augment.from_config(augment), body), seed)
-
-
-def image_dataset(
-    data_dir: str | Path,
-    name: str,
-    split: str,
-    *,
-    seed: int,
-    image_size: int,
-    every: int = 1,
-    augment: Augment | Mapping | None = None,
-    body: str | None = None,
-) -> grain.MapDataset:
-    """Single frames as clips of one frame, every n-th of the split; else as `clip_dataset`."""
-    records = Records(dataset_directory(data_dir, name), split)
-    source = Images(records, every)
-    return _endless(Loader(source, image_size, Augment.from_config(augment), body), seed)
-
-
-def _endless(loader: Loader, seed: int) -> grain.MapDataset:
     if len(loader.source) == 0:
         raise UserError(f"{loader.source.records} holds nothing to train on")
     numbers = grain.MapDataset.range(len(loader.source)).seed(seed)
@@ -162,7 +103,7 @@ def _part(
         loader = Loader(source, image_size, augment, config.get("body"))
         # a stream of its own for every part and dataset
         stream = np.random.SeedSequence([seed, STREAMS.index(part), number])
-        datasets.append(_endless(loader, int(stream.generate_state(1)[0])))
+        datasets.append(endless(loader, int(stream.generate_state(1)[0])))
         shares.append(share * len(source) if config.get("mix_by_size") else share)
     return mix(datasets, shares)
 

@@ -142,7 +142,8 @@ def _check_command(directory: str, out: str, split: str | None, tracks: int, **o
     broken = any(findings.counts for findings in found.values())
     print(f"wrote {out}")
     if broken:
-        raise UserError(f"{directory} is broken: {faulty} of the records examined have faults")
+        some = f"{faulty} of the records examined have faults"
+        raise UserError(f"{directory} is broken: {some if faulty else 'see above'}")
 
 
 def available() -> dict[str, str]:

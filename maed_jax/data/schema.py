@@ -1,7 +1,7 @@
 """The record that every dataset is turned into: one person in one frame.
 
-This file is the only thing that builders (`datasets/`) and the pipeline share. Frames of a track
-lie one after another on disk; a table of tracks beside each split says where each begins.
+Builders (`datasets/`) write such records and the pipeline reads them. Frames of a track lie one
+after another on disk; a table of tracks beside each split says where each begins.
 """
 
 from __future__ import annotations

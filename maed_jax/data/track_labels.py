@@ -11,6 +11,8 @@ from maed_jax.data.records import Records
 
 LIMBS = slice(25, 37)
 """of the 49 keypoints: ankles, knees, hips, wrists, elbows, shoulders"""
+_FIELDS = ("frame", "valid", "has_smpl", "has_3d", "pose", "shape", "keypoints_2d", "keypoints_3d",
+           "frame_rate", "gender", "body")  # fmt: skip
 SEEN = 0.3
 """A keypoint counts as seen above this confidence. Source: VIBE and MAED on 3DPW"""
 
@@ -64,7 +66,8 @@ class TrackLabels:
 
 def read_labels(records: Records, track: schema.Track) -> TrackLabels:
     """Reads them. Numbers that are not finite are no labels."""
-    rows = [records[i] for i in range(track.start, track.start + track.length)]
+    numbers = range(track.start, track.start + track.length)
+    rows = [records.read(i, _FIELDS) for i in numbers]  # without the pictures, which are large
 
     def stacked(name: str) -> np.ndarray:
         return np.stack([row[name] for row in rows])

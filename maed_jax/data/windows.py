@@ -19,25 +19,17 @@ def reflect(indices: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(folded, period - folded) if length > 1 else folded * 0
 
 
-def windows(length: int, window: int, stride: int, pad: bool = True) -> np.ndarray:
-    """Windows of consecutive frames, int64 `[windows window]` of indices into the track.
+def window_starts(length: int, window: int, stride: int) -> np.ndarray:
+    """The first frame of each window of consecutive frames, int64, before reflection.
 
     Args:
-      length: frames of the track.
+      length: frames of the track, which is continued to a multiple of `window`.
       window: frames of a window.
       stride: from the start of one window to that of the next.
-      pad: continue the track by reflection to a multiple of `window`; otherwise only windows that
-        lie within the track are given, possibly none.
     """
-    starts = window_starts(length, window, stride, pad)
-    return reflect(starts[:, None] + np.arange(window), length)
-
-
-def window_starts(length: int, window: int, stride: int, pad: bool = True) -> np.ndarray:
-    """The first frame of each of `windows`, int64, before reflection."""
     if min(window, stride) < 1:
         raise ValueError(f"window {window} and stride {stride} have to be positive")
-    total = -(-length // window) * window if pad else length
+    total = -(-length // window) * window
     return np.arange(0, total - window + 1, stride, dtype=np.int64)
 
 

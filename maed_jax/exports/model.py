@@ -7,7 +7,6 @@ for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs on
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from maed_jax.arguments import Parser, add_step
@@ -17,7 +16,7 @@ from maed_jax.whole_files import whole_file
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PLATFORMS):
+def exported(estimator, *, vertices: bool = False):
     """The compiled model as a `jax.export.Exported`.
 
     Its `call` maps RGB crops uint8 `[b t h w 3]`, b free, to a dict of float32 arrays `[b t ...]`:
@@ -45,7 +44,7 @@ def exported(estimator, *, vertices: bool = False, platforms: Sequence[str] = PL
     (b,) = jax.export.symbolic_shape("b")
     side = estimator.image_size
     images = jax.ShapeDtypeStruct((b, estimator.clip_length, side, side, 3), jnp.uint8)
-    return jax.export.export(jax.jit(apply), platforms=tuple(platforms))(images)
+    return jax.export.export(jax.jit(apply), platforms=PLATFORMS)(images)
 
 
 def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:

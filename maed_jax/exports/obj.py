@@ -11,9 +11,10 @@ import numpy as np
 
 from maed_jax.body.smpl import Body, pose_body
 from maed_jax.exports.animation import UP_FROM_CAMERA
+from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.results import Person
 
-CHUNK = 32  # frames whose vertices are computed at a time: one shape, one compilation
+CHUNK = 32  # frames whose vertices are computed at a time
 
 
 def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
@@ -34,13 +35,11 @@ def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
 def posed_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
     """Yields the vertices [verts 3] of every frame: metres, in the frame of the whole image's
     camera."""
-    for start in range(0, len(person), CHUNK):
-        here = slice(start, min(start + CHUNK, len(person)))
-        rows = np.minimum(np.arange(start, start + CHUNK), len(person) - 1)
-        verts = _verts(body, person.rotmat[rows], person.shape[rows])
-        yield from np.asarray(verts)[: here.stop - start] + person.translation[here, None]
+    verts_of = functools.partial(_verts, body)
+    for here, verts in in_chunks(verts_of, CHUNK, person.rotmat, person.shape):
+        yield from verts + person.translation[here, None]
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _verts(body: Body, rotmat: jax.Array, shape: jax.Array) -> jax.Array:
     return pose_body(body, rotmat, shape).verts

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
+from maed_jax.exports.bvh import write_bvh
+from maed_jax.exports.glb import write_glb
+from maed_jax.exports.obj import write_obj_sequence
 from maed_jax.inference.results import Person
 
 FORMATS = ("glb", "bvh", "obj")
@@ -19,19 +22,20 @@ def parse_formats(text: str) -> tuple[str, ...]:
     Raises:
       UserError: one of them is none, or there are none.
     """
+    choice = ",".join(FORMATS)
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"there is no format {name!r} to export; choose from glb,bvh,obj")
+            raise UserError(f"there is no format {name!r} to export; choose from {choice}")
     if not formats:
-        raise UserError("--export names no format; choose from glb,bvh,obj")
+        raise UserError(f"--export names no format; choose from {choice}")
     return formats
 
 
 def export_people(
     formats: Sequence[str], people: Sequence[Person], body: Body, folder: Path
 ) -> list[str]:
-    """Writes every person in every format, and a scene of all people as GLB.
+    """Writes every person in every format, and a scene of all people as GLB; of nobody, nothing.
 
     Returns:
       the names of the files (of an OBJ sequence: of its folder) in `folder`.
@@ -47,17 +51,11 @@ def export_people(
 
     for person in people:
         if "glb" in formats:
-            from maed_jax.exports.glb import write_glb
-
             write_glb(new(f"person_{person.id}.glb"), [person], body)
         if "bvh" in formats:
-            from maed_jax.exports.bvh import write_bvh
-
             write_bvh(new(f"person_{person.id}.bvh"), person, body)
         if "obj" in formats:
-            from maed_jax.exports.obj import write_obj_sequence
-
             write_obj_sequence(new(f"person_{person.id}_obj"), person, body)
-    if "glb" in formats:
+    if "glb" in formats and people:
         write_glb(new(SCENE), people, body)
     return names

@@ -17,12 +17,13 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.camera import project
 from maed_jax.body.smpl import Body, keypoint_body, keypoints, pose_body
+from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.reconstruct import full_translation, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches
 from maed_jax.inference.work import Keep, in_memory
 
-CHUNK = 128  # frames whose joints are computed at a time: one shape, one compilation
+CHUNK = 128  # frames whose joints are computed at a time
 # Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
 ROTATION_CUTOFF, ROTATION_GAIN = 1.5, 0.3
 CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
@@ -78,19 +79,15 @@ def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
             ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
         )
     }  # fmt: skip
-    for start in range(0, n, CHUNK):
-        here = slice(start, min(start + CHUNK, n))
-        rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
-        inputs = (person.rotmat[rows], person.shape[rows], person.camera[rows])
-        joints_3d, points_3d, in_crop = (
-            np.asarray(array)[: here.stop - start] for array in _posed_points(small, *inputs)
-        )
+    posed_points = functools.partial(_posed_points, small)
+    inputs = person.rotmat, person.shape, person.camera
+    for here, (joints_3d, points_3d, in_crop) in in_chunks(posed_points, CHUNK, *inputs):
         points["joints_3d"][here], points["keypoints_3d"][here] = joints_3d, points_3d
         points["keypoints_2d"][here] = to_pixels(in_crop, person.crops[here])
     return points
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def _posed_points(body: Body, rotmat: jax.Array, shape: jax.Array, camera: jax.Array):
     posed = pose_body(body, rotmat, shape)
     points = keypoints(body, posed)

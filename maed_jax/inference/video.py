@@ -22,6 +22,7 @@ import numpy as np
 from maed_jax.errors import UserError
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
+STRAY = 16  # frames that a time stamp may lie behind: no codec shifts one farther
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
 BEHIND = 3  # frames that wait to be encoded
 THREADS = 4  # of x264, whatever the machine: what it writes depends on their number
@@ -87,20 +88,25 @@ class Video:
 
         A frame that cannot be decoded is yielded all the same, as a `damaged` copy of the frame
         before it (the first whole frame stands in for damaged ones before itself), so that frame
-        numbers and times never shift.
+        numbers and times never shift. Where videos were joined and the clock starts anew, times go
+        on by one frame.
         """
         with _open(self.path) as container:
             stream = _picture_stream(container, self.path)
             stream.thread_type = "AUTO"
             tick = float(stream.time_base or 0)
-            start: int | None = None
+            start: float | None = None
             time, index, last, waiting = 0.0, 0, None, []
             for pts, raw in _pictures(container, stream):
-                start = pts if start is None else start
-                if pts is not None and start is not None:
-                    time = max(time, (pts - start) * tick)
-                elif index:
+                clock = None if pts is None else pts * tick
+                start = clock if start is None else start
+                if clock is None:
+                    time += 1 / self.fps if index else 0
+                elif time - (clock - start) > STRAY / self.fps:  # another clock, of another video
                     time += 1 / self.fps
+                    start = clock - time
+                else:
+                    time = max(time, clock - start)
                 source, damaged = (last, True) if raw is None else (raw, raw.is_corrupt)
                 if source is None:
                     waiting.append((index, time))

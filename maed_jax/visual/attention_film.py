@@ -14,12 +14,14 @@ from maed_jax.inference.attended import Attention
 from maed_jax.inference.reconstruct import cut, exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Frame, Video, VideoWriter
-from maed_jax.visual.overlay import color_of, rescaled
+from maed_jax.visual.colors import color_of
+from maed_jax.visual.overlay import rescaled
 
 HEAT = np.array([[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]])
 """from cold to warm, RGB; the page of the viewer has the same"""
 HEIGHT = 480  # pixels of the film
 STRIP = 96  # of it, for the frames of the clip
+BLOCK = -1  # that is shown: the last one is nearest to the answer
 PAPER, INK, QUIET = (24, 25, 28), (230, 230, 227), (130, 133, 140)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -47,7 +49,6 @@ def write_films(
     attentions: Sequence[Attention],
     *,
     num_frames: int,
-    block: int = -1,
     progress: Callable = lambda frames, total: frames,
 ) -> None:
     """Writes one film a person, in one pass over the video.
@@ -56,7 +57,6 @@ def write_films(
       paths: of the mp4 files, in the order of people.
       attentions: of the same people in the same order; with `space`, `time` or both.
       num_frames: frames of the video that were reconstructed.
-      block: which of the blocks is shown; the last one is nearest to the answer.
       progress: wraps the iterator of frames to show how far it is.
 
     Raises:
@@ -76,16 +76,14 @@ def write_films(
             for person, attention, writer in active:
                 row = rows[person.id].get(frame.index)
                 if row is not None:
-                    picture = film_picture(frame, person, attention, row, block)
+                    picture = film_picture(frame, person, attention, row)
                     writer.write(picture, frame.time - float(person.times[0]))
                 if person.frames[-1] == frame.index:
                     closers[person.id].close()
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
 
 
-def film_picture(
-    frame: Frame, person: Person, attention: Attention, row: int, block: int
-) -> np.ndarray:
+def film_picture(frame: Frame, person: Person, attention: Attention, row: int) -> np.ndarray:
     """One picture of a person's film, uint8 [480 w 3]."""
     width = max(2, round(frame.size[0] * HEIGHT / frame.size[1]))
     left = cv2.resize(
@@ -97,20 +95,20 @@ def film_picture(
     side = HEIGHT - (STRIP if attention.time is not None else 0)
     (crop,) = cut(frame, [person.crops[row]], side)
     if attention.space is not None:
-        crop = heated(crop, attention.space[row, block])
+        crop = heated(crop, attention.space[row, BLOCK])
     right = [crop]
     if attention.time is not None:
-        right.append(time_strip(attention, row, block, (side, STRIP)))
+        right.append(time_strip(attention, row, (side, STRIP)))
     return np.concatenate([left, np.concatenate(right)], axis=1)
 
 
-def time_strip(attention: Attention, row: int, block: int, size: tuple[int, int]) -> np.ndarray:
+def time_strip(attention: Attention, row: int, size: tuple[int, int]) -> np.ndarray:
     """Bars of the weights of the clip's frames for one of them, uint8; size: width, height."""
     width, height = size
     strip = np.full((height, width, 3), PAPER, np.uint8)
     order = np.argsort(attention.clip_frames[row], kind="stable")
     frames = attention.clip_frames[row][order]
-    weights = attention.time[row, block][order].astype(np.float32)
+    weights = attention.time[row, BLOCK][order].astype(np.float32)
     cell, foot = width / len(order), 20
     often = int(np.ceil(30 / cell))
     for i, (number, weight) in enumerate(zip(frames, weights / max(weights.max(), 1e-9))):
@@ -136,7 +134,6 @@ def heated_crops(
     rows: Sequence[Sequence[int]],
     *,
     size: int,
-    block: int = -1,
 ) -> list[list[np.ndarray]]:
     """Of each person, the crops [size size 3] of some rows (ascending) under their heat maps.
 
@@ -150,7 +147,7 @@ def heated_crops(
     for frame in exactly(video.frames(), max(wanted) + 1):
         for i, row in wanted.get(frame.index, ()):
             (crop,) = cut(frame, [people[i].crops[row]], size)
-            out[i].append(heated(crop, attentions[i].space[row, block]))
+            out[i].append(heated(crop, attentions[i].space[row, BLOCK]))
     return out
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.errors import UserError
 from maed_jax.inference.attended import Attention
-from maed_jax.visual.attention_film import HEAT
+from maed_jax.visual.attention_film import BLOCK, HEAT
 
 CROPS = 8  # pictures in the uppermost strip
 GATE = np.array([[47, 143, 157], [238, 238, 236], [222, 135, 52]])
-"""from space over both alike to time, RGB; as in the page of the viewer"""
+"""from space over both alike (pale, as the paper) to time, RGB; its ends are the viewer's"""
 
 
 def crop_rows(attention: Attention) -> list[int]:
@@ -23,18 +23,12 @@ def crop_rows(attention: Attention) -> list[int]:
     return sorted({round(x) for x in np.linspace(0, n - 1, min(n, CROPS))})
 
 
-def write_plot(
-    path: str | Path,
-    attention: Attention,
-    crops: Sequence[np.ndarray] = (),
-    block: int = -1,
-) -> None:
+def write_plot(path: str | Path, attention: Attention, crops: Sequence[np.ndarray] = ()) -> None:
     """Writes a PNG with a strip for each kind of attention there is, over the frames of the track.
 
     Args:
       attention: of one person.
       crops: uint8 [s s 3] under heat maps, of the rows `crop_rows`; none: no such strip.
-      block: whose attention over time is shown.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -50,7 +44,7 @@ def write_plot(
         ) from None
     strips = [
         (crops, 1.3, lambda axes: _draw_crops(axes, crops, attention)),
-        (attention.time, 1.5, lambda axes: _draw_time(axes, attention, block, heat)),
+        (attention.time, 1.5, lambda axes: _draw_time(axes, attention, heat)),
         (attention.gates, 0.5, lambda axes: _draw_gates(axes, attention, gate)),
         (attention.joints, 2.6, lambda axes: _draw_joints(axes, attention, heat)),
     ]
@@ -81,12 +75,12 @@ def _draw_crops(axes, crops, attention: Attention) -> None:
     axes.set_title("where it looks")
 
 
-def _draw_time(axes, attention: Attention, block: int, heat) -> None:
+def _draw_time(axes, attention: Attention, heat) -> None:
     """The weight of each other frame of the clip by how far it is away."""
     n, (_, t) = len(attention.frames), attention.clip_frames.shape
     rows = np.repeat(np.arange(n), t)
     apart = (attention.clip_frames - attention.frames[:, None]).reshape(-1)
-    weights = attention.time[:, block].astype(np.float32)
+    weights = attention.time[:, BLOCK].astype(np.float32)
     shares = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
     order = np.argsort(shares)  # the strongest on top
     side = np.clip(600 / n, 2, 7)  # points; the strip is about 600 wide
@@ -96,7 +90,7 @@ def _draw_time(axes, attention: Attention, block: int, heat) -> None:
     axes.figure.colorbar(dots, ax=axes, label="of the most", pad=0.01)
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylabel("frames away")
-    axes.set_title(f"when it looks (block {attention.blocks[block]})")
+    axes.set_title(f"when it looks (block {attention.blocks[BLOCK]})")
 
 
 def _draw_gates(axes, attention: Attention, gate) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
+from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.people import side_by_side
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
@@ -28,7 +29,7 @@ from maed_jax.whole_files import whole_file
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
-LONGEST = 1280  # pixels, longest side of the overlay video
+LONGEST = 1280  # pixels, longest side of the overlay video; larger ones are scaled down to it
 CHUNK = 32  # frames whose vertices are computed at a time
 
 
@@ -39,7 +40,6 @@ def write_overlay(
     body: Body,
     *,
     num_frames: int,
-    longest: int = LONGEST,
     side_view: bool = False,
     progress: Callable = lambda frames, total: frames,
 ) -> None:
@@ -49,7 +49,6 @@ def write_overlay(
       path: of the video (.mp4), or of the picture where there is one frame only.
       body: the body that the people were reconstructed with.
       num_frames: frames of the video that were reconstructed.
-      longest: pixels; larger videos are scaled down to it.
       side_view: show beside the picture everybody in place, but turned to be seen from their side
         where the picture shows their front.
       progress: wraps the iterator of frames to show how far it is.
@@ -57,7 +56,7 @@ def write_overlay(
     Raises:
       UserError: the file cannot be written, or rendering is not possible here.
     """
-    width, height = fit(video.size, longest)
+    width, height = fit(video.size, LONGEST)
     scale = np.array([width / video.size[0], height / video.size[1]])
     faces = np.asarray(body.faces)
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
@@ -66,7 +65,7 @@ def write_overlay(
     into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
     with Renderer((height, width)) as renderer, into as writer:
         frames = side_by_side(
-            lambda frame: frame.image(longest), exactly(video.frames(), num_frames)
+            lambda frame: frame.image(LONGEST), exactly(video.frames(), num_frames)
         )
         for frame, picture in progress(frames, num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:
@@ -215,20 +214,14 @@ def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
     Seen by the camera `person.intrinsics` they lie on the pixels where the crop's camera sees them;
     they are therefore slightly sheared against the true body, `pose_body` plus `translation`.
     """
-    for start in range(0, len(person), CHUNK):
-        part = slice(start, start + CHUNK)
-        inputs = [
-            _padded(array[part], CHUNK)  # one shape, one compilation
-            for array in (
-                person.rotmat, person.shape, person.camera, person.crops, person.translation
-            )
-        ]  # fmt: skip
-        verts = np.asarray(_camera_verts(body, *inputs, jnp.asarray(person.intrinsics)))
-        yield from verts[: len(person.frames[part])]
+    verts_of = functools.partial(_camera_verts, body, jnp.asarray(person.intrinsics))
+    inputs = person.rotmat, person.shape, person.camera, person.crops, person.translation
+    for _, verts in in_chunks(verts_of, CHUNK, *inputs):
+        yield from verts
 
 
-@functools.partial(jax.jit)
-def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
+@jax.jit
+def _camera_verts(body, intrinsics, rotmat, shape, camera, crop, translation):
     verts = pose_body(body, rotmat, shape).verts
     in_crop = project_crop(verts, camera)
     pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2
@@ -239,10 +232,6 @@ def _camera_verts(body, rotmat, shape, camera, crop, translation, intrinsics):
 def _drawable(verts: np.ndarray) -> bool:
     """Wholly before the camera; an untrained model puts people anywhere."""
     return bool(np.isfinite(verts).all() and verts[:, 2].min() > NEAR)
-
-
-def _padded(array: np.ndarray, count: int) -> np.ndarray:
-    return np.pad(array, [(0, count - len(array)), *[(0, 0)] * (array.ndim - 1)], mode="edge")
 
 
 def _point(xy: np.ndarray) -> tuple[int, int]:

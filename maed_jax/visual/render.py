@@ -20,6 +20,7 @@ from maed_jax.errors import UserError
 
 NEAR, FAR = 0.05, 200.0
 STEP = 64  # pixels by which VTK's window grows
+SAMPLES = 2  # per pixel and axis
 
 Window = tuple[int, int, int, int]
 """Part of a picture: left, top, right and bottom in pixels, the last two not within"""
@@ -96,14 +97,13 @@ class Renderer:
     `with Renderer(160) as renderer: rgb, alpha = renderer.render(verts, faces, colors, intrinsics)`
     """
 
-    def __init__(self, size: int | tuple[int, int], supersample: int = 2):
-        """size: pixels, one number or (height, width). supersample: samples per pixel and axis.
+    def __init__(self, size: int | tuple[int, int]):
+        """size: pixels, one number or (height, width).
 
         Raises:
           UserError: PyVista is not installed or cannot draw here.
         """
         self.height, self.width = (size, size) if np.isscalar(size) else size
-        self._scale = int(supersample)
         self._room = min(self.width, STEP), min(self.height, STEP)  # of VTK's own window
         # VTK's software rasteriser takes every core otherwise: slower with several processes.
         os.environ.setdefault("LP_NUM_THREADS", "1")
@@ -125,7 +125,7 @@ class Renderer:
         self._pixels = vtkUnsignedCharArray()
         self._plotter = pyvista.Plotter(
             off_screen=True,
-            window_size=[n * self._scale for n in self._room],
+            window_size=[n * SAMPLES for n in self._room],
             lighting="none",
         )
         self._plotter.disable_anti_aliasing()
@@ -234,11 +234,10 @@ class Renderer:
         self._make_room(*size)
         self._plotter.renderer.SetViewport(0, 0, size[0] / self._room[0], size[1] / self._room[1])
         self._window.Render()
-        width, height = size[0] * self._scale, size[1] * self._scale
+        width, height = size[0] * SAMPLES, size[1] * SAMPLES
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
         picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)
-        if self._scale > 1:
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         picture = cv2.flip(picture, 0)  # VTK's rows go upwards
         return cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.extractChannel(picture, 3)
 
@@ -248,7 +247,7 @@ class Renderer:
         if width > room[0] or height > room[1]:
             wanted = (max(n, -(-m // STEP) * STEP) for n, m in zip(room, (width, height)))
             self._room = tuple(min(n, most) for n, most in zip(wanted, whole))
-            self._window.SetSize(*(n * self._scale for n in self._room))
+            self._window.SetSize(*(n * SAMPLES for n in self._room))
 
 
 def _projection(intrinsics: np.ndarray, width: int, height: int) -> np.ndarray:

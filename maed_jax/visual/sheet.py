@@ -21,21 +21,21 @@ TILE = 224  # pixels
 def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Draws box and skeleton on a copy of uint8 [h w 3] RGB.
 
-    The person's left is orange, the right blue; keypoints without confidence are left out.
+    The person's left is orange, the right blue; keypoints without confidence are left out, and so
+    is whatever is not finite.
     keypoints_2d: [49 3] pixels and confidence; box: centre x, y, width, height in pixels.
     """
     image = image.copy()
-    x, y, w, h = box
-    cv2.rectangle(
-        image, _point((x - w / 2, y - h / 2)), _point((x + w / 2, y + h / 2)), (255, 255, 0), 1
-    )
+    if np.isfinite(box).all():
+        corners = _point(box[:2] - box[2:] / 2), _point(box[:2] + box[2:] / 2)
+        cv2.rectangle(image, *corners, (255, 255, 0), 1)
+    shown = np.isfinite(keypoints_2d).all(-1) & (keypoints_2d[:, 2] > 0)
     for start, end in SKELETON_BONES:
-        if min(keypoints_2d[[start, end], 2]) > 0:
+        if shown[start] and shown[end]:
             ends = [_point(keypoints_2d[i, :2]) for i in (start, end)]
             cv2.line(image, *ends, _color(KEYPOINT_NAMES[end]), 1, cv2.LINE_AA)
-    for name, (px, py, confidence) in zip(KEYPOINT_NAMES, keypoints_2d):
-        if confidence > 0:
-            cv2.circle(image, _point((px, py)), 1, _color(name), -1)
+    for i in np.flatnonzero(shown):
+        cv2.circle(image, _point(keypoints_2d[i, :2]), 1, _color(KEYPOINT_NAMES[i]), -1)
     return image
 
 
@@ -110,8 +110,8 @@ def _spread(total: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(total, max(1, wanted))).astype(int).tolist()))
 
 
-def _point(xy) -> tuple[int, int]:
-    return int(round(float(xy[0]))), int(round(float(xy[1])))
+def _point(xy: np.ndarray) -> tuple[int, int]:
+    return tuple(int(value) for value in np.clip(np.round(xy), -32000, 32000))
 
 
 def _color(name: str) -> tuple[int, int, int]:

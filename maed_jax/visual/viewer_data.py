@@ -23,7 +23,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.exports.animation import INFLUENCES, strongest_weights
 from maed_jax.inference.results import Person
-from maed_jax.visual.overlay import color_of
+from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import Surface
 
 if TYPE_CHECKING:  # it imports the model
@@ -86,7 +86,7 @@ def floor_height(people: list[Person]) -> float:
 
 def frame_times(content: dict, people: list[Person]) -> np.ndarray:
     """Seconds of every frame of the video, as far as people's files tell; else by its rate."""
-    count, fps = content["video"]["frames"], content["video"].get("fps") or 25.0
+    count, fps = content["video"]["frames"], content["video"]["fps"]
     times = np.arange(count) / fps
     known = np.full(count, np.nan)
     for person in people:

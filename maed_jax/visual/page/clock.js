@@ -56,9 +56,5 @@ function makeClock(times, video, changed) {
     if (playing) requestAnimationFrame(tick);
     changed(clock.frame);
   };
-  clock.withoutVideo = () => {
-    video = null;
-    clock.setSpeed(clock.speed);
-  };
   return clock;
 }

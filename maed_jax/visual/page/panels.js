@@ -1,4 +1,5 @@
-// The pictures beside the room: the video with bodies, and what the attention was.
+// The pictures beside the room: the video with bodies, and what the attention was. Results count
+// pixels from the centre of the first one, a canvas and the crop of a video from its edge.
 function fitCanvas(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   canvas.style.aspectRatio = `${width} / ${height}`;
@@ -25,11 +26,12 @@ function drawVideo(canvas, view, overlay) {
   for (const person of view.people) {
     const row = person.row(view.frame);
     if (row < 0 || !person.visible || !view.boxes) continue;
-    const [x, y, w, h] = person.boxes.subarray(4 * row, 4 * row + 4).map((v) => v * scale);
+    const [x, y, w, h] = person.boxes.subarray(4 * row, 4 * row + 4);
     pen.strokeStyle = person.css;
     pen.lineWidth = person === view.focus ? 2 : 1.25;
     pen.setLineDash(person.detected[row] ? [] : [4, 4]);
-    pen.strokeRect(x - w / 2, y - h / 2, w, h);
+    const [left, top] = [x + 0.5 - w / 2, y + 0.5 - h / 2];
+    pen.strokeRect(left * scale, top * scale, w * scale, h * scale);
   }
 }
 
@@ -45,9 +47,9 @@ function drawCrop(canvas, view) {
   const [x, y, side] = person.crops.subarray(3 * row, 3 * row + 3);
   if (video) {
     const ratio = video.videoWidth / view.size[0];
+    const [left, top] = [x + 0.5 - side / 2, y + 0.5 - side / 2];
     pen.drawImage(
-      video, (x - side / 2) * ratio, (y - side / 2) * ratio, side * ratio, side * ratio,
-      0, 0, width, width,
+      video, left * ratio, top * ratio, side * ratio, side * ratio, 0, 0, width, width,
     );
   }
   pen.imageSmoothingQuality = "high";
