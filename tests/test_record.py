@@ -97,4 +97,4 @@ def test_json_has_no_numpy(tmp_path):
 
 def test_the_built_in_body_is_measured_unless_another_is_asked_for():
     assert record.load("stage2", []).body == "mannequin"
-    assert record.load("stage2", ["--config.body=bodies"]).body == "bodies"
+    assert record.load("stage2", ["--config.body=/bodies"]).body == "/bodies"
