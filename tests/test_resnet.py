@@ -14,6 +14,15 @@ def test_standardised_kernels_have_zero_mean_and_unit_deviation():
     np.testing.assert_allclose(kernel.std((0, 1, 2)), 1, atol=1e-4)
 
 
+@pytest.fixture(params=["large", "small"])
+def extent(request, monkeypatch):
+    """What is convolved here counts as large, for which CPUs have another way, or as it is."""
+    if request.param == "large":
+        monkeypatch.setattr(resnet, "FEWEST_CHANNELS", 1)
+        monkeypatch.setattr(resnet, "FEWEST_PIXELS", 1)
+
+
+@pytest.mark.usefixtures("extent")
 @pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 @pytest.mark.parametrize("h, w", [(7, 6), (4, 5)])
 def test_every_way_to_convolve_is_xlas_convolution(size, stride, h, w):
@@ -45,6 +54,17 @@ def test_a_gpu_is_given_no_product_of_every_second_pixel():
     assert "stablehlo.convolution" in program and "dot_general" not in program
 
 
+@pytest.mark.parametrize(("channels", "by_xla"), [(64, False), (63, True)])
+def test_only_large_convolutions_of_cpus_are_winograds(channels, by_xla):
+    x, kernel = jnp.zeros((1, 8, 8, channels)), jnp.zeros((3, 3, channels, channels))
+    traced = jax.jit(resnet.convolve, static_argnums=2).trace(x, kernel, 1)
+    for platform, so in (("cpu", by_xla), ("cuda", True), ("tpu", True)):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert ("stablehlo.convolution" in program) == so
+        assert ("stablehlo.dot_general" in program) != so
+
+
+@pytest.mark.usefixtures("extent")
 @pytest.mark.parametrize("size,stride", [(7, 2), (3, 1), (3, 2), (1, 2), (1, 1)])
 def test_devices_that_share_a_batch_exchange_gradients_and_no_pictures(size, stride):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -15,10 +15,13 @@ import jax.numpy as jnp
 from einops import rearrange, reduce, repeat
 from flax import linen as nn
 
+from maed_jax.models import winograd
 from maed_jax.models.parameters import Module
 
 GROUPS = 32  # of channels, in which GroupNorm takes them
 EPSILON = 1e-5  # of GroupNorm and of standardised kernels
+# From so many channels, in and out, and pixels a side on CPUs convolve 3x3 by `winograd`.
+FEWEST_CHANNELS, FEWEST_PIXELS = 64, 8
 
 
 def standardise(kernel: jax.Array) -> jax.Array:
@@ -63,26 +66,64 @@ def _by_xla(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "SAME", dimension_numbers=dims)
 
 
-def _with_kernel_gradient(size: int, stride: int, on_cpu: Callable) -> Callable:
-    """XLA's convolution by a kernel of that size, with a gradient of the kernel's own on CPUs."""
+def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array):
+    return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)[0]
+
+
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array, on_cpu: Callable
+) -> jax.Array:
+    """Of XLA's convolution; on CPUs by `on_cpu(x, gradient)`."""
 
     def by_xla(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        kernel = jax.ShapeDtypeStruct((size, size, x.shape[-1], gradient.shape[-1]), x.dtype)
-        transpose = jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride), kernel)
-        return transpose(gradient)[0]
+        shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
+        return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride), shape)(gradient)[0]
 
-    def backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
-        x, kernel = inputs
-        (of_x,) = jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)
-        of_kernel = jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=by_xla)
-        return of_x, of_kernel.astype(kernel.dtype)
+    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=by_xla)
+    return of_kernel.astype(kernel.dtype)
 
-    @jax.custom_vjp
-    def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _by_xla(x, kernel, stride)
 
-    convolution.defvjp(lambda x, kernel: (_by_xla(x, kernel, stride), (x, kernel)), backward)
-    return convolution
+@jax.custom_vjp
+def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """7x7 at stride 2."""
+    return _by_xla(x, kernel, 2)
+
+
+def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
+    x, kernel = inputs
+    of_x = _input_gradient(x, kernel, 2, gradient)
+    return of_x, _kernel_gradient(x, kernel, 2, gradient, _kernel_gradient_by_windows)
+
+
+@jax.custom_vjp
+def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """3x3 at stride 1."""
+    on_cpu = _on_cpu(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=_same_by_xla)
+
+
+def _same_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
+    x, kernel = inputs
+    on_cpu = _on_cpu(x, kernel)
+
+    def turned(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        return on_cpu(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3))
+
+    def by_xla(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        return _input_gradient(x, kernel, 1, gradient)
+
+    of_x = jax.lax.platform_dependent(kernel, gradient, cpu=turned, default=by_xla)
+    return of_x, _kernel_gradient(x, kernel, 1, gradient, _kernel_gradient_by_rows)
+
+
+def _same_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _by_xla(x, kernel, 1)
+
+
+def _on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
+    """How a CPU convolves by 3x3 fastest: of little, making tiles takes longer than is saved."""
+    large = min(kernel.shape[2:]) >= FEWEST_CHANNELS and min(x.shape[1:3]) >= FEWEST_PIXELS
+    return winograd.convolve if large and x.dtype == jnp.float32 else _same_by_xla
 
 
 def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -119,8 +160,8 @@ def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     return rearrange(windows.T @ gradient, "(i j c) out -> i j c out", i=7, j=8)[:, :7]
 
 
-_first = _with_kernel_gradient(7, 2, _kernel_gradient_by_windows)
-_same = _with_kernel_gradient(3, 1, _kernel_gradient_by_rows)
+_first.defvjp(lambda x, kernel: (_by_xla(x, kernel, 2), (x, kernel)), _first_backward)
+_same.defvjp(lambda x, kernel: (_same(x, kernel), (x, kernel)), _same_backward)
 
 
 def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
