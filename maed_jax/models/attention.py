@@ -35,8 +35,8 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
       What each query reads, and its weights over the keys `[... queries n]`. So do those below,
       by the given `attend`.
     """
+    q = q * q.shape[-1] ** -0.5  # fewer than the scores are
     scores = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
-    scores *= q.shape[-1] ** -0.5
     powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     share = 1 / powers.sum(axis=-1)
     y = jnp.einsum("...qk,...kd->...qd", powers.astype(v.dtype), v)
