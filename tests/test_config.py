@@ -7,23 +7,17 @@ import pytest
 
 from maed_jax.errors import UserError
 from maed_jax.training import config as configs
+from maed_jax.training import config_files
 
 
 def test_every_config_loads_and_has_exactly_the_known_keys():
     known = {key for key, _ in configs.flatten(configs.defaults())}
-    assert set(configs.list_configs()) >= {"debug", "demo", "stage1", "stage2"}
-    for name, listed in configs.list_configs().items():
+    assert set(config_files.list_configs()) >= {"debug", "demo", "stage1", "stage2"}
+    for name, listed in config_files.list_configs().items():
         assert all(listed.lines)
         keys = {key for key, _ in configs.flatten(configs.load_config(name))}
         own = ("study.", "data.augment_clips_2d.", "data.augment_images.")
         assert {key for key in keys if not key.startswith(own)} == known
-
-
-def test_the_list_tells_variants_and_studies():
-    listed = configs.list_configs()
-    assert listed["stage2"].lines[1:] == ("Variants: no_3dpw.",)
-    assert len(listed["stage1"].lines) == 1
-    assert [name for name, entry in listed.items() if entry.study] == ["ablation"]
 
 
 def test_the_recipe():
@@ -31,7 +25,7 @@ def test_the_recipe():
     for c in stages:
         entries = (*c.data.clips, *c.data.clips_2d, *c.data.images, (c.data.val_dataset,))
         for name, *_ in entries:
-            assert (configs.PACKAGE.parent / "datasets" / name.partition("/")[0]).is_dir()
+            assert (config_files.PACKAGE.parent / "datasets" / name.partition("/")[0]).is_dir()
         batch = c.data.clips_per_batch + c.data.clips_2d_per_batch or c.data.images_per_batch
         assert batch == (512 if c is stages[0] else 32)
         assert (c.optimizer.learning_rate, c.optimizer.decay_at) == (1e-4, (0.6, 0.9))
@@ -45,7 +39,7 @@ def test_clips_and_images_have_augmentations_of_their_own():
 
 
 def test_path_and_name_are_the_same(monkeypatch, tmp_path):
-    path = configs.PACKAGE.parent / "configs" / "demo.py"
+    path = config_files.PACKAGE.parent / "configs" / "demo.py"
     by_path = configs.load_config(f"{path}:stage2")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()  # a folder of that name is not in the way
@@ -113,72 +107,6 @@ def test_datasets_may_have_a_third_value_and_be_several():
             configs.load_config("debug", [f"--config.data.clips={wrong}"])
 
 
-def test_broken_file(tmp_path):
-    (tmp_path / "broken.py").write_text("def get_config(:")
-    with pytest.raises(UserError, match="cannot be read"):
-        configs.load_config(str(tmp_path / "broken.py"))
-    (tmp_path / "empty.py").write_text("")
-    with pytest.raises(UserError, match="no get_config"):
-        configs.load_config(str(tmp_path / "empty.py"))
-
-
-def own_config(tmp_path, body, parameters="variant=None"):
-    """The path of a user's configuration that starts from the defaults and goes on with `body`."""
-    lines = ["from maed_jax.training.config import defaults", f"def get_config({parameters}):"]
-    lines += ["    c = defaults()", *(f"    {line}" for line in body)]
-    (tmp_path / "own.py").write_text("\n".join(lines) + "\n")
-    return str(tmp_path / "own.py")
-
-
-@pytest.mark.parametrize(
-    "parameters, variant, seed",
-    [
-        ("", "", 0),
-        ("variant", "", 0),
-        ("variant=None", ":few", 1),
-        ("size='few'", "", 1),
-        ("size='few'", ":many", 0),
-    ],
-)
-def test_a_file_may_take_a_variant_or_nothing(tmp_path, parameters, variant, seed):
-    lines = ["c.seed = int('few' in locals().values())", "return c"]
-    spec = own_config(tmp_path, lines, parameters) + variant
-    assert configs.load_config(spec).seed == seed
-
-
-def test_a_file_may_have_a_study_and_augmentations_of_parts(tmp_path):
-    lines = ["c.study = type(c)({'any': 1})", "c.data.augment_images.hue = 0.5", "return c"]
-    assert configs.load_config(own_config(tmp_path, lines)).study.any == 1
-
-
-@pytest.mark.parametrize(
-    "line, says",
-    [
-        (
-            "c.optimizer.learnig_rate = 3e-4",
-            "own.py: the setting config.optimizer.learnig_rate does not exist; "
-            "did you mean optimizer.learning_rate?",
-        ),
-        ("c.model.dpeth = 4", "config.model.dpeth does not exist; did you mean model.depth?"),
-        ("c.optimizr.l2 = 0.1", "own.py, line 4: .* no setting 'optimizr'; .* mean optimizer?"),
-        ("c.steps = 'many'", "own.py, line 4: .*'steps'"),
-        ("c.steps = stepz", "own.py, line 4: name 'stepz' is not defined"),
-        ("c.loss = type(c)({'pose': 1.0})", "no config.loss.keypoints_2d; start from c = defaults"),
-        ("return None", "own.py returns a NoneType .*: end it with `return c`"),
-        ("return {'steps': 3}", "own.py returns a dict"),
-    ],
-)
-def test_mistakes_in_a_file_are_one_line(tmp_path, line, says):
-    with pytest.raises(UserError, match=says) as error:
-        configs.load_config(own_config(tmp_path, [line, "return c"]))
-    assert "\n" not in str(error.value)
-
-
-def test_a_file_without_variants_is_asked_for_one(tmp_path):
-    with pytest.raises(UserError, match="own.py has no variants, not even 'few'"):
-        configs.load_config(own_config(tmp_path, ["return c"], "") + ":few")
-
-
 def test_json_round_trip_keeps_types():
     config = configs.load_config("stage2")
     again = configs.config_from_json(configs.config_to_json(config))
@@ -228,7 +156,8 @@ def test_a_run_from_before_a_setting_goes_on_with_its_default():
 
 
 def test_does_not_import_jax():
-    code = "import sys, maed_jax.training.config as c; c.load_config('demo'); c.list_configs()"
+    code = "import sys; from maed_jax.training import config, config_files"
+    code += "; config.load_config('demo'); config_files.list_configs()"
     code += "; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -326,10 +326,8 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Any = None) -> Run
 
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
-    if body is None:
-        body = load_kept_body(config.body, f"the body of {workdir} (--body gives another)")
-    else:
-        body = load_body(body)
+    kept = f"the body of {workdir} (--body gives another)"
+    body = load_kept_body(config.body, kept) if body is None else load_body(body)
     return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
 
 

@@ -1,31 +1,22 @@
 """Configurations: found by name, changed on the command line, kept with the run.
 
-A configuration is a Python file with `get_config(variant)`, or `get_config()`; see `configs/`.
-`defaults()` below is the list of all there is to set. Nothing here imports JAX.
+A configuration is a Python file, see `config_files`. `defaults()` below is the list of all there is
+to set. Nothing here imports JAX.
 """
 
 from __future__ import annotations
 
-import ast
-import difflib
-import importlib.util
-import inspect
 import json
-import traceback
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from maed_jax.errors import UserError
 from maed_jax.json_files import parse_json
-
-PACKAGE = Path(__file__).parents[1]
-# An installed package holds its configs/ inside; in a checkout they stand beside the package.
-PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
+from maed_jax.training.config_files import run_config, suggest
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
 # they are spread, how often they are written and when to give up, and none of the numbers. What is
@@ -144,9 +135,8 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
       UserError: no such configuration, key or type.
     """
     name, _, variant = spec.partition(":")
-    module = _load_module(name)
-    config = _configured(module, name, variant)
-    _check_keys(config, module.__file__)
+    config, file = run_config(name, variant)
+    _check_keys(config, file)
     config = _override(config.lock(), overrides)
     config.body = whole_body(config.body)
     return config
@@ -155,34 +145,6 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
 def whole_body(body: str) -> str:
     """A body's path from the root on, so that it means the same in every folder; or its name."""
     return body if body == "mannequin" else str(Path(body).expanduser().absolute())
-
-
-class Listed(NamedTuple):
-    """What the file of a configuration says of itself."""
-
-    lines: tuple[str, ...]
-    """what it is, and its variants where it names some: first lines of docstrings"""
-    study: bool
-    """whether it is of many runs, for `maed ablate`"""
-
-
-def list_configs() -> dict[str, Listed]:
-    """Every configuration at hand, by name; reads their files, runs nothing."""
-    found = {}
-    for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
-        if not path.stem.startswith("_"):
-            found.setdefault(path.stem, _listed(ast.parse(path.read_text(encoding="utf-8"))))
-    return found
-
-
-def _listed(module: ast.Module) -> Listed:
-    functions = [
-        n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == "get_config"
-    ]
-    first = [(ast.get_docstring(n) or "").partition("\n")[0] for n in (module, *functions)]
-    variants = [line for line in first[1:] if line.startswith("Variants: ")]
-    study = any(isinstance(n, ast.Attribute) and n.attr == "study" for n in ast.walk(module))
-    return Listed((first[0], *variants), study)
 
 
 def config_to_json(config: ConfigDict) -> str:
@@ -250,53 +212,6 @@ def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> Non
         )
 
 
-def _load_module(name: str) -> ModuleType:
-    path = _find(name)
-    spec = importlib.util.spec_from_file_location(f"maed_config_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise UserError(f"the configuration {path} cannot be read: {error}") from None
-    return module
-
-
-def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
-    """What the file's `get_config` returns; it may take a variant, or nothing."""
-    get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-        raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
-    parameters = list(inspect.signature(get_config).parameters.values())
-    if variant and not parameters:
-        raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
-    optional = not parameters or parameters[0].default is not inspect.Parameter.empty
-    arguments = () if optional and not variant else (variant or None,)
-    try:
-        config = get_config(*arguments)
-    except (AttributeError, TypeError, NameError) as error:  # a wrong name or kind, as a rule
-        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
-    if not isinstance(config, ConfigDict):
-        raise UserError(
-            f"get_config of {name} returns a {type(config).__name__} and not a ConfigDict: "
-            "end it with `return c`"
-        )
-    return config
-
-
-def _place(error: Exception, module: ModuleType) -> str:
-    """The file of a configuration, and the line of it where `error` was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
-    return f"{module.__file__}, line {lines[-1]}" if lines else module.__file__
-
-
-def _reason(error: Exception) -> str:
-    section = getattr(error, "obj", None)
-    if isinstance(section, ConfigDict):
-        return f"there is no setting {error.name!r}; {_suggest(error.name, list(section))}"
-    return str(error).partition("\n")[0]
-
-
 def _check_keys(config: ConfigDict, file: str) -> None:
     """Raises: UserError: the configuration in `file` has other settings than `defaults()`."""
     known, keys = dict(flatten(defaults())), dict(flatten(config))
@@ -305,18 +220,6 @@ def _check_keys(config: ConfigDict, file: str) -> None:
             raise UserError(f"{file}: {_unknown(key, known)}")
     if missing := [key for key in known if key not in keys]:
         raise UserError(f"{file}: there is no config.{missing[0]}; start from c = defaults()")
-
-
-def _find(name: str) -> Path:
-    as_path = Path(name)
-    if as_path.suffix == ".py":
-        if as_path.is_file():
-            return as_path
-        raise UserError(f"there is no configuration file {name}")
-    for place in PLACES:
-        if (path := place / f"{name}.py").is_file():
-            return path
-    raise UserError(f"there is no configuration {name!r}; {_suggest(name, list(list_configs()))}")
 
 
 def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
@@ -372,28 +275,9 @@ def _alike(new: Any, old: Any) -> bool:
 def _unknown(name: str, known: Collection[str]) -> str:
     """What to say of a setting that is not among the `known`."""
     sections = any(key.startswith(f"{name}.") for key in known)
-    hint = "name one of its keys" if sections else _suggest(name, list(known))
+    hint = "name one of its keys" if sections else suggest(name, list(known))
     kind = "is a section" if sections else "does not exist"
     return f"the setting config.{name:.80} {kind}; {hint}"
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
-    near = (
-        [key for full, key in last.items() if "_" in full and _initials(full) == word]
-        or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        # the right word in the wrong section
-        or [last[n] for n in difflib.get_close_matches(word, last, n=1)]
-    )
-    if near:
-        return f"did you mean {near[0]}?"
-    if len(known) > 20:
-        return "`defaults()` in maed_jax/training/config.py lists all there are"
-    return f"choose from {', '.join(sorted(known))}"
-
-
-def _initials(word: str) -> str:
-    return "".join(part[0] for part in word.split("_"))
 
 
 def _tuples(value: Any) -> Any:

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.training import distributed
-from maed_jax.training.config import check_same_run, list_configs, load_config
+from maed_jax.training.config import check_same_run, load_config
+from maed_jax.training.config_files import list_configs
 
 EPILOG = """\
 configurations:

@@ -1,0 +1,145 @@
+"""Configurations as files: found by name, listed, and run.
+
+Each is a Python file with `get_config(variant)`, or `get_config()`; see `configs/`. Nothing here
+imports JAX.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import inspect
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from maed_jax.errors import UserError
+
+PACKAGE = Path(__file__).parents[1]
+# An installed package holds its configs/ inside; in a checkout they stand beside the package.
+PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+
+class Listed(NamedTuple):
+    """What the file of a configuration says of itself."""
+
+    lines: tuple[str, ...]
+    """what it is, and its variants where it names some: first lines of docstrings"""
+    study: bool
+    """whether it is of many runs, for `maed ablate`"""
+
+
+def list_configs() -> dict[str, Listed]:
+    """Every configuration at hand, by name; reads their files, runs nothing."""
+    found = {}
+    for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
+        if not path.stem.startswith("_"):
+            found.setdefault(path.stem, _listed(ast.parse(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def _listed(module: ast.Module) -> Listed:
+    functions = [
+        n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == "get_config"
+    ]
+    first = [(ast.get_docstring(n) or "").partition("\n")[0] for n in (module, *functions)]
+    variants = [line for line in first[1:] if line.startswith("Variants: ")]
+    study = any(isinstance(n, ast.Attribute) and n.attr == "study" for n in ast.walk(module))
+    return Listed((first[0], *variants), study)
+
+
+def run_config(name: str, variant: str) -> tuple[ConfigDict, str]:
+    """What the `get_config` of a configuration returns, and its file.
+
+    Args:
+      name: of one of the `PLACES`, or the path of a file.
+      variant: "" for none.
+
+    Raises:
+      UserError: no such configuration or variant, or a mistake in the file.
+    """
+    module = _load_module(name)
+    return _configured(module, name, variant), module.__file__
+
+
+def _find(name: str) -> Path:
+    as_path = Path(name)
+    if as_path.suffix == ".py":
+        if as_path.is_file():
+            return as_path
+        raise UserError(f"there is no configuration file {name}")
+    for place in PLACES:
+        if (path := place / f"{name}.py").is_file():
+            return path
+    raise UserError(f"there is no configuration {name!r}; {suggest(name, list(list_configs()))}")
+
+
+def _load_module(name: str) -> ModuleType:
+    path = _find(name)
+    spec = importlib.util.spec_from_file_location(f"maed_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError) as error:
+        raise UserError(f"the configuration {path} cannot be read: {error}") from None
+    return module
+
+
+def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
+    """What the file's `get_config` returns; it may take a variant, or nothing."""
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
+    parameters = list(inspect.signature(get_config).parameters.values())
+    if variant and not parameters:
+        raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
+    optional = not parameters or parameters[0].default is not inspect.Parameter.empty
+    arguments = () if optional and not variant else (variant or None,)
+    try:
+        config = get_config(*arguments)
+    except (AttributeError, TypeError, NameError) as error:  # a wrong name or kind, as a rule
+        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"get_config of {name} returns a {type(config).__name__} and not a ConfigDict: "
+            "end it with `return c`"
+        )
+    return config
+
+
+def _place(error: Exception, module: ModuleType) -> str:
+    """The file of a configuration, and the line of it where `error` was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
+    return f"{module.__file__}, line {lines[-1]}" if lines else module.__file__
+
+
+def _reason(error: Exception) -> str:
+    section = getattr(error, "obj", None)
+    if isinstance(section, ConfigDict):
+        return f"there is no setting {error.name!r}; {suggest(error.name, list(section))}"
+    return str(error).partition("\n")[0]
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """What to say of a wrong name: the nearest of the `known`, or all if they are few."""
+    last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
+    near = (
+        [key for full, key in last.items() if "_" in full and _initials(full) == word]
+        or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        # the right word in the wrong section
+        or [last[n] for n in difflib.get_close_matches(word, last, n=1)]
+    )
+    if near:
+        return f"did you mean {near[0]}?"
+    if len(known) > 20:
+        return "`defaults()` in maed_jax/training/config.py lists all there are"
+    return f"choose from {', '.join(sorted(known))}"
+
+
+def _initials(word: str) -> str:
+    return "".join(part[0] for part in word.split("_"))
