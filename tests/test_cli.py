@@ -23,6 +23,18 @@ def test_help_names_every_verb_and_does_not_load_jax():
     assert all(f"  {verb}" in out.stdout for verb in cli.VERBS)
 
 
+def test_no_verb_loads_jax_to_explain_itself():
+    code = """
+import contextlib, sys
+from maed_jax import cli
+for verb in cli.VERBS:
+    with contextlib.suppress(SystemExit):
+        cli.dispatch([verb, "--help"])
+    assert "jax" not in sys.modules, verb
+"""
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
+
+
 @pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as exit:

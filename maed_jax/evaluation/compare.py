@@ -10,7 +10,6 @@ import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
-from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
 from maed_jax.json_files import write_json
@@ -42,6 +41,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
     options = parser.parse_args(argv)
     check_writable(options.json)
+    from maed_jax.evaluation import report
+
     found = compare(report.read(options.a), report.read(options.b), options.protocol)
     print(as_text(found, options.a, options.b))
     if options.json:
@@ -152,6 +153,8 @@ def paired_bootstrap(values: np.ndarray, weights: np.ndarray, draws: int = DRAWS
 
 
 def as_text(found: dict, name_a: str, name_b: str) -> str:
+    from maed_jax.evaluation import report
+
     lines = [["", "A", "B", "B - A", "95 % interval", "B better in"]]
     for name, m in found["metrics"].items():
         values = [report.number(m[key], 2) for key in ("a", "b")]

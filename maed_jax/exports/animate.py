@@ -6,17 +6,13 @@ import argparse
 from pathlib import Path
 
 from maed_jax.arguments import Parser
-from maed_jax.exports.people import FORMATS, export_people, parse_formats
-from maed_jax.inference import results
-from maed_jax.inference.page import write_page
-from maed_jax.inference.work import stage_beside
 
 
 def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dict:
     """Exports the people in a results folder of `maed predict`; earlier exports stay.
 
     Args:
-      formats: of `FORMATS`.
+      formats: of `maed_jax.exports.people.FORMATS`.
       body: that they were reconstructed with; None: the mannequin, or that of the checkpoint.
 
     Returns:
@@ -25,6 +21,11 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
     Raises:
       UserError: there are no results, no body, or it cannot be written.
     """
+    from maed_jax.exports.people import export_people
+    from maed_jax.inference import results
+    from maed_jax.inference.page import write_page
+    from maed_jax.inference.work import stage_beside
+
     out = Path(out)
     content, people = results.load_results(out)
     results.check_page(content, out)
@@ -49,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--export",
         default="glb",
         metavar="LIST",
-        help=f"any of {','.join(FORMATS)} (default: glb)",
+        help="any of glb,bvh,obj (default: glb)",
     )
     parser.add_argument(
         "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
@@ -59,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
+    from maed_jax.exports.people import parse_formats
+
     formats = parse_formats(args.export)
     content = animate_results(args.results, formats, args.body)
     for name in content["exports"]:
