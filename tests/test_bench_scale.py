@@ -31,7 +31,9 @@ def test_programs_and_predictions(tmp_path, monkeypatch, capsys):
     rows = {row["name"]: row for row in result["rows"]}
     assert list(rows) == ["replicated, 4 devices", "fsdp, 4 devices"]
     whole, spread = rows.values()
-    # Every gradient once, those left out that are zero, and a handful of numbers: losses.
+    # Every gradient once, those left out that are zero, and a handful of numbers: losses. Nothing
+    # is gathered: that would grow with the number of devices.
+    assert set(whole["collectives"]) == {"all-reduce"}
     gradient = 4 * whole["parameters"]
     assert whole["collectives"]["all-reduce"]["payload"] == pytest.approx(gradient, rel=0.01)
     assert spread["collectives"]["all-gather"]["payload"] > 0.5 * gradient

@@ -16,6 +16,9 @@ TEXT = """
   %agd = f32[16]{0} all-gather-done(%ags)
   %cp = (f32[5]{0}, f32[5]{0}, u32[], u32[]) collective-permute-start(%f), source_target_pairs={{0,1}}
   %cpd = f32[5]{0} collective-permute-done(%cp)
+  %ars = ((f32[7]{0}), f32[7]{0}) all-reduce-start(%g), replica_groups=mesh['data'=2,'fsdp'=4] {'fsdp'}, to_apply=%add
+  %ard = f32[7]{0} all-reduce-done(%ars)
+  %arp = (f32[6]{0}, f32[2]{0}) all-reduce-start(%h, %i), replica_groups=mesh['data'=2,'fsdp'=4] {'data','fsdp'}, to_apply=%add
   %fusion = f32[16]{0} fusion(%agd), calls=%all-reduce-like
 """  # noqa: E501
 
@@ -27,6 +30,8 @@ def test_every_kind_is_read():
         Collective("reduce-scatter", 4 * 16 * 4, 4),
         Collective("all-gather", 4 * 16, 8),
         Collective("collective-permute", 4 * 5, 8),
+        Collective("all-reduce", 4 * 7, 4),
+        Collective("all-reduce", 4 * 8, 8),
     ]
 
 

@@ -128,6 +128,9 @@ def test_the_body_is_the_checkpoints(tmp_path):
     (tmp_path / "config.json").write_text('{"body": "mannequin"}')
     with pytest.raises(UserError, match="of the body 'smpl', and this is 'mannequin'"):
         load_results_body(content)
+    content["model"]["body_path"] = "/given/smpl"
+    with pytest.raises(UserError, match="--body gives another.*: /given/smpl does not exist"):
+        load_results_body(content)
     with pytest.raises(UserError, match="/new/smpl does not exist"):
         load_results_body(content, "/new/smpl")
 

@@ -35,9 +35,11 @@ def collectives(text: str, devices: int) -> list[Collective]:
     for line in text.splitlines():
         if match := _LINE.match(line):
             kind, arrays = match["kind"], array_bytes(match["result"])
-            if match["start"] and kind in ("all-gather", "collective-permute"):
-                # operands, then results; a permutation has two small counters after them
-                arrays = arrays[len(arrays) // 2 :] if kind == "all-gather" else arrays[1:2]
+            if match["start"]:  # in some forms operands stand before results
+                if kind == "collective-permute":  # and two small counters after them
+                    arrays = arrays[1:2]
+                elif kind == "all-gather" or match["result"].startswith("(("):
+                    arrays = arrays[len(arrays) // 2 :]
             group = _group(line, devices)
             payload = sum(arrays)
             if kind == "reduce-scatter":
@@ -55,9 +57,13 @@ def array_bytes(shape: str) -> list[float]:
 
 
 def _group(line: str, devices: int) -> int:
-    """How many devices make up a group: `{{0,1},{2,3}}` or, in short, `[2,2]<=[4]`."""
+    """How many devices make up a group: `{{0,1},{2,3}}`, in short `[2,2]<=[4]`, or by the axes of
+    a mesh, `mesh['data'=2,'fsdp'=2] {'fsdp'}`."""
     if short := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
         return int(short[1])
+    if named := re.search(r"replica_groups=mesh\[([^]]*)\] \{([^}]*)\}", line):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
         return len(listed[1].split(","))
     return devices

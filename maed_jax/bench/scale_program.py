@@ -64,15 +64,11 @@ def describe(config: Any, *, devices: int, fsdp: int, clips: int, frames: int) -
     from maed_jax.training import sharding
 
     mesh = sharding.make_mesh(devices // fsdp, fsdp)
-    function, state, key = steps.abstract(config)
-    layout = sharding.state_shardings(mesh, state)
+    function, state, key = steps.abstract(config, mesh)
     batch = {"clips": steps.label_shapes(devices * clips, frames, config.model.image_size)}
     across = sharding.batch_sharding(mesh)
-    state, batch = (
-        jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), tree, how)
-        for tree, how in ((state, layout), (batch, jax.tree.map(lambda _: across, batch)))
-    )
-    outputs = (layout, sharding.replicated(mesh))
+    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
+    outputs = (jax.tree.map(lambda a: a.sharding, state), sharding.replicated(mesh))
     jitted = jax.jit(function, donate_argnums=0, out_shardings=outputs)
     start = time.perf_counter()
     compiled = jitted.lower(state, batch, key).compile()

@@ -7,21 +7,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from maed_jax.bench import network
 from maed_jax.bench.operations import count
 from maed_jax.body.smpl import Body
 from maed_jax.models.maed import MAED
-from maed_jax.training.state import create_state, make_optimizer, make_schedule
+from maed_jax.training import sharding
+from maed_jax.training.state import TrainState, create_state, make_optimizer, make_schedule
 from maed_jax.training.step import make_train_step
 
 
-def step_function(config: ConfigDict, model: MAED, body: Body) -> tuple[Callable, Any]:
-    """The step of a configuration, and its optimiser."""
+def step_function(
+    config: ConfigDict, model: MAED, body: Body, layout: TrainState | None = None
+) -> Callable:
+    """The step of a configuration."""
     optimizer = make_optimizer(config.optimizer)
     schedule = make_schedule(config.optimizer, max(1000, config.optimizer.warmup_steps + 1))
-    return make_train_step(model, body, optimizer, schedule, config.loss), optimizer
+    return make_train_step(model, body, optimizer, schedule, config.loss, layout=layout)
 
 
 class Step:
@@ -34,8 +38,8 @@ class Step:
 
     def __init__(self, config: ConfigDict, b: int, t: int, images: int = 0):
         net = network.make(config)
-        function, optimizer = step_function(config, net.model, net.body)
-        self.state = create_state(net.variables, optimizer)
+        function = step_function(config, net.model, net.body)
+        self.state = create_state(net.variables, make_optimizer(config.optimizer))
         self.batch = {"clips": labels(b, t, net.model.image_size)}
         if images:
             self.batch["images"] = labels(images, 1, net.model.image_size)
@@ -47,15 +51,18 @@ class Step:
         return self.state, self.batch, self.key
 
 
-def abstract(config: ConfigDict) -> tuple[Callable, Any, jax.Array]:
-    """The step, the shapes of its state, and a key: enough to compile it."""
+def abstract(config: ConfigDict, mesh: Mesh) -> tuple[Callable, Any, jax.Array]:
+    """The step, the shapes of its state as it lies on a mesh, and a key: enough to compile it."""
     model, body = network.model_and_body(config)
-    function, optimizer = step_function(config, model, body)
 
     def init(key):
-        return create_state(network.init(model, body, key), optimizer)
+        return create_state(network.init(model, body, key), make_optimizer(config.optimizer))
 
-    return function, jax.eval_shape(init, jax.random.key(0)), jax.random.key(4)
+    state = jax.eval_shape(init, jax.random.key(0))
+    layout = sharding.state_shardings(mesh, state)
+    state = jax.tree.map(lambda a, s: a.update(sharding=s), state, layout)
+    whole = jax.ShapeDtypeStruct((), jax.random.key(4).dtype, sharding=sharding.replicated(mesh))
+    return step_function(config, model, body, layout), state, whole
 
 
 def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:

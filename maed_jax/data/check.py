@@ -230,7 +230,8 @@ def _space_faults(record: dict) -> Iterator[str]:
 def projection_error(record: dict) -> float | None:
     """Median distance of the 2D keypoints from the projected 3D ones, in sides of the box.
 
-    None where there is no camera, or the 3D keypoints are about the person and not the camera.
+    None where there is no camera, or the 3D keypoints are about the person and not the camera, or
+    numbers are not finite.
     """
     points, valid = record["keypoints_3d"][:, :3], record["keypoints_3d"][:, 3] > 0
     both = valid & (record["keypoints_2d"][:, 2] > 0)
@@ -240,4 +241,5 @@ def projection_error(record: dict) -> float | None:
     focal, centre = record["intrinsics"][:2], record["intrinsics"][2:]
     seen = points[both, :2] / points[both, 2:] * focal + centre
     apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
-    return float(np.median(apart) / side)
+    error = float(np.median(apart) / side)
+    return error if np.isfinite(error) else None

@@ -168,9 +168,11 @@ def main(argv: list[str]) -> None:
 
     jax_setup.configure()
     estimator = restore_estimator(args.checkpoint, args.step, body=args.body)
+    given = args.body if args.body != "mannequin" else None
     model = {
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,
+        "body_path": given and str(Path(given).expanduser().resolve()),
         "image_size": estimator.image_size,
         "clip_length": estimator.clip_length,
     }

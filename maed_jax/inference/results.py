@@ -40,7 +40,7 @@ AXES = {
 # What everybody who reads results.json relies on, as `json_files.check_form` has it.
 FORM = {
     "video": {"path": str, "frames": int, "fps": float, "width": int, "height": int},
-    "model": {"body?": str, "checkpoint?": str},
+    "model": {"body?": str, "checkpoint?": str, "body_path?": (str, None)},
     "overlay?": (str, None),
     "people": [{"id": int, "file": str}],
     "people_in_frame": [list],
@@ -176,10 +176,11 @@ def load_results_body(content: dict, given: Any = None):
     """The body that the people of results.json were reconstructed with.
 
     Args:
-      given: as `load_body` takes it; None: the mannequin, or else the one of the checkpoint.
+      given: as `load_body` takes it; None: the mannequin, or else the one that `maed predict` was
+        given, or that of the checkpoint.
 
     Raises:
-      UserError: neither given nor named by the checkpoint, or another than that of the results.
+      UserError: none of these is there, or it is another than that of the results.
     """
     from maed_jax.body.files import load_body, load_kept_body
 
@@ -188,6 +189,8 @@ def load_results_body(content: dict, given: Any = None):
         given = "mannequin"
     if given is not None:
         body = load_body(given)
+    elif kept := model.get("body_path"):
+        body = load_kept_body(kept, "the body of the results (--body gives another)")
     else:
         config = Path(model.get("checkpoint", "")) / "config.json"
         try:

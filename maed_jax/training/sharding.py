@@ -73,6 +73,24 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(sharding, state)
 
 
+def gathered(params: Any, layout: Any) -> Any:
+    """Arrays that lie as `layout` says, whole on every device; their gradient lies as they do.
+
+    For a model whose batch is split over all devices: each gathers what it computes with. Left to
+    itself XLA splits the model's activations by the layout of its kernels here and there, sends
+    more, and cuDNN's attention cannot be split as it then asks for.
+    """
+    whole = jax.tree.map(lambda sharding: replicated(sharding.mesh), layout)
+    put = jax.lax.with_sharding_constraint
+
+    @jax.custom_vjp
+    def gather(params):
+        return put(params, whole)
+
+    gather.defvjp(lambda params: (gather(params), None), lambda _, grads: (put(grads, layout),))
+    return gather(params)
+
+
 def check_batch(mesh: Mesh, accumulate: int = 1, **batch_sizes: int) -> None:
     """Checks that every batch divides over the mesh: `check_batch(mesh, clips_per_batch=8)`.
 

@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.data.images import normalise
+from maed_jax.training import sharding
 from maed_jax.training.losses import combined_losses
 from maed_jax.training.state import TrainState
 
@@ -24,6 +25,20 @@ Batch = Mapping[str, Mapping[str, jax.Array]]
 Metrics = dict[str, jax.Array]
 
 
+@jax.custom_jvp
+def _of_its_own(params: Any) -> Any:
+    """The same parameters, but others as far as XLA sees.
+
+    Of products of two kinds of batch with the same kernel XLA makes one on a GPU, for which it
+    copies all tokens of both. Their gradients stay in its sight: it adds them up before it sends
+    them to other devices, once for both kinds.
+    """
+    return jax.lax.optimization_barrier(params)
+
+
+_of_its_own.defjvp(lambda primals, tangents: (_of_its_own(*primals), *tangents))
+
+
 def make_train_step(
     model: nn.Module,
     body: Body,
@@ -33,6 +48,7 @@ def make_train_step(
     *,
     accumulate: int = 1,
     ema: float = 0.0,
+    layout: TrainState | None = None,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """Returns `train_step(state, batch, key) -> (state, metrics)`.
 
@@ -50,15 +66,16 @@ def make_train_step(
         frame has all labels, but for the loss "norm". BatchNorm goes by one part at a time.
       ema: decay of the moving average, in a state that has one. In the first steps it is lower,
         (1 + step) / (10 + step), so that the average soon forgets where it started.
+      layout: how the state lies on several devices, see `sharding.state_shardings`.
     """
     weights = dict(loss_weights)
 
     def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
         predictions = {}
+        if layout is not None:
+            params = sharding.gathered(params, layout.params)
         for name, labels in batch.items():  # BatchNorm goes by the kinds apart, one after the other
-            # Of products of two kinds with the same kernel XLA makes one on a GPU, for which it
-            # copies all tokens of both; so each kind has parameters of its own, as far as XLA sees.
-            params = jax.lax.optimization_barrier(params)
+            params = _of_its_own(params)
             predictions[name], updated = model.apply(
                 {"params": params, "batch_stats": batch_stats},
                 normalise(labels["image"]),

@@ -145,6 +145,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
         config.loss,
         accumulate=config.accumulate,
         ema=config.ema,
+        layout=layout,
     )
     outputs = (layout, sharding.replicated(mesh))
     train_step = cost.Compiled(

@@ -56,9 +56,11 @@ class Validation:
         )
 
         def answer(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
+            variables = jax.lax.with_sharding_constraint(variables, whole)
             return model.apply(variables, clip, bodies["points"])
 
         def look(variables: Any, bodies: Any, clip: jax.Array) -> tuple[Prediction, Any]:
+            variables = jax.lax.with_sharding_constraint(variables, whole)
             prediction, seen = model.apply(
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
