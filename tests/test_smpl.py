@@ -8,8 +8,11 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from scipy.spatial.transform import Rotation
 
+from maed_jax.bench.collectives import collectives
 from maed_jax.body import camera, rotations, skeleton, smpl
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
@@ -204,6 +207,19 @@ def test_any_leading_axes(small):
     close(broadcast, np.asarray(jitted_points(small, pose, betas[:, [0, 0, 0]])[1]), 1e-6)
     none = jax.eval_shape(points, small, jnp.zeros((0, 72)), jnp.zeros((0, 10)))
     assert none[0].verts.shape == (0, verts, 3) and none[1].shape == (0, 49, 3)
+
+
+def test_a_batch_on_many_devices_stays_where_it_is(small):
+    mesh = jax.make_mesh((8,), ("data",), (AxisType.Auto,))
+    split = NamedSharding(mesh, P("data"))
+
+    def far(rotations, betas):
+        return jnp.sum(smpl.pose_body(small, rotations, betas).verts ** 2)
+
+    shapes = [(8, 2, 24, 3, 3), (8, 2, 10)]
+    inputs = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=split) for shape in shapes]
+    gradient = jax.jit(jax.grad(far, (0, 1)), out_shardings=split)
+    assert collectives(gradient.lower(*inputs).compile().as_text(), 8) == []
 
 
 def test_a_body_of_numpy_arrays_may_be_closed_over(small):

@@ -7,6 +7,7 @@ import pytest
 import tiny
 from jax.sharding import NamedSharding
 
+from maed_jax.bench.collectives import collectives, totals
 from maed_jax.training import sharding
 
 
@@ -102,11 +103,13 @@ def test_a_non_finite_step_is_skipped(poison):
 @pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
 def test_eight_devices_are_one(data, fsdp, batch_norm):
     """With BatchNorm too: its means are over the batch of all devices."""
-    state, step = tiny.trainer(model=tiny.TinyModel(batch_norm=batch_norm))
+    model = tiny.TinyModel(batch_norm=batch_norm)
+    state, step = tiny.trainer(model=model)
     batches = [tiny.batch(i) for i in range(5)]
     one, history_one = run(jax.jit(step), state, batches)
 
     mesh = sharding.make_mesh(data, fsdp)
+    _, step = tiny.trainer(model=model, mesh=mesh)
     layout = sharding.state_shardings(mesh, state)
     spread = jax.device_put(state, layout)
     whole = sharding.replicated(mesh)
@@ -120,6 +123,24 @@ def test_eight_devices_are_one(data, fsdp, batch_norm):
     kernel = many.params["encoder"]["embedding"]["kernel"]
     assert isinstance(kernel.sharding, NamedSharding)
     assert kernel.addressable_shards[0].data.size == kernel.size // fsdp
+
+
+def test_spread_parameters_are_gathered_once_for_both_kinds():
+    """And activations stay with the batch: else more would be gathered, and moved about."""
+    mesh = sharding.make_mesh(1, 8)
+    state, step = tiny.trainer(mesh=mesh)
+    layout = sharding.state_shardings(mesh, state)
+    spread, batch = jax.device_put(state, layout), sharding.to_devices(tiny.batch(0), mesh)
+    jitted = jax.jit(step, out_shardings=(layout, sharding.replicated(mesh)))
+    text = jitted.lower(spread, batch, jax.random.key(0)).compile().as_text()
+    found = totals(collectives(text, 8))
+    split = [
+        leaf.nbytes
+        for leaf, how in zip(*map(jax.tree.leaves, (state.params, layout.params)))
+        if not how.is_fully_replicated
+    ]
+    assert set(found) == {"all-gather", "all-reduce"} and split
+    assert found["all-gather"]["payload"] == sum(split)
 
 
 def test_a_batch_in_parts_is_the_batch():

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import linen as nn
+from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from maed_jax.body.rotations import matrix_from_6d
 from maed_jax.models.cnn import batch_norm
 from maed_jax.models.maed import Prediction
+from maed_jax.training import sharding
 from maed_jax.training.config import defaults
 from maed_jax.training.state import create_state, make_optimizer, make_schedule
 from maed_jax.training.step import make_train_step
@@ -113,21 +115,22 @@ def config(**optimizer) -> ConfigDict:
     return c
 
 
-def trainer(c: ConfigDict | None = None, model: nn.Module | None = None):
-    """A fresh state, whose memory may be given away, and the step.
+def trainer(c: ConfigDict | None = None, model: nn.Module | None = None, mesh: Mesh | None = None):
+    """A fresh state, whose memory may be given away, and the step, for states that lie on `mesh`.
 
     That is the same function for the same settings, so tests that share it compile it once.
     """
-    state, step = _trainer(FrozenConfigDict(c or config()), model or TinyModel())
+    state, step = _trainer(FrozenConfigDict(c or config()), model or TinyModel(), mesh)
     return jax.tree.map(jnp.copy, state), step
 
 
 @functools.cache
-def _trainer(c: FrozenConfigDict, model: nn.Module):
+def _trainer(c: FrozenConfigDict, model: nn.Module, mesh: Mesh | None):
     clip = jnp.zeros((1, model.clip_length, SIZE, SIZE, 3))
     variables = model.init(jax.random.key(0), clip, None)
     optimizer = make_optimizer(c.optimizer)
     schedule = make_schedule(c.optimizer, 100)
+    state = create_state(variables, optimizer, ema=c.ema > 0)
     more = {"accumulate": c.accumulate, "ema": c.ema}
-    step = make_train_step(model, None, optimizer, schedule, c.loss, **more)
-    return create_state(variables, optimizer, ema=c.ema > 0), step
+    more["layout"] = sharding.state_shardings(mesh, state) if mesh else None
+    return state, make_train_step(model, None, optimizer, schedule, c.loss, **more)

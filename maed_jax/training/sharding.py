@@ -77,8 +77,9 @@ def gathered(params: Any, layout: Any) -> Any:
     """Arrays that lie as `layout` says, whole on every device; their gradient lies as they do.
 
     For a model whose batch is split over all devices: each gathers what it computes with. Left to
-    itself XLA splits the model's activations by the layout of its kernels here and there, sends
-    more, and cuDNN's attention cannot be split as it then asks for.
+    itself XLA splits activations by the layout of the kernels here and there: it sends more, and
+    asks for parts that cuDNN's attention cannot be split into. The gradient is whole at first, or
+    arithmetic on kernels is split too, over many little sums.
     """
     whole = jax.tree.map(lambda sharding: replicated(sharding.mesh), layout)
     put = jax.lax.with_sharding_constraint
@@ -87,7 +88,9 @@ def gathered(params: Any, layout: Any) -> Any:
     def gather(params):
         return put(params, whole)
 
-    gather.defvjp(lambda params: (gather(params), None), lambda _, grads: (put(grads, layout),))
+    gather.defvjp(
+        lambda params: (gather(params), None), lambda _, grads: (put(put(grads, whole), layout),)
+    )
     return gather(params)
 
 
