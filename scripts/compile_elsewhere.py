@@ -1,0 +1,114 @@
+"""What a training step reads, writes, sends and holds on a GPU or TPU: compiled for those that need
+not be there.
+
+    pip install 'jax[cuda13]'        or        pip install 'jax[tpu]'
+    python scripts/compile_elsewhere.py h200.txtpb [--clips N] [--images N] [--kernels N]
+    python scripts/compile_elsewhere.py v5e:2x4 --devices 8 [--fsdp 8] [--clips N] [--images N]
+
+A file describes a GPU to XLA; XLA's repository holds such files, in
+xla/backends/gpu/target_config/specs. Anything else is the topology of a TPU. The paper's network in
+bfloat16; on GPUs products are cuBLAS's, nothing is tuned, and kernels of a real one may be others,
+but what XLA joins and how it lays arrays out can be seen. Nothing is run. For a TPU it takes
+minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+from pathlib import Path
+
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")  # would run kernels
+os.environ["JAX_PLATFORMS"] = "cpu"
+# What a machine with a TPU tells its compiler, which otherwise asks the network.
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+
+import jax
+import numpy as np
+from jax._src.cudnn import fused_attention_stablehlo
+from jax.experimental import topologies
+
+from maed_jax.bench import record, steps, traffic
+from maed_jax.bench.collectives import collectives, totals
+from maed_jax.models import flash
+from maed_jax.training import sharding
+
+
+def main() -> None:
+    doc = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=doc)
+    parser.add_argument("device", help="file with XLA's description of a GPU, or a TPU topology")
+    parser.add_argument("--clips", type=int, default=32, help="of 16 frames, each; default: 32")
+    parser.add_argument("--images", type=int, default=32, help="each; default: 32")
+    parser.add_argument("--devices", type=int, default=1, help="how many; default: 1")
+    parser.add_argument("--fsdp", type=int, default=1, help="as config.mesh.fsdp; default: 1")
+    parser.add_argument("--kernels", type=int, default=20, help="how many to list; default: 20")
+    parser.add_argument("--text", type=Path, help="write the compiled program there")
+    options = parser.parse_args()
+    on_gpu = options.device.endswith(".txtpb")
+    if on_gpu and not Path(options.device).is_file():
+        parser.error(f"there is no file {options.device}; XLA's repository holds some, see --help")
+    compiled = compile_step(options, gpus(options) if on_gpu else tpus(options.device))
+    text = compiled.as_text()
+    if options.text:
+        options.text.write_text(text)
+    taken = compiled.memory_analysis()
+    print(f"{taken.temp_size_in_bytes / 2**30:.1f} GiB beside its arguments, which take", end=" ")
+    print(f"{taken.argument_size_in_bytes / 2**30:.1f} GiB")
+    for kind, total in totals(collectives(text, options.devices)).items():
+        print(f"{total['number']} {kind}, {total['payload'] / 1e6:.0f} MB")
+    if on_gpu:
+        print_kernels(text, options.kernels)
+
+
+def print_kernels(text: str, listed: int) -> None:
+    found = traffic.kernels(text)
+    by_name = collections.Counter()
+    for kernel in found:
+        by_name[kernel.name] += kernel.bytes
+    print(f"{by_name.total() / 1e9:.1f} GB by {len(found)} kernels")
+    for name, moved in by_name.most_common(12):
+        print(f"{moved / 1e9:8.2f} GB  {name}")
+    for kernel in sorted(found, key=lambda kernel: -kernel.bytes)[:listed]:
+        print(f"{kernel.bytes / 1e9:8.2f} GB  {kernel.name}  {kernel.result}  {kernel.origin}")
+
+
+def gpus(options: argparse.Namespace) -> list:
+    # What asks the device at hand is answered for the one that is meant.
+    fused_attention_stablehlo.check_cudnn_version = lambda: 91900
+    fused_attention_stablehlo.check_compute_capability = lambda capability: True
+    flash.has_kernel = lambda: True
+    described, n = Path(options.device).read_text(), options.devices
+    return topologies.get_topology_desc(
+        "gpu", platform="cuda", target_config=described, topology=f"1x1x{n}"
+    ).devices
+
+
+def tpus(topology: str) -> list:
+    return topologies.get_topology_desc(topology, platform="tpu").devices
+
+
+def compile_step(options: argparse.Namespace, devices: list) -> jax.stages.Compiled:
+    n = options.devices
+    laid_out = np.array(devices[:n]).reshape(n // options.fsdp, options.fsdp)
+    mesh = jax.sharding.Mesh(laid_out, ("data", "fsdp"))
+    config = record.load("stage2", ["--config.model.dtype=bfloat16"])
+    function, state, key = steps.abstract(config, mesh)
+    batch = {"clips": steps.label_shapes(n * options.clips, 16, 224)}
+    if options.images:
+        batch["images"] = steps.label_shapes(n * options.images, 1, 224)
+    across = sharding.batch_sharding(mesh)
+    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
+    outputs = (jax.tree.map(lambda a: a.sharding, state), sharding.replicated(mesh))
+    jitted = jax.jit(function, donate_argnums=0, out_shardings=outputs)
+    platform = "cuda" if devices[0].platform in ("gpu", "cuda") else "tpu"
+    lowered = jitted.trace(state, batch, key).lower(lowering_platforms=(platform,))
+    # Triton's kinds of kernels are chosen by trying.
+    return lowered.compile({"xla_gpu_enable_triton_gemm": False} if platform == "cuda" else None)
+
+
+if __name__ == "__main__":
+    main()
