@@ -125,6 +125,13 @@ def test_points_in_space_that_belong_elsewhere(tmp_path):
 
     assert "project" in next(iter(found_in(tmp_path / "a", mirrored).counts))
 
+    def with_a_gap(index, record):
+        mirrored(index, record)
+        if index == 2:
+            record["keypoints_2d"] = record["keypoints_2d"] * np.float32([np.nan, 1, 1])
+
+    assert any("project" in fault for fault in found_in(tmp_path / "c", with_a_gap).counts)
+
     def about_the_pelvis(index, record):
         record["keypoints_3d"] = record["keypoints_3d"] - np.float32([0, 0, 4, 0])
 
