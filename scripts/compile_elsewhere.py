@@ -9,7 +9,7 @@ A file describes a GPU to XLA; XLA's repository holds such files, in
 xla/backends/gpu/target_config/specs. Anything else is the topology of a TPU. The paper's network in
 bfloat16; on GPUs products are cuBLAS's, nothing is tuned, and kernels of a real one may be others,
 but what XLA joins and how it lays arrays out can be seen. Nothing is run. For a TPU it takes
-minutes.
+minutes. --config.KEY=VALUE changes a setting of the configuration stage2.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import jax
 import numpy as np
 from jax._src.cudnn import fused_attention_stablehlo
 from jax.experimental import topologies
+from ml_collections import ConfigDict
 
 from maed_jax.bench import record, steps, traffic
 from maed_jax.bench.collectives import collectives, totals
@@ -41,17 +42,20 @@ def main() -> None:
     doc = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=doc)
     parser.add_argument("device", help="file with XLA's description of a GPU, or a TPU topology")
-    parser.add_argument("--clips", type=int, default=32, help="of 16 frames, each; default: 32")
+    parser.add_argument("--clips", type=int, default=32, help="each; default: 32")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
     parser.add_argument("--images", type=int, default=32, help="each; default: 32")
     parser.add_argument("--devices", type=int, default=1, help="how many; default: 1")
     parser.add_argument("--fsdp", type=int, default=1, help="as config.mesh.fsdp; default: 1")
     parser.add_argument("--kernels", type=int, default=20, help="how many to list; default: 20")
     parser.add_argument("--text", type=Path, help="write the compiled program there")
-    options = parser.parse_args()
+    options, overrides = parser.parse_known_args()
     on_gpu = options.device.endswith(".txtpb")
     if on_gpu and not Path(options.device).is_file():
         parser.error(f"there is no file {options.device}; XLA's repository holds some, see --help")
-    compiled = compile_step(options, gpus(options) if on_gpu else tpus(options.device))
+    config = record.load("stage2", ["--config.model.dtype=bfloat16", *overrides])
+    devices = gpus(options) if on_gpu else tpus(options.device)
+    compiled = compile_step(config, options, devices)
     text = compiled.as_text()
     if options.text:
         options.text.write_text(text)
@@ -91,13 +95,14 @@ def tpus(topology: str) -> list:
     return topologies.get_topology_desc(topology, platform="tpu").devices
 
 
-def compile_step(options: argparse.Namespace, devices: list) -> jax.stages.Compiled:
+def compile_step(
+    config: ConfigDict, options: argparse.Namespace, devices: list
+) -> jax.stages.Compiled:
     n = options.devices
     laid_out = np.array(devices[:n]).reshape(n // options.fsdp, options.fsdp)
     mesh = jax.sharding.Mesh(laid_out, ("data", "fsdp"))
-    config = record.load("stage2", ["--config.model.dtype=bfloat16"])
     function, state, key = steps.abstract(config, mesh)
-    batch = {"clips": steps.label_shapes(n * options.clips, 16, 224)}
+    batch = {"clips": steps.label_shapes(n * options.clips, options.frames, 224)}
     if options.images:
         batch["images"] = steps.label_shapes(n * options.images, 1, 224)
     across = sharding.batch_sharding(mesh)
