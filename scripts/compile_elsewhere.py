@@ -1,5 +1,4 @@
-"""What a training step reads, writes, sends and holds on a GPU or TPU: compiled for those that need
-not be there.
+"""What a training step moves, sends and holds on GPUs or TPUs: compiled for some not at hand.
 
     pip install 'jax[cuda13]'        or        pip install 'jax[tpu]'
     python scripts/compile_elsewhere.py h200.txtpb [--clips N] [--images N] [--kernels N]
@@ -35,7 +34,6 @@ from ml_collections import ConfigDict
 from maed_jax.bench import record, steps, traffic
 from maed_jax.bench.collectives import collectives, totals
 from maed_jax.models import flash
-from maed_jax.training import sharding
 
 
 def main() -> None:
@@ -101,16 +99,9 @@ def compile_step(
     n = options.devices
     laid_out = np.array(devices[:n]).reshape(n // options.fsdp, options.fsdp)
     mesh = jax.sharding.Mesh(laid_out, ("data", "fsdp"))
-    function, state, key = steps.abstract(config, mesh)
-    batch = {"clips": steps.label_shapes(n * options.clips, options.frames, 224)}
-    if options.images:
-        batch["images"] = steps.label_shapes(n * options.images, 1, 224)
-    across = sharding.batch_sharding(mesh)
-    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
-    outputs = (jax.tree.map(lambda a: a.sharding, state), sharding.replicated(mesh))
-    jitted = jax.jit(function, donate_argnums=0, out_shardings=outputs)
+    jitted, arguments = steps.abstract(config, mesh, options.clips, options.frames, options.images)
     platform = "cuda" if devices[0].platform in ("gpu", "cuda") else "tpu"
-    lowered = jitted.trace(state, batch, key).lower(lowering_platforms=(platform,))
+    lowered = jitted.trace(*arguments).lower(lowering_platforms=(platform,))
     # Triton's kinds of kernels are chosen by trying.
     return lowered.compile({"xla_gpu_enable_triton_gemm": False} if platform == "cuda" else None)
 

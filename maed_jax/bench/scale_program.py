@@ -64,21 +64,16 @@ def describe(config: Any, *, devices: int, fsdp: int, clips: int, frames: int) -
     from maed_jax.training import sharding
 
     mesh = sharding.make_mesh(devices // fsdp, fsdp)
-    function, state, key = steps.abstract(config, mesh)
-    batch = {"clips": steps.label_shapes(devices * clips, frames, config.model.image_size)}
-    across = sharding.batch_sharding(mesh)
-    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
-    outputs = (jax.tree.map(lambda a: a.sharding, state), sharding.replicated(mesh))
-    jitted = jax.jit(function, donate_argnums=0, out_shardings=outputs)
+    jitted, arguments = steps.abstract(config, mesh, clips, frames)
     start = time.perf_counter()
-    compiled = jitted.lower(state, batch, key).compile()
+    compiled = jitted.lower(*arguments).compile()
     seconds = time.perf_counter() - start
     found = collectives.collectives(compiled.as_text(), devices)
     return {
         "devices": devices,
         "fsdp": fsdp,
-        "operations": count(function, state, batch, key).operations / devices,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "operations": count(jitted, *arguments).operations / devices,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(arguments[0].params)),
         "collectives": collectives.totals(found),
         "memory": programs.memory(compiled),
         "compile seconds": round(seconds, 1),

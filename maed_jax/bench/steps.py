@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,18 +50,33 @@ class Step:
         return self.state, self.batch, self.key
 
 
-def abstract(config: ConfigDict, mesh: Mesh) -> tuple[Callable, Any, jax.Array]:
-    """The step, the shapes of its state as it lies on a mesh, and a key: enough to compile it."""
+def abstract(
+    config: ConfigDict, mesh: Mesh, clips: int, frames: int, images: int = 0
+) -> tuple[Callable, tuple]:
+    """The jitted step, and the shapes of its arguments as they lie on a mesh: enough to compile it.
+
+    Args:
+      clips, frames, images: clips of each device, their frames, and images beside them.
+    """
     model, body = network.model_and_body(config)
 
     def init(key):
         return create_state(network.init(model, body, key), make_optimizer(config.optimizer))
 
-    state = jax.eval_shape(init, jax.random.key(0))
-    layout = sharding.state_shardings(mesh, state)
-    state = jax.tree.map(lambda a, s: a.update(sharding=s), state, layout)
-    whole = jax.ShapeDtypeStruct((), jax.random.key(4).dtype, sharding=sharding.replicated(mesh))
-    return step_function(config, model, body, layout), state, whole
+    key, size = jax.eval_shape(lambda: jax.random.key(4)), config.model.image_size
+    state = jax.eval_shape(init, key)
+    batch = {"clips": label_shapes(mesh.size * clips, frames, size)}
+    if images:
+        batch["images"] = label_shapes(mesh.size * images, 1, size)
+    layout, whole = sharding.state_shardings(mesh, state), sharding.replicated(mesh)
+    across = sharding.batch_sharding(mesh)
+    arguments = (
+        jax.tree.map(lambda a, s: a.update(sharding=s), state, layout),
+        jax.tree.map(lambda a: a.update(sharding=across), batch),
+        key.update(sharding=whole),
+    )
+    function = step_function(config, model, body, layout)
+    return jax.jit(function, donate_argnums=0, out_shardings=(layout, whole)), arguments
 
 
 def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
