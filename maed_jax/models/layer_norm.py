@@ -25,6 +25,7 @@ def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float):
     values = x.astype(jnp.float32)
     mean = values.mean(axis=-1, keepdims=True)
     inverse = jax.lax.rsqrt(((values - mean) ** 2).mean(axis=-1, keepdims=True) + epsilon)
+    mean, inverse = jax.lax.optimization_barrier((mean, inverse))
     y = (values - mean) * inverse * scale + bias
     return y.astype(x.dtype), (x, scale, mean, inverse)
 
@@ -36,6 +37,7 @@ def _backward(_: float, saved: tuple[jax.Array, ...], gradient: jax.Array):
     given = gradient.astype(jnp.float32)
     alone = full_einsum("...d,d->...", given, scale) / d  # means over d
     along = full_einsum("...d,...d->...", given * scale, normal) / d
+    alone, along = jax.lax.optimization_barrier((alone, along))
     of_x = inverse * (given * scale - alone[..., None] - normal * along[..., None])
     normal, given = (a.reshape(-1, d) for a in (normal, given))
     of_scale = full_einsum("nd,nd->d", given, normal)
