@@ -59,6 +59,20 @@ def test_scores_of_bfloat16_are_not_rounded():
     assert jnp.linalg.norm(found - wanted) < 0.0035 * jnp.linalg.norm(wanted)
 
 
+def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
+    half = [a.astype(jnp.bfloat16) for a in qkv]
+    exact = [a.astype(jnp.float32) for a in half]
+    along = jax.random.normal(jax.random.key(8), qkv[0].shape)
+
+    def gradients(parts):
+        y, pull = jax.vjp(lambda *parts: A.attend(*parts)[0], *parts)
+        return pull(along.astype(y.dtype))
+
+    for ours, expected in zip(gradients(half), gradients(exact)):
+        assert ours.dtype == jnp.bfloat16
+        np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.03)
+
+
 def test_large_scores_are_finite(qkv):
     q, k, v = qkv
     y, weights = A.attend(1e3 * q, k, v)

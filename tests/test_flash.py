@@ -21,13 +21,21 @@ def test_answer_and_gradient_are_those_of_the_weights(queries, keys):
     along = draw(*q.shape)
 
     def fused(q, k, v):
-        return flash.flash_attention(q, k, v, "xla")
+        return flash.flash_attention(q, k, v, implementation="xla")
 
     ours, pull_ours = jax.vjp(fused, q, k, v)
     plain, pull_plain = jax.vjp(lambda *qkv: attention.attend(*qkv)[0], q, k, v)
     np.testing.assert_allclose(ours, plain, atol=1e-5)
     for one, other in zip(pull_ours(along), pull_plain(along)):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_tokens_that_are_not_meant_are_not_read():
+    """Nor is an array copied that has one of them already."""
+    q, k, v = (draw(B, T, HEADS, 6, DH) for _ in range(3))
+    found = flash.flash_attention(q, k, v, 5, implementation="xla")
+    meant = (a[..., :5, :] for a in (q, k, v))
+    np.testing.assert_allclose(found[..., :5, :], attention.attend(*meant)[0], atol=1e-5)
 
 
 def test_cudnn_is_given_even_lengths():
@@ -38,7 +46,8 @@ def test_cudnn_is_given_even_lengths():
             jax.nn, "dot_product_attention",
             lambda q, k, v, **how: (shapes.append((q.shape, k.shape)), real(q, k, v, **how))[1],
         )  # fmt: skip
-        flash.flash_attention(*(draw(B, T, HEADS, 5, DH) for _ in range(3)), "xla")
+        parts = (draw(B, T, HEADS, 5, DH) for _ in range(3))
+        flash.flash_attention(*parts, implementation="xla")
     assert shapes == [((B * T, 6, HEADS, DH), (B * T, 6, HEADS, DH))]
 
 
@@ -105,6 +114,55 @@ def test_who_looks_at_the_weights_has_them(monkeypatch):
     seen, state = layer.apply({"params": params}, x, mutable="intermediates")
     np.testing.assert_allclose(unseen, seen, atol=1e-5)
     assert state["intermediates"]["joint"][0].shape == (B, HEADS, T, 5, T, 5)
+
+
+@jax.custom_vjp
+def messed_up(q, k, v, tokens):
+    """The answer for `tokens`; for others, and as their gradients, what may be left in memory."""
+    return flash_by_xla(q, k, v, tokens)
+
+
+def messed_up_forward(q, k, v, tokens):
+    y, pull = jax.vjp(lambda *qkv: flash_by_xla(*qkv, tokens), q, k, v)
+    return mess_up(y, tokens), (pull, tokens)
+
+
+def messed_up_backward(saved, gradient):
+    pull, tokens = saved
+    return *(mess_up(a, tokens) for a in pull(gradient)), None
+
+
+def mess_up(x, tokens):
+    return x.at[..., tokens:, :].set(jnp.nan)
+
+
+messed_up.defvjp(messed_up_forward, messed_up_backward)
+flash_by_xla = functools.partial(flash.flash_attention, implementation="xla")
+
+
+@pytest.mark.parametrize("queries", [None, 1])
+@pytest.mark.parametrize("mode", ["parallel", "parallel_v1", "series", "vanilla"])
+def test_a_token_more_for_the_kernel_changes_nothing(mode, queries, monkeypatch):
+    """Neither answer nor gradients, by XLA here, whatever comes of that token."""
+    tokens = 5
+    layer = attention.SpatialTemporalAttention(HEADS, mode)
+    x = draw(B, T, tokens, HEADS * DH)
+    params = layer.init(jax.random.key(0), x)["params"]
+
+    def answer(params, x):
+        return layer.apply({"params": params}, x, queries)
+
+    plain, pull_plain = jax.vjp(answer, params, x)
+    monkeypatch.setattr(flash, "fits", lambda k: k.shape[-2] > T)
+    monkeypatch.setattr(flash, "flash_attention", messed_up)
+    fused, pull_fused = jax.vjp(answer, params, x)
+    np.testing.assert_allclose(fused, plain, atol=1e-5)
+    along = draw(*plain.shape)
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-4),
+        pull_fused(along),
+        pull_plain(along),
+    )
 
 
 def test_xla_is_asked_for_cudnns_kernels(monkeypatch):

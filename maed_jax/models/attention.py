@@ -7,6 +7,7 @@ fewer queries than keys: those of the first tokens of each frame.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -36,7 +37,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
       by the given `attend`.
     """
     q = q * q.shape[-1] ** -0.5  # fewer than the scores are
-    scores = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
+    scores = _scores(q, k)
     powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     share = 1 / powers.sum(axis=-1)
     y = jnp.einsum("...qk,...kd->...qd", powers.astype(v.dtype), v)
@@ -44,9 +45,30 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     return y, (powers * share[..., None]).astype(v.dtype)
 
 
-def attend_unseen(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-    """The same for those who do not look at the weights, which may be None."""
-    return (flash.flash_attention(q, k, v), None) if flash.fits(k) else attend(q, k, v)
+@jax.custom_vjp
+def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
+    """Products of queries and keys in float32; their gradient in the dtype of the queries."""
+    return jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
+
+
+def _scores_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array):
+    q, k = saved
+    gradient = gradient.astype(q.dtype)
+    of_q = jnp.einsum("...qk,...kd->...qd", gradient, k)
+    return of_q, jnp.einsum("...qk,...qd->...kd", gradient, q)
+
+
+_scores.defvjp(lambda q, k: (_scores(q, k), (q, k)), _scores_backward)
+
+
+def attend_unseen(
+    q: jax.Array, k: jax.Array, v: jax.Array, tokens: int | None = None
+) -> tuple[jax.Array, jax.Array | None]:
+    """The same for those who do not look at the weights, which may be None.
+
+    Where there may be more keys than `tokens`, see `flash.flash_attention`.
+    """
+    return (flash.flash_attention(q, k, v, tokens), None) if flash.fits(k) else attend(q, k, v)
 
 
 def over_space(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
@@ -82,31 +104,58 @@ def merge_heads(x: jax.Array) -> jax.Array:
 class QueryKeyValue(Module):
     """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
 
-    With `queries`, q is made for the first so many tokens of each frame only.
+    With `queries`, q is made for the first so many tokens of each frame only. With `apart`, each is
+    a product of its own, so that none is copied out of one for all three, and of an even number of
+    tokens, as `flash` needs them: one of zeros is added at the end where n is odd.
     """
 
     heads: int
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, queries: int | None = None
+        self, x: jax.Array, queries: int | None = None, *, apart: bool = False
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        d = x.shape[-1]
+        tokens, d = x.shape[2:]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (d, 3 * d))
         bias = self.param("bias", nn.initializers.zeros, (3 * d,))
 
         def project(x: jax.Array, columns: slice) -> list[jax.Array]:
             kernel_part, bias_part = (a[..., columns].astype(x.dtype) for a in (kernel, bias))
-            y = folded_matmul(x, kernel_part) + bias_part
+            y = _for_tokens(folded_matmul(x, kernel_part) + bias_part, tokens)
             parts = jnp.split(y, y.shape[-1] // d, axis=-1)
             return [rearrange(a, "b t n (h dh) -> b t h n dh", h=self.heads) for a in parts]
 
-        if queries is None:
+        if apart:
+            x = jnp.pad(x, [(0, 0), (0, 0), (0, tokens % 2), (0, 0)])
+            (k,), (v,) = (project(x, slice(i * d, (i + 1) * d)) for i in (1, 2))
+            (q,) = project(x[:, :, :queries], slice(d))
+        elif queries is None:
             q, k, v = project(x, slice(None))
         else:
             (q,) = project(x[:, :, :queries], slice(d))
             k, v = project(x, slice(d, None))
         return q, k, v
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _for_tokens(x: jax.Array, tokens: int) -> jax.Array:
+    """`[b t n d]` as it is, of which so many tokens are meant: others have no gradient.
+
+    Where there are others, it is put together before anything takes it: its parts come laid out
+    otherwise, and would be turned over once for the bias and again for the products.
+    """
+    return x
+
+
+def _for_tokens_backward(tokens: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
+    n = gradient.shape[2]
+    if n <= tokens:
+        return (gradient,)
+    gradient = jnp.where(jnp.arange(n)[:, None] < tokens, gradient, 0)
+    return (jax.lax.optimization_barrier(gradient),)
+
+
+_for_tokens.defvjp(lambda x, tokens: (x, None), _for_tokens_backward)
 
 
 class SpatialTemporalAttention(nn.Module):
@@ -124,35 +173,48 @@ class SpatialTemporalAttention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         qkv = QueryKeyValue(self.heads, name="qkv")
+        tokens = x.shape[2]
+        # For attention over space; whoever looks at its weights gets no fused one.
+        keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
+        apart = flash.fits(keys) and not self.is_mutable_collection("intermediates")
+        read_space = functools.partial(self.read, "space", over_space, tokens=tokens)
+        read_time = functools.partial(self.read, "time", over_time)
         match self.mode:
             case "parallel":
-                parts = qkv(x)  # shared by both branches; all, for the gate averages over tokens
-                space, time = (
-                    self.read("space", over_space, parts),
-                    self.read("time", over_time, parts),
-                )
+                # Shared by both branches; of all tokens, for the gate averages over them.
+                parts = qkv(x, apart=apart)
+                space, time = (read(parts)[:, :, :tokens] for read in (read_space, read_time))
                 y = self.attentive_addition(space, time, queries)
             case "parallel_v1":
-                parts = qkv(x, queries)
-                y = (
-                    self.read("space", over_space, parts) + self.read("time", over_time, parts)
-                ) / 2
+                parts = qkv(x, queries, apart=apart)
+                y = ((read_space(parts) + read_time(parts)) / 2)[:, :, :tokens]
             case "series":
-                y = self.read("space", over_space, qkv(x, queries))
-                y = self.read("time", over_time, qkv(y))  # the same projection again, as released
+                y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
+                y = read_time(qkv(y))  # the same projection again, as released
             case "coupling":
                 y = self.read("joint", over_space_time, qkv(x, queries))
             case "vanilla":
-                y = self.read("space", over_space, qkv(x, queries))
+                y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
             case "temporal":
                 # One token a frame; the residual outside broadcasts it back over all of them.
-                y = self.read("time", over_time, qkv(x.mean(axis=2, keepdims=True)))
+                y = read_time(qkv(x.mean(axis=2, keepdims=True)))
         return dense(x.shape[-1], "proj", x.dtype)(y)
 
-    def read(self, name: str, over: Callable, qkv: tuple[jax.Array, ...]) -> jax.Array:
-        """What the queries read `[b t queries d]`; their weights are left under `name`."""
+    def read(
+        self,
+        name: str,
+        over: Callable,
+        qkv: tuple[jax.Array, ...],
+        tokens: int | None = None,
+    ) -> jax.Array:
+        """What the queries read `[b t queries d]`; their weights are left under `name`.
+
+        Args:
+          tokens: so many of the keys are meant, see `attend_unseen`.
+        """
         observed = self.is_mutable_collection("intermediates")
-        y, weights = over(*qkv, attend if observed else attend_unseen)
+        unseen = functools.partial(attend_unseen, tokens=tokens)
+        y, weights = over(*qkv, attend if observed else unseen)
         self.sow("intermediates", name, weights)
         return merge_heads(y)
 

@@ -36,7 +36,7 @@ def has_kernel() -> bool:
     return float(device.compute_capability) >= OLDEST
 
 
-def fits(k: jax.Array) -> bool:
+def fits(k: jax.Array | jax.ShapeDtypeStruct) -> bool:
     """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
     *_, n, dh = k.shape
     possible = k.dtype == jnp.bfloat16 and dh % 8 == 0 and dh <= WIDEST_HEAD
@@ -44,19 +44,27 @@ def fits(k: jax.Array) -> bool:
 
 
 def flash_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, implementation: str = "cudnn"
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    tokens: int | None = None,
+    *,
+    implementation: str = "cudnn",
 ) -> jax.Array:
     """What queries `[... heads m dh]` read of keys and values `[... heads n dh]`.
 
     Args:
+      tokens: so many are meant, all by default. Others, at the end, are not read, and neither what
+        is answered for them nor their gradients mean anything.
       implementation: see `jax.nn.dot_product_attention`.
     """
-    leading, (m, n) = q.shape[:-3], (q.shape[-2], k.shape[-2])
+    leading, m = q.shape[:-3], q.shape[-2]
+    tokens = k.shape[-2] if tokens is None else tokens
     q, k, v = (_as_cudnn_takes_it(a) for a in (q, k, v))
     lengths = {}
-    if m % 2 or n % 2:
-        lengths["query_seq_lengths"] = jnp.full(len(q), m, jnp.int32)
-        lengths["key_value_seq_lengths"] = jnp.full(len(q), n, jnp.int32)
+    if (m, tokens) != (q.shape[1], k.shape[1]):
+        lengths["query_seq_lengths"] = jnp.full(len(q), min(m, tokens), jnp.int32)
+        lengths["key_value_seq_lengths"] = jnp.full(len(q), tokens, jnp.int32)
     y = jax.nn.dot_product_attention(q, k, v, implementation=implementation, **lengths)
     y = rearrange(y[:, :m], "b m heads dh -> b heads m dh")
     return y.reshape(*leading, *y.shape[1:])
