@@ -14,69 +14,6 @@ def test_standardised_kernels_have_zero_mean_and_unit_deviation():
     np.testing.assert_allclose(kernel.std((0, 1, 2)), 1, atol=1e-4)
 
 
-@pytest.fixture(params=["large", "small"])
-def extent(request, monkeypatch):
-    """What is convolved here counts as large, for which CPUs have another way, or as it is."""
-    if request.param == "large":
-        monkeypatch.setattr(resnet, "FEWEST_CHANNELS", 1)
-        monkeypatch.setattr(resnet, "FEWEST_PIXELS", 1)
-
-
-@pytest.mark.usefixtures("extent")
-@pytest.mark.parametrize("size, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
-@pytest.mark.parametrize("h, w", [(7, 6), (4, 5)])
-def test_every_way_to_convolve_is_xlas_convolution(size, stride, h, w):
-    x = jax.random.normal(jax.random.key(1), (2, h, w, 8))
-    kernel = jax.random.normal(jax.random.key(2), (size, size, 8, 5))
-
-    def by_xla(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
-    def value_and_gradients(form):
-        def run(x, kernel):
-            y, pull = jax.vjp(form, x, kernel)
-            return y, *pull(jax.random.normal(jax.random.key(3), y.shape))
-
-        return jax.jit(run)(x, kernel)
-
-    ours = value_and_gradients(lambda x, kernel: resnet.convolve(x, kernel, stride))
-    for one, other in zip(ours, value_and_gradients(by_xla), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_a_gpu_is_given_no_product_of_every_second_pixel():
-    """XLA 0.11 dies of it there."""
-    x, kernel = jnp.zeros((1, 8, 8, 16)), jnp.zeros((1, 1, 16, 16))
-    traced = jax.jit(resnet.convolve, static_argnums=2).trace(x, kernel, 2)
-    program = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert "stablehlo.convolution" in program and "dot_general" not in program
-
-
-@pytest.mark.parametrize(("channels", "by_xla"), [(64, False), (63, True)])
-def test_only_large_convolutions_of_cpus_are_winograds(channels, by_xla):
-    x, kernel = jnp.zeros((1, 8, 8, channels)), jnp.zeros((3, 3, channels, channels))
-    traced = jax.jit(resnet.convolve, static_argnums=2).trace(x, kernel, 1)
-    for platform, so in (("cpu", by_xla), ("cuda", True), ("tpu", True)):
-        program = traced.lower(lowering_platforms=(platform,)).as_text()
-        assert ("stablehlo.convolution" in program) == so
-        assert ("stablehlo.dot_general" in program) != so
-
-
-@pytest.mark.usefixtures("extent")
-@pytest.mark.parametrize("size,stride", [(7, 2), (3, 1), (3, 2), (1, 2), (1, 1)])
-def test_devices_that_share_a_batch_exchange_gradients_and_no_pictures(size, stride):
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    shared, everywhere = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in (("data",), ()))
-    x = jax.ShapeDtypeStruct((8, 12, 12, 3), jnp.float32, sharding=shared)
-    kernel = jax.ShapeDtypeStruct((size, size, 3, 4), jnp.float32, sharding=everywhere)
-    gradient = jax.grad(lambda kernel, x: (resnet.convolve(x, kernel, stride) ** 2).sum())
-    program = jax.jit(gradient).lower(kernel, x).compile().as_text()
-    assert "all-reduce(" in program
-    assert not any(f"{name}(" in program for name in ("all-gather", "all-to-all"))
-
-
 def test_padding_of_an_odd_stride_is_tensorflows():
     # Size 4, kernel 3, stride 2: one column of zeros after, none before.
     x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
@@ -114,6 +51,22 @@ def test_max_pool_and_its_gradient_are_the_window_reductions(size):
         for pool in (resnet.max_pool, flax_max_pool)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_both_sums_at_once_are_each_by_itself(monkeypatch):
+    a, b = (jax.random.normal(jax.random.key(i), (2, 5, 7, 64)) for i in range(2))
+    apart = resnet._sums(a, b)
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *a, cpu, default: default(*a))
+    for one, other in zip(resnet._sums(a, b), apart):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_relu_is_flaxs_with_its_gradient():
+    x = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
+    ours, pull_ours = jax.vjp(resnet._relu, x)
+    plain, pull_plain = jax.vjp(nn.relu, x)
+    np.testing.assert_array_equal(ours, plain)
+    np.testing.assert_array_equal(pull_ours(x + 7)[0], pull_plain(x + 7)[0])
 
 
 @pytest.mark.parametrize("channels", [16, 64])

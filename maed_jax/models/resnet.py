@@ -7,189 +7,25 @@ follow Google's published checkpoints (conv_root, block1/unit1/conv1, gn1, ...).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange, reduce, repeat
+from einops import reduce, repeat
 from flax import linen as nn
 
-from maed_jax.models import winograd
+from maed_jax.models.convolution import convolve, pad_same
 from maed_jax.models.parameters import Module
 
 GROUPS = 32  # of channels, in which GroupNorm takes them
 EPSILON = 1e-5  # of GroupNorm and of standardised kernels
-# From so many channels, in and out, and pixels a side on CPUs convolve 3x3 by `winograd`.
-FEWEST_CHANNELS, FEWEST_PIXELS = 64, 8
 
 
 def standardise(kernel: jax.Array) -> jax.Array:
     """A kernel `[h w in out]` with zero mean and unit deviation for each output channel."""
     mean = kernel.mean(axis=(0, 1, 2))
     return (kernel - mean) / (kernel.std(axis=(0, 1, 2)) + EPSILON)
-
-
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Images `[b h w in]` by a kernel `[size size in out]`, "SAME" padding."""
-    size = len(kernel)
-    if size == 1 and stride == 1:
-        return _pointwise(x, kernel)
-    if size == 1 and stride == 2:
-        # Of the product of every second pixel XLA 0.11 makes a GPU kernel that it dies of.
-        return jax.lax.platform_dependent(x, kernel, cpu=_pointwise_stride, default=_stride)
-    if size == 7 and stride == 2:
-        return _first(x, kernel)
-    if size == 3 and stride == 1:
-        return _same(x, kernel)
-    if size == 3 and stride == 2:
-        return jax.lax.platform_dependent(x, kernel, cpu=_stride_by_product, default=_stride)
-    return _by_xla(x, kernel, stride)
-
-
-def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """1x1 as one product, the leading axes folded by hand.
-
-    With three of them the gradient takes XLA two to four times as long on a CPU, because it
-    transposes them.
-    """
-    y = rearrange(x, "b h w c -> (b h w) c") @ kernel[0, 0]
-    return rearrange(y, "(b h w) c -> b h w c", b=x.shape[0], h=x.shape[1])
-
-
-def _pointwise_stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _pointwise(x[:, ::2, ::2], kernel)
-
-
-def _by_xla(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    dims = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "SAME", dimension_numbers=dims)
-
-
-def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array):
-    return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)[0]
-
-
-def _kernel_gradient(
-    x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array, on_cpu: Callable
-) -> jax.Array:
-    """Of XLA's convolution; on CPUs by `on_cpu(x, gradient)`."""
-
-    def by_xla(x: jax.Array, gradient: jax.Array) -> jax.Array:
-        shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
-        return jax.linear_transpose(lambda kernel: _by_xla(x, kernel, stride), shape)(gradient)[0]
-
-    of_kernel = jax.lax.platform_dependent(x, gradient, cpu=on_cpu, default=by_xla)
-    return of_kernel.astype(kernel.dtype)
-
-
-@jax.custom_vjp
-def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """7x7 at stride 2."""
-    return _by_xla(x, kernel, 2)
-
-
-def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
-    x, kernel = inputs
-    of_x = _input_gradient(x, kernel, 2, gradient)
-    return of_x, _kernel_gradient(x, kernel, 2, gradient, _kernel_gradient_by_windows)
-
-
-@jax.custom_vjp
-def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 at stride 1."""
-    on_cpu = _on_cpu(x, kernel)
-    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=_same_by_xla)
-
-
-def _same_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
-    x, kernel = inputs
-    on_cpu = _on_cpu(x, kernel)
-
-    def turned(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
-        return on_cpu(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3))
-
-    def by_xla(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
-        return _input_gradient(x, kernel, 1, gradient)
-
-    of_x = jax.lax.platform_dependent(kernel, gradient, cpu=turned, default=by_xla)
-    return of_x, _kernel_gradient(x, kernel, 1, gradient, _kernel_gradient_by_rows)
-
-
-def _same_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _by_xla(x, kernel, 1)
-
-
-def _on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
-    """How a CPU convolves by 3x3 fastest: of little, making tiles takes longer than is saved."""
-    large = min(kernel.shape[2:]) >= FEWEST_CHANNELS and min(x.shape[1:3]) >= FEWEST_PIXELS
-    return winograd.convolve if large and x.dtype == jnp.float32 else _same_by_xla
-
-
-def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Of 3x3 at stride 1, as a product for each row of the kernel.
-
-    XLA makes it a convolution whose window is the whole image, which takes CPUs two to eight times
-    as long at 56x56 pixels, and half as long to twice at 14x14 and less.
-    """
-    h, w = x.shape[1:3]
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    columns = rearrange([x[:, :, j : j + w] for j in range(3)], "j b h w c -> b h w (j c)")
-    gradient = rearrange(gradient, "b h w out -> (b h w) out")
-    rows = [rearrange(columns[:, i : i + h], "b h w k -> (b h w) k") for i in range(3)]
-    rows = [jnp.einsum("no,nk->ok", gradient, row) for row in rows]  # turns over neither
-    return rearrange(rows, "i out (j c) -> i j c out", j=3)
-
-
-def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Of 7x7 at stride 2, as one product of all windows.
-
-    Pixels are taken in pairs, of which a window's row is four in a row: of three channels each, 24
-    numbers to copy at once. XLA takes five times as long on a CPU at 224x224 pixels, 1.6 times as
-    long at 64x64 and a quarter of the channels.
-    """
-    n, m = gradient.shape[1:3]
-    padding = [(0, 0)] * 4
-    for axis, windows, last in ((1, n, 7), (2, m, 8)):  # one column more makes pairs
-        before = (2 * windows + 5 - x.shape[axis]) // 2
-        padding[axis] = (before, 2 * windows + last - 2 - x.shape[axis] - before)
-    pairs = rearrange(jnp.pad(x, padding), "b h (w two) c -> b h w (two c)", two=2)
-    rows = jnp.concatenate([pairs[:, :, j : j + m] for j in range(4)], axis=-1)
-    windows = jnp.concatenate([rows[:, i : i + 2 * n - 1 : 2] for i in range(7)], axis=-1)
-    windows, gradient = (rearrange(a, "b h w k -> (b h w) k") for a in (windows, gradient))
-    return rearrange(windows.T @ gradient, "(i j c) out -> i j c out", i=7, j=8)[:, :7]
-
-
-_first.defvjp(lambda x, kernel: (_by_xla(x, kernel, 2), (x, kernel)), _first_backward)
-_same.defvjp(lambda x, kernel: (_same(x, kernel), (x, kernel)), _same_backward)
-
-
-def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _by_xla(x, kernel, 2)
-
-
-def _stride_by_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as one product of all 3x3 windows: a strided convolution's gradient is slow on CPUs.
-
-    Measured with it: 1.2 times as fast at 56x56 pixels, 6 times at 4x4.
-    """
-    h, w = (-(-size // 2) for size in x.shape[1:3])
-    x = _pad_same(x, (1, 2))
-    windows = [
-        x[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)
-    ]
-    windows = rearrange(windows, "taps b h w c -> (b h w) (taps c)")
-    y = windows @ rearrange(kernel, "i j c out -> (i j c) out")
-    return rearrange(y, "(b h w) c -> b h w c", h=h, w=w)
-
-
-def _pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Array:
-    """Pads for windows of 3 at stride 2, TF's way: the odd one at the end."""
-    padding = [(0, 0, 0)] * x.ndim
-    for axis in axes:
-        missing = max(2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis], 0)
-        padding[axis] = (missing // 2, missing - missing // 2, 0)
-    return jax.lax.pad(x, jnp.array(value, x.dtype), padding)
 
 
 class StdConv(Module):
@@ -231,7 +67,7 @@ def max_pool(x: jax.Array) -> jax.Array:
     """
     for axis in (1, 2):
         out = -(-x.shape[axis] // 2)
-        x = _pad_same(x, (axis,), -jnp.inf)
+        x = pad_same(x, (axis,), -jnp.inf)
         left, middle, right = (
             jax.lax.slice_in_dim(x, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
         )
@@ -253,8 +89,9 @@ def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
 
 def _group_norm_forward(x: jax.Array, scale: jax.Array, bias: jax.Array):
     values = x.astype(jnp.float32)
-    mean = _of_groups(values.mean(axis=(1, 2)))
-    variance = _of_groups((values**2).mean(axis=(1, 2))) - mean**2
+    pixels = x.shape[1] * x.shape[2]
+    mean, square = (_of_groups(sums / pixels) for sums in _sums(values, values**2))
+    variance = square - mean**2
     inverse = jax.lax.rsqrt(jnp.maximum(variance, 0) + EPSILON)
     factor = inverse * scale
     y = values * factor + (bias - mean * factor)
@@ -265,8 +102,8 @@ def _group_norm_backward(saved: tuple[jax.Array, ...], gradient: jax.Array):
     x, scale, mean, inverse = saved
     values, given = x.astype(jnp.float32), gradient.astype(jnp.float32)
     pixels = x.shape[1] * x.shape[2]
-    alone = given.sum(axis=(1, 2))  # [b c]
-    along = ((given * values).sum(axis=(1, 2)) - mean[:, 0, 0] * alone) * inverse[:, 0, 0]
+    alone, along = _sums(given, given * values)
+    along = (along - mean[:, 0, 0] * alone) * inverse[:, 0, 0]
     slope = inverse**2 * _of_groups(along * scale / pixels)
     shift = mean * slope - inverse * _of_groups(alone * scale / pixels)
     of_x = given * (inverse * scale) - values * slope + shift
@@ -274,6 +111,21 @@ def _group_norm_backward(saved: tuple[jax.Array, ...], gradient: jax.Array):
 
 
 group_norm.defvjp(_group_norm_forward, _group_norm_backward)
+
+
+def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of two images `[b h w c]` over their pixels: `[b c]` each."""
+
+    def apart(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
+
+    def together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Reads what both come from once, which XLA does not always see on a GPU."""
+        zero = jnp.zeros((), a.dtype)
+        add = lambda x, y: (x[0] + y[0], x[1] + y[1])  # noqa: E731
+        return tuple(jax.lax.reduce((a, b), (zero, zero), add, (1, 2)))
+
+    return jax.lax.platform_dependent(a, b, cpu=apart, default=together)
 
 
 def _of_groups(x: jax.Array) -> jax.Array:
@@ -311,7 +163,21 @@ class Bottleneck(nn.Module):
         y = nn.relu(GroupNorm(name="gn1")(StdConv(inner, 1, name="conv1")(x)))
         y = nn.relu(GroupNorm(name="gn2")(StdConv(inner, 3, self.stride, name="conv2")(y)))
         y = GroupNorm(name="gn3")(StdConv(self.channels, 1, name="conv3")(y))
-        return nn.relu(y + shortcut)
+        return _relu(y + shortcut)
+
+
+@jax.custom_vjp
+def _relu(x: jax.Array) -> jax.Array:
+    """As `nn.relu`, whose gradient asks for `x`; this for the answer, which is kept anyway."""
+    return nn.relu(x)
+
+
+def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y = jax.lax.optimization_barrier(nn.relu(x))  # or XLA goes by `x` all the same
+    return y, y
+
+
+_relu.defvjp(_relu_forward, lambda y, gradient: (jnp.where(y > 0, gradient, 0),))
 
 
 class Stage(nn.Module):

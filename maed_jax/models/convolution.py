@@ -1,0 +1,204 @@
+"""Convolutions by a kernel, "SAME" padding: each the way that is fastest on the device at hand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from einops import rearrange
+
+from maed_jax.models import winograd
+
+# From so many channels, in and out, and pixels a side on CPUs convolve 3x3 by `winograd`.
+FEWEST_CHANNELS, FEWEST_PIXELS = 64, 8
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Images `[b h w in]` by a kernel `[size size in out]`, "SAME" padding."""
+    size = len(kernel)
+    if size == 1 and stride == 1:
+        return _pointwise(x, kernel)
+    if size == 1 and stride == 2:
+        # Of the product of every second pixel XLA 0.11 makes a GPU kernel that it dies of.
+        return jax.lax.platform_dependent(x, kernel, cpu=_pointwise_stride, default=_stride)
+    if size == 7 and stride == 2:
+        return _first(x, kernel)
+    if size == 3 and stride == 1:
+        return _same(x, kernel)
+    if size == 3 and stride == 2:
+        return jax.lax.platform_dependent(x, kernel, cpu=_stride_by_product, default=_stride)
+    return _by_xla(x, kernel, stride)
+
+
+def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """1x1 as one product, the leading axes folded by hand.
+
+    With three of them the gradient takes XLA two to four times as long on a CPU, because it
+    transposes them.
+    """
+    y = rearrange(x, "b h w c -> (b h w) c") @ kernel[0, 0]
+    return rearrange(y, "(b h w) c -> b h w c", b=x.shape[0], h=x.shape[1])
+
+
+def _pointwise_stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _pointwise(x[:, ::2, ::2], kernel)
+
+
+def _by_xla(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    dims = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "SAME", dimension_numbers=dims)
+
+
+def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array):
+    return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)[0]
+
+
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, gradient: jax.Array, on_cpu: Callable, **others: Callable
+) -> jax.Array:
+    """Of a convolution: on CPUs by `on_cpu(x, gradient)`, on others of `convolve(x, kernel)`."""
+
+    def of(convolve: Callable) -> Callable:
+        def transposed(x: jax.Array, gradient: jax.Array) -> jax.Array:
+            shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
+            return jax.linear_transpose(functools.partial(convolve, x), shape)(gradient)[0]
+
+        return transposed
+
+    others = {platform: of(convolve) for platform, convolve in others.items()}
+    return jax.lax.platform_dependent(x, gradient, cpu=on_cpu, **others).astype(kernel.dtype)
+
+
+@jax.custom_vjp
+def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """7x7 at stride 2."""
+    return jax.lax.platform_dependent(x, kernel, cuda=_first_by_squares, default=_stride)
+
+
+def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
+    x, kernel = inputs
+    of_x = _input_gradient(x, kernel, 2, gradient)
+    on_cpu = _kernel_gradient_by_windows
+    others = {"cuda": _first_by_squares, "default": _stride}
+    return of_x, _kernel_gradient(x, kernel, gradient, on_cpu, **others)
+
+
+def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same as 4x4 at stride 1 of squares of two pixels by two, whose channels are padded to 16.
+
+    cuDNN takes 2.3 times as long over three channels, 2.0 times for the kernel's gradient (an H200,
+    512 pictures of 224x224 in bfloat16: 4.0 and 1.8 ms, 2.7 and 1.3).
+    """
+    padding = [(0, 0)] * 4
+    for axis in (1, 2):
+        windows = -(-x.shape[axis] // 2)
+        before = (2 * windows + 5 - x.shape[axis]) // 2
+        padding[axis] = (before, 2 * windows + 6 - x.shape[axis] - before)
+    x = rearrange(jnp.pad(x, padding), "b (h i) (w j) c -> b h w (i j c)", i=2, j=2)
+    kernel = jnp.pad(kernel, [(0, 1), (0, 1), (0, 0), (0, 0)])
+    kernel = rearrange(kernel, "(h i) (w j) c out -> h w (i j c) out", i=2, j=2)
+    missing = (0, -x.shape[-1] % 16)
+    x = jnp.pad(x, [(0, 0)] * 3 + [missing])
+    kernel = jnp.pad(kernel, [(0, 0), (0, 0), missing, (0, 0)])
+    dims = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=dims)
+
+
+@jax.custom_vjp
+def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """3x3 at stride 1."""
+    on_cpu = _on_cpu(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=_same_by_xla)
+
+
+def _same_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
+    x, kernel = inputs
+    on_cpu = _on_cpu(x, kernel)
+
+    def turned(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        return on_cpu(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3))
+
+    def by_xla(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        return _input_gradient(x, kernel, 1, gradient)
+
+    of_x = jax.lax.platform_dependent(kernel, gradient, cpu=turned, default=by_xla)
+    on_cpu = _kernel_gradient_by_rows
+    return of_x, _kernel_gradient(x, kernel, gradient, on_cpu, default=_same_by_xla)
+
+
+def _same_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _by_xla(x, kernel, 1)
+
+
+def _on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
+    """How a CPU convolves by 3x3 fastest: of little, making tiles takes longer than is saved."""
+    large = min(kernel.shape[2:]) >= FEWEST_CHANNELS and min(x.shape[1:3]) >= FEWEST_PIXELS
+    return winograd.convolve if large and x.dtype == jnp.float32 else _same_by_xla
+
+
+def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Of 3x3 at stride 1, as a product for each row of the kernel.
+
+    XLA makes it a convolution whose window is the whole image, which takes CPUs two to eight times
+    as long at 56x56 pixels, and half as long to twice at 14x14 and less.
+    """
+    h, w = x.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    columns = rearrange([x[:, :, j : j + w] for j in range(3)], "j b h w c -> b h w (j c)")
+    gradient = rearrange(gradient, "b h w out -> (b h w) out")
+    rows = [rearrange(columns[:, i : i + h], "b h w k -> (b h w) k") for i in range(3)]
+    rows = [jnp.einsum("no,nk->ok", gradient, row) for row in rows]  # turns over neither
+    return rearrange(rows, "i out (j c) -> i j c out", j=3)
+
+
+def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Of 7x7 at stride 2, as one product of all windows.
+
+    Pixels are taken in pairs, of which a window's row is four in a row: of three channels each, 24
+    numbers to copy at once. XLA takes five times as long on a CPU at 224x224 pixels, 1.6 times as
+    long at 64x64 and a quarter of the channels.
+    """
+    n, m = gradient.shape[1:3]
+    padding = [(0, 0)] * 4
+    for axis, windows, last in ((1, n, 7), (2, m, 8)):  # one column more makes pairs
+        before = (2 * windows + 5 - x.shape[axis]) // 2
+        padding[axis] = (before, 2 * windows + last - 2 - x.shape[axis] - before)
+    pairs = rearrange(jnp.pad(x, padding), "b h (w two) c -> b h w (two c)", two=2)
+    rows = jnp.concatenate([pairs[:, :, j : j + m] for j in range(4)], axis=-1)
+    windows = jnp.concatenate([rows[:, i : i + 2 * n - 1 : 2] for i in range(7)], axis=-1)
+    windows, gradient = (rearrange(a, "b h w k -> (b h w) k") for a in (windows, gradient))
+    return rearrange(windows.T @ gradient, "(i j c) out -> i j c out", i=7, j=8)[:, :7]
+
+
+_first.defvjp(lambda x, kernel: (_first(x, kernel), (x, kernel)), _first_backward)
+_same.defvjp(lambda x, kernel: (_same(x, kernel), (x, kernel)), _same_backward)
+
+
+def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _by_xla(x, kernel, 2)
+
+
+def _stride_by_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same as one product of all 3x3 windows: a strided convolution's gradient is slow on CPUs.
+
+    Measured with it: 1.2 times as fast at 56x56 pixels, 6 times at 4x4.
+    """
+    h, w = (-(-size // 2) for size in x.shape[1:3])
+    x = pad_same(x, (1, 2))
+    windows = [
+        x[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)
+    ]
+    windows = rearrange(windows, "taps b h w c -> (b h w) (taps c)")
+    y = windows @ rearrange(kernel, "i j c out -> (i j c) out")
+    return rearrange(y, "(b h w) c -> b h w c", h=h, w=w)
+
+
+def pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Array:
+    """Pads for windows of 3 at stride 2, TF's way: the odd one at the end."""
+    padding = [(0, 0, 0)] * x.ndim
+    for axis in axes:
+        missing = max(2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis], 0)
+        padding[axis] = (missing // 2, missing - missing // 2, 0)
+    return jax.lax.pad(x, jnp.array(value, x.dtype), padding)
