@@ -43,6 +43,15 @@ def test_all_cases_have_their_turn_in_each_round_between_readings():
     assert told == ["round 1 of 2", "round 2 of 2"]
 
 
+def test_seconds_are_of_one_work_where_a_case_does_several():
+    hands = Hands()
+    case = hands.work("four times", 2.0)
+    case.calls = 4
+    times = clock.rounds({"": case}, 1, hands.read, turn=3.0, seconds=lambda: hands.time)
+    assert times[""].seconds == [0.5]
+    assert hands.log == ["four times", "read", "four times", "four times", "read"]
+
+
 def test_the_rate_about_a_turn_is_the_mean_of_its_neighbours():
     times = clock.Times([1.0, 1.0], [(0, 1), (1, 2)])
     assert clock.around(times, [10.0, 20.0, 40.0]) == pytest.approx([15.0, 30.0])

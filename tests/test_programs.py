@@ -5,6 +5,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from maed_jax.bench import programs
 
@@ -18,6 +19,15 @@ def test_a_program_knows_its_cost_and_runs():
     assert program.memory["all"] >= x.nbytes + 256 * 256 * 4
     assert program.compile_seconds > 0 and program() is None
     assert (program.run() == 128).all()
+
+
+@pytest.mark.parametrize(("backend", "calls"), [("cpu", 1), ("gpu", programs.IN_A_ROW)])
+def test_accelerators_are_asked_for_several_at_a_time(backend, calls, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    ran = []
+    program = programs.Program(lambda: ran.append(0), None, 0.0, {})
+    program()
+    assert program.calls == len(ran) == calls
 
 
 def test_compiling_leaves_the_cache_as_it_was():

@@ -44,7 +44,7 @@ def rounds(
 
     Args:
       cases: functions that return when their work is done, not before. They are called as often as
-        fits into a turn, once at least.
+        fits into a turn, once at least. One that does its work several times says so by `calls`.
       read: measures the machine's own rates and returns the number of that reading; called before
         each turn and after the last.
       turn: seconds, `TURN` by default.
@@ -67,11 +67,11 @@ def rounds(
 
 
 def _turn(case: Callable[[], Any], turn: float, seconds: Callable[[], float]) -> float:
-    """Mean seconds of a call."""
+    """Mean seconds of the case's work."""
     calls, start = 0, seconds()
     while calls == 0 or seconds() - start < turn:
         case()
-        calls += 1
+        calls += getattr(case, "calls", 1)
     return (seconds() - start) / calls
 
 

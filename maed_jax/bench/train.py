@@ -114,27 +114,27 @@ def measure_steps(
         step = steps.Step(config, options.clips, options.frames, options.images)
         compiled, seconds = programs.compile_cold(step.jitted, *step.arguments())
         run = _running(step, compiled)
+        program = programs.Program(run, step.count, seconds, programs.memory(compiled))
         seconds_of = record.clock_of(options)
         times = clock.rounds(
-            {name: run}, options.rounds, yard.read, say=record.say, seconds=seconds_of
+            {name: program}, options.rounds, yard.read, say=record.say, seconds=seconds_of
         )[name]
-        known = {"memory": programs.memory(compiled), "compile seconds": round(seconds, 2)}
+        known = {"memory": program.memory, "compile seconds": round(seconds, 2)}
         known |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
         measured.append((name, times, step.count.operations, known))
-        del step, compiled, run
+        del step, compiled, run, program
     return [
         record.row(name, times, yard.products(), asked, operations) | known
         for name, times, asked, known in measured
     ]
 
 
-def _running(step: Any, compiled: Callable) -> Callable[[], None]:
+def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
     """Steps one after the other, each from the state that the last one left."""
-    import jax
 
-    def run() -> None:
+    def run() -> Any:
         step.state, metrics = compiled(*step.arguments())
-        jax.block_until_ready((step.state, metrics))
+        return step.state, metrics
 
     return run
 
