@@ -1,4 +1,5 @@
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +69,8 @@ def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
         y, pull = jax.vjp(lambda *parts: A.attend(*parts)[0], *parts)
         return pull(along.astype(y.dtype))
 
+    program = str(jax.make_jaxpr(gradients)(half))
+    assert len(re.findall(r":f32\[[\d,]*\] = dot_general", program)) == 1  # the scores alone
     for ours, expected in zip(gradients(half), gradients(exact)):
         assert ours.dtype == jnp.bfloat16
         np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.03)

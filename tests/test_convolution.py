@@ -38,13 +38,13 @@ def test_every_way_to_convolve_is_xlas_convolution(size, stride, h, w):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@pytest.mark.parametrize("h, w", [(7, 6), (4, 5)])
-def test_the_first_convolution_of_a_gpu_is_the_same(h, w, monkeypatch):
+@pytest.mark.parametrize("h, w, channels", [(7, 6, 3), (4, 5, 8)])
+def test_the_first_convolution_of_a_gpu_is_the_same(h, w, channels, monkeypatch):
     def choose(*args, cpu=None, cuda=None, default=None):
         return (cuda or default)(*args)
 
-    x = jax.random.normal(jax.random.key(1), (2, h, w, 3))
-    kernel = jax.random.normal(jax.random.key(2), (7, 7, 3, 5))
+    x = jax.random.normal(jax.random.key(1), (2, h, w, channels))
+    kernel = jax.random.normal(jax.random.key(2), (7, 7, channels, 5))
     plain, pull_plain = jax.vjp(lambda *a: convolution._by_xla(*a, 2), x, kernel)
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
     ours, pull_ours = jax.vjp(lambda *a: convolution.convolve(*a, 2), x, kernel)

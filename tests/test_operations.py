@@ -76,3 +76,17 @@ def test_what_is_computed_again_for_the_gradient_counts():
         return jnp.sin(x @ x)
 
     assert gradient(jax.checkpoint(inner)) == gradient(inner) + 2 * 4**3
+
+
+def test_of_branches_the_dearest_counts_and_of_devices_branches_the_one_of_all_others():
+    x, kernel = jnp.zeros((3, 5)), jnp.zeros((5, 2))
+
+    def twice(x):
+        return (x @ kernel) @ kernel.T @ kernel
+
+    def once(x):
+        return x @ kernel
+
+    assert count(lambda x, so: jax.lax.cond(so, once, twice, x), x, True) == count(twice, x)
+    chosen = count(lambda x: jax.lax.platform_dependent(x, cuda=twice, cpu=twice, default=once), x)
+    assert chosen == count(once, x)

@@ -26,7 +26,7 @@ class Times:
     """What one case took in each round."""
 
     seconds: list[float] = dataclasses.field(default_factory=list)
-    """of one call"""
+    """of the case's work, done once"""
     readings: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     """numbers of the yardstick's readings before and after"""
 
@@ -68,11 +68,11 @@ def rounds(
 
 def _turn(case: Callable[[], Any], turn: float, seconds: Callable[[], float]) -> float:
     """Mean seconds of the case's work."""
-    calls, start = 0, seconds()
-    while calls == 0 or seconds() - start < turn:
+    done, start = 0, seconds()
+    while done == 0 or seconds() - start < turn:
         case()
-        calls += getattr(case, "calls", 1)
-    return (seconds() - start) / calls
+        done += getattr(case, "calls", 1)
+    return (seconds() - start) / done
 
 
 def around(times: Times, rates: Sequence[float]) -> list[float]:

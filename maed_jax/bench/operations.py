@@ -33,7 +33,8 @@ def count(function: Callable, *arguments: Any) -> Count:
     """What a call of `function` asks for; shapes (`jax.ShapeDtypeStruct`) are enough.
 
     The body of a loop whose length the program decides as it runs counts once; of branches the
-    dearest counts, and what nobody asks for (such as a gradient by pixels) does not.
+    dearest counts, of those for different devices that for all others, and what nobody asks for
+    (such as a gradient by pixels) does not.
     """
     program = jax.make_jaxpr(function)(*arguments).jaxpr
     return _program(dce_jaxpr(program, [True] * len(program.outvars))[0])
@@ -54,7 +55,9 @@ def _step(step: Any) -> Count:
         case "conv_general_dilated":
             return Count(2 * _multiplications(step), _bytes(step))
         case "cond":
-            return max(_program(branch.jaxpr) for branch in step.params["branches"])
+            counts = [_program(branch.jaxpr) for branch in step.params["branches"]]
+            platforms = step.params.get("branches_platforms")
+            return counts[platforms.index(None)] if platforms else max(counts)
         case "scan":
             return _program(step.params["jaxpr"].jaxpr) * step.params["length"]
     return sum((_program(inner) for inner in _inner(step.params)), NOTHING)

@@ -14,8 +14,8 @@ import jax
 
 from maed_jax.bench.operations import Count, count
 
-# On accelerators programs are asked for so many at a time, as in training and in prediction, where
-# none waits for the one before: asking for one takes them no time then.
+# On accelerators programs are asked for so many at a time, and only the last is waited for, as
+# training does: asking for one takes an accelerator no time then.
 IN_A_ROW = 8
 
 

@@ -14,7 +14,8 @@ gradient keeps.
 "of products" is the share of the rate of the machine's own matrix products, measured between the
 steps, by the operations of the original's network (three times forward, less the gradient of the
 pixels); "asked" by what our program asks for, with all that it computes again. Brackets hold the
-middle half of the rounds.
+middle half of the rounds. An accelerator is asked for eight steps at a time, as in training, which
+waits for none of them.
 """
 
 from __future__ import annotations

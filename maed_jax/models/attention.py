@@ -66,9 +66,13 @@ def attend_unseen(
 ) -> tuple[jax.Array, jax.Array | None]:
     """The same for those who do not look at the weights, which may be None.
 
-    Where there may be more keys than `tokens`, see `flash.flash_attention`.
+    Args:
+      tokens: keys and queries after the first so many are padding, of which nothing is read and
+        whose answers mean nothing.
     """
-    return (flash.flash_attention(q, k, v, tokens), None) if flash.fits(k) else attend(q, k, v)
+    if flash.fits(k):
+        return flash.flash_attention(q, k, v, tokens), None
+    return attend(q, *(a[..., :tokens, :] for a in (k, v)))
 
 
 def over_space(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
@@ -105,8 +109,8 @@ class QueryKeyValue(Module):
     """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
 
     With `queries`, q is made for the first so many tokens of each frame only. With `apart`, each is
-    a product of its own, so that none is copied out of one for all three, and of an even number of
-    tokens, as `flash` needs them: one of zeros is added at the end where n is odd.
+    a product of its own, so that none is copied out of one for all three, and n is even, as `flash`
+    needs it: where it is odd a token of zeros is appended before.
     """
 
     heads: int
@@ -119,30 +123,30 @@ class QueryKeyValue(Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (d, 3 * d))
         bias = self.param("bias", nn.initializers.zeros, (3 * d,))
 
-        def project(x: jax.Array, columns: slice) -> list[jax.Array]:
+        def project(x: jax.Array, columns: slice) -> jax.Array:
             kernel_part, bias_part = (a[..., columns].astype(x.dtype) for a in (kernel, bias))
-            y = _for_tokens(folded_matmul(x, kernel_part) + bias_part, tokens)
-            parts = jnp.split(y, y.shape[-1] // d, axis=-1)
-            return [rearrange(a, "b t n (h dh) -> b t h n dh", h=self.heads) for a in parts]
+            return folded_matmul(x, kernel_part) + bias_part
 
         if apart:
             x = jnp.pad(x, [(0, 0), (0, 0), (0, tokens % 2), (0, 0)])
-            (k,), (v,) = (project(x, slice(i * d, (i + 1) * d)) for i in (1, 2))
-            (q,) = project(x[:, :, :queries], slice(d))
+            inputs = (x[:, :, :queries], x, x)
+            parts = (project(a, slice(i * d, (i + 1) * d)) for i, a in enumerate(inputs))
+            q, k, v = (_for_tokens(part, tokens) for part in parts)
         elif queries is None:
-            q, k, v = project(x, slice(None))
+            q, k, v = jnp.split(project(x, slice(None)), 3, axis=-1)
         else:
-            (q,) = project(x[:, :, :queries], slice(d))
-            k, v = project(x, slice(d, None))
+            q = project(x[:, :, :queries], slice(d))
+            k, v = jnp.split(project(x, slice(d, None)), 2, axis=-1)
+        q, k, v = (rearrange(a, "b t n (h dh) -> b t h n dh", h=self.heads) for a in (q, k, v))
         return q, k, v
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _for_tokens(x: jax.Array, tokens: int) -> jax.Array:
-    """`[b t n d]` as it is, of which so many tokens are meant: others have no gradient.
+    """`[b t n d]` as it is. Tokens after the first so many are padding and have no gradient.
 
-    Where there are others, it is put together before anything takes it: its parts come laid out
-    otherwise, and would be turned over once for the bias and again for the products.
+    Where there are such, a barrier has the gradient put together before anything takes it: its
+    parts come laid out otherwise, and would be turned over for the bias and again for the products.
     """
     return x
 
@@ -210,7 +214,7 @@ class SpatialTemporalAttention(nn.Module):
         """What the queries read `[b t queries d]`; their weights are left under `name`.
 
         Args:
-          tokens: so many of the keys are meant, see `attend_unseen`.
+          tokens: see `attend_unseen`.
         """
         observed = self.is_mutable_collection("intermediates")
         unseen = functools.partial(attend_unseen, tokens=tokens)

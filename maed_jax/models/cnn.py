@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
 
+from maed_jax.models.convolution import convolve
 from maed_jax.models.frames import check_frames
 from maed_jax.models.parameters import BatchNorm, Module
-from maed_jax.models.resnet import convolve, max_pool
+from maed_jax.models.resnet import max_pool
 
 
 class Conv(Module):

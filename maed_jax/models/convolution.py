@@ -58,17 +58,21 @@ def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.
 def _kernel_gradient(
     x: jax.Array, kernel: jax.Array, gradient: jax.Array, on_cpu: Callable, **others: Callable
 ) -> jax.Array:
-    """Of a convolution: on CPUs by `on_cpu(x, gradient)`, on others of `convolve(x, kernel)`."""
+    """Of a convolution: on CPUs `on_cpu(x, gradient)`.
 
-    def of(convolve: Callable) -> Callable:
-        def transposed(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    Elsewhere the gradient of how `others` convolve, functions of `x` and the kernel by platform,
+    one of them the "default".
+    """
+
+    def transposed(form: Callable) -> Callable:
+        def run(x: jax.Array, gradient: jax.Array) -> jax.Array:
             shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
-            return jax.linear_transpose(functools.partial(convolve, x), shape)(gradient)[0]
+            return jax.linear_transpose(functools.partial(form, x), shape)(gradient)[0]
 
-        return transposed
+        return run
 
-    others = {platform: of(convolve) for platform, convolve in others.items()}
-    return jax.lax.platform_dependent(x, gradient, cpu=on_cpu, **others).astype(kernel.dtype)
+    forms = {platform: transposed(form) for platform, form in others.items()}
+    return jax.lax.platform_dependent(x, gradient, cpu=on_cpu, **forms).astype(kernel.dtype)
 
 
 @jax.custom_vjp

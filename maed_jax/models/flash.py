@@ -54,8 +54,8 @@ def flash_attention(
     """What queries `[... heads m dh]` read of keys and values `[... heads n dh]`.
 
     Args:
-      tokens: so many are meant, all by default. Others, at the end, are not read, and neither what
-        is answered for them nor their gradients mean anything.
+      tokens: keys and queries after the first so many are padding: they are not read, and neither
+        what is answered for them nor their gradients mean anything. By default none are.
       implementation: see `jax.nn.dot_product_attention`.
     """
     leading, m = q.shape[:-3], q.shape[-2]

@@ -121,11 +121,13 @@ def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Reads what both come from once, which XLA does not always see on a GPU."""
-        zero = jnp.zeros((), a.dtype)
-        add = lambda x, y: (x[0] + y[0], x[1] + y[1])  # noqa: E731
-        return tuple(jax.lax.reduce((a, b), (zero, zero), add, (1, 2)))
 
-    return jax.lax.platform_dependent(a, b, cpu=apart, default=together)
+        def add(one, other):
+            return one[0] + other[0], one[1] + other[1]
+
+        return tuple(jax.lax.reduce((a, b), (jnp.zeros((), a.dtype),) * 2, add, (1, 2)))
+
+    return jax.lax.platform_dependent(a, b, cuda=together, default=apart)
 
 
 def _of_groups(x: jax.Array) -> jax.Array:
