@@ -8,9 +8,10 @@
 
 Hardware: 2 CPU cores. Time: 15 min 35 s with nothing beside it, in pieces: to render 3 min 42 s,
 stage 1 8 min 54 s, stage 2 1 min 55 s, and to evaluate, film and reconstruct a minute. In one go
-from nothing, beside a compiler half of the time, 26 min 20 s. On an older machine with other
-programs beside it stage 1 alone took 28 min. Result on the test split: MPJPE 145.4 mm and PA-MPJPE
-89.0 mm, 0.39 and 0.62 of the mean pose's; on the older machine 146.0 and 87.8 (0.61), after stage 1
+from nothing, at an hour at which a step took 228 ms for 123, 23 min 10 s; beside a compiler half of
+the time 26 min 20 s. On an older machine with other programs beside it stage 1 alone took 28 min.
+Result on the test split: MPJPE 143.1 mm and PA-MPJPE 87.7 mm, 0.38 and 0.61 of the mean pose's; a
+version before 145.4 and 89.0 (0.62); on the older machine 146.0 and 87.8 (0.61), after stage 1
 148.6 and 87.9.
 
 People in harlequins, and many of them in one picture each, came last. On the test split of another
