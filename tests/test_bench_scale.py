@@ -70,7 +70,7 @@ def test_each_program_has_a_process_of_its_own(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--chips", "abacus"], "no chip 'abacus'; choose from h100"),
+        (["--chips", "abacus"], "no chip 'abacus'; choose from h200"),
         (["--clips", "0"], "--clips: needs a whole number above 0"),
         (["--core", "0"], "--core: needs a number above 0"),
         (["--devices", "1,0"], "numbers such as 1,2,4 are wanted"),

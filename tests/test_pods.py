@@ -4,7 +4,7 @@ import pytest
 
 from maed_jax.bench import pods
 
-CHIP = pods.Chip("made up", 1e12, 1e9, 4, 100.0, 10.0, "nowhere")
+CHIP = pods.Chip("made up", 1e12, 1e9, 4, 100.0, 10.0, 0.4, "nowhere")
 
 
 def test_over_fast_links_alone_a_collective_is_a_ring():
@@ -22,11 +22,11 @@ def test_beyond_them_only_a_chips_part_goes_over_the_slow_ones():
 
 
 def test_a_step():
-    step = pods.predict(CHIP, 4, 4e11, {"all-reduce": 8.0}, reached=0.4)
+    step = pods.predict(CHIP, 4, 4e11, {"all-reduce": 8.0})
     assert step.computing == pytest.approx(1.0) and step.sending == pytest.approx(0.12)
     assert step.slowest == pytest.approx(1.12) and step.fastest == pytest.approx(1.0)
     assert step.efficiency == pytest.approx((1 / 1.12, 1.0))
-    long = pods.predict(CHIP, 4, 4e11, {"all-reduce": 80.0}, reached=0.4)
+    long = pods.predict(CHIP, 4, 4e11, {"all-reduce": 80.0})
     assert long.fastest == pytest.approx(1.0 + 1.2 - 2 / 3)  # what the gradient's time cannot hide
 
 
@@ -49,3 +49,4 @@ def test_every_chip_has_its_source_and_plausible_rates():
     for chip in pods.CHIPS.values():
         assert len(chip.source) > 40
         assert chip.far_rate < chip.near_rate < chip.memory * 20 and chip.peak > 1e14
+        assert 0 < chip.reached < 1

@@ -1,16 +1,15 @@
 """How long a training step takes on many chips: a model by published rates of chips and links.
 
-Nothing here was measured. Operations and bytes come from the compiled program; rates are the
-makers' own. What the model leaves out: latency (a step has few collectives, each of megabytes),
-congestion, stragglers, and reading data, for which `input_rate` says what is needed.
+Operations and bytes come from the compiled program; rates are the makers' own, but for the share of
+its peak at which a chip computes (`Chip.reached`). What the model leaves out: latency (a step has
+few collectives, each of megabytes), congestion, stragglers, and reading data, for which
+`input_rate` says what is needed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-
-REACHED = 0.4  # of a chip's peak that its computation is taken to reach
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,24 +27,28 @@ class Chip:
     """bytes a second that a chip sends over all of its fast links together"""
     far_rate: float
     """bytes a second that a chip sends beyond them"""
+    reached: float
+    """share of the peak at which a step is taken to compute, by what our program asks for"""
     source: str
 
 
 CHIPS = {
-    "h100": Chip(
-        "NVIDIA H100 SXM", 989e12, 80e9, 8, 450e9, 50e9,
-        "NVIDIA's H100 data sheet: 989 TFLOPS of dense bfloat16, 80 GB, NVLink 900 GB/s both ways; "
-        "DGX H100 data sheet: eight of them, one ConnectX-7 port of 400 Gb/s each",
+    "h200": Chip(
+        "NVIDIA H200 SXM", 989e12, 141e9, 8, 450e9, 50e9, 0.25,
+        "NVIDIA's H200 data sheet: 989 TFLOPS of dense bfloat16, 141 GB, NVLink 900 GB/s both "
+        "ways; DGX H200 data sheet: eight of them, one ConnectX-7 port of 400 Gb/s each; of the "
+        "peak: measured on one, docs/performance.md",
     ),
     "v5e": Chip(
-        "TPU v5e", 197e12, 16e9, 256, 200e9, 3.125e9,
+        "TPU v5e", 197e12, 16e9, 256, 200e9, 3.125e9, 0.35,
         "cloud.google.com/tpu/docs/v5e: 197 TFLOPS, 16 GB, 400 GB/s between chips both ways, pods "
-        "of 256 chips, 6.4 Tb/s from a pod to the data centre's network",
+        "of 256 chips, 6.4 Tb/s from a pod to the data centre's network; of the peak: what "
+        "the memory's 819 GB/s allow the program compiled for it",
     ),
     "v5p": Chip(
-        "TPU v5p", 459e12, 95e9, 8960, 600e9, 6.25e9,
+        "TPU v5p", 459e12, 95e9, 8960, 600e9, 6.25e9, 0.4,
         "cloud.google.com/tpu/docs/v5p: 459 TFLOPS, 95 GB, 1200 GB/s between chips both ways, pods "
-        "of 8960 chips, 50 Gb/s for a chip to the data centre's network",
+        "of 8960 chips, 50 Gb/s for a chip to the data centre's network; of the peak: a guess",
     ),
 }  # fmt: skip
 
@@ -93,19 +96,16 @@ class Prediction:
         return self.computing / self.slowest, self.computing / self.fastest
 
 
-def predict(
-    chip: Chip, n: int, operations: float, payloads: Mapping[str, float], reached: float = REACHED
-) -> Prediction:
+def predict(chip: Chip, n: int, operations: float, payloads: Mapping[str, float]) -> Prediction:
     """A step on `n` chips.
 
     Args:
       operations: of each chip.
       payloads: bytes by kind of collective, over all `n` chips; they depend on the parameters and
         not on how many chips there are.
-      reached: share of the chip's peak at which it computes.
     """
     sending = sum(seconds_sending(kind, payload, n, chip) for kind, payload in payloads.items())
-    return Prediction(n, operations / (reached * chip.peak), sending)
+    return Prediction(n, operations / (chip.reached * chip.peak), sending)
 
 
 def input_rate(

@@ -8,8 +8,9 @@ their bytes; "sent" is what each device sends when the devices form a ring.
 From these follows, by published rates of chips and links (maed_jax/bench/pods.py holds them with
 their sources), how long a step takes on up to 2048 chips and what share of it they compute: at
 worst where sending waits for computing, at best where the gradient is sent while it is computed.
-Chips are taken to compute at 40 % of their peak. Then what such a machine reads: frames, bytes,
-and cores that decode and augment them. None of these predictions was measured.
+Chips are taken to compute at a share of their peak: an H200 at what was measured on one, a TPU v5e
+at what its memory allows, a TPU v5p at 40 %. Then what such a machine reads: frames, bytes, and
+cores that decode and augment them. None of these predictions was measured.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from maed_jax.bench.model import numbers
 from maed_jax.errors import UserError
 
 LAYOUTS = ("replicated", "fsdp")
-CHIPS = ("h100", "v5e", "v5p")
+CHIPS = ("h200", "v5e", "v5p")
 COUNTS = (1, 8, 64, 256, 512, 1024, 2048)
 STORED, CORE = 20_000, 1600  # bytes of a stored crop, frames/s of a core: see `maed bench data`
 
