@@ -1,9 +1,11 @@
 """The paper's network on the device at hand, against the original's answers, in each precision.
 
-    python scripts/prove_accelerator.py [forward] [gradients]
+    python scripts/prove_accelerator.py [forward] [gradients] [attention]
 
 forward    keypoints, vertices and angles of eight frames.
 gradients  of the loss by the parameters, three frames.
+attention  cuDNN's, in bfloat16, with a token of padding: its answer and gradients against plain
+           products in float32. Only where there is such a GPU.
 
 Precisions: products of float32 as they are ("highest"); as JAX multiplies float32 by default, which
 on recent GPUs is TF32 and on TPUs bfloat16; and an encoder in bfloat16. The first is held to the
@@ -27,6 +29,8 @@ sys.path.insert(0, str(TESTS))
 import parity_rules as rules  # noqa: E402
 
 from maed_jax.body.files import load_body  # noqa: E402
+from maed_jax.models import flash  # noqa: E402
+from maed_jax.models.attention import attend  # noqa: E402
 from maed_jax.models.maed import MAED  # noqa: E402
 from maed_jax.weights.layouts import torch_name  # noqa: E402
 from maed_jax.weights.original import convert_original  # noqa: E402
@@ -102,7 +106,37 @@ def prove_gradients(_: Path) -> None:
             proof.verdict(max(after) < 1e-3 and max(within) < 1e-2, f"{name}: 1e-3 and 1e-2")
 
 
+def prove_attention(_: Path) -> None:
+    if not flash.has_kernel():
+        print("no GPU here that cuDNN has this attention for")
+        return
+    tokens, shape = 197, (2, 3, 12, 198, 64)
+    padding = jnp.arange(shape[-2])[:, None] >= tokens
+    keys = jax.random.split(jax.random.key(0), 4)
+    *qkv, along = (jax.random.normal(key, shape, jnp.bfloat16) for key in keys)
+    qkv = [jnp.where(padding, 30, a).astype(a.dtype) for a in qkv]  # seen if it were read
+
+    def answer_and_gradients(form, dtype):
+        inputs = [a.astype(dtype) for a in qkv]
+        y, pull = jax.vjp(lambda *a: form(*a)[..., :tokens, :], *inputs)
+        return y, *(a[..., :tokens, :] for a in pull(along[..., :tokens, :].astype(dtype)))
+
+    def plain(*parts):
+        return attend(*(a[..., :tokens, :] for a in parts))[0]
+
+    fused = answer_and_gradients(lambda *a: flash.flash_attention(*a, tokens), jnp.bfloat16)
+    with jax.default_matmul_precision("highest"):
+        expected = answer_and_gradients(plain, jnp.float32)
+    found = [off(one, np.asarray(other)) for one, other in zip(fused, expected)]
+    print("answer and gradients off by " + ", ".join(f"{value:.1e}" for value in found))
+    proof.verdict(max(found) < 0.02, "cuDNN's attention: all within 2e-2 of the largest")
+
+
 if __name__ == "__main__":
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
-    parts = {"forward": prove_forward, "gradients": prove_gradients}
+    parts = {
+        "forward": prove_forward,
+        "gradients": prove_gradients,
+        "attention": prove_attention,
+    }
     proof.run_parts(__doc__.splitlines()[0], "proofs/accelerator", parts)
