@@ -30,13 +30,6 @@ def test_accelerators_are_asked_for_several_at_a_time(backend, calls, monkeypatc
     assert program.calls == len(ran) == calls
 
 
-def test_compiling_leaves_the_cache_as_it_was():
-    before = jax.config.jax_enable_compilation_cache
-    with programs.no_cache():
-        assert not jax.config.jax_enable_compilation_cache
-    assert jax.config.jax_enable_compilation_cache == before
-
-
 def test_a_program_may_take_all_of_a_device(monkeypatch):
     assert programs.room() == 8 * 2**30
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from maed_jax.body import smpl
 from maed_jax.body.files import load_body
+from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models.decoders import make_decoder
@@ -53,9 +54,7 @@ def init(model: MAED, body: smpl.Body, key: jax.Array) -> Any:
 def make(config: ConfigDict, **settings: Any) -> Network:
     """See `model_and_body`; with variables as at the start of training."""
     model, body = model_and_body(config, **settings)
-    # Drawing a hundred arrays takes XLA long to optimise, and a moment to do.
-    lazily = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    draw = jax.jit(functools.partial(init, model, body), compiler_options=lazily)
+    draw = jax.jit(functools.partial(init, model, body), compiler_options=hastily())
     return Network(model, draw(jax.random.key(0)), body)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from maed_jax.bench.operations import Count, count
+from maed_jax.compiler_options import Options, without_cache
 
 # On accelerators programs are asked for so many at a time, and only the last is waited for, as
 # training does: asking for one takes an accelerator no time then.
@@ -41,9 +41,10 @@ class Program:
         jax.block_until_ready(answer)
 
 
-def compile(function: Callable, *arguments: Any) -> Program:
-    """Compiles `function` for arguments that are on the devices."""
-    compiled, seconds = compile_cold(jax.jit(function), *arguments)
+def compile(function: Callable, *arguments: Any, options: Options = None) -> Program:
+    """Compiles `function` for arguments that are on the devices, with `compiler_options`."""
+    jitted = jax.jit(function, compiler_options=options)
+    compiled, seconds = compile_cold(jitted, *arguments)
     return Program(
         lambda: compiled(*arguments), count(function, *arguments), seconds, memory(compiled)
     )
@@ -51,20 +52,10 @@ def compile(function: Callable, *arguments: Any) -> Program:
 
 def compile_cold(jitted: Any, *arguments: Any) -> tuple[Any, float]:
     """The compiled program, and the seconds that took, with nothing from the cache on disk."""
-    with no_cache():
+    with without_cache():
         start = time.perf_counter()
         compiled = jitted.lower(*arguments).compile()
         return compiled, time.perf_counter() - start
-
-
-@contextlib.contextmanager
-def no_cache() -> Iterator[None]:
-    before = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", before)
 
 
 def memory(compiled: Any) -> dict[str, int]:

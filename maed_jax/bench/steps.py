@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from maed_jax.bench import network
 from maed_jax.bench.operations import count
 from maed_jax.body.smpl import Body
+from maed_jax.compiler_options import for_training
 from maed_jax.models.maed import MAED
 from maed_jax.training import sharding
 from maed_jax.training.state import TrainState, create_state, make_optimizer, make_schedule
@@ -43,7 +44,8 @@ class Step:
         if images:
             self.batch["images"] = labels(images, 1, net.model.image_size)
         self.key = jax.random.key(4)
-        self.jitted = jax.jit(function, donate_argnums=0)
+        options = for_training(config.model.dim, b * t + images)
+        self.jitted = jax.jit(function, donate_argnums=0, compiler_options=options)
         self.count = count(function, *self.arguments())
 
     def arguments(self) -> tuple:

@@ -79,12 +79,14 @@ def measure(
 def measure_parts(config: Any, yard: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Root and blocks, as many clips and frames as a step has, without its images."""
     from maed_jax.bench import clock, network, original, programs
+    from maed_jax.compiler_options import for_training
 
     net, b, t = network.make(config), options.clips, options.frames
     works, floors = network.parts(net, b, t), original.step_parts(net.model, t)
     record.say("parts: compiling")
+    of_xla = for_training(net.model.dim, b * t)
     compiled = {
-        f"{name} with gradient": programs.compile(function, *arguments)
+        f"{name} with gradient": programs.compile(function, *arguments, options=of_xla)
         for name, by in {"root": (0,), "blocks": (0, 1)}.items()
         for function, arguments in [network.with_gradient(works[name], *by)]
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import jax
+
+from maed_jax.compiler_options import Options, without_cache
 
 # Dense bfloat16 operations a second of one device, from the makers' data sheets, by the first words
 # of JAX's `device_kind`; the longest that fits counts.
@@ -43,9 +46,14 @@ class Compiled:
     Later calls must have arguments of the same shapes and layouts.
     """
 
-    def __init__(self, function: Any, repeats: int = 1):
-        """repeats: how often a loop that makes up the function runs; XLA counts its body once."""
-        self._function, self._repeats, self._program = function, repeats, None
+    def __init__(self, function: Any, repeats: int = 1, options: Options = None):
+        """
+        Args:
+          repeats: how often a loop that makes up the function runs; XLA counts its body once.
+          options: see `compiler_options`. What is compiled with any is not saved.
+        """
+        self._function, self._repeats, self._options = function, repeats, options
+        self._program = None
         self.operations = 0.0
         """of one call, on all devices together: multiplications and additions that the program
         asks for, before XLA optimises it; what `remat` repeats is counted, what libraries are asked
@@ -55,7 +63,8 @@ class Compiled:
     def __call__(self, *arguments: Any) -> Any:
         if self._program is None:
             lowered = self._function.lower(*arguments)
-            self._program = lowered.compile()
+            with without_cache() if self._options else contextlib.nullcontext():
+                self._program = lowered.compile(compiler_options=self._options)
             self.operations = self._repeats * (lowered.cost_analysis() or {}).get("flops", 0.0)
         return self._program(*arguments)
 

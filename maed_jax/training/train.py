@@ -82,6 +82,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     from maed_jax import jax_setup
     from maed_jax.body.files import load_kept_body
     from maed_jax.body.smpl import keypoint_body
+    from maed_jax.compiler_options import for_training, hastily
     from maed_jax.data.pipeline import training_batches
     from maed_jax.locks import only_run_in
     from maed_jax.models.maed import MAED
@@ -105,7 +106,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
 
     jax_setup.configure()
     workdir, data = Path(workdir), config.data
-    on_cpu, lead = jax.default_backend() == "cpu", jax.process_index() == 0
+    lead = jax.process_index() == 0
     check_settings(config, resumed=bool(saved_steps(workdir)))
     trace = Profile(workdir, profile)
 
@@ -148,8 +149,11 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
         layout=layout,
     )
     outputs = (layout, sharding.replicated(mesh))
+    frames = items["clips"] * data.clip_length + items["images"]
     train_step = cost.Compiled(
-        jax.jit(step_function, donate_argnames="state", out_shardings=outputs), config.accumulate
+        jax.jit(step_function, donate_argnames="state", out_shardings=outputs),
+        config.accumulate,
+        for_training(config.model.dim, frames // mesh.size // config.accumulate),
     )
 
     def tell(text: str) -> None:
@@ -167,9 +171,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             tell(f"going on from step {int(state.step)} in {workdir}")
         else:
             earlier = read_variables(config.init_from) if config.init_from else None
-            # Drawing a hundred arrays takes XLA long to optimise, and a moment to do.
-            lazily = {"xla_backend_optimization_level": "0"} if on_cpu else None
-            state = jax.jit(init, out_shardings=layout, compiler_options=lazily)(init_key)
+            draw = jax.jit(init, out_shardings=layout, compiler_options=hastily())
+            state = draw(init_key)
             if earlier is not None:
                 take_decoder = config.init_decoder
                 taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)

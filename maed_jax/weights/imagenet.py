@@ -19,6 +19,7 @@ import numpy as np
 from flax import traverse_util
 
 from maed_jax.body.smpl import Body
+from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
 from maed_jax.weights.layouts import Entry, listed, take, torch_entry, variable_shapes
@@ -188,7 +189,7 @@ def convert_imagenet(
 def draw(model: MAED, body: Body | None, key: jax.Array, paths: list) -> dict:
     """The variables at `paths` as a new model has them; the others are not computed."""
 
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
+    @functools.partial(jax.jit, compiler_options=hastily())
     def init(key: jax.Array) -> dict:
         clip = jnp.zeros((1, 1, model.image_size, model.image_size, 3))
         flat = traverse_util.flatten_dict(model.init(key, clip, body, method="regress"))
