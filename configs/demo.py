@@ -76,6 +76,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.images = (("mannequins/demo_stills", 0.8), ("mannequins/demo", 0.2))
     c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
     c.data.clip_length = 8
+    c.data.workers = 1  # threads would keep the training from asking for its next step
 
     c.model.image_size = 48
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16

@@ -43,7 +43,7 @@ class TrainingBatches:
         """
         Args:
           parts: clips, clips_2d or images -> endless dataset and batch size over all hosts.
-          workers: processes that prepare samples; 0 for threads of this one.
+          workers: processes that prepare batches; 0 for threads of this one.
           threads: per process; by default one in a worker, without workers one for each core.
           shard: number of this host and of all hosts; each gives its rows of every batch, the
             first host the first ones.
@@ -67,17 +67,23 @@ class TrainingBatches:
             local = len(rows)
             pick = _Pick(dataset, size, self._batches, rows)
             rest = grain.MapDataset.range(len(dataset) // size * local).map(pick)
-            read = grain.ReadOptions(
-                num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
-            )
-            samples = rest.to_iter_dataset(read)
             if self._workers:
-                options = grain.MultiprocessingOptions(
-                    num_workers=self._workers, per_worker_buffer_size=max(local, 2)
+                batches = self._by_workers(rest.batch(local, drop_remainder=True))
+            else:
+                read = grain.ReadOptions(
+                    num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
                 )
-                samples = samples.mp_prefetch(options, worker_init_fn=_start_worker)
-            iterators[name] = iter(samples.batch(local, drop_remainder=True))
+                batches = rest.to_iter_dataset(read).batch(local, drop_remainder=True)
+            iterators[name] = iter(batches)
         return iterators
+
+    def _by_workers(self, batches: grain.MapDataset) -> grain.IterDataset:
+        """Each worker makes whole batches, for to hand over a small sample takes longer than to
+        make it; and where it has one thread does so in that, not in one beside it."""
+        threads = 0 if self._threads == 1 else self._threads
+        read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
+        options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
+        return batches.to_iter_dataset(read).mp_prefetch(options, worker_init_fn=_start_worker)
 
     def __iter__(self) -> TrainingBatches:
         return self
@@ -113,7 +119,12 @@ class TrainingBatches:
         )
 
     def _next(self) -> dict[str, dict[str, np.ndarray]]:
-        return {name: dict(next(iterator)) for name, iterator in self._iterators.items()}
+        # Copied, for what workers give lies in memory that is shared with them: it would be left
+        # behind by whoever still holds a batch, as JAX on a CPU does, when the program ends.
+        return {
+            name: {key: np.array(value) for key, value in next(iterator).items()}
+            for name, iterator in self._iterators.items()
+        }
 
     def get_state(self) -> dict[str, int]:
         """Where the iterator stands, for `json`; the same on every host."""
