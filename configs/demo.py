@@ -104,6 +104,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 5000
+        c.steps = 4000
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

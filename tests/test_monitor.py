@@ -3,6 +3,7 @@
 import json
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,6 +49,25 @@ def test_rates_leave_compiling_and_validation_out(tmp_path, monkeypatch):
         (line.get("clips_per_second"), line.get("teraflops_per_second")) for line in lines(tmp_path)
     ]
     assert got == [(None, None), (2.0, 1.0), (4.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "backend, share, told", [("gpu", 0.5, 1), ("gpu", 0.1, 0), ("cpu", 0.5, 0)]
+)
+def test_a_starving_accelerator_is_told_of_once(
+    backend, share, told, tmp_path, monkeypatch, capsys
+):
+    now = iter(range(100))
+    fake = types.SimpleNamespace(monotonic=lambda: float(next(now)))
+    monkeypatch.setattr("maed_jax.training.monitor.time", fake)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    waited = iter(share * i for i in range(100))  # asked twice for each line but the first
+    options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
+    with Monitor(tmp_path, **options, waited=lambda: next(waited)) as m:
+        for step in range(1, 9):
+            m.record(step, metrics(1))
+    assert [line["waited_for_data"] for line in lines(tmp_path)[1:]] == [pytest.approx(share)] * 7
+    assert capsys.readouterr().err.count("more processes (--config.data.workers)") == told
 
 
 def test_pictures_go_to_tensorboard(tmp_path):

@@ -31,6 +31,17 @@ def test_order_and_positions():
         assert list(batches) == [(10 * n, {"n": n}) for n in range(1, 6)]
 
 
+def test_waiting_is_timed():
+    class Slow(Count):
+        def __next__(self):
+            time.sleep(0.1)
+            return super().__next__()
+
+    with Prefetch(Slow(end=3), lambda x: x) as batches:
+        assert len(list(batches)) == 3
+        assert 0.25 < batches.waited < 2
+
+
 def test_runs_ahead_no_further_than_asked():
     source = Count(end=100)
     with Prefetch(source, lambda x: x, depth=2) as batches:

@@ -114,8 +114,8 @@ class TrainingBatches:
                 logging.getLogger(__name__).warning("%s Starting all workers anew.", error)
                 self.close()
         raise UserError(
-            "processes that prepare batches died again and again, most likely for want of memory: "
-            f"take less than config.data.workers={self._workers}"
+            "processes that prepare batches died again and again, most likely for want of memory "
+            f"or of room in /dev/shm: take less than config.data.workers={self._workers}"
         )
 
     def _next(self) -> dict[str, dict[str, np.ndarray]]:

@@ -16,6 +16,9 @@ from tqdm import tqdm
 
 from maed_jax.errors import UserError
 
+HUNGRY = 0.3  # of the time spent waiting for batches, is worth a word
+PATIENCE = 3  # times in a row that metrics are written
+
 
 class Monitor:
     """Gathers the metrics of steps on the device and writes their means every `log_every` steps.
@@ -29,6 +32,7 @@ class Monitor:
       items: what a step consumes, for the throughput: `{"clips": 4, "images": 16}`.
       max_skipped: how many skipped steps in a row are too many.
       rates: steps a second -> further rates to write, by name.
+      waited: for how many seconds in all training has waited for batches.
     """
 
     def __init__(
@@ -41,10 +45,12 @@ class Monitor:
         items: Mapping[str, int],
         max_skipped: int,
         rates: Callable[[float], Mapping[str, float]] = lambda steps_per_second: {},
+        waited: Callable[[], float] = lambda: 0.0,
     ):
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
         self._items, self._rates = {name: n for name, n in items.items() if n}, rates
         self._waiting: list[Mapping[str, jax.Array]] = []
+        self._waited, self._hungry = waited, 0
         self._lead = jax.process_index() == 0
         self._bar = self._lines = self._board = None
         if self._lead:
@@ -60,7 +66,8 @@ class Monitor:
             self._bar = tqdm(
                 total=total, initial=start, desc="train", unit="step", mininterval=patience
             )
-        self._since, self._timed = None, 0  # the clock starts after the first step, which compiles
+        # The clock starts after the first step, which compiles.
+        self._since, self._timed, self._waited_before = None, 0, 0.0
 
     def record(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes the metrics of `step`, the number of steps done.
@@ -86,7 +93,12 @@ class Monitor:
             return
         history = jax.device_get(self._waiting)
         self._waiting = []
-        per_second = self._timed / (time.monotonic() - self._since) if self._timed else None
+        rates = {}
+        if self._timed:
+            seconds = time.monotonic() - self._since
+            rates = self._rates_of(self._timed / seconds)
+            rates["waited_for_data"] = (self._waited() - self._waited_before) / seconds
+            self._advise(rates["waited_for_data"])
         self.restart_clock()
         skipped = [int(metrics.get("skipped", 0)) for metrics in history]
         means = {
@@ -95,10 +107,6 @@ class Monitor:
             if name != "skipped"
         }
         means["skipped"] = sum(map(bool, skipped))
-        rates = {}
-        if per_second is not None:
-            rates = {f"{name}_per_second": n * per_second for name, n in self._items.items()}
-            rates |= self._rates(per_second)
         self.write(step, means | rates)
         if self._bar is not None:
             shown = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
@@ -115,6 +123,19 @@ class Monitor:
             )
         if any(skipped):
             self.say(f"{means['skipped']} of {len(skipped)} steps skipped: no finite gradient")
+
+    def _rates_of(self, steps_per_second: float) -> dict[str, float]:
+        consumed = {f"{name}_per_second": n * steps_per_second for name, n in self._items.items()}
+        return consumed | dict(self._rates(steps_per_second))
+
+    def _advise(self, waited: float) -> None:
+        """Says that an accelerator has begun to starve; a CPU itself prepares what it waits for."""
+        self._hungry = self._hungry + 1 if waited > HUNGRY else 0
+        if self._hungry == PATIENCE and jax.default_backend() != "cpu":
+            self.say(
+                f"training waits for batches {waited:.0%} of the time: "
+                "prepare them in more processes (--config.data.workers)"
+            )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line of `metrics.jsonl` and one point in each curve of TensorBoard."""
@@ -144,6 +165,7 @@ class Monitor:
     def restart_clock(self) -> None:
         """Leaves what happened since the last flush (a validation) out of the throughput."""
         self._since, self._timed = time.monotonic(), 0
+        self._waited_before = self._waited()
 
     def close(self) -> None:
         if self._lead:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,9 +18,12 @@ class Prefetch:
       source: an iterator with `get_state()`, as Grain's; touched by no one else from here on.
       place: puts a batch on the devices.
       depth: how many batches may wait.
+
+    `waited` is for how many seconds in all the other side has waited for batches.
     """
 
     def __init__(self, source: Any, place: Callable[[Any], Any], depth: int = 2):
+        self.waited = 0.0
         self._queue: queue.Queue = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(source, place), daemon=True)
@@ -47,7 +51,9 @@ class Prefetch:
         return self
 
     def __next__(self) -> tuple[Any, Any]:
+        start = time.monotonic()
         batch, position, error = self._queue.get()
+        self.waited += time.monotonic() - start
         if error is not None:
             self.close()
             raise error

@@ -191,6 +191,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             return 0
 
         with (
+            Prefetch(batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
             Monitor(
                 workdir,
                 start=start,
@@ -199,8 +200,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 items=items,
                 max_skipped=config.max_skipped,
                 rates=lambda rate: cost.throughput(train_step.operations, rate, mesh.size),
+                waited=lambda: prefetched.waited,
             ) as monitor,
-            Prefetch(batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
             trace,
             StopRequests() as stop,
         ):
