@@ -100,7 +100,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
         c.model.clip_length = c.data.clip_length
         c.data.clips_per_batch, c.data.images_per_batch = 6, 16
         c.optimizer.learning_rate = 3e-4
-        c.steps = 250
+        c.steps = 150
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
