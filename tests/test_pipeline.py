@@ -171,6 +171,27 @@ def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
     assert len(started) == 3 and batches.get_state() == {"batches": 0, "skipped": 0}
 
 
+UNGUARDED = """
+from maed_jax.data.pipeline import training_batches
+from maed_jax.errors import UserError
+
+try:
+    next(training_batches(CONFIG, 0, 8, shard=(0, 1)))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_scripts_that_workers_cannot_import_are_told_so(config, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(UNGUARDED.replace("CONFIG", repr(config | {"workers": 1})))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert 'must stand under `if __name__ == "__main__":`' in done.stdout
+
+
 @pytest.mark.parametrize("threads", [1, 5])
 def test_threads_change_nothing(config, threads):
     dataset = samples(Images, config["data_dir"])

@@ -111,6 +111,12 @@ class TrainingBatches:
             except RuntimeError as error:  # Grain's, of a process that has ended
                 if not self._workers or "terminated unexpectedly" not in str(error):
                     raise
+                if "exit code 1." in str(error):  # Python's, of an exception
+                    raise UserError(
+                        "a process that prepares batches ended by the error above; such processes "
+                        "import the script that starts them: what trains there must stand under "
+                        '`if __name__ == "__main__":`'
+                    ) from None
                 logging.getLogger(__name__).warning("%s Starting all workers anew.", error)
                 self.close()
         raise UserError(
