@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.compilation_cache import compilation_cache
 
 Options = dict[str, bool | int | str] | None
 
@@ -44,11 +45,16 @@ def for_training(dim: int, frames: int) -> Options:
 def without_cache() -> Iterator[None]:
     """Programs are compiled anew within this, and not saved for other processes."""
     before = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
     try:
+        _use_cache(False)
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        _use_cache(before)
+
+
+def _use_cache(wanted: bool) -> None:
+    jax.config.update("jax_enable_compilation_cache", wanted)
+    compilation_cache.reset_cache()  # JAX looks at the setting once
 
 
 @functools.cache

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jax.flatten_util import ravel_pytree
 from random_params import random_params
 
@@ -34,13 +35,38 @@ def test_other_devices_and_other_versions_of_xla_get_no_options(monkeypatch):
     assert compiler_options.for_training(768, 16) is compiler_options.hastily() is None
 
 
-def test_nothing_is_saved_without_the_cache_and_all_is_as_it_was_then():
+@pytest.fixture
+def cache(tmp_path):
+    """The names of programs in a cache that keeps all."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (str(tmp_path), 0.0)):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield lambda: {path.name.split("-")[0] for path in tmp_path.iterdir()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def test_nothing_is_saved_without_the_cache_and_all_is_as_it_was_then(cache):
+    def before(x):
+        return x + 1
+
+    def within(x):
+        return x + 2
+
+    def after(x):
+        return x + 3
+
+    jax.jit(before)(1.0)
     with without_cache():
-        assert not jax.config.jax_enable_compilation_cache
+        jax.jit(within)(1.0)
         with pytest.raises(ZeroDivisionError), without_cache():
             raise ZeroDivisionError
         assert not jax.config.jax_enable_compilation_cache
-    assert jax.config.jax_enable_compilation_cache
+    jax.jit(after)(1.0)
+    assert cache() == {"jit_before", "jit_after"}
 
 
 def test_what_is_compiled_hastily_is_the_same():
