@@ -129,7 +129,7 @@ def main(argv):
     one, other = multiprocessing.active_children()
     os.kill(one.pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all
     os.kill(other.pid, signal.SIGKILL)
-    found += [next(batches) for _ in range(6)]  # more than what was made before the death
+    found += [next(batches) for _ in range(24)]  # more than what was made before the death
     np.save(argv[0], np.stack([batch["images"]["image"] for batch in found]))
     os.kill(os.getpid(), signal.SIGKILL)  # its workers, with its output in their hands, go as well
 
@@ -150,7 +150,7 @@ def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "Starting all workers anew" in done.stderr and "Keyboard" not in done.stderr
-    expected = take(training_batches(config | {"workers": 0}, 0, 8), 8)[1:]
+    expected = take(training_batches(config | {"workers": 0}, 0, 8), 26)[1:]
     np.testing.assert_array_equal(np.load(out), [batch["images"]["image"] for batch in expected])
 
 
