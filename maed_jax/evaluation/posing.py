@@ -1,7 +1,7 @@
 """Bodies posed on the accelerator, some frames at a time: their joints, and how far surfaces are
 apart.
 
-Chunks always have the same shape, whatever the batches of the pass were, so that batches cannot
+A track's chunks have the same shape whatever the batches of the pass were, so that batches cannot
 change a digit of the figures.
 """
 
@@ -20,6 +20,7 @@ from maed_jax.evaluation.interpolation import neighbours, stretch
 from maed_jax.evaluation.metrics import MILLIMETRES
 
 CHUNK = 128  # frames
+SHORT = 8  # frames of a chunk that holds all of a track: pictures come in tracks of one
 
 
 class Poses(NamedTuple):
@@ -56,7 +57,7 @@ def body_points(
     """
     found = [
         np.asarray(_points(poses.body, *chunk, source))[:count]
-        for chunk, count in _chunks(CHUNK, poses.rotmat, poses.shape)
+        for chunk, count in _chunks(_size(poses.rotmat), poses.rotmat, poses.shape)
     ]
     return stretch(np.concatenate(found).astype(np.float64), length, span, every)
 
@@ -78,7 +79,7 @@ def compare(
     Returns:
       Float64 `[t points 3]` twice, metres, and `[t]`, mm.
     """
-    frames = CHUNK if every == 1 else span * max(1, CHUNK // span)
+    frames = _size(true.rotmat) if every == 1 else span * max(1, CHUNK // span)
     between = None if every == 1 else tuple(map(jnp.asarray, neighbours(frames, span, every)))
     found = []
     predicted = _chunks(frames // every, pred.rotmat, pred.shape)
@@ -89,6 +90,11 @@ def compare(
         found.append([np.asarray(part)[:count].astype(np.float64) for part in answer])
     points, true_points, apart = (np.concatenate(part) for part in zip(*found))
     return points, true_points, apart
+
+
+def _size(frames: np.ndarray) -> int:
+    """How many frames of a track `[n ...]` are posed at once."""
+    return CHUNK if len(frames) > SHORT else SHORT
 
 
 def _chunks(size: int, *arrays: np.ndarray):
