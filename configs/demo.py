@@ -84,7 +84,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
 
     c.model.image_size = 48
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
-    c.model.dim, c.model.depth, c.model.heads = 128, 2, 4
+    c.model.dim, c.model.depth, c.model.heads = 128, 2, 16
     c.model.feature_dim, c.model.decoder_width = 128, 256
     c.model.dropout = 0.0
 
@@ -108,6 +108,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 4000
+        c.steps = 4500
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

@@ -16,6 +16,10 @@ from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
 EMBEDDING = nn.initializers.truncated_normal(0.02)
+# As large as what is at the places, or attention cannot tell them apart until training has made it
+# so: from 0.02, where the original starts it before pretrained weights take its place, the demo's
+# network grew it to 0.4. `configs/demo.py` compares.
+PLACES = nn.initializers.truncated_normal(1.0)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
 
@@ -96,7 +100,7 @@ class SpatialTemporalEncoder(Module):
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
-        places = self.param("space_embedding", EMBEDDING, (1, 1, n + 1, d))
+        places = self.param("space_embedding", PLACES, (1, 1, n + 1, d))
         if self.mode not in WITHOUT_TIME:
             time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
             places = places + places_in_time(time, t, interpolate=self.interpolate_time)
