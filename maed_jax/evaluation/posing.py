@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
@@ -35,7 +36,8 @@ class Poses(NamedTuple):
 
 def rotations(pose: np.ndarray) -> np.ndarray:
     """Axis-angle poses `[n 72]` as rotations `[n 24 3 3]`."""
-    return np.asarray(matrix_from_axis_angle(jnp.asarray(pose).reshape(-1, 24, 3)))
+    found = [np.asarray(_rotations(*chunk))[:count] for chunk, count in _chunks(_size(pose), pose)]
+    return np.concatenate(found)
 
 
 def points_body(body: smpl.Body, source: str) -> smpl.Body:
@@ -103,6 +105,11 @@ def _chunks(size: int, *arrays: np.ndarray):
         pieces = [array[start : start + size] for array in arrays]
         count = len(pieces[0])
         yield [np.pad(p, [(0, size - count)] + [(0, 0)] * (p.ndim - 1)) for p in pieces], count
+
+
+@jax.jit
+def _rotations(pose: jax.Array) -> jax.Array:
+    return matrix_from_axis_angle(rearrange(pose, "n (joints xyz) -> n joints xyz", xyz=3))
 
 
 @functools.partial(jax.jit, static_argnames=("source",))
