@@ -18,7 +18,7 @@ from maed_jax.models.resnet import ResNetRoot
 EMBEDDING = nn.initializers.truncated_normal(0.02)
 # As large as what is at the places, or attention cannot tell them apart until training has made it
 # so: from 0.02, where the original starts it before pretrained weights take its place, the demo's
-# network grew it to 0.4. `configs/demo.py` compares.
+# network grew it to 0.4. docs/demo.md compares.
 PLACES = nn.initializers.truncated_normal(1.0)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
