@@ -97,3 +97,18 @@ def test_the_last_block_costs_less_than_the_one_before(mode):
         return compiled.cost_analysis()["flops"]
 
     assert flops(1) < 0.6 * flops(None)
+
+
+def test_places_start_as_large_as_what_is_at_them():
+    """Much smaller, and attention could not tell them apart at first."""
+    module = SpatialTemporalEncoder(**SMALL, mode="parallel")
+    variables = module.init(jax.random.key(0), clip())
+    _, seen = module.apply(
+        variables,
+        clip(),
+        capture_intermediates=lambda layer, _: layer.name == "embedding",
+        mutable=["intermediates"],
+    )
+    content = seen["intermediates"]["embedding"]["__call__"][0]
+    ratio = variables["params"]["space_embedding"].std() / content.std()
+    assert 1 / 3 < ratio < 3
