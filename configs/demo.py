@@ -6,10 +6,9 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 CPU cores. Time: 17 min 19 s in one go from nothing (after installation) with nothing
-beside it: to render 3 min 10 s, stage 1 12 min 40 s (a step took 168 ms), stage 2 45 s, and to
-evaluate, film and reconstruct 40 s. At a faster hour, at 113 ms a step, 4000 steps for 4500 took
-13 min 24 s.
+Hardware: 2 CPU cores. Time: 14 min 9 s in one go from nothing (after installation) with nothing
+beside it: to render 3 min 17 s, stage 1 9 min 1 s (a step took 120 ms), stage 2 35 s, and the rest
+to start up, evaluate, film and reconstruct. At a slower hour, at 168 ms a step, 17 min 19 s.
 Result on the test split: MPJPE 142.9 mm and PA-MPJPE 85.9 mm, 0.38 and 0.60 of the mean pose's
 (after stage 1 141.4 and 84.9, 0.59). docs/demo.md says what was tried.
 """
