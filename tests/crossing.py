@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.data.parallel import find_datasets
-from maed_jax.inference.detect import HogDetector, iou
+from maed_jax.inference.detect import iou
+from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video

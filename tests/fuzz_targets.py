@@ -53,7 +53,7 @@ from maed_jax.body.files import load_body
 from maed_jax.data import schema
 from maed_jax.data.parallel import find_datasets
 from maed_jax.evaluation import ablation, compare, report
-from maed_jax.inference import attended, page, people, pictures, results, video
+from maed_jax.inference import attended, looks, page, people, pictures, results, video
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.work import Work
 from maed_jax.json_files import write_json
@@ -145,7 +145,7 @@ def override(path: Path) -> None:
 
 
 def read_lines_of_work(path: Path) -> None:
-    form = people.DETECTED
+    form = looks.DETECTED
     found = Work(path.parent).lines(path.stem, form)
     assert Work(path.parent).lines(path.stem, form) == found  # what is left is whole
 

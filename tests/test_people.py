@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 from small_videos import figure_images, write_video
@@ -8,7 +6,6 @@ from maed_jax.inference import people
 from maed_jax.inference.detect import make_detector
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
-from maed_jax.inference.work import unfinished
 
 
 @pytest.mark.parametrize("fps", [30, 15])
@@ -34,51 +31,6 @@ def test_gaps_between_runs_are_not_smoothed_over():
     np.testing.assert_allclose(people.smoothed(track, 30).boxes, boxes, rtol=1e-5)
 
 
-def test_frames_are_looked_at_side_by_side_and_come_out_in_order(monkeypatch):
-    monkeypatch.setattr(people.os, "cpu_count", lambda: 3)
-    begun = []
-    three = threading.Barrier(3, timeout=10)  # passes three at a time, so that one alone would wait
-
-    def look(number):
-        begun.append(number)
-        three.wait()
-        return number * number
-
-    found = people.side_by_side(look, range(9))
-    assert next(found) == (0, 0)
-    assert len(begun) < 9  # no more are held than are worked on and a few that wait
-    assert list(found) == [(n, n * n) for n in range(1, 9)]
-
-
-def test_an_error_stops_what_has_not_begun():
-    done = []
-
-    def look(number):
-        if number == 1:
-            raise ValueError("no picture")
-        done.append(number)
-
-    with pytest.raises(ValueError, match="no picture"):
-        list(people.side_by_side(look, range(1000)))
-    assert len(done) < 100
-
-
-def test_detections_are_those_of_one_frame_after_the_other(tmp_path):
-    places = [[(60 + 10 * i, 120)] for i in range(6)]
-    video = open_video(write_video(tmp_path / "a.mp4", figure_images(places)))
-    hog = make_detector("hog")
-    with unfinished(tmp_path / "out", {}) as work:
-        found = list(people.detections(video, hog, work, people.no_progress))
-        again = list(people.detections(video, None, work, people.no_progress))  # nobody looks
-    without = list(people.detections(video, hog, None, people.no_progress))
-    for frame, (_, kept), (_, noted), (_, plain) in zip(video.frames(), found, again, without):
-        alone = people.detect(frame, hog)
-        assert len(alone.scores) > 0
-        for other in (kept, noted, plain):
-            np.testing.assert_allclose(alone.boxes, other.boxes, atol=1e-3)
-            np.testing.assert_allclose(alone.scores, other.scores, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("fps", "frames", "every"), [(10, 25, 1), (30, 12, 1), (30, 25, 2), (30, 60, 4), (60, 100, 8)]
 )
@@ -93,6 +45,10 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
         def __call__(self, image):
             seen.append(image)
             return hog(image)
+
+        def again(self, image, boxes):
+            seen.append(image)
+            return hog.again(image, boxes)
 
     (track,) = people.find_people(video, Counting()).tracks
     assert len(seen) == len(range(0, frames, every))

@@ -76,19 +76,20 @@ def test_damaged_frames_get_interpolated_boxes(tmp_path):
     assert (np.diff(person.boxes[:, 0]) > 0.5).all()
 
 
-def test_interrupted_while_finding_it_goes_on_there(walk, tmp_path, monkeypatch):
-    from maed_jax.inference import detect
+def test_interrupted_while_finding_it_goes_on_there(tmp_path, monkeypatch):
+    from maed_jax.inference import hog
 
-    seen = []
-    whole = detect.HogDetector.__call__
+    places = [[(90 + i, 120), (250, 125)] for i in range(40)]
+    walk = write_video(tmp_path / "walk.mp4", figure_images(places))
+    seen, merge = [], hog.merge
 
-    def stops(self, image):
-        seen.append(image)
-        if len(seen) == 5:
+    def stops(*windows):  # of every look once
+        seen.append(windows)
+        if len(seen) == 30:
             raise KeyboardInterrupt
-        return whole(self, image)
+        return merge(*windows)
 
-    monkeypatch.setattr(detect.HogDetector, "__call__", stops)
+    monkeypatch.setattr(hog, "merge", stops)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
     def predict(out):
@@ -99,8 +100,8 @@ def test_interrupted_while_finding_it_goes_on_there(walk, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         predict(tmp_path / "a")
     resumed = predict(tmp_path / "a")
-    # The frame where it stopped was searched again, and those that were begun or waited meanwhile.
-    assert 5 + 12 - 4 <= len(seen) <= 5 + 12 - 4 + 3
+    # Seen once more: the frame where it stopped, and those that were begun or waited meanwhile.
+    assert 30 + 40 - 29 <= len(seen) <= 30 + 40 - 29 + 12
     for a, b in zip(resumed, predict(tmp_path / "b")):
         np.testing.assert_array_equal(a.boxes, b.boxes)
         np.testing.assert_array_equal(a.shape, b.shape)
@@ -138,24 +139,23 @@ def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
         with pytest.raises((UserError, OSError), match="(?i)no space left on device"):
             predict_to(tmp_path, open_video(walk), estimator, overlay=False)
     calls = len(estimator.shapes)
-    monkeypatch.setattr("maed_jax.inference.detect.HogDetector.__call__", full)  # nobody looks
+    monkeypatch.setattr("maed_jax.inference.hog.merge", full)  # nobody looks
     predict_to(tmp_path, open_video(walk), estimator, overlay=False)
     assert len(estimator.shapes) == calls and (tmp_path / "person_1.npz").exists()
 
 
 def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
-    from maed_jax.inference import detect
+    from maed_jax.inference import hog
 
-    seen = []
-    whole = detect.HogDetector.__call__
+    seen, merge = [], hog.merge
 
-    def full(self, image):
-        seen.append(image)
+    def full(*windows):  # of every look once
+        seen.append(windows)
         if len(seen) == 9:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return whole(self, image)
+        return merge(*windows)
 
-    monkeypatch.setattr(detect.HogDetector, "__call__", full)
+    monkeypatch.setattr(hog, "merge", full)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     for _ in range(2):
         with contextlib.suppress(UserError):

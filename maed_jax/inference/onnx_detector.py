@@ -108,6 +108,10 @@ class OnnxDetector:
         real = (boxes[:, 2:] >= 2).all(axis=1)
         return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
 
+    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+        """As a call: a network sees the whole picture or nothing."""
+        return self(image)
+
     def _run(self, fed: np.ndarray) -> Outputs:
         feed: dict[str, Any] = {self._image: fed.astype(self._type)}
         for name in self._others:  # RT-DETR's own export scales its boxes to this: width, height

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from maed_jax.data.boxes import smooth_boxes
 from maed_jax.errors import UserError
 from maed_jax.inference.boxes_file import BoxesFile
-from maed_jax.inference.detect import Detections, Detector
+from maed_jax.inference.detect import Detector
+from maed_jax.inference.looks import detections, frames_per_look
 from maed_jax.inference.track import Track, Tracker, spread
-from maed_jax.inference.video import Frame, Video
+from maed_jax.inference.video import Video
 from maed_jax.inference.work import Work
 from maed_jax.numpy_files import check_axes
-
-LOOKS = 7  # a second, at least: people do not walk away in between
-ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too
-
-T, R = TypeVar("T"), TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +42,9 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen; boxes in between
-    are interpolated. They are no worse for it: people move less in that time than boxes err.
+    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen, see `looks`;
+    boxes in between are interpolated. They are no worse for it: people move less in that time than
+    boxes err.
 
     Args:
       work: keeps what was found in each frame, and begins with what an earlier run left there.
@@ -72,17 +64,14 @@ def find_people(
                 damaged.append(frame.index)
         tracks = people.tracks(num_frames, video.fps)
     else:
-        every = int(video.fps / LOOKS)
-        if video.announced:
-            every = min(every, video.announced // ENOUGH)
-        every = max(1, every)
+        every = frames_per_look(video)
         tracker = Tracker(video.fps / every, people.sure, people.parts)
-        for frame, found in detections(video, people, work, progress, every):
-            num_frames += 1
+        for found in progress(detections(video, people, every, work), video.announced):
             if found is None:
-                damaged.append(frame.index)
-            elif frame.index % every == 0:
-                tracker.step(frame.index // every, found)
+                damaged.append(num_frames)
+            elif num_frames % every == 0:
+                tracker.step(num_frames // every, found)
+            num_frames += 1
         tracks = tracker.finish(math.ceil(num_frames / every))
         tracks = [spread(track, every, num_frames) for track in tracks]
     if not tracks:
@@ -96,58 +85,6 @@ def find_people(
     return found
 
 
-def detections(
-    video: Video, detector: Detector, work: Work | None, progress: Callable, every: int = 1
-) -> Iterator[tuple[Frame, Detections | None]]:
-    """Yields every frame with its people in pixels of the video; None for a damaged frame.
-
-    One frame in `every` is looked at, in the others there is nobody. Several are looked at at once,
-    one for each core.
-    """
-    known = [] if work is None else work.lines("detections", DETECTED)
-
-    def rows(frame: Frame) -> list | None:
-        if frame.index < len(known):
-            return known[frame.index]
-        if frame.damaged:
-            return None
-        return [] if frame.index % every else np.column_stack(detect(frame, detector)).tolist()
-
-    frames = progress(video.frames(), video.announced)
-    nowhere = contextlib.nullcontext(lambda found: None)
-    with nowhere if work is None else work.append("detections") as note:
-        for frame, found in side_by_side(rows, frames):
-            if frame.index >= len(known):
-                note(found)
-            table = None if found is None else np.array(found, np.float32).reshape(-1, 5)
-            yield frame, None if table is None else Detections(table[:, :4], table[:, 4])
-
-
-def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yields each item with `function(item)`, in order, computed in as many threads as cores."""
-    cores = os.cpu_count() or 1
-    waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
-    pool = ThreadPoolExecutor(cores)
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > cores + 1:
-                item, result = waiting.popleft()
-                yield item, result.result()
-        for item, result in waiting:
-            yield item, result.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def detect(frame: Frame, detector: Detector) -> Detections:
-    """The people in a frame, in pixels of the video."""
-    image = frame.image(detector.longest)
-    found = detector(image)
-    scale = np.array([frame.size[0] / image.shape[1], frame.size[1] / image.shape[0]])
-    return Detections((found.boxes * np.tile(scale, 2)).astype(np.float32), found.scores)
-
-
 def smoothed(track: Track, fps: float) -> Track:
     """The track with its boxes steadied as training does it, over the same time and not the same
     number of frames: training videos have about 30 frames a second."""
@@ -159,7 +96,6 @@ def smoothed(track: Track, fps: float) -> Track:
     return dataclasses.replace(track, boxes=np.concatenate(parts).astype(np.float32))
 
 
-DETECTED = ([[float] * 5], None)  # what is kept of a frame: boxes and scores; null: it is damaged
 _FIELDS = ("frames", "boxes", "detected", "scores")
 _AXES = {
     "ids": "int tracks", "lengths": "int tracks", "num_frames": "int", "damaged": "int damaged",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -116,7 +117,7 @@ class Tracker:
         for eligible in (scores >= self._sure, scores < self._sure):
             candidates = np.flatnonzero(eligible & free)
             expected = [t.predict(frame, self._fps / 2) for t in waiting]
-            matches = _assign(expected, boxes[candidates])
+            matches = match(expected, boxes[candidates])
             taken = np.concatenate([taken, boxes[candidates[[column for _, column in matches]]]])
             found = []
             for row, column in matches:
@@ -151,8 +152,8 @@ class Tracker:
         back, frame = track.reversed(), track.frames[0] - 1
         while frame >= 0 and -frame - back.frames[-1] <= self._gap:
             spare = self._spare.get(frame, Detections(np.zeros((0, 4)), np.zeros(0)))
-            match = _assign([back.predict(-frame, self._fps / 2)], spare.boxes)
-            for _, pick in match:
+            pairs = match([back.predict(-frame, self._fps / 2)], spare.boxes)
+            for _, pick in pairs:
                 back.add(-frame, spare.boxes[pick], float(spare.scores[pick]))
                 rest = np.arange(len(spare.boxes)) != pick
                 self._spare[frame] = Detections(spare.boxes[rest], spare.scores[rest])
@@ -229,9 +230,9 @@ def spread(track: Track, every: int, num_frames: int) -> Track:
     return Track(track.id, frames, np.stack(boxes, -1).astype(np.float32), detected, scores)
 
 
-def _assign(expected: list[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
-    """The best pairs of expected and found boxes that can be the same person: of those that overlap
-    and are of a size."""
+def match(expected: Sequence[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
+    """The best pairs of expected and found boxes [n 4] (their numbers) that can be the same person:
+    of those that overlap and are of a size."""
     if not len(expected) or not len(boxes):
         return []
     a, b = np.array(expected, np.float32), np.asarray(boxes, np.float32)

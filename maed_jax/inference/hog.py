@@ -1,0 +1,181 @@
+"""The built-in detector: OpenCV's HOG person detector (Dalal and Triggs, CVPR 2005).
+
+No weights to fetch, 80 to 190 ms a picture on one CPU core, a tenth of it or two where it is known
+about where people are; made for people who stand or walk, seen whole and from about their own
+height.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from maed_jax.errors import UserError
+from maed_jax.inference.detect import Detections, merge
+
+WINDOW = np.array([64, 128])  # width, height in pixels of what the detector was trained on
+PERSON_HEIGHT = 0.8  # of the window's: the people that it was trained on have a margin around
+PERSON_CENTRE = np.array([0.5, 0.48])  # of the window's width and height, from its top left corner
+PERSON_ASPECT = 0.5  # width over height of a window, and of our boxes
+STEP = 8  # pixels from one window to the next, and the side of the detector's cells
+AROUND = 16  # pixels by which windows may stick out of the picture
+SIZES = 1.05  # of windows, one to the next
+WEAKEST = 0.1  # windows below this SVM margin are not even evidence
+
+NEAR = 0.3  # of a box's height: as far from its centre, across and down, is near it
+ALIKE = 1.22  # larger over smaller height; windows within are of a box's size
+
+
+class Windows(NamedTuple):
+    """Where in a picture the detector found a person; many for each."""
+
+    places: np.ndarray
+    """float32 [n 4]: left, top, width, height in pixels, cut off at the picture's edges"""
+    margins: np.ndarray
+    """float32 [n]: of its SVM"""
+
+
+class HogDetector:
+    """OpenCV's HOG person detector, its boxes made tight.
+
+    Boxes are the mean of all windows that agree on a person, which is far steadier over time than
+    the best window alone. To make one takes OpenCV's own threads away from this process.
+    """
+
+    longest = 640
+    sure = 0.5
+    parts = True
+
+    def __init__(self):
+        import cv2
+
+        # OpenCV 5 has it in the contrib package only.
+        if not hasattr(cv2, "HOGDescriptor"):
+            raise UserError(
+                "this OpenCV has no HOG person detector: install opencv-contrib-python-headless, "
+                "or opencv-python-headless below 5"
+            )
+        # With threads of its own OpenCV now and then gives a window the score of another. From here
+        # on it has none in this process; frames are looked at in threads of ours instead.
+        cv2.setNumThreads(0)
+        self._hog = cv2.HOGDescriptor()
+        self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        image = _at_least_a_window(image)
+        return _people(self.windows(image), image.shape[1])
+
+    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+        """As a call, but of all windows it sees only those near `boxes` [n 4], of their size."""
+        image = _at_least_a_window(image)
+        return _people(self.windows_near(image, boxes), image.shape[1])
+
+    def windows(self, image: np.ndarray) -> Windows:
+        """All that show a person, in a picture no smaller than one."""
+        places, margins = self._hog.detectMultiScale(
+            image,
+            hitThreshold=WEAKEST,
+            winStride=(STEP, STEP),
+            padding=(AROUND, AROUND),
+            scale=SIZES,
+            groupThreshold=0,
+        )
+        return Windows(
+            np.asarray(places, np.float32).reshape(-1, 4),
+            np.asarray(margins, np.float32).reshape(-1),
+        )
+
+    def windows_near(self, image: np.ndarray, boxes: np.ndarray) -> Windows:
+        """Those of `windows` in which the person would be near one of `boxes`, and of its size."""
+        boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+        places, margins = [np.zeros((0, 4))], [np.zeros(0)]
+        for scale in _scales(image.shape):
+            ratio = boxes[:, 3] / (WINDOW[1] * PERSON_HEIGHT * scale)
+            alike = boxes[np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) <= ALIKE]
+            if len(alike):
+                corners, found = self._search(image, scale, alike)
+                corners = np.rint(corners * scale)
+                places.append(
+                    np.hstack([corners, np.tile(np.rint(WINDOW * scale), (len(found), 1))])
+                )
+                margins.append(found)
+        low, size = np.split(np.concatenate(places), 2, axis=1)
+        edge = image.shape[1::-1]
+        low, high = np.clip(low, 0, edge), np.clip(low + size, 0, edge)
+        seen = (high > low).all(axis=1)
+        places = np.concatenate([low, high - low], axis=1)[seen]
+        return Windows(places.astype(np.float32), np.concatenate(margins)[seen].astype(np.float32))
+
+    def _search(
+        self, image: np.ndarray, scale: float, boxes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Looks near `boxes` in the picture scaled down by `scale`: corners [n 2], margins."""
+        import cv2
+
+        size = np.rint(np.array(image.shape[1::-1]) / scale).astype(int)
+        wanted = _near(size, scale, boxes)
+        small = cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR_EXACT)
+        # A cell more all around: gradients at an edge are other than within.
+        wide = AROUND + STEP
+        small = cv2.copyMakeBorder(small, wide, wide, wide, wide, cv2.BORDER_REFLECT_101)
+        corners, margins = [np.zeros((0, 2), int)], [np.zeros(0)]
+        groups, _ = ndimage.label(wanted)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(groups), 1):
+            low = np.array([columns.start, rows.start])
+            high = np.array([columns.stop, rows.stop]) + WINDOW // STEP + 1
+            (left, top), (right, bottom) = low * STEP, high * STEP
+            points, found = self._hog.detect(
+                np.ascontiguousarray(small[top:bottom, left:right]),
+                hitThreshold=WEAKEST,
+                winStride=(STEP, STEP),
+                padding=(0, 0),
+            )
+            places = low + np.reshape(points, (-1, 2)).astype(int) // STEP - 1
+            places = np.clip(places, -1, np.array(wanted.shape[::-1]))  # the edge's are of no group
+            mine = np.pad(groups, 1)[places[:, 1] + 1, places[:, 0] + 1] == number
+            corners.append(places[mine] * STEP - AROUND)
+            margins.append(np.reshape(found, -1)[mine])
+        return np.concatenate(corners), np.concatenate(margins)
+
+
+def _at_least_a_window(image: np.ndarray) -> np.ndarray:
+    import cv2
+
+    width, height = np.maximum(WINDOW - image.shape[1::-1], 0)
+    if not (width or height):
+        return image
+    return cv2.copyMakeBorder(image, 0, int(height), 0, int(width), cv2.BORDER_REPLICATE)
+
+
+def _scales(shape: tuple[int, ...]) -> Iterator[float]:
+    """By how much OpenCV scales a picture [h w 3] down, one after the other."""
+    scale = 1.0
+    while (np.rint(np.array(shape[1::-1]) / scale) >= WINDOW).all():
+        yield scale
+        scale *= SIZES
+
+
+def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
+    """Which windows [rows columns] of a picture of `size` (width, height) would show somebody near
+    `boxes` [n 4], which are of the picture before it was scaled down by `scale`."""
+    near = []
+    for axis in (0, 1):
+        count = (size[axis] + 2 * AROUND - WINDOW[axis]) // STEP + 1
+        centres = np.arange(count) * STEP - AROUND + WINDOW[axis] * PERSON_CENTRE[axis]
+        near.append(np.abs(centres[:, None] * scale - boxes[:, axis]) <= NEAR * boxes[:, 3])
+    across, down = near
+    return (down[:, None] & across[None]).any(axis=-1)
+
+
+def _people(windows: Windows, width: int) -> Detections:
+    """The people that windows in a picture of this `width` show: one for all that agree."""
+    x, y, w, h = windows.places.T
+    full = np.maximum(w, h * PERSON_ASPECT)
+    # A window that stuck out on the left or right lost width there, but not its centre.
+    centre_x = np.where(x <= 0, x + w - full / 2, np.where(x + w >= width, x + full / 2, x + w / 2))
+    tall = h * PERSON_HEIGHT
+    boxes = np.stack([centre_x, y + h * PERSON_CENTRE[1], tall * PERSON_ASPECT, tall], axis=-1)
+    return merge(boxes, windows.margins)
