@@ -30,6 +30,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
 
     c.data.clips = (("mannequins/demo", 1.0),)
     c.data.images = (("mannequins/demo_stills", 0.8), ("mannequins/demo", 0.2))
+    c.data.val_dataset = "mannequins/demo"  # of stills there is nothing but a training split
     c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
     c.data.clip_length = 8
     c.data.workers = 1  # threads would keep the training from asking for its next step

@@ -142,6 +142,12 @@ def test_mistakes(study, trained, tmp_path):
         study("--rows", "ste")
     with pytest.raises(UserError, match="has the seeds 0, 1 and not 5"):
         study("--seeds", "5")
+    with pytest.raises(UserError, match="config.study.seeds is empty"):
+        study(**{"study.seeds": ()})
+    with pytest.raises(UserError, match="config.study.blank_clips must be at least 1, not 0"):
+        study(**{"study.blank_clips": 0})
+    with pytest.raises(UserError, match="config.steps must be at least 1, not 0"):
+        study(**{"study.stage2.steps": 0})
     with pytest.raises(UserError, match="no prepared dataset"):
         study(**{"data.data_dir": "/nowhere"})
     with pytest.raises(UserError, match="holds no finished row"):

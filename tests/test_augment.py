@@ -190,3 +190,22 @@ def test_unknown_options_are_named():
     with pytest.raises(UserError, match="no 'flipp'"):
         Augment.from_config({"flipp": 1})
     assert Augment.from_config({"scale": [0.8, 1.0]}).scale == (0.8, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name, value, needed",
+    [
+        ("margin", 0.0, "above 0"),
+        ("margin", float("inf"), "above 0"),
+        ("erase_max", 1.5, "between 0 and 1"),
+        ("flip", float("nan"), "between 0 and 1"),
+        ("rotation", -10.0, "at least 0"),
+        ("hue", -0.1, "at least 0"),
+        ("scale", (0.7,), "two numbers above 0, the smaller first"),
+        ("scale", (1.3, 0.7), "two numbers above 0, the smaller first"),
+        ("scale", (0.7, 1.0, 1.3), "two numbers above 0, the smaller first"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(name, value, needed):
+    with pytest.raises(UserError, match=f"config.data.augment.{name} must be {needed}"):
+        Augment(**{name: value})

@@ -146,6 +146,7 @@ def test_3dhp_compares_labelled_keypoints(like_3dhp, body, monkeypatch):
 def test_frame_rates_are_thinned_out(tmp_path, body, monkeypatch):
     def edit(i, record):
         record["keypoints_3d"][:, 3] = 1
+        record["valid"] = i != 10
         record["frame_rate"], record["frame"] = 50.0, 2 * i  # built with every second frame
 
     directory = write_fake_dataset(tmp_path, [26], name="h36m", split="test", edit=edit)
@@ -157,6 +158,15 @@ def test_frame_rates_are_thinned_out(tmp_path, body, monkeypatch):
     (five,) = choose("h36m", "p1", [("frame_rate", "5")])
     (result,) = run(directory, body, Oracle(), [five], monkeypatch=monkeypatch)
     assert frames(result)["track0"].tolist() == [0, 10, 20, 30, 40, 50]
+    (five,) = choose("h36m", "p1", [("frame_rate", "5"), ("gaps", "cut")])
+    (result,) = run(directory, body, Oracle(), [five], monkeypatch=monkeypatch)
+    assert frames(result)["track0"].tolist() == [0, 10, 20, 30, 40, 50]  # no gap among them
+    settings = [("frame_rate", "5"), ("gaps", "cut"), ("frames", "valid")]
+    (result,) = run(
+        directory, body, Oracle(), choose("h36m", "p1", settings), monkeypatch=monkeypatch
+    )
+    parts = {name: found.tolist() for name, found in frames(result).items()}
+    assert parts == {"track0:0": [0, 10], "track0:15": [30, 40, 50]}
     with pytest.raises(UserError, match="protocol p2.* leaves no frame"):
         run(directory, body, Stub(), choose("h36m", "p2", [("frame_rate", "0")]))
 

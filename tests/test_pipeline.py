@@ -11,7 +11,7 @@ from fake_dataset import write_fake_dataset
 
 from maed_jax.data.augment import Augment
 from maed_jax.data.batches import TrainingBatches
-from maed_jax.data.pipeline import endless, first_dataset, mix, training_batches
+from maed_jax.data.pipeline import dataset_to_evaluate, endless, mix, training_batches
 from maed_jax.data.records import Records, dataset_directory
 from maed_jax.data.samples import Clips, Images, Loader
 from maed_jax.errors import UserError
@@ -328,10 +328,10 @@ def test_mistakes_are_named(config, change, message):
         ),
     ],
 )
-def test_the_first_dataset_is_one_that_is_trained_on(config, change, first):
-    assert first_dataset(config | change) == first
+def test_the_dataset_to_evaluate_is_one_that_is_trained_on(config, change, first):
+    assert dataset_to_evaluate(config | change) == first
     with pytest.raises(UserError, match="no part of config.data has both"):
-        first_dataset(config | {"clips_per_batch": 0, "images_per_batch": 0})
+        dataset_to_evaluate(config | {"clips_per_batch": 0, "images_per_batch": 0})
 
 
 def test_batches_that_hosts_cannot_share_are_named(config):

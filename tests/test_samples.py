@@ -20,6 +20,8 @@ def damage(index, record):
         record["has_3d"] = False
     elif index == 4:
         record["body"] = "smpl"
+    elif index in (5, 6):
+        record["keypoints_3d"][samples.HIPS[index - 5]] = np.nan
     elif index == 41:
         record["image"] = record["image"][:-50]
 
@@ -71,6 +73,16 @@ def test_labels_that_are_not_there_are_zero_and_say_so(records):
     assert sample["has_3d"] == 1
     assert samples.load(records, np.array([3]), 16, Changes())["has_3d"] == 0
     assert samples.load(records, np.array([4]), 16, Changes())["has_smpl"] == [1]
+
+
+@pytest.mark.parametrize("index", [5, 6])
+def test_3d_labels_without_both_hips_are_none(records, index):
+    """About what should they be?"""
+    sample = samples.load(records, np.array([index]), 32, Changes())
+    assert sample["has_3d"] == 0 and (sample["keypoints_3d"][..., 3] == 0).all()
+    sample = samples.load(records, np.array([index, 9]), 32, Changes())
+    assert sample["has_3d"] == 1 and (sample["keypoints_3d"][0, :, 3] == 0).all()
+    np.testing.assert_array_equal(sample["keypoints_3d"][1], records[9]["keypoints_3d"])
 
 
 def test_erased_keypoints_lose_their_confidence_on_demand(records):

@@ -38,8 +38,11 @@ def test_every_configuration_can_be(spec):
         ("eval_every", -1, "at least 0"),
         ("data.clips_per_batch", -2, "at least 0"),
         ("optimizer.clip_norm", -1.0, "at least 0"),
-        ("optimizer.learning_rate", 0.0, "above 0"),
-        ("optimizer.learning_rate", "nan", "above 0"),
+        ("optimizer.learning_rate", 0.0, "above 0, and finite"),
+        ("optimizer.learning_rate", "nan", "above 0, and finite"),
+        ("optimizer.learning_rate", "inf", "above 0, and finite"),
+        ("data.augment.margin", -1.3, "above 0"),
+        ("data.augment.flip", "nan", "between 0 and 1"),
         ("model.dropout", 1.0, "at least 0 and below 1"),
         ("model.dropout", -0.1, "at least 0 and below 1"),
         ("ema", 1.0, "at least 0 and below 1"),
@@ -48,6 +51,19 @@ def test_every_configuration_can_be(spec):
 def test_bounds(key, value, says):
     with pytest.raises(UserError, match=f"config.{key} must be {says}, not {value}"):
         check_settings(settings(**{key: value}))
+
+
+@pytest.mark.parametrize("stages", [(), (0,), (3, -1), (1.5,)])
+def test_stages_are_whole_numbers_of_units(stages):
+    with pytest.raises(UserError, match="config.model.stage_sizes must be whole numbers"):
+        check_settings(settings(**{"model.stage_sizes": stages}))
+
+
+def test_changes_of_images_alone_are_checked_too():
+    config = configs.load_config("stage2", [])
+    config.data.augment_images.jitter = -1.0
+    with pytest.raises(UserError, match="config.data.augment.jitter must be at least 0, not -1"):
+        check_settings(config, resumed=True)
 
 
 def test_bounds_are_of_settings_that_there_are():

@@ -143,12 +143,23 @@ def test_spread_parameters_are_gathered_once_for_both_kinds():
     assert found["all-gather"]["payload"] == sum(split)
 
 
-def test_a_batch_in_parts_is_the_batch():
-    """Every frame has labels here, so that the parts' means are the batch's, but a norm."""
+def some_without(batch: dict) -> dict:
+    """Every second item without labels in 3D: of two parts all of one of them."""
+    batch = {name: dict(labels) for name, labels in batch.items()}
+    for labels in batch.values():
+        for has in ("has_3d", "has_smpl"):
+            labels[has] = labels[has].copy()
+            labels[has][1::2] = 0
+    return batch
+
+
+@pytest.mark.parametrize("change", [lambda batch: batch, some_without])
+def test_a_batch_in_parts_is_the_batch(change):
+    """But for a norm, of which it is the parts' mean."""
     c, model = tiny.config(), tiny.TinyModel(dropout=0.0)
     c.loss.norm = 0.0
     state, step = tiny.trainer(c, model)
-    batches = [tiny.batch(i) for i in range(3)]
+    batches = [change(tiny.batch(i)) for i in range(3)]
     whole, history = run(jax.jit(step), state, batches)
 
     c.accumulate = 2

@@ -41,6 +41,15 @@ def test_labels_of_another_body_are_refused_at_once(tmp_path):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
 
 
+def test_a_split_without_poses_is_refused_at_once(tmp_path):
+    edit = lambda i, record: record.update(has_smpl=False)  # noqa: E731
+    write_fake_dataset(tmp_path, [5], split="validation", edit=edit)
+    c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
+    c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
+    with pytest.raises(UserError, match="'validation' has no pose labels to validate on"):
+        validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
+
+
 def test_gates_are_shares_of_time():
     gate = jnp.stack([jnp.full((2, 3, 1, 4), 0.9), jnp.full((2, 3, 1, 4), 0.1)], axis=-1)
     seen = {"block0": {"attention": {"gate_weights": (gate,), "space": (jnp.zeros(1),)}}}

@@ -55,6 +55,25 @@ class Augment:
     erase_keypoints: bool = False
     """set the confidence of 2D keypoints in the blanked part to 0"""
 
+    def __post_init__(self):
+        """Raises: UserError: a value that cannot be."""
+        chance = 0.0, 1.0
+        for name, (low, high) in {
+            **dict.fromkeys(("crop_probability", "flip", "erase", "erase_max"), chance),
+            **dict.fromkeys(("shift", "rotation", "jitter", "hue"), (0.0, np.inf)),
+        }.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:  # which NaN is not
+                needed = "between 0 and 1" if high == 1 else "at least 0"
+                raise UserError(f"config.data.augment.{name} must be {needed}, not {value}")
+        if not 0 < self.margin < np.inf:
+            raise UserError(f"config.data.augment.margin must be above 0, not {self.margin}")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < np.inf:
+            raise UserError(
+                "config.data.augment.scale must be two numbers above 0, the smaller first, not "
+                f"{self.scale}"
+            )
+
     @classmethod
     def from_config(cls, config: Mapping | Augment | None) -> Augment:
         """From a mapping of these fields; `None` changes nothing at all.

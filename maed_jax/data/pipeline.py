@@ -74,12 +74,15 @@ def training_batches(
     return TrainingBatches(parts, workers=config.get("workers", 0), shard=shard)
 
 
-def first_dataset(config: Mapping) -> str:
-    """The first dataset that a run with this `config.data` trains on, of clips rather than images.
+def dataset_to_evaluate(config: Mapping) -> str:
+    """What `config.data` names to validate on, else the first dataset that a run with it trains on,
+    of clips rather than images.
 
     Raises:
       UserError: it trains on nothing.
     """
+    if config.get("val_dataset"):
+        return config["val_dataset"]
     for part in STREAMS:
         if config.get(f"{part}_per_batch", 0) > 0 and (entries := config.get(part)):
             return _entry(part, entries[0])[0]

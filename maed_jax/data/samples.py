@@ -19,6 +19,7 @@ import logging
 
 import numpy as np
 
+from maed_jax.body.skeleton import LEFT_HIP, RIGHT_HIP
 from maed_jax.data import augment, images, windows
 from maed_jax.data.augment import Augment, Changes
 from maed_jax.data.records import Records
@@ -28,6 +29,7 @@ from maed_jax.errors import UserError
 FIELDS = tuple(
     "image keypoints_2d keypoints_3d pose shape has_smpl has_3d box body track frame".split()
 )
+HIPS = (RIGHT_HIP, LEFT_HIP)  # a frame without them, at (0, 0, 0), has no 3D labels: they centre it
 ATTEMPTS = 10  # samples in a row that may be unreadable before training stops
 
 
@@ -83,14 +85,15 @@ def labels(
     points = augment.keypoints_2d(_without_gaps(stacked("keypoints_2d")), changes, affines)
     points = augment.hide_erased(points, changes, size) if changes.hide_erased else points
     points_3d = _without_gaps(stacked("keypoints_3d"))
-    points_3d[..., 3] *= stacked("has_3d")[:, None]
+    has_3d = stacked("has_3d") & points_3d[:, HIPS, :3].any(-1).all(-1)
+    points_3d[..., 3] *= has_3d[:, None]
     return {
         "keypoints_2d": images.normalise_keypoints(points, size).astype(np.float32),
         "keypoints_3d": augment.keypoints_3d(points_3d, changes).astype(np.float32),
         "pose": augment.pose(pose, changes).astype(np.float32),
         "shape": shape.astype(np.float32),
         "has_smpl": has_smpl.astype(np.float32),
-        "has_3d": stacked("has_3d").astype(np.float32),
+        "has_3d": has_3d.astype(np.float32),
     }
 
 

@@ -98,8 +98,18 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     """
     from maed_jax import jax_setup
     from maed_jax.data.records import dataset_directory
+    from maed_jax.training.settings import check_settings
 
     jax_setup.configure()
+    if not seeds:
+        raise UserError("there is nothing to do: config.study.seeds is empty")
+    if config.study.blank_clips < 1:
+        raise UserError(
+            f"config.study.blank_clips must be at least 1, not {config.study.blank_clips}"
+        )
+    for name in rows:
+        for stage, before in (("stage1", ""), ("stage2", "stage1")):
+            check_settings(stage_config(config, ROWS[name], 0, stage, before))
     data = config.data
     dataset_directory(data.data_dir, (data.clips or data.images)[0][0])  # complains if not there
     claim_directory(config, workdir)

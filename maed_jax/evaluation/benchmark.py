@@ -86,17 +86,21 @@ def select(
     found = []
     for track, all_labels in zip(tracks, labels):
         if protocol.tracks in track.name:
-            for part, frames in _parts(track, choose_frames(all_labels, protocol), protocol):
+            for part, frames in _parts(track, all_labels, protocol):
                 found.append((part, all_labels.take(frames), frames))
     if not found:
         raise UserError(f"protocol {protocol.label} leaves no frame of this split")
     return tuple(map(list, zip(*found)))
 
 
-def _parts(track: Track, frames: np.ndarray, protocol: Protocol):
+def _parts(track: Track, labels: TrackLabels, protocol: Protocol):
     """Yields the sequences that a track gives, named by their first frame where it is cut."""
-    if protocol.gaps == "cut" and len(frames) < track.length:
-        for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
+    frames = choose_frames(labels, protocol)
+    apart = 1  # frames that are next to each other once the track is thinned out
+    if protocol.frame_rate:
+        apart = round(labels.frame_rate / protocol.frame_rate) // labels.step
+    if protocol.gaps == "cut" and len(frames) < -(-track.length // apart):
+        for part in np.split(frames, np.flatnonzero(np.diff(frames) > apart) + 1):
             if len(part):
                 yield dataclasses.replace(track, name=f"{track.name}:{part[0]}"), part
     elif len(frames):

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
 
 def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> None:
     from maed_jax import jax_setup
-    from maed_jax.data.pipeline import first_dataset
+    from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.evaluation.protocol_choice import choose
 
     jax_setup.configure()
@@ -64,7 +64,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
             f"{options.checkpoint} was converted and not trained here: name the dataset to "
             "evaluate on, --dataset NAME/CONFIG"
         )
-    dataset = options.dataset or first_dataset(data)
+    dataset = options.dataset or dataset_to_evaluate(data)
     protocols = choose(dataset, options.protocol, settings)
     found, results = measure(
         opened,
@@ -115,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument(
         "--dataset",
-        help="NAME/CONFIG (default: the first of training; converted weights have none)",
+        help="NAME/CONFIG (default: what training validates on, else the first that it trains on; "
+        "converted weights have none)",
     )
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from ml_collections import ConfigDict
 
+from maed_jax.data.augment import Augment
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.encoders import check_encoder, has_time_embedding
@@ -30,7 +33,7 @@ BOUNDS = (
             "data.workers",
         ),
     ),
-    ("above 0", lambda value: value > 0, ("optimizer.learning_rate",)),
+    ("above 0, and finite", lambda value: 0 < value < math.inf, ("optimizer.learning_rate",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema", "model.dropout")),
 )
 
@@ -49,6 +52,15 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
         for name in names:
             if not holds(values[name]):
                 raise UserError(f"config.{name} must be {needed}, not {values[name]}")
+    stages = config.model.stage_sizes
+    if not stages or not all(type(units) is int and units >= 1 for units in stages):
+        raise UserError(
+            "config.model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
+            f"{tuple(stages)}"
+        )
+    changes = config.data.augment
+    for others in ({}, config.data.augment_images, config.data.augment_clips_2d):
+        Augment.from_config({**changes, **others})
     check_encoder(config.model)
     check_decoder(config.model.decoder)
     _check_clip_length(config)

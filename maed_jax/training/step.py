@@ -14,7 +14,7 @@ from flax import linen as nn
 from maed_jax.body.smpl import Body
 from maed_jax.data.images import normalise
 from maed_jax.training import sharding
-from maed_jax.training.losses import combined_losses
+from maed_jax.training.losses import combined_losses, label_counts
 from maed_jax.training.state import TrainState
 
 # Each kind of batch draws from a stream of its own: their places in this tuple are part of the
@@ -62,15 +62,15 @@ def make_train_step(
 
     Args:
       accumulate: into how many parts a batch is split, one worked off after the other to save
-        memory. Losses and gradients are the means of the parts', which are the batch's where every
-        frame has all labels, but for the loss "norm". BatchNorm goes by one part at a time.
+        memory. Losses and gradients are the batch's but for the loss "norm", which is the mean of
+        the parts'. BatchNorm goes by one part at a time.
       ema: decay of the moving average, in a state that has one. In the first steps it is lower,
         (1 + step) / (10 + step), so that the average soon forgets where it started.
       layout: how the state lies on several devices, see `sharding.state_shardings`.
     """
     weights = dict(loss_weights)
 
-    def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
+    def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
         predictions = {}
         if layout is not None:
             params = sharding.gathered(params, layout.params)
@@ -85,13 +85,17 @@ def make_train_step(
                 mutable=["batch_stats"],
             )
             batch_stats = updated.get("batch_stats", batch_stats)
-        total, terms = combined_losses(predictions, batch, weights)
+        total, terms = combined_losses(predictions, batch, weights, counts)
         return total, (terms, batch_stats)
 
-    def differentiate(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
-        """Gradient, losses and BatchNorm's statistics of a whole batch."""
+    def differentiate(
+        params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any = None
+    ):
+        """Gradient, losses and BatchNorm's statistics of a whole batch, or of a part: `counts`."""
         value_and_grad = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, batch_stats)), gradient = value_and_grad(params, batch_stats, batch, key)
+        (total, (terms, batch_stats)), gradient = value_and_grad(
+            params, batch_stats, batch, key, counts
+        )
         return gradient, {"loss": total, **terms}, batch_stats
 
     def differentiate_by_parts(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
@@ -100,17 +104,18 @@ def make_train_step(
         parts = jax.tree.map(
             lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=accumulate), batch
         )
+        counts = label_counts(batch, accumulate)
 
         def add(carry, inputs):
             sums, batch_stats = carry
             number, part = inputs
             *found, batch_stats = differentiate(
-                params, batch_stats, part, jax.random.fold_in(key, number)
+                params, batch_stats, part, jax.random.fold_in(key, number), counts
             )
             return (jax.tree.map(jnp.add, sums, found), batch_stats), None
 
         first = jax.tree.map(lambda x: x[0], parts)
-        shapes = jax.eval_shape(differentiate, params, batch_stats, first, key)[:2]
+        shapes = jax.eval_shape(differentiate, params, batch_stats, first, key, counts)[:2]
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), list(shapes))
         (sums, batch_stats), _ = jax.lax.scan(
             add, (zeros, batch_stats), (jnp.arange(accumulate), parts)

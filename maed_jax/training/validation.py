@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from maed_jax.body.smpl import Body, keypoint_body
 from maed_jax.data.eval_clips import EvalBatch, evaluation_clips
 from maed_jax.data.images import normalise
-from maed_jax.data.pipeline import first_dataset
+from maed_jax.data.pipeline import dataset_to_evaluate
 from maed_jax.data.records import dataset_directory
 from maed_jax.errors import UserError
 from maed_jax.evaluation import scoring, table
@@ -29,15 +29,15 @@ class Validation:
     Every process reads the whole split; each computes its devices' share, and all get all answers.
 
     Raises:
-      UserError: there is no such dataset or split, or its labels are of another body, or the body
-        lacks its H36M regressor.
+      UserError: there is no such dataset or split, or it has no poses to compare with, or they are
+        of another body, or the body lacks its H36M regressor.
     """
 
     def __init__(self, config: ConfigDict, model: Any, body: Body, mesh: Mesh):
         data = config.data
         at_once = max(1, 128 // config.model.clip_length)
         self._clips = evaluation_clips(
-            dataset_directory(data.data_dir, data.val_dataset or first_dataset(data)),
+            dataset_directory(data.data_dir, dataset_to_evaluate(data)),
             data.val_split,
             config.model.clip_length,
             config.model.image_size,
@@ -48,6 +48,11 @@ class Validation:
         )
         another = "--config.body, or another dataset with --config.data.val_dataset"
         scoring.check_body(self._clips.labels, body.name, another)  # now, not after hours
+        if not any(track.has_smpl.any() for track in self._clips.labels):
+            raise UserError(
+                f"split {data.val_split!r} has no pose labels to validate on: name another dataset "
+                "with --config.data.val_dataset, or leave it with --config.eval_every=0"
+            )
         self._body, self._mesh = body, mesh
         whole = sharding.replicated(mesh)
         points_body = keypoint_body(body, h36m=True)  # complains if the regressor is missing
