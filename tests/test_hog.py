@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_videos import figure_images
+from small_videos import draw_figure, figure_images
 
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import make_detector
@@ -42,6 +42,16 @@ def test_hog_finds_two_and_tells_them_apart():
 def test_a_box_at_the_edge_stays_centred_on_the_person():
     found = HogDetector()(figure_images([[(30, 120)]], (240, 320), 180)[0])
     assert found.boxes[0, 0] == pytest.approx(30, abs=14)
+
+
+@pytest.mark.parametrize("upside_down", [False, True])
+def test_a_box_at_the_upper_or_lower_edge_is_whole(upside_down):
+    """Of windows that stick out OpenCV gives the part within the picture."""
+    image = np.full((260, 320, 3), 190, np.uint8)
+    draw_figure(image, 160, 260 - 92 if not upside_down else 92, 180)
+    box = HogDetector()(image).boxes[0]
+    assert 0.9 * 180 < box[3] < 1.15 * 180
+    assert box[1] == pytest.approx(92 if upside_down else 168, abs=10)
 
 
 def test_nobody():

@@ -37,7 +37,7 @@ class Acted:
         return Detections(whole.boxes[near], whole.scores[near])
 
 
-def film(frames, damaged=(), scale=1):
+def film(frames, damaged=(), scale=1, fps=30):
     """A video of grey pictures, each as bright as its number."""
 
     def frame(index):
@@ -47,7 +47,7 @@ def film(frames, damaged=(), scale=1):
             index=index, damaged=index in damaged, size=size, image=lambda longest: image
         )
 
-    return SimpleNamespace(frames=lambda: map(frame, range(frames)))
+    return SimpleNamespace(fps=fps, frames=lambda: map(frame, range(frames)))
 
 
 def box(x, height=60):
@@ -76,6 +76,14 @@ def test_who_comes_or_leaves_between_looks_is_found_all_the_while(come):
         found = list(looks.detections(film(13), detector))
         assert [len(people.boxes) for people in found] == [len(b) for b in boxes]
         assert len(detector.whole) == 4 + 3  # and not all 13
+
+
+def test_where_frames_are_rare_every_look_is_at_all_of_one():
+    """Somebody may come and leave in a second."""
+    for fps, whole in ((7, [0, 4, 8]), (6, [0, 3, 6]), (4, [0, 2, 4, 6, 8]), (1, list(range(9)))):
+        detector = Acted([[]] * 9)
+        list(looks.detections(film(9, fps=fps), detector))
+        assert set(whole) <= set(detector.whole) and (fps < 7 or detector.whole == whole)
 
 
 def test_nobody_is_looked_for_where_nobody_was():

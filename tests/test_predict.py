@@ -10,6 +10,7 @@ from small_videos import FakeEstimator, damage, figure_images, write_video
 import maed_jax
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
+from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.predict import predict_to, predict_video
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
@@ -61,7 +62,25 @@ def test_what_is_done_is_not_done_again_unless_something_changed(walk, tmp_path)
 
     once = calls()
     assert once > 0 and calls(again=False) == 0 and calls() == once
+    (tmp_path / "person_1.npz").rename(tmp_path / "elsewhere.npz")
+    assert calls(again=False) == once
+    calls(exports=["glb"])
+    (tmp_path / "people.glb").unlink()
+    assert calls(again=False, exports=["glb"]) == once and (tmp_path / "people.glb").exists()
     assert calls(again=False, focal=700.0) == once
+
+
+def test_what_is_given_is_not_replaced_by_results(walk, tmp_path):
+    estimator = FakeEstimator(mannequin())
+    predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    boxes = read_boxes(tmp_path / "person_1.npz")
+    with pytest.raises(UserError, match="person_1.npz has the name of a result"):
+        predict_to(tmp_path, open_video(walk), estimator, boxes=boxes, overlay=False)
+    video = tmp_path / "overlay.mp4"
+    video.write_bytes(walk.read_bytes())
+    with pytest.raises(UserError, match="overlay.mp4 has the name of a result.*--out"):
+        predict_to(tmp_path, open_video(video), estimator)
+    assert video.read_bytes() == walk.read_bytes() and boxes.path.exists()
 
 
 def test_damaged_frames_get_interpolated_boxes(tmp_path):

@@ -1,15 +1,16 @@
 import struct
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from small_videos import damage, write_video
+from small_videos import damage, figure_images, write_video
 
 from maed_jax.errors import UserError
-from maed_jax.inference.video import VideoWriter, _pictures, fit, open_video
+from maed_jax.inference.video import VideoWriter, _measured_rate, _pictures, fit, open_video
 
 
 def numbered(count, size=(48, 64)):
@@ -258,3 +259,21 @@ def test_a_day_between_frames_is_too_much(tmp_path):
 def test_where_a_video_cannot_be_written(tmp_path):
     with pytest.raises(UserError, match="cannot be written"), VideoWriter(tmp_path / "x/a.mp4", 10):
         pass
+
+
+def test_copies_of_a_frame_can_be_scaled_in_several_threads(tmp_path):
+    """As damaged frames are: copies of their neighbour, which FFmpeg would crash over."""
+    path = write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 2))
+    frame = next(iter(open_video(path).frames()))
+    alone = frame.image(200)
+    with ThreadPoolExecutor(8) as pool:
+        for image in pool.map(lambda _: frame.image(200), range(64)):
+            np.testing.assert_array_equal(image, alone)
+
+
+@pytest.mark.parametrize("fps", [10, 24])
+def test_the_rate_of_a_file_that_does_not_say_is_measured(tmp_path, fps):
+    path = write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 9), fps=fps)
+    assert _measured_rate(path) == pytest.approx(fps)
+    one = write_video(tmp_path / "one.mp4", figure_images([[(100, 120)]]), fps=fps)
+    assert _measured_rate(one) is None

@@ -7,7 +7,7 @@ import pytest
 from faults import closed, full_disk
 
 from maed_jax.errors import UserError
-from maed_jax.inference.work import FOLDER, in_memory, stage_beside, unfinished
+from maed_jax.inference.work import FOLDER, in_memory, many_files, stage_beside, unfinished
 
 
 def test_what_an_interrupted_run_left_is_there_again(tmp_path):
@@ -130,3 +130,15 @@ def test_an_array_whose_room_was_not_taken_takes_it_later(tmp_path, monkeypatch)
 
 def test_in_memory():
     assert in_memory("x", (2, 3), bool).dtype == bool and not in_memory("x", (2, 3)).any()
+
+
+def test_many_files_may_be_open_for_a_while():
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        with many_files():
+            assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(soft, 256), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -173,6 +173,9 @@ def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
 def _people(windows: Windows, width: int) -> Detections:
     """The people that windows in a picture of this `width` show: one for all that agree."""
     x, y, w, h = windows.places.T
+    # A window that stuck out above or below lost height there, but neither width nor its other end.
+    whole = np.maximum(h, w / PERSON_ASPECT)
+    y, h = np.where(y <= 0, y + h - whole, y), whole
     full = np.maximum(w, h * PERSON_ASPECT)
     # A window that stuck out on the left or right lost width there, but not its centre.
     centre_x = np.where(x <= 0, x + w - full / 2, np.where(x + w >= width, x + full / 2, x + w / 2))

@@ -26,7 +26,7 @@ from maed_jax.inference.work import Work
 
 LOOKS = 7  # a second, at least: people do not walk away in between
 ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too
-WHOLE = 4  # looks of which one is at the whole frame
+WHOLE = 4  # looks, at most, of which one is at the whole frame
 EVIDENT = 0.5  # of the score that leaves no doubt; who is found with less comes and goes by chance
 THREADS = 8  # at most; decoding keeps no more of them busy
 
@@ -52,7 +52,8 @@ def detections(
     """
     known = [] if work is None else work.lines("detections", DETECTED)
     frames = _frames(video, detector.longest, every, known)
-    stretches = iter(lambda: list(itertools.islice(frames, every * WHOLE)), [])
+    apart = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer where looks are rare
+    stretches = iter(lambda: list(itertools.islice(frames, every * apart)), [])
     begun = side_by_side(lambda stretch: _seen(stretch[0], detector), stretches)
     # Each stretch with what was seen at its beginning, and at that of the next.
     open_ended = itertools.chain(begun, [(None, None)])

@@ -24,7 +24,7 @@ from maed_jax.inference.reconstruct import reconstruct
 from maed_jax.inference.results import Person
 from maed_jax.inference.steady import settle
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Work, reason, unfinished
+from maed_jax.inference.work import Work, many_files, reason, unfinished
 
 
 def predict_video(
@@ -121,7 +121,13 @@ def predict_to(
     job_id = hashlib.sha1(json.dumps([job, options], sort_keys=True).encode()).hexdigest()
     if not again and (done := _done(out, job_id, overlay, attention)):
         return done
-    with unfinished(out, job) as work:
+    for given in (video.path, *([] if boxes is None else [boxes.path])):
+        if Path(given).resolve().parent == out.resolve() and results.is_ours(Path(given).name):
+            raise UserError(
+                f"{given} has the name of a result, and would be replaced in {out}: give another "
+                "--out, or rename it"
+            )
+    with unfinished(out, job) as work, many_files():
         try:
             found = find_people(video, people, work=work, progress=progress("find"))
             work.wanted = True
@@ -200,7 +206,9 @@ def _done(out: Path, job_id: str, overlay: bool, attention: bool) -> dict | None
         return None
     drawn = not overlay or content["overlay"] is not None
     looked = not attention or content["attention"]
-    return content if drawn and looked and content.get("job") == job_id else None
+    files = [*filter(None, [content["overlay"]]), *content["exports"], *content["attention"]]
+    there = all((Path(out) / name).exists() for name in files)
+    return content if drawn and looked and there and content.get("job") == job_id else None
 
 
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:

@@ -263,6 +263,11 @@ def summary(people: list[Person], *, video: dict, **facts) -> dict:
     }
 
 
+def is_ours(name: str) -> bool:
+    """Whether a file of this name in a directory of results is one of them."""
+    return name == SUMMARY or bool(_OURS.fullmatch(name))
+
+
 def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
     """Moves finished files from `stage` to `out`.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from maed_jax.errors import UserError
 
@@ -60,7 +61,9 @@ class Frame:
         """The upright picture, uint8 [h w 3] RGB; scaled down so that no side exceeds `longest`."""
         width, height = self.size if longest is None else fit(self.size, longest)
         on_its_side = self.rotation in (90, 270)
-        scaled = self.raw.reformat(
+        # One of its own: copies of a frame share theirs, which no two threads may use at once.
+        scaled = VideoReformatter().reformat(
+            self.raw,
             width=height if on_its_side else width,
             height=width if on_its_side else height,
             format="rgb24",
@@ -142,7 +145,7 @@ def open_video(path: str | Path) -> Video:
         rotation = round(raw.rotation / 90) * 90 % 360
         aspect = stream.sample_aspect_ratio or Fraction(1)
         size = (max(1, round(raw.width * aspect)), raw.height)  # square pixels
-        rate = stream.average_rate or stream.guessed_rate
+        rate = stream.average_rate or _measured_rate(path) or stream.guessed_rate
         fps = float(rate) if rate and 0 < rate <= 1000 else 25.0
         announced = stream.frames
         if not announced and container.duration:
@@ -154,6 +157,20 @@ def open_video(path: str | Path) -> Video:
             announced=max(0, announced),
             rotation=rotation,
         )
+
+
+def _measured_rate(path: Path) -> float | None:
+    """Frames per second by the packets' times, of a file that does not say: a browser's recording.
+    What FFmpeg guesses is then the clock's rate."""
+    with _open(path) as container:
+        stream = _picture_stream(container, path)
+        try:
+            times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        except FAILURES:
+            return None
+        if len(times) < 2 or max(times) == min(times):
+            return None
+        return (len(times) - 1) / float((max(times) - min(times)) * stream.time_base)
 
 
 @contextlib.contextmanager

@@ -100,6 +100,23 @@ class Work:
         return stage
 
 
+@contextlib.contextmanager
+def many_files() -> Iterator[None]:
+    """As many open files as the system lets this process have: each track has some of its own."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
     """Where the array begins in a file that holds one like this, all of it; None: there is none."""
     if not path.exists():
