@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from small_videos import figure_images, write_video
 
+from maed_jax.errors import UserError
 from maed_jax.inference import people
+from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.detect import make_detector
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
@@ -55,3 +57,10 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     np.testing.assert_array_equal(track.frames, np.arange(frames))
     assert track.detected.all()
     np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)
+
+
+def test_boxes_that_cannot_be_linked_are_not_asked_for_again(tmp_path):
+    video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
+    (tmp_path / "b.txt").write_text("".join(f"{n},-1,60,40,80,160\n" for n in range(1, 40, 5)))
+    with pytest.raises(UserError, match="b.txt could be linked: without ids they must be of"):
+        people.find_people(video, read_boxes(tmp_path / "b.txt"))

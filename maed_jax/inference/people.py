@@ -74,6 +74,11 @@ def find_people(
             num_frames += 1
         tracks = tracker.finish(math.ceil(num_frames / every))
         tracks = [spread(track, every, num_frames) for track in tracks]
+    if not tracks and isinstance(people, BoxesFile):
+        raise UserError(
+            f"no boxes in {people.path} could be linked: without ids they must be of nearly every "
+            "frame that somebody is in"
+        )
     if not tracks:
         raise UserError(
             f"no people were found in {video.path}; if there are some, "
