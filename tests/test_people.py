@@ -59,8 +59,22 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)
 
 
+def boxes_file(path, numbers):
+    path.write_text("".join(f"{n},-1,60,40,80,160\n" for n in numbers))
+    return read_boxes(path)
+
+
 def test_boxes_that_cannot_be_linked_are_not_asked_for_again(tmp_path):
     video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
-    (tmp_path / "b.txt").write_text("".join(f"{n},-1,60,40,80,160\n" for n in range(1, 40, 5)))
     with pytest.raises(UserError, match="b.txt could be linked: without ids they must be of"):
-        people.find_people(video, read_boxes(tmp_path / "b.txt"))
+        people.find_people(video, boxes_file(tmp_path / "b.txt", [1, 6, 10, 16, 21, 26, 31]))
+
+
+@pytest.mark.parametrize(("first", "every"), [(1, 1), (1, 4), (3, 5), (11, 2)])
+def test_boxes_of_some_frames_alone_are_linked(tmp_path, first, every):
+    video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
+    numbers = range(first, 41, every)
+    (track,) = people.find_people(video, boxes_file(tmp_path / "b.txt", numbers)).tracks
+    assert track.frames[0] == first - 1 and track.frames[-1] == 39
+    np.testing.assert_array_equal(np.diff(track.frames), 1)
+    assert track.detected.all()

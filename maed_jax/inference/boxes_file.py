@@ -6,6 +6,7 @@ Two forms: text in the layout of the MOT challenge (Milan et al., 2016), and `.n
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread
 from maed_jax.numpy_files import open_npz
 
 
@@ -71,14 +72,22 @@ class BoxesFile:
         return Track(id, *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
     def _linked(self, rows: np.ndarray, num_frames: int, fps: float) -> list[Track]:
-        """The tracks of these rows, linked as a detector's boxes are; their ids count from 1."""
-        tracker = Tracker(fps, sure=float(self.scores[rows].min()), parts=False)
+        """The tracks of these rows, linked as a detector's boxes are; their ids count from 1.
+
+        Where all that have boxes are every second frame, every third or so on, none is missing.
+        """
+        numbers = np.unique(self.frames[rows])
+        every = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
+        first = int(numbers[0]) % every
+        tracker = Tracker(fps / every, sure=float(self.scores[rows].min()), parts=False)
         order = rows[np.argsort(self.frames[rows], kind="stable")]
         starts = np.flatnonzero(np.diff(self.frames[order], prepend=-1))
         for here in np.split(order, starts[1:]):
             detections = Detections(self.boxes[here], self.scores[here])
-            tracker.step(int(self.frames[here[0]]), detections)
-        return tracker.finish(num_frames)
+            tracker.step((int(self.frames[here[0]]) - first) // every, detections)
+        left = num_frames - first
+        tracks = [spread(track, every, left) for track in tracker.finish(math.ceil(left / every))]
+        return [dataclasses.replace(track, frames=track.frames + first) for track in tracks]
 
     def _place(self, row: int) -> str:
         where = "row" if self.path.suffix.lower() == ".npz" else "line"
