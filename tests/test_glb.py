@@ -91,6 +91,13 @@ def test_a_scene_of_two_shows_each_in_their_time(person, tmp_path):
     ]  # fmt: skip
 
 
+def test_somebody_alone_is_not_there_before_they_come(tmp_path):
+    write_glb(tmp_path / "a.glb", [moving_person(n=5, first=10)], mannequin())
+    glb = Glb(tmp_path / "a.glb")
+    seen = [np.linalg.det(glb.worlds(f / 25, JOINT_NAMES)[0, :3, :3]) for f in (0, 9, 10, 14)]
+    np.testing.assert_allclose(seen, [0, 0, 1, 1], atol=1e-6)
+
+
 def test_nobody_is_seen_in_the_gap_of_a_track(person, tmp_path):
     gap = 100 * (np.arange(20) >= 10)
     split = dataclasses.replace(person, frames=person.frames + gap, times=person.times + gap / 25)
@@ -106,12 +113,12 @@ def test_nobody_is_seen_in_the_gap_of_a_track(person, tmp_path):
 def test_a_person_is_hidden_outside_of_their_track_and_in_its_gaps():
     frames = np.array([2, 3, 60, 61])
     animation = Animation(1, frames, frames / 10, *np.zeros((4, 1)))
-    when, size = sizes(animation, 0, 8)
+    when, size = sizes(animation, 8)
     np.testing.assert_allclose(when, [0, 0.2, 0.4, 6, 6.2])
     assert size.tolist() == [0, 1, 0, 1, 0] and when.dtype == np.float32
-    np.testing.assert_allclose(sizes(animation, 0.2, 6.1)[0], [0.2, 0.4, 6])
+    np.testing.assert_allclose(sizes(animation, 6.1)[0], [0, 0.2, 0.4, 6])
     no_time_between = dataclasses.replace(animation, times=np.array([0.2, 2, 2.1, 6.1]))
-    assert sizes(no_time_between, 0.2, 8)[1].tolist() == [1, 0]
+    assert sizes(no_time_between, 8)[1].tolist() == [0, 1, 0]
 
 
 def test_a_single_frame_and_repeated_times(tmp_path, person):

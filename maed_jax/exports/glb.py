@@ -25,16 +25,15 @@ from maed_jax.visual.render import Surface
 def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     """Writes people who were reconstructed with `body` as one scene.
 
-    Keys are at the people's `times`. A person who is not in the picture all the time that the scene
-    lasts is scaled to nothing outside of their track and in its gaps. The video's camera is in the
-    scene.
+    Keys are at the people's `times`. The scene lasts from the video's first frame to the last of
+    the people, and a person who is not in the picture all that time is scaled to nothing outside of
+    their track and in its gaps. The video's camera is in the scene.
 
     Raises:
       OSError: the file cannot be written.
     """
     gltf = Gltf(f"maed_jax {maed_jax.__version__}")
     animations = [animate(person, body) for person in people]
-    first = min(animation.times[0] for animation in animations)
     last = max(animation.times[-1] + animation.frame_time for animation in animations)
     roots, samplers, channels = [], [], []
 
@@ -53,7 +52,7 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
         key(joints[0], "translation", times, animation.positions, "LINEAR")
         for number, joint in enumerate(joints):
             key(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
-        when, size = sizes(animation, first, last)
+        when, size = sizes(animation, last)
         if len(when) > 1:
             key(person, "scale", gltf.array(when, bounds=True), np.tile(size, (3, 1)).T, "STEP")
     gltf.add("animations", {"name": "motion", "samplers": samplers, "channels": channels})
@@ -62,10 +61,10 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     gltf.write(path)
 
 
-def sizes(animation: Animation, first: float, last: float) -> tuple[np.ndarray, np.ndarray]:
-    """When a person appears and disappears in a scene from `first` to `last`: times float32 [k],
+def sizes(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
+    """When a person appears and disappears in a scene from 0 to `last`, seconds: times float32 [k],
     ascending, and from each of them on their scale, 1 or 0."""
-    keys, seen_until = [], first
+    keys, seen_until = [], 0.0
     for part in stretches(animation.frames):
         start = animation.times[part.start]
         if start > seen_until:
