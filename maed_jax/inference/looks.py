@@ -1,9 +1,10 @@
 """Looking for people in a video: at which frames, and at how much of them.
 
-A detector sees 7 to 14 frames a second, and of those every fourth as a whole. What two such looks
-find and agree on is only looked for again in between, where it must be by then; where they do not
-agree because somebody came or left, the looks between them are at whole frames too. Who is in sight
-for less than half a second, and in none of the whole looks, may be missed.
+A detector sees 7 to 14 frames a second, and of those every fourth as a whole; where a video has
+fewer, all of them, and more of them as a whole. What two such looks find and agree on is only
+looked for again in between, where it must be by then; where they do not agree because somebody came
+or left, the looks between them are at whole frames too. Who is in sight for less than half a
+second, and in none of the whole looks, may be missed.
 """
 
 from __future__ import annotations
