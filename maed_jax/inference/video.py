@@ -24,6 +24,8 @@ from maed_jax.errors import UserError
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 STRAY = 16  # frames that a time stamp may lie behind: no codec shifts one farther
+# PyAV 19 has no such option any more, and reads titles in any encoding.
+_ANY_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
 BEHIND = 3  # frames that wait to be encoded
 THREADS = 4  # of x264, whatever the machine: what it writes depends on their number
@@ -183,9 +185,7 @@ def _open(path: Path):
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes)")
         # "file:" or a colon in the name would be taken for a protocol
-        container = av.open(
-            f"file:{path}", metadata_errors="ignore", options={"format_whitelist": _KINDS}
-        )
+        container = av.open(f"file:{path}", options={"format_whitelist": _KINDS}, **_ANY_METADATA)
     except PermissionError:
         raise UserError(f"{path} may not be read: permission denied") from None
     except (av.error.FFmpegError, OSError, ValueError):
