@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -59,11 +58,10 @@ def detections(
     # Each stretch with what was seen at its beginning, and at that of the next.
     open_ended = itertools.chain(begun, [(None, None)])
     between = ((*now, then) for now, (_, then) in itertools.pairwise(open_ended))
-    complete = functools.partial(_complete, detector)
     nowhere = contextlib.nullcontext(lambda found: None)
     number = 0
     with nowhere if work is None else work.append("detections") as note:
-        for _, seen in side_by_side(lambda item: complete(*item), between):
+        for _, seen in side_by_side(lambda item: _complete(detector, *item), between):
             for found in seen:
                 if number >= len(known):
                     note(None if found is None else np.column_stack(found).tolist())

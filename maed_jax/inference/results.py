@@ -281,7 +281,7 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
         if replace:
             (out / SUMMARY).unlink(missing_ok=True)  # first, as it lists the others
             for path in out.iterdir():
-                if _OURS.fullmatch(path.name):
+                if is_ours(path.name):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         # The summary comes last: all that it lists is there.
         for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):

@@ -32,7 +32,7 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def count(has: jax.Array) -> jax.Array:
-    """Of how many a masked mean is taken; of none it is 0."""
+    """By how many a masked sum is divided: 1 where there are none, so that it stays 0."""
     return jnp.maximum(has.sum(), 1.0)
 
 
