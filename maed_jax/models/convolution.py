@@ -29,7 +29,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     if size == 3 and stride == 1:
         return _same(x, kernel)
     if size == 3 and stride == 2:
-        return jax.lax.platform_dependent(x, kernel, cpu=_stride_by_product, default=_stride)
+        return jax.lax.platform_dependent(x, kernel, cpu=_stride_by_products, default=_stride)
     return _by_xla(x, kernel, stride)
 
 
@@ -190,19 +190,25 @@ def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _by_xla(x, kernel, 2)
 
 
-def _stride_by_product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as one product of all 3x3 windows: a strided convolution's gradient is slow on CPUs.
+def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same as two products for each row of the kernel: a strided convolution's gradient is slow
+    on CPUs.
 
-    Measured with it: 1.2 times as fast at 56x56 pixels, 6 times at 4x4.
+    Pixels go in pairs: of a row's three taps two lie in one pair and the third in the next, so that
+    what is multiplied is copied in long runs. One product of all 3x3 windows takes 1.0 to 1.5 times
+    as long forward, and 1.0 to 1.3 times with gradients.
     """
     h, w = (-(-size // 2) for size in x.shape[1:3])
-    x = pad_same(x, (1, 2))
-    windows = [
-        x[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)
-    ]
-    windows = rearrange(windows, "taps b h w c -> (b h w) (taps c)")
-    y = windows @ rearrange(kernel, "i j c out -> (i j c) out")
-    return rearrange(y, "(b h w) c -> b h w c", h=h, w=w)
+    c = x.shape[-1]
+    x = jnp.pad(pad_same(x, (1, 2)), ((0, 0), (0, 0), (0, 1), (0, 0)))
+    pairs = rearrange(x, "b h (w j) c -> b h w (j c)", j=2)
+    total = 0
+    for i, taps in enumerate(kernel):
+        row = pairs[:, i : i + 2 * h - 1 : 2]
+        first, third = row[:, :, :w], row[:, :, 1:, :c]
+        total += rearrange(first, "b h w k -> (b h w) k") @ rearrange(taps[:2], "j c o -> (j c) o")
+        total += rearrange(third, "b h w c -> (b h w) c") @ taps[2]
+    return rearrange(total, "(b h w) o -> b h w o", h=h, w=w)
 
 
 def pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Array:
