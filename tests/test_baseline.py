@@ -45,6 +45,14 @@ def test_nearest_rotation_never_mirrors():
     np.testing.assert_allclose(rotations @ rotations.swapaxes(-1, -2), eye, atol=1e-9)
 
 
+def test_numbers_that_are_not_finite_are_no_labels():
+    good = records([[0, 0, 0.2], [0, 0, 0.6]])
+    pose, shape = records([[1.0, 0, 0]] * 2)
+    pose["pose"][5], shape["shape"][3] = np.nan, np.inf
+    for found, wanted in zip(mean_pose([pose, *good, shape]), mean_pose(good)):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_no_labels():
     with pytest.raises(UserError, match="no pose to average"):
         mean_pose(records([[0, 0, 1]], has_smpl=False))

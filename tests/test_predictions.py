@@ -12,6 +12,7 @@ from stub_estimator import Stub, prediction
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import flip_pose
 from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation.predictions import SHAPES, constant, predict, spread
 
@@ -109,3 +110,28 @@ def test_the_next_batch_is_put_together_before_the_last_is_waited_for(dataset):
     for name in SHAPES:
         for a, b in zip(found[name], predict(Stub(), clips)[name]):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("part", SHAPES)
+def test_a_model_that_diverged_is_told_by_one_frame_that_counts(dataset, part):
+    clips = clips_of(dataset)
+
+    def broken(where):
+        """Answers NaN where `where(mask)` of each batch is true."""
+        masks = (batch.mask for batch in clips)
+
+        def estimator(clip, *, vertices):
+            answer, wrong = Stub()(clip, vertices=vertices), where(next(masks))
+            found = np.array(getattr(answer, part))
+            found[wrong] = np.nan
+            return answer.replace(**{part: found})
+
+        return estimator
+
+    def first(mask):
+        return mask & (np.cumsum(mask).reshape(mask.shape) == 1)
+
+    with pytest.raises(UserError, match="it has diverged"):
+        predict(broken(first), clips)
+    assert not all(batch.mask.all() for batch in clips)
+    assert all(np.isfinite(a).all() for a in predict(broken(np.logical_not), clips)[part])

@@ -97,6 +97,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
       UserError: impossible settings, or another study's directory.
     """
     from maed_jax import jax_setup
+    from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import dataset_directory
     from maed_jax.training.settings import check_settings
 
@@ -110,8 +111,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     for name in rows:
         for stage, before in (("stage1", ""), ("stage2", "stage1")):
             check_settings(stage_config(config, ROWS[name], 0, stage, before))
-    data = config.data
-    dataset_directory(data.data_dir, (data.clips or data.images)[0][0])  # complains if not there
+    dataset_directory(config.data.data_dir, dataset_to_evaluate(config.data))  # may complain
     claim_directory(config, workdir)
     if not (workdir / "mean_pose.json").exists():
         write_json(workdir / "mean_pose.json", measure_mean_pose(config))
@@ -212,18 +212,19 @@ def measure_mean_pose(config: ConfigDict) -> dict:
       UserError: the test split would not do for what is measured after training.
     """
     from maed_jax.body.files import load_body
+    from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import Records, dataset_directory
     from maed_jax.evaluation.ablation_measure import NO_WHOLE_CLIP, errors
-    from maed_jax.evaluation.baseline import mean_pose
+    from maed_jax.evaluation.baseline import FIELDS, mean_pose
     from maed_jax.evaluation.predictions import constant
 
     data, clips = config.data, test_clips(config)
     if not clear_test_clips(config, clips).whole:
         raise UserError(NO_WHOLE_CLIP)
-    records = Records(
-        dataset_directory(data.data_dir, (data.clips or data.images)[0][0]), data.train_split
-    )
-    mean = mean_pose(records[i] for i in range(len(records)))
+    trained_on = dataset_to_evaluate({**data, "val_dataset": ""})
+    directory = dataset_directory(data.data_dir, trained_on)
+    records = Records(directory, data.train_split)
+    mean = mean_pose(records.read(i, FIELDS) for i in range(len(records)))
     return errors(constant(*mean, clips), clips, load_body(config.body))
 
 
@@ -236,11 +237,12 @@ def clear_test_clips(config: ConfigDict, clips: Any) -> Any:
 def test_clips(config: ConfigDict, subset: str | None = None) -> Any:
     """The clips of the test split, as long and as far apart as those that were trained on."""
     from maed_jax.data.eval_clips import evaluation_clips
+    from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import dataset_directory
 
     data, length = config.data, config.model.clip_length
     return evaluation_clips(
-        dataset_directory(data.data_dir, (data.clips or data.images)[0][0]),
+        dataset_directory(data.data_dir, dataset_to_evaluate(data)),
         config.study.test_split,
         length,
         config.model.image_size,
@@ -279,7 +281,8 @@ def summarise(workdir: Path) -> dict:
     results = [result for _, _, result in read_results(workdir)]
     if not results:
         raise UserError(f"{workdir} holds no finished row: run maed ablate --workdir {workdir}")
-    config = read_config(workdir)
+    if (config := read_config(workdir)) is None:
+        raise UserError(f"{workdir} holds results and no config.json, which says of what study")
     mean_pose = read_json(workdir / "mean_pose.json")
     try:
         return ablation_summary.summarise(results, mean_pose, config.to_dict())

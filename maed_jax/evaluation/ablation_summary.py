@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.body.skeleton import LEVELS
+from maed_jax.data.pipeline import dataset_to_evaluate
 from maed_jax.evaluation import scoring, table
 from maed_jax.evaluation.ablation_rows import LINE_OF, ROWS
 
@@ -54,7 +55,7 @@ def summarise(results: Sequence[dict], mean_pose: dict, settings: dict) -> dict:
     body = settings["body"]
     return {
         "about": {
-            "dataset": (settings["data"]["clips"] or settings["data"]["images"])[0][0],
+            "dataset": dataset_to_evaluate(settings["data"]),
             "split": settings["study"]["test_split"],
             "body": body,
             "protocol": scoring.PROTOCOL,

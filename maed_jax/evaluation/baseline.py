@@ -9,6 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.errors import UserError
 
+FIELDS = ("has_smpl", "pose", "shape")  # of a record, that `mean_pose` reads
+
 
 def mean_pose(records: Iterable[Mapping]) -> tuple[np.ndarray, np.ndarray]:
     """The mean over all records with labels: rotations `[24 3 3]` and betas `[10]`, float32.
@@ -17,21 +19,23 @@ def mean_pose(records: Iterable[Mapping]) -> tuple[np.ndarray, np.ndarray]:
     of the matrices. No picture is decoded.
 
     Args:
-      records: with `pose [72]` axis-angle, `shape [10]` and `has_smpl`.
+      records: with `FIELDS`: `pose [72]` axis-angle, `shape [10]` and `has_smpl`. Numbers that are
+        not finite are no labels.
 
     Raises:
       UserError: none has labels.
     """
-    poses, shapes = [], []
+    rotations, shapes, count = np.zeros((24, 3, 3)), np.zeros(10), 0
     for record in records:
-        if record["has_smpl"]:
-            poses.append(record["pose"])
-            shapes.append(record["shape"])
-    if not poses:
+        pose, shape = record["pose"], record["shape"]
+        if record["has_smpl"] and np.isfinite(pose).all() and np.isfinite(shape).all():
+            rotations += Rotation.from_rotvec(pose.reshape(24, 3)).as_matrix()
+            shapes += shape
+            count += 1
+    if not count:
         raise UserError("there is no pose to average: no record of the training split has labels")
-    rotations = Rotation.from_rotvec(np.reshape(poses, (-1, 3))).as_matrix()
-    mean = rotations.reshape(len(poses), 24, 3, 3).mean(axis=0)
-    return nearest_rotation(mean).astype(np.float32), np.mean(shapes, axis=0).astype(np.float32)
+    rotation = nearest_rotation(rotations / count)
+    return rotation.astype(np.float32), (shapes / count).astype(np.float32)
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from maed_jax.data.eval_clips import EvaluationClips
@@ -151,14 +150,12 @@ def run(
                 every=how.every,
                 labels=chosen,
             )
-            # Accelerators would round the factors of products to 19 or 16 bits by default.
-            with jax.default_matmul_precision("highest"):
-                predicted = predict(
-                    on_all_devices,
-                    clips,
-                    flip=protocol.flip,
-                    progress=lambda batches: progress(batches, "evaluate"),
-                )
+            predicted = predict(
+                on_all_devices,
+                clips,
+                flip=protocol.flip,
+                progress=lambda batches: progress(batches, "evaluate"),
+            )
             passes[protocol.sees] = clips, predicted
         clips, predicted = passes[protocol.sees]
         results.append(

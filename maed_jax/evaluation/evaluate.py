@@ -213,7 +213,7 @@ def measure(
         "dataset_directory": str(directory.absolute()),
         "split": split,
         **provenance(opened),
-        "windows": f"clips of {opened.estimator.clip_length} at every {stride}. frame",
+        "windows": f"clips of {opened.estimator.clip_length} frames, {stride} apart",
         "interpolate": every,
         "margin": margin,
         "notes": _remarks(opened, results, every),
@@ -262,11 +262,12 @@ def _progress(items: Any, what: str) -> Any:
 def _mean_pose(directory: Path, split: str):
     """The mean pose of the training split, or None where the dataset has none."""
     from maed_jax.data.records import Records
-    from maed_jax.evaluation.baseline import mean_pose
+    from maed_jax.evaluation.baseline import FIELDS, mean_pose
 
     try:
         records = Records(directory, split)
-        return mean_pose(records[i] for i in _progress(range(len(records)), "mean pose"))
+        numbers = _progress(range(len(records)), "mean pose")
+        return mean_pose(records.read(i, FIELDS) for i in numbers)
     except UserError as error:
         print(f"maed: without the rows of the mean pose: {error}", file=sys.stderr)
         return None
