@@ -15,7 +15,7 @@ _EXPORTS = {
     "from_torch": "maed_jax.weights.original",
     "load_body": "maed_jax.body.files",
     "predict_video": "maed_jax.inference.predict",
-    "restore_estimator": "maed_jax.training.checkpoints",
+    "restore_estimator": "maed_jax.training.runs",
 }
 __all__ = sorted(_EXPORTS)
 

@@ -58,8 +58,8 @@ from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.work import Work
 from maed_jax.json_files import write_json
 from maed_jax.models.attention_maps import load_attention_maps
-from maed_jax.training.checkpoints import read_model
 from maed_jax.training.config import load_config
+from maed_jax.training.runs import read_model
 from maed_jax.weights.arrays import read_arrays
 
 find_datasets()

@@ -251,13 +251,6 @@ def test_reading_again_leaves_nothing_behind(two_steps):
     assert objects_after_reading(5) < before + 5 * 50
 
 
-def test_nothing_to_restore(tmp_path):
-    with pytest.raises(UserError, match="there is no work directory"):
-        checkpoints.restore_estimator(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no checkpoint"):
-        checkpoints.restore_estimator(tmp_path)
-
-
 def test_what_is_given_for_a_work_directory(two_steps):
     directory = two_steps[0]
     inside, weights = directory / "checkpoints", directory / "model_best.pth.tar"
@@ -278,20 +271,6 @@ def test_a_work_directory_may_lie_in_a_folder_of_any_name(two_steps, tmp_path):
     assert checkpoints.read_variables(inside)[1] == 2
     with pytest.raises(UserError, match="there is no work directory .*/checkpoints/none"):
         checkpoints.read_variables(tmp_path / "apart" / "checkpoints" / "none")
-
-
-def test_a_body_that_has_moved(two_steps, monkeypatch):
-    directory = two_steps[0]
-    config = load_config("debug", ["--config.body=/old/smpl"])
-    monkeypatch.setattr(checkpoints, "read_model", lambda workdir: (tiny.TinyModel(), config))
-    with pytest.raises(UserError, match=r"--body gives another\): /old/smpl does not exist"):
-        checkpoints.restore_estimator(directory)
-    assert checkpoints.restore_estimator(directory, body="mannequin").body.name == "mannequin"
-
-
-def test_no_config(two_steps):
-    with pytest.raises(UserError, match="no config.json"):
-        checkpoints.restore_estimator(two_steps[0])
 
 
 def test_a_work_directory_that_vanishes(tmp_path):

@@ -36,14 +36,14 @@ def empty(tmp_path_factory):
 def estimator(monkeypatch):
     """What every checkpoint directory "holds"."""
     estimator = FakeEstimator(mannequin())
-    module = types.ModuleType("maed_jax.training.checkpoints")
+    module = types.ModuleType("maed_jax.training.runs")
 
     def restore(directory, step, *, body):
         estimator.body_asked_for = body
         return [estimator][step or 0]
 
     module.restore_estimator = restore
-    monkeypatch.setitem(sys.modules, "maed_jax.training.checkpoints", module)
+    monkeypatch.setitem(sys.modules, "maed_jax.training.runs", module)
     return estimator
 
 

@@ -11,8 +11,9 @@ from torch_writer import write_torch
 
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
-from maed_jax.training.checkpoints import open_run, read_config, restore_estimator
+from maed_jax.training.checkpoints import read_config
 from maed_jax.training.handover import hand_over
+from maed_jax.training.runs import open_run, restore_estimator
 from maed_jax.weights import conversion
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.imagenet import google_entry

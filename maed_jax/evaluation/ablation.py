@@ -188,7 +188,7 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.evaluation import ablation_measure as measure
     from maed_jax.evaluation.predictions import predict
-    from maed_jax.training.checkpoints import open_run
+    from maed_jax.training.runs import open_run
 
     run = open_run(workdir)
     body = run.estimator.body

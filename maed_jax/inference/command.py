@@ -164,7 +164,7 @@ def main(argv: list[str]) -> None:
 
     from maed_jax import jax_setup
     from maed_jax.inference.predict import predict_to
-    from maed_jax.training.checkpoints import restore_estimator
+    from maed_jax.training.runs import restore_estimator
 
     jax_setup.configure()
     estimator = restore_estimator(args.checkpoint, args.step, body=args.body)

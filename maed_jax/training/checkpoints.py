@@ -15,7 +15,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -138,11 +138,14 @@ class Checkpoints:
         """
         damaged = {}
         for step in reversed(self.steps):
+            loaded, why = None, "another process cannot read its part"
             try:
                 read = functools.partial(self._orbax.load_checkpointables, step)
                 loaded, facts = load(read, arrays(abstract))
             except Exception as error:  # whatever the damage makes the layers below raise
-                damaged[step] = brief(error)
+                why = brief(error)
+            if not multihost_utils.process_allgather(loaded is not None).all():
+                damaged[step] = why  # so say all processes, or they would go on from two steps
                 continue
             for bad, why in damaged.items():
                 self._set_aside(bad, why)
@@ -309,56 +312,3 @@ def _no_checkpoint(workdir: str | Path) -> str:
     if not path.is_dir():
         return f"there is no work directory {workdir}: train one with `maed train`"
     return f"{workdir} holds no checkpoint: train with --workdir {workdir} first"
-
-
-class Run(NamedTuple):
-    """A trained model and where it comes from."""
-
-    estimator: Any
-    step: int
-    config: ConfigDict
-
-
-def open_run(workdir: str | Path, step: Step = None, *, body: Any = None) -> Run:
-    """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
-    from maed_jax.body.files import load_body, load_kept_body
-    from maed_jax.estimator import Estimator
-
-    variables, step = read_variables(workdir, step)
-    model, config = read_model(workdir)
-    kept = f"the body of {workdir} (--body gives another)"
-    body = load_kept_body(config.body, kept) if body is None else load_body(body)
-    return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
-
-
-def read_model(workdir: str | Path):
-    """The network that config.json describes, without its parameters, and all that it says.
-
-    Raises:
-      UserError: there is no config.json, or it is damaged.
-    """
-    from maed_jax.models.maed import MAED
-
-    config = read_config(workdir)
-    if config is None:
-        raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
-    try:
-        return MAED(**config.model), config
-    except TypeError as error:
-        raise UserError(
-            f"{Path(workdir) / 'config.json'} is of another version's network: {error}"
-        ) from None
-
-
-def restore_estimator(workdir: str | Path, step: Step = None, *, body: Any = None):
-    """The estimator that was trained in `workdir`.
-
-    Args:
-      step: which checkpoint; "best": that of the best validation; None: the latest that can be
-        read.
-      body: another body (see `maed_jax.load_body`) in place of the one that it was trained with.
-
-    Raises:
-      UserError: the directory holds no such checkpoint, or its body is not at hand.
-    """
-    return open_run(workdir, step, body=body).estimator
