@@ -15,7 +15,7 @@ from test_step import equal
 
 from maed_jax.errors import UserError
 from maed_jax.locks import only_run_in
-from maed_jax.training import checkpoints
+from maed_jax.training import checkpoints, setup
 from maed_jax.training import train as train_module
 from maed_jax.training.checkpoints import read_config, read_variables, saved_steps
 from maed_jax.training.config import load_config
@@ -34,7 +34,7 @@ def data_dir(tmp_path_factory):
 def small(monkeypatch, data_dir):
     """Settings for the tiny model in MAED's place."""
     monkeypatch.setattr(
-        "maed_jax.models.maed.MAED",
+        "maed_jax.training.setup.MAED",
         lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
     )
 
@@ -138,7 +138,7 @@ def test_stage2_starts_from_stage1(small, tmp_path, capsys):
 
 def test_an_earlier_stage_is_not_kept_in_memory(small, tmp_path, monkeypatch):
     train_module.train(small("stage1"), tmp_path / "one")
-    read, kept = checkpoints.read_variables, []
+    read, kept = setup.read_variables, []
 
     def read_and_watch(workdir):
         found = read(workdir)
@@ -150,7 +150,7 @@ def test_an_earlier_stage_is_not_kept_in_memory(small, tmp_path, monkeypatch):
         alive.append(sum(leaf() is not None for leaf in kept))
 
     alive = []
-    monkeypatch.setattr(checkpoints, "read_variables", read_and_watch)
+    monkeypatch.setattr(setup, "read_variables", read_and_watch)
     monkeypatch.setattr(Profile, "after", look)
     train_module.train(small("stage2", steps=2, init_from=tmp_path / "one"), tmp_path / "two")
     assert kept and alive[-1] == 0
@@ -200,7 +200,7 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
         def look(self, variables):
             return {}, []
 
-    monkeypatch.setattr("maed_jax.training.validation.Validation", Scripted)
+    monkeypatch.setattr("maed_jax.training.setup.Validation", Scripted)
     train_module.train(small(steps=9, eval_every=2, checkpoint_every=7, keep=9), tmp_path)
     assert saved_steps(tmp_path) == [2, 4, 7, 9]
 
@@ -239,7 +239,7 @@ def test_a_second_run_in_the_same_place_is_refused(small, tmp_path):
 def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
     """The real network: two steps, a validation, the checkpoint restored, the table printed."""
     from maed_jax.evaluation import evaluate
-    from maed_jax.training.checkpoints import restore_estimator
+    from maed_jax.training.runs import restore_estimator
 
     write_fake_dataset(tmp_path / "data", [12, 9], split="train")
     work = str(tmp_path / "work")

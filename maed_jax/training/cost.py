@@ -70,15 +70,14 @@ class Compiled:
 
     def summary(self) -> str:
         """What is known of a call's cost, for people."""
-        memory = self._program.memory_analysis()
-        if memory is None:
-            return f"a step asks for {self.operations / 1e12:.3g} teraflops"
-        taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-        taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
-        return (
-            f"a step asks for {self.operations / 1e12:.3g} teraflops "
-            f"and takes {taken / 2**30:.3g} GiB on each device"
-        )
+        known = []
+        if self.operations:
+            known.append(f"asks for {self.operations / 1e12:.3g} TFLOP")
+        if (memory := self._program.memory_analysis()) is not None:
+            taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+            taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
+            known.append(f"takes {taken / 2**30:.3g} GiB on each device")
+        return f"a step {' and '.join(known) or 'is compiled'}"
 
 
 def throughput(operations: float, calls_per_second: float, devices: int) -> dict[str, float]:

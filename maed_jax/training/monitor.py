@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from maed_jax.errors import UserError
 
-HUNGRY = 0.3  # of the time spent waiting for batches, is worth a word
+HUNGRY = 0.3  # share of the time spent waiting for batches from which on it is told
 PATIENCE = 3  # times in a row that metrics are written
 
 
@@ -73,7 +73,8 @@ class Monitor:
         """Takes the metrics of `step`, the number of steps done.
 
         Raises:
-          UserError: too many steps in a row had no finite gradient.
+          UserError: too many steps in a row had no finite gradient, or metrics cannot be written;
+            both are noticed only when metrics are written.
         """
         self._waiting.append(metrics)
         self._timed += 1

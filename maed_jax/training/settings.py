@@ -33,6 +33,14 @@ BOUNDS = (
             "data.workers",
         ),
     ),
+    (
+        "at least 0, and finite",
+        lambda value: 0 <= value < math.inf,
+        (
+            *("loss.keypoints_2d", "loss.keypoints_3d", "loss.pose", "loss.shape", "loss.norm"),
+            *("optimizer.l2", "optimizer.decay_factor"),
+        ),
+    ),
     ("above 0, and finite", lambda value: 0 < value < math.inf, ("optimizer.learning_rate",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema", "model.dropout")),
 )
@@ -80,7 +88,10 @@ def _check_clip_length(config: ConfigDict) -> None:
     ours = f"config.data.clip_length={data.clip_length}"
     models = f"the model's config.model.clip_length={model.clip_length}"
     if data.clip_length > model.clip_length and not model.interpolate_time:
-        raise UserError(f"{ours} is more than {models}")
+        raise UserError(
+            f"{ours} is more than {models}: make both the same, or spread the temporal embedding "
+            "over longer clips with --config.model.interpolate_time=true"
+        )
     if data.clip_length < model.clip_length:
         raise UserError(
             f"{ours} is less than {models}: it would be evaluated on so many frames, and the "

@@ -104,7 +104,8 @@ def check_batch(mesh: Mesh, accumulate: int = 1, **batch_sizes: int) -> None:
       UserError: one does not, or there is nothing to train on.
     """
     if not any(batch_sizes.values()):
-        raise UserError(f"{' and '.join(f'config.data.{n}' for n in batch_sizes)} are 0")
+        names = " or ".join(f"config.data.{name}" for name in batch_sizes)
+        raise UserError(f"there is nothing to train on: set {names} above 0")
     for name, size in batch_sizes.items():
         if size < 0 or size % (mesh.size * accumulate):
             if accumulate > 1:

@@ -73,9 +73,10 @@ def make_optimizer(config) -> optax.GradientTransformation:
 
     "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
     It is meant for encoders that start from nothing: their features differ little between images
-    beside what they share. As its authors advise it moves only the matrices between hidden layers,
-    and Adam the rest: kernels of convolutions, embeddings of places and frames, and what reads the
-    pose, the shape and the camera out of a decoder. `configs/demo.py` compares the two.
+    beside what they share. As its authors advise it moves only the matrices between hidden layers.
+    Adam, with Nesterov's momentum, moves the rest: kernels of convolutions, embeddings of places
+    and frames, and what reads the pose, the shape and the camera out of a decoder.
+    `configs/demo.py` compares the two.
 
     It gives directions; the step multiplies them with the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
@@ -125,7 +126,10 @@ def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
             f"config.optimizer.schedule must be 'step' or 'cosine', not {config.schedule!r}"
         )
     if not 0 <= warmup < max(steps, 1):
-        raise UserError(f"config.optimizer.warmup_steps must lie between 0 and the {steps} steps")
+        raise UserError(
+            f"config.optimizer.warmup_steps must be at least 0 and less than the {steps} steps of "
+            f"the run, not {warmup}"
+        )
     if not all(0 <= share <= 1 for share in config.decay_at):
         raise UserError(f"config.optimizer.decay_at are shares of the steps, not {config.decay_at}")
     decay_steps = jnp.array([round(share * steps) for share in config.decay_at], jnp.int32)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.training import distributed
-from maed_jax.training.config import check_same_run, load_config
+from maed_jax.training.config import load_config
 from maed_jax.training.config_files import list_configs
 
 EPILOG = """\
@@ -77,108 +77,36 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
       UserError: settings that cannot be, another run's work directory, or one that is in use.
     """
     import jax
-    import jax.numpy as jnp
 
     from maed_jax import jax_setup
-    from maed_jax.body.files import load_kept_body
-    from maed_jax.body.smpl import keypoint_body
-    from maed_jax.compiler_options import for_training, hastily
-    from maed_jax.data.pipeline import training_batches
     from maed_jax.locks import only_run_in
-    from maed_jax.models.maed import MAED
     from maed_jax.training import cost, sharding
-    from maed_jax.training.checkpoints import (
-        Checkpoints,
-        read_config,
-        read_variables,
-        saved_steps,
-        write_config,
-    )
-    from maed_jax.training.handover import hand_over
+    from maed_jax.training.checkpoints import Checkpoints, saved_steps, write_config
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile
     from maed_jax.training.settings import check_settings
-    from maed_jax.training.state import create_state, make_optimizer, make_schedule
-    from maed_jax.training.step import make_train_step
+    from maed_jax.training.setup import first_state, set_up
     from maed_jax.training.stop import StopRequests
-    from maed_jax.training.validation import Validation
 
     jax_setup.configure()
-    workdir, data = Path(workdir), config.data
-    lead = jax.process_index() == 0
+    workdir, lead = Path(workdir), jax.process_index() == 0
     check_settings(config, resumed=bool(saved_steps(workdir)))
     trace = Profile(workdir, profile)
-
-    # Devices and data.
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
-    items = {
-        "clips": data.clips_per_batch + data.clips_2d_per_batch,
-        "images": data.images_per_batch,
-    }
-    both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
-    sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
-    sharding.check_batch(mesh, config.accumulate, **sizes)
-    body = load_kept_body(config.body, "--config.body")
-    points_body = keypoint_body(body)
-    batches = training_batches({**data, "body": body.name}, config.seed, config.model.image_size)
-
-    # Model and optimiser. Random streams hang on one key; nothing random is saved.
-    model = MAED(**config.model)
-    optimizer = make_optimizer(config.optimizer)
-    schedule = make_schedule(config.optimizer, config.steps)
-    init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
-    validation = Validation(config, model, body, mesh) if config.eval_every else None
-
-    def init(key):
-        size = config.model.image_size
-        variables = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)
-        return create_state(variables, optimizer, ema=config.ema > 0)
-
-    abstract = jax.eval_shape(init, init_key)
-    layout = sharding.state_shardings(mesh, abstract)
-    abstract = jax.tree.map(lambda a, s: a.update(sharding=s), abstract, layout)
-    step_function = make_train_step(
-        model,
-        points_body,
-        optimizer,
-        schedule,
-        config.loss,
-        accumulate=config.accumulate,
-        ema=config.ema,
-        layout=layout,
-    )
-    outputs = (layout, sharding.replicated(mesh))
-    frames = items["clips"] * data.clip_length + items["images"]
-    train_step = cost.Compiled(
-        jax.jit(step_function, donate_argnames="state", out_shardings=outputs),
-        config.accumulate,
-        for_training(config.model.dim, frames // mesh.size // config.accumulate),
-    )
+    setup = set_up(config)
+    mesh, train_step, validation = setup.mesh, setup.step, setup.validation
 
     def tell(text: str) -> None:
         if lead:
             print(text, file=sys.stderr)
 
     alone = only_run_in(workdir) if lead else contextlib.nullcontext()
-    with alone, Checkpoints(workdir, config.keep) as checkpoints:
-        # Go on with what is there, start from an earlier stage, or start from nothing.
-        if checkpoints.steps and (begun_with := read_config(workdir)) is not None:
-            check_same_run(begun_with, config, workdir)
-        if (restored := checkpoints.restore(abstract)) is not None:
-            state, position = restored
-            batches.set_state(position)
-            tell(f"going on from step {int(state.step)} in {workdir}")
-        else:
-            earlier = read_variables(config.init_from) if config.init_from else None
-            draw = jax.jit(init, out_shardings=layout, compiler_options=hastily())
-            state = draw(init_key)
-            if earlier is not None:
-                take_decoder = config.init_decoder
-                taken, report = hand_over(state.variables, earlier[0], decoder=take_decoder)
-                state = state.starting_from(taken)
-                tell(f"from {config.init_from}, step {earlier[1]}:\n{report}")
-            del earlier  # its memory is wanted for training
+    with (
+        contextlib.closing(setup.batches),
+        alone,
+        Checkpoints(workdir, config.keep) as checkpoints,
+    ):
+        state = first_state(setup, config, checkpoints, workdir, tell)
         if lead:
             write_config(workdir, config)
         start = int(state.step)
@@ -191,13 +119,13 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             return 0
 
         with (
-            Prefetch(batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
+            Prefetch(setup.batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
             Monitor(
                 workdir,
                 start=start,
                 total=config.steps,
                 log_every=config.log_every,
-                items=items,
+                items=setup.items,
                 max_skipped=config.max_skipped,
                 rates=lambda rate: cost.throughput(train_step.operations, rate, mesh.size),
                 waited=lambda: prefetched.waited,
@@ -207,13 +135,15 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
         ):
             trace.after(start, state)
             for step, (batch, position) in zip(range(start + 1, config.steps + 1), prefetched):
-                state, metrics = train_step(state, batch, step_key)
+                state, metrics = train_step(state, batch, setup.step_key)
                 if step == start + 1:
                     monitor.say(train_step.summary())
                 monitor.record(step, metrics)
                 trace.after(step, metrics)
 
-                stopping = stop.after(step)  # whoever takes the machine grants no validation
+                stopping = stop.after(
+                    step
+                )  # a machine that is taken away leaves no time to validate
                 last = stopping or step == config.steps
                 scores, best = None, False
                 if validation is not None and not stopping and step % config.eval_every == 0:
@@ -228,7 +158,6 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 if last:
                     monitor.flush(step)
                     break
-    batches.close()
     if stop.number:
         tell(f"stopped at step {step}, saved; the same command goes on")
     return stop.number

@@ -1,0 +1,136 @@
+"""What a run has before its first step: devices, data, a model, and the step as a program."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from maed_jax.body.files import load_kept_body
+from maed_jax.body.smpl import keypoint_body
+from maed_jax.compiler_options import for_training, hastily
+from maed_jax.data.batches import TrainingBatches
+from maed_jax.data.pipeline import training_batches
+from maed_jax.models.maed import MAED
+from maed_jax.training import sharding
+from maed_jax.training.checkpoints import Checkpoints, read_config, read_variables
+from maed_jax.training.config import check_same_run
+from maed_jax.training.cost import Compiled
+from maed_jax.training.handover import hand_over
+from maed_jax.training.state import TrainState, create_state, make_optimizer, make_schedule
+from maed_jax.training.step import make_train_step
+from maed_jax.training.validation import Validation
+
+
+class Setup(NamedTuple):
+    """See `set_up`."""
+
+    mesh: Mesh
+    batches: TrainingBatches
+    items: dict[str, int]
+    """clips and images of a step"""
+    validation: Validation | None
+    step: Compiled
+    """(state, batch, key) -> state and metrics"""
+    step_key: jax.Array
+    draw: Callable[[], TrainState]
+    """gives the state at the start"""
+    abstract: TrainState
+    """shapes, dtypes and shardings of a state"""
+
+
+def set_up(config: ConfigDict) -> Setup:
+    """Builds what `config` describes; nothing is compiled yet, and no parameter drawn.
+
+    Random streams hang on keys made from `config.seed` and on the step; nothing random is saved.
+
+    Raises:
+      UserError: batches do not fit the devices, or data or body are not there.
+    """
+    data, size = config.data, config.model.image_size
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
+    items = {
+        "clips": data.clips_per_batch + data.clips_2d_per_batch,
+        "images": data.images_per_batch,
+    }
+    both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
+    sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
+    sharding.check_batch(mesh, config.accumulate, **sizes)
+    body = load_kept_body(config.body, "--config.body")
+    points_body = keypoint_body(body)
+    batches = training_batches({**data, "body": body.name}, config.seed, size)
+
+    model = MAED(**config.model)
+    optimizer = make_optimizer(config.optimizer)
+    init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
+
+    def init(key: jax.Array) -> TrainState:
+        variables = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)
+        return create_state(variables, optimizer, ema=config.ema > 0)
+
+    abstract = jax.eval_shape(init, init_key)
+    layout = sharding.state_shardings(mesh, abstract)
+    step = make_train_step(
+        model,
+        points_body,
+        optimizer,
+        make_schedule(config.optimizer, config.steps),
+        config.loss,
+        accumulate=config.accumulate,
+        ema=config.ema,
+        layout=layout,
+    )
+    outputs = (layout, sharding.replicated(mesh))
+    frames = items["clips"] * data.clip_length + items["images"]
+    return Setup(
+        mesh=mesh,
+        batches=batches,
+        items=items,
+        validation=Validation(config, model, body, mesh) if config.eval_every else None,
+        step=Compiled(
+            jax.jit(step, donate_argnames="state", out_shardings=outputs),
+            config.accumulate,
+            for_training(config.model.dim, frames // mesh.size // config.accumulate),
+        ),
+        step_key=step_key,
+        draw=functools.partial(
+            jax.jit(init, out_shardings=layout, compiler_options=hastily()), init_key
+        ),
+        abstract=jax.tree.map(lambda a, s: a.update(sharding=s), abstract, layout),
+    )
+
+
+def first_state(
+    setup: Setup,
+    config: ConfigDict,
+    checkpoints: Checkpoints,
+    workdir: Path,
+    tell: Callable[[str], Any],
+) -> TrainState:
+    """The state to go on from: the latest in `workdir`, or an earlier stage's model, or a new one.
+
+    The batches of `setup` are put to where that state left them.
+
+    Raises:
+      UserError: the checkpoints are of other settings or cannot be read, or the earlier stage's.
+    """
+    if checkpoints.steps and (begun_with := read_config(workdir)) is not None:
+        check_same_run(begun_with, config, workdir)
+    if (restored := checkpoints.restore(setup.abstract)) is not None:
+        state, position = restored
+        setup.batches.set_state(position)
+        tell(f"going on from step {int(state.step)} in {workdir}")
+        return state
+    if not config.init_from:
+        return setup.draw()
+    variables, step = read_variables(config.init_from)
+    state = setup.draw()
+    taken, report = hand_over(state.variables, variables, decoder=config.init_decoder)
+    tell(f"from {config.init_from}, step {step}:\n{report}")
+    return state.starting_from(taken)

@@ -1,0 +1,68 @@
+"""What a run has before its first step."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from fake_dataset import write_fake_dataset
+from test_step import equal
+
+from maed_jax.errors import UserError
+from maed_jax.training.checkpoints import Checkpoints, write_config
+from maed_jax.training.config import load_config
+from maed_jax.training.setup import first_state, set_up
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    write_fake_dataset(tmp_path / "data", [20, 40])
+    monkeypatch.setattr(
+        "maed_jax.training.setup.MAED",
+        lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
+    )
+
+    def make(**changes):
+        arguments = {"model.image_size": tiny.SIZE, "data.data_dir": tmp_path / "data"}
+        arguments |= {f"data.{k}": "(('fake/crops',1.0),)" for k in ("clips", "images")}
+        overrides = [f"--config.{key}={value}" for key, value in (arguments | changes).items()]
+        return load_config("debug:stage2", overrides)
+
+    return make
+
+
+def test_a_new_run_starts_from_what_its_seed_draws(settings, tmp_path):
+    states = []
+    for number, seed in enumerate((1, 1, 2)):
+        config, told = settings(seed=seed, ema=0.9), []
+        setup = set_up(config)
+        assert setup.items == {"clips": 2, "images": 4} and setup.validation is None
+        workdir = tmp_path / str(number)
+        with Checkpoints(workdir) as saved:
+            states.append(first_state(setup, config, saved, workdir, told.append))
+        same = jax.tree.map(
+            lambda a, b: (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding),
+            states[-1], setup.abstract,
+        )  # fmt: skip
+        assert all(jax.tree.leaves(same)) and not told
+    one, again, other = states
+    assert equal(one, again) and not equal(one.params, other.params)
+    assert equal(one.params, one.ema)
+
+
+def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
+    config, told = settings(), []
+    setup = set_up(config)
+    with Checkpoints(tmp_path) as saved:
+        state = first_state(setup, config, saved, tmp_path, told.append)
+        next(setup.batches)
+        saved.save(state, setup.batches.get_state())
+    write_config(tmp_path, config)
+    expected = next(setup.batches)
+    later = set_up(config)
+    with Checkpoints(tmp_path) as saved:
+        restored = first_state(later, config, saved, tmp_path, told.append)
+        with pytest.raises(UserError, match="a run with other settings: seed"):
+            first_state(later, settings(seed=5), saved, tmp_path, told.append)
+    assert equal(restored, state) and "going on from step 0" in told[0]
+    for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):
+        np.testing.assert_array_equal(found, wanted)
