@@ -51,7 +51,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.study.test_split = "test"
     c.study.blank_clips = 16  # clips in which one frame is blanked, see docs/ablation.md
 
-    c.study.stage1 = ConfigDict()  # what it sets otherwise
+    c.study.stage1 = ConfigDict()  # what it overrides
     c.study.stage1.steps = 600
     c.study.stage1.model = ConfigDict({"clip_length": 1})
     c.study.stage1.data = ConfigDict({"clips_per_batch": 0, "images_per_batch": 64})
