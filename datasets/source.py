@@ -32,7 +32,7 @@ from .person import Dropped, Person, PersonTrack
 __all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder"]
 
 SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
-STOPPED = "stopped; the same command goes on with the tasks that are left"
+STOPPED = "stopped; the same command resumes with the tasks that are left"
 MOST = 128  # files of a split, about: readers keep them all open
 
 

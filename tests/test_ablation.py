@@ -115,7 +115,7 @@ def test_a_stopped_study_goes_on_where_it_was(study, trained, monkeypatch, capsy
     monkeypatch.setattr(train_module, "train", stopped_at_the_fourth)
     with pytest.raises(SystemExit) as stop:
         study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
-    assert stop.value.code == 130 and "the same command goes on" in capsys.readouterr().err
+    assert stop.value.code == 130 and "the same command resumes" in capsys.readouterr().err
     assert json.loads((study.workdir / "results.json").read_text())["rows"].keys() == {"cnn-ktd"}
     study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
     assert [path.name for path in calls[4:]] == list(STAGES)

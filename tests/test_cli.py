@@ -127,8 +127,8 @@ def test_an_interrupt_waits_for_a_library_that_is_being_loaded(ctrl_c, monkeypat
 
 def test_an_interrupt_may_say_what_is_left(capsys):
     with pytest.raises(SystemExit):
-        cli.run(fails(KeyboardInterrupt("stopped; the same command goes on")), [])
-    assert capsys.readouterr().err == "maed: stopped; the same command goes on\n"
+        cli.run(fails(KeyboardInterrupt("stopped; the same command resumes")), [])
+    assert capsys.readouterr().err == "maed: stopped; the same command resumes\n"
 
 
 def test_an_ignored_interrupt_stays_ignored(ctrl_c):

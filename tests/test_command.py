@@ -175,7 +175,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         run(command.main, args)
     assert error.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".unfinished"]
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     estimator.__class__ = FakeEstimator
     run(command.main, args)
     printed = capsys.readouterr()

@@ -41,7 +41,7 @@ rows:
   {rows}
 
 DIR/ROW/SEED/ holds stage1/ and stage2/ (work directories of maed train), train.log and result.json.
-The same command goes on where the study stopped; what has a result.json is not done again: delete
+The same command resumes where the study stopped; what has a result.json is not done again: delete
 that file to have a trained row measured anew. DIR/report.md, results.json and the plots are written
 at the end, and by --report-only from what is there.
 
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
     if not stopped_by or read_results(workdir):
         write_report(workdir)
     if stopped_by:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; the same command resumes", file=sys.stderr)
         sys.exit(128 + stopped_by)
 
 

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         prog="maed predict",
         description="Reconstruct the people in videos or pictures: find and track them, estimate "
         "the body of each in every frame, and write one .npz a person, results.json, an overlay "
-        "video and a page that shows it all. After an interruption the same command goes on where "
+        "video and a page that shows it all. After an interruption the same command resumes where "
         "it stopped. docs/prediction.md explains the files.",
     )
     add = parser.add_argument
@@ -135,7 +135,7 @@ def stop_cleanly():
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+        raise KeyboardInterrupt("stopped; the same command resumes from here") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -1,4 +1,4 @@
-"""What an unfinished run has done so far, kept on disk so that the same command goes on from there.
+"""What an unfinished run has done so far, kept on disk so that the same command resumes from there.
 
 The folder `.unfinished` of the output directory holds what was found in each frame, the tracks, and
 the model's answers: arrays in files that are mapped into memory, so that a long video's results

@@ -23,7 +23,7 @@ Any setting of a configuration can be changed on the command line:
   maed train --config demo:stage1 --workdir runs/mine --config.optimizer.learning_rate=3e-4
 maed_jax/training/config.py lists and explains them all.
 
-The same command goes on where a run stopped. Ctrl-C or SIGTERM saves and stops after the current
+The same command resumes where a run stopped. Ctrl-C or SIGTERM saves and stops after the current
 step; the exit status is then 130 or 143.
 
 The work directory holds config.json, checkpoints/, metrics.jsonl and tensorboard/
@@ -159,7 +159,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                     monitor.flush(step)
                     break
     if stop.number:
-        tell(f"stopped at step {step}, saved; the same command goes on")
+        tell(f"stopped at step {step}, saved; the same command resumes")
     return stop.number
 
 
