@@ -51,6 +51,16 @@ def test_rates_leave_compiling_and_validation_out(tmp_path, monkeypatch):
     assert got == [(None, None), (2.0, 1.0), (4.0, 2.0)]
 
 
+def test_samples_that_could_not_be_read_are_told_of(tmp_path, capsys):
+    replaced = iter([5, 5, 8])  # 5 in an earlier part of the run
+    options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
+    with Monitor(tmp_path, **options, replaced=lambda: next(replaced)) as m:
+        m.record(1, metrics(1))
+        m.record(2, metrics(1))
+    assert [line["samples_replaced"] for line in lines(tmp_path)] == [0, 3]
+    assert capsys.readouterr().err.count("3 samples could not be read") == 1
+
+
 @pytest.mark.parametrize(
     "backend, share, told", [("gpu", 0.5, 1), ("gpu", 0.1, 0), ("cpu", 0.5, 0)]
 )

@@ -33,6 +33,7 @@ class Monitor:
       max_skipped: how many skipped steps in a row are too many.
       rates: steps a second -> further rates to write, by name.
       waited: for how many seconds in all training has waited for batches.
+      replaced: how many samples in all could not be read, and others were taken in their place.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Monitor:
         max_skipped: int,
         rates: Callable[[float], Mapping[str, float]] = lambda steps_per_second: {},
         waited: Callable[[], float] = lambda: 0.0,
+        replaced: Callable[[], int] = lambda: 0,
     ):
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
         self._items, self._rates = {name: n for name, n in items.items() if n}, rates
         self._waiting: list[Mapping[str, jax.Array]] = []
         self._waited, self._hungry = waited, 0
+        self._replaced, self._replaced_before = replaced, replaced()
         self._lead = jax.process_index() == 0
         self._bar = self._lines = self._board = None
         if self._lead:
@@ -108,6 +111,7 @@ class Monitor:
             if name != "skipped"
         }
         means["skipped"] = sum(map(bool, skipped))
+        means["samples_replaced"] = self._replaced() - self._replaced_before
         self.write(step, means | rates)
         if self._bar is not None:
             shown = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
@@ -124,6 +128,12 @@ class Monitor:
             )
         if any(skipped):
             self.say(f"{means['skipped']} of {len(skipped)} steps skipped: no finite gradient")
+        if means["samples_replaced"]:
+            self._replaced_before += means["samples_replaced"]
+            self.say(
+                f"{means['samples_replaced']} samples could not be read, and others were taken in "
+                "their place; `maed data check --all` finds damaged pictures"
+            )
 
     def _rates_of(self, steps_per_second: float) -> dict[str, float]:
         consumed = {f"{name}_per_second": n * steps_per_second for name, n in self._items.items()}

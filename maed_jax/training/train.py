@@ -129,6 +129,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 max_skipped=config.max_skipped,
                 rates=lambda rate: cost.throughput(train_step.operations, rate, mesh.size),
                 waited=lambda: prefetched.waited,
+                replaced=lambda: setup.batches.replaced,
             ) as monitor,
             trace,
             StopRequests() as stop,
