@@ -137,9 +137,9 @@ def test_an_unreadable_sample_is_replaced_and_counted(records, caplog):
     with pytest.raises(images.ImageError, match="train 41, track1 frame 1: .*truncated"):
         samples.load(records, [41], 16, Changes())
     sample = loader(41, np.random.default_rng(0))
-    assert sample["skipped"] == 1 and "track1 frame 1" in caplog.text
+    assert sample["replaced"] == 1 and "track1 frame 1" in caplog.text
     assert sample["image"].any()
-    assert loader(40, np.random.default_rng(0))["skipped"] == 0
+    assert loader(40, np.random.default_rng(0))["replaced"] == 0
 
 
 def test_nothing_readable_is_an_error(tmp_path):
