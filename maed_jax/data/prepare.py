@@ -307,4 +307,4 @@ def _quiet():
 if __name__ == "__main__":
     from maed_jax.cli import run
 
-    run(main, sys.argv[1:])
+    run(main)

@@ -83,7 +83,7 @@ def labels(
     pose, shape = (np.where(has_smpl[:, None], value, 0) for value in (pose, shape))
 
     points = augment.keypoints_2d(_without_gaps(stacked("keypoints_2d")), changes, affines)
-    points = augment.hide_erased(points, changes, size) if changes.hide_erased else points
+    points = augment.hide_erased(points, changes, size) if changes.hide_keypoints else points
     points_3d = _without_gaps(stacked("keypoints_3d"))
     has_3d = stacked("has_3d") & points_3d[:, HIPS, :3].any(-1).all(-1)
     points_3d[..., 3] *= has_3d[:, None]

@@ -77,7 +77,8 @@ class Person:
     crops: np.ndarray
     """float32 [n 3] the square that the model saw: centre x, centre y, side, pixels of the video"""
     detected: np.ndarray
-    """bool [n]; True: the box rests on a detection in this frame, False: it is interpolated"""
+    """bool [n]; True: the box rests on a detection in this frame, or in the frames looked at right
+    before and after it; False: somebody was missed there"""
     confidence: np.ndarray
     """float32 [n] the detector's score; 0 where `detected` is False"""
     pose: np.ndarray
@@ -163,7 +164,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
         raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
-    # Of before there were any.
+    # Older files lack these.
     content = {"exports": [], "attention": [], "smoothed": False, "one_shape": False} | content
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
     for listed, person in zip(content["people"], people):
@@ -265,7 +266,7 @@ def summary(people: list[Person], *, video: dict, **facts) -> dict:
 
 def is_ours(name: str) -> bool:
     """Whether a file of this name in a directory of results is one of them."""
-    return name == SUMMARY or bool(_OURS.fullmatch(name))
+    return _OURS.fullmatch(name) is not None
 
 
 def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
