@@ -34,7 +34,7 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
         names = export_people(formats, people, body, stage)
         content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
         write_page(stage / results.PAGE, content)
-        results.write_json(stage / results.SUMMARY, content)
+        results.write_summary(stage, content)
         results.publish(stage, out, replace=False)
     return content
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import maed_jax
+from maed_jax.body.smpl import keypoint_body
 from maed_jax.errors import UserError
 from maed_jax.exports.people import export_people
 from maed_jax.inference import results
@@ -64,7 +65,8 @@ def predict_video(
     answers = reconstruct(
         video, found.tracks, estimator, num_frames=found.num_frames, batch=batch, focal=focal
     )
-    return [settle(p, estimator.body, smooth=smooth, one_shape=one_shape) for p in answers]
+    body = keypoint_body(estimator.body)
+    return [settle(p, body, smooth=smooth, one_shape=one_shape) for p in answers]
 
 
 def predict_to(
@@ -141,8 +143,9 @@ def predict_to(
                 keep=work.array,
                 progress=progress("reconstruct"),
             )
+            body = keypoint_body(estimator.body)
             settled = [
-                settle(p, estimator.body, smooth=smooth, one_shape=one_shape, keep=work.array)
+                settle(p, body, smooth=smooth, one_shape=one_shape, keep=work.array)
                 for p in answers
             ]
             stage = work.stage()
@@ -214,7 +217,7 @@ def _done(out: Path, job_id: str, overlay: bool, attention: bool) -> dict | None
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:
     stage = work.folder / "results"
     write_page(stage / results.PAGE, content)
-    results.write_json(stage / results.SUMMARY, content)
+    results.write_summary(stage, content)
     results.publish(stage, out, replace=first)
 
 

@@ -6,7 +6,6 @@ docs/prediction.md explains every field to users.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.inference.work import reason
-from maed_jax.json_files import check_form, read_json
+from maed_jax.json_files import check_form, json_text, read_json
 from maed_jax.numpy_files import check_axes, open_npz
 
 FORMAT = 1  # raised when a reader of older files would go wrong
@@ -294,10 +293,10 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
         raise UserError(f"cannot write to {out}: {reason(error)}") from None
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes JSON that people can read: indented, but lists of numbers on one line."""
-    text = json.dumps(content, indent=1)
-    # Strings are matched too, so that nothing within them is taken for a list.
-    parts = re.compile(r'("(?:\\.|[^"\\])*")|\[[\d,\s]+\]')
-    text = parts.sub(lambda match: match[1] or "".join(match[0].split()), text)
-    path.write_text(text + "\n")
+def write_summary(stage: Path, content: dict) -> None:
+    """Writes results.json into a stage: it need not be whole before `publish`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    (stage / SUMMARY).write_text(json_text(content, short_lists=True), encoding="utf-8")
