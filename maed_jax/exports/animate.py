@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maed_jax.arguments import Parser
 
+if TYPE_CHECKING:
+    from maed_jax.body.smpl import Body
 
-def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dict:
+
+def animate_results(
+    out: str | Path, formats: tuple[str, ...], body: Body | str | Path | None = None
+) -> dict:
     """Exports the people in a results folder of `maed predict`; earlier exports stay.
 
     Args:

@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,10 +27,13 @@ from maed_jax.inference.steady import settle
 from maed_jax.inference.video import Video
 from maed_jax.inference.work import Work, many_files, reason, unfinished
 
+if TYPE_CHECKING:
+    from maed_jax.estimator import Estimator
+
 
 def predict_video(
     path: str | Path,
-    estimator: Callable,
+    estimator: Estimator,
     *,
     boxes: str | Path | None = None,
     detector: str = "hog",
@@ -72,7 +75,7 @@ def predict_video(
 def predict_to(
     out: str | Path,
     video: Video,
-    estimator: Callable,
+    estimator: Estimator,
     *,
     boxes: BoxesFile | None = None,
     detector: str = "hog",
@@ -247,7 +250,7 @@ def _file_identity(path: str | Path) -> list:
     return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]
 
 
-def _checksum(estimator: Any) -> int:
+def _checksum(estimator: Estimator) -> int:
     """Of the weights, where the estimator has any."""
     import jax
 

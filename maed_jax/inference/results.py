@@ -9,7 +9,7 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from maed_jax.errors import UserError
 from maed_jax.inference.work import reason
 from maed_jax.json_files import check_form, json_text, read_json
 from maed_jax.numpy_files import check_axes, open_npz
+
+if TYPE_CHECKING:
+    from maed_jax.body.smpl import Body
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 LONGEST = 1 << 26  # frames of a video: three weeks
@@ -172,7 +175,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     return content, people
 
 
-def load_results_body(content: dict, given: Any = None):
+def load_results_body(content: dict, given: Body | str | Path | None = None) -> Body:
     """The body that the people of results.json were reconstructed with.
 
     Args:
