@@ -16,7 +16,7 @@ NAME = ".lock"
 
 
 def lock(file: IO, where_there_are_none: bool = True) -> bool:
-    """Locks a file for as long as it is open; whether nobody else has it open and locked.
+    """Locks a file for as long as it is open; False where somebody else has locked it.
 
     Args:
       where_there_are_none: the answer on file systems without locks.

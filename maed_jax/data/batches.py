@@ -78,8 +78,8 @@ class TrainingBatches:
         return iterators
 
     def _by_workers(self, batches: grain.MapDataset) -> grain.IterDataset:
-        """Each worker makes whole batches, for to hand over a small sample takes longer than to
-        make it; and where it has one thread does so in that, not in one beside it."""
+        """Each worker makes whole batches, as handing over a small sample takes longer than making
+        it; a worker of one thread makes them in its main thread."""
         threads = 0 if self._threads == 1 else self._threads
         read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)

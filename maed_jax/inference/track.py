@@ -219,8 +219,8 @@ def fill(
 def spread(track: Track, every: int, num_frames: int) -> Track:
     """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
 
-    Boxes in between are interpolated; they rest on detections where those on either side do. Behind
-    the video's last box the few frames that are left have the same.
+    Boxes in between are interpolated; they rest on detections where those on either side do. The
+    few frames that are left after the last look keep its box.
     """
     known = track.frames * every
     ends = num_frames - 1 if known[-1] + every >= num_frames else known[-1]
