@@ -18,7 +18,7 @@ try:
     import h5py
 except ImportError:
     raise UserError(
-        "MATLAB's files need h5py: install it with pip install 'maed_jax[data]'"
+        "MATLAB's files need h5py: install it with pip install '.[data]' in the source folder"
     ) from None
 
 _OBJECT = 1 << 14  # bytes that a value counts for: a cell may hold itself, or one many times

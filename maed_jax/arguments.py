@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, suggest
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,9 +20,8 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             word = next((word for word in rest if word.startswith("-")), rest[0]).partition("=")[0]
-            near = difflib.get_close_matches(word, self._option_string_actions, n=1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            self.error(f"there is no argument {word!r}{hint}")
+            hint = suggest(word, self._option_string_actions, otherwise="")
+            self.error(f"there is no argument {word!r}" + (f"; {hint}" if hint else ""))
         return found
 
     def error(self, message: str):
@@ -72,3 +70,25 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="which checkpoint of it, or best: that of the best validation (default: the latest)",
     )
+
+
+def read_settings(arguments: Sequence[str], section: str) -> Iterator[tuple[str, str | None]]:
+    """Dotted name and value of each setting, given as `--SECTION.NAME=VALUE` or with a space.
+
+    The value is None where none is given: another option, which begins with "--", is none.
+
+    Raises:
+      UserError: an argument is something else.
+    """
+    waiting, prefix = list(arguments), f"--{section}."
+    while waiting:
+        name, equals, value = waiting.pop(0).partition("=")
+        if not name.startswith(prefix):
+            raise UserError(
+                f"there is no argument {name!r}; --help lists them, and settings are changed by "
+                f"{prefix}NAME=VALUE"
+            )
+        if not equals:
+            given = bool(waiting) and not waiting[0].startswith("--")
+            value = waiting.pop(0) if given else None
+        yield name.removeprefix(prefix), value

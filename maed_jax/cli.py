@@ -13,7 +13,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, suggest
 
 VERBS = {
     "data": ("maed_jax.data.prepare", "prepare a dataset for training and evaluation"),
@@ -151,11 +151,7 @@ def dispatch(argv: list[str]) -> None:
         return
     verb, *rest = argv
     if verb not in VERBS:
-        import difflib
-
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(VERBS)}"
-        raise UserError(f"there is no verb {verb!r}; {hint}")
+        raise UserError(f"there is no verb {verb!r}; {suggest(verb, VERBS)}")
     importlib.import_module(VERBS[verb][0]).main(rest)
 
 

@@ -1,4 +1,8 @@
-"""The one kind of error that a user is meant to read."""
+"""The one kind of error that a user is meant to read, and what it says of a word that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 LONGEST = 600  # characters of a message
 
@@ -15,3 +19,29 @@ class UserError(Exception):
         if len(text) > LONGEST:
             text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
         super().__init__(text)
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """The one of the `known` words that is most like `word`; none if none is at all like it."""
+    import difflib  # rarely needed
+
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+
+
+def suggest(
+    word: str,
+    known: Iterable[str],
+    *,
+    near: Sequence[str] | None = None,
+    otherwise: str | None = None,
+) -> str:
+    """What to say of a wrong word: which of the `known` may be meant, or all of them.
+
+    Args:
+      near: those that may be meant, the likeliest first, where `nearest` alone cannot tell.
+      otherwise: what to say in place of all.
+    """
+    near = nearest(word, known) if near is None else near
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"choose from {', '.join(known)}" if otherwise is None else otherwise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,20 @@ def write_json(path: str | Path, content: Any) -> None:
       UserError: it cannot be written.
     """
     with whole_file(path, "w") as file:
-        file.write(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+        file.write(json_text(content))
+
+
+def json_text(content: Any, *, short_lists: bool = False) -> str:
+    """Indented JSON with null for numbers that are not finite.
+
+    short_lists: write lists of whole numbers on one line each.
+    """
+    text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+    if short_lists:
+        # Strings are matched too, so that nothing within them is taken for a list.
+        parts = re.compile(r'("(?:\\.|[^"\\])*")|\[[\d,\s]+\]')
+        text = parts.sub(lambda match: match[1] or "".join(match[0].split()), text)
+    return text
 
 
 def _finite(value: Any) -> Any:

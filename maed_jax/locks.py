@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,25 +12,18 @@ from typing import IO
 
 from maed_jax.errors import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 NAME = ".lock"
 
 
 def lock(file: IO, where_there_are_none: bool = True) -> bool:
-    """Locks a file for as long as it is open; whether nobody else has it open and locked.
+    """Locks a file for as long as it is open; False where somebody else has locked it.
 
     Args:
-      where_there_are_none: the answer on file systems (and systems) without locks.
+      where_there_are_none: the answer on file systems without locks.
 
     Raises:
-      OSError: of any other reason.
+      OSError: it fails for another reason.
     """
-    if fcntl is None:
-        return where_there_are_none
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

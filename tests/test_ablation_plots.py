@@ -31,4 +31,4 @@ def test_plots_without_anything_to_show_are_taken_away(tmp_path):
 def test_without_matplotlib(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert draw(summary(), tmp_path) == []
-    assert "need matplotlib (pip install 'maed_jax[viz]')" in capsys.readouterr().err
+    assert "need matplotlib (pip install '.[viz]' in the" in capsys.readouterr().err

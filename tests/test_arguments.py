@@ -27,7 +27,7 @@ def test_right_ones(parser):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--out", "x", "--bacht=4"], "there is no argument '--bacht', did you mean --batch? maed"),
+        (["--out", "x", "--bacht=4"], "there is no argument '--bacht'; did you mean --batch? maed"),
         (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
         ([], "the following arguments are required: --out"),
         (["--out"], "argument --out: expected one argument"),

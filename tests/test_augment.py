@@ -102,10 +102,10 @@ def test_draws_keep_to_their_ranges_and_probabilities():
     assert all(c.shift == (0, 0) for c in drawn if c not in cropped)
     assert 0.4 < max(abs(c.rotation) for c in drawn) <= np.deg2rad(30)
     assert 0.45 < np.mean([c.flip for c in drawn]) < 0.55
-    erased = [c.erase[0] for c in drawn if c.erase[0][1] > 0]
+    erased = [c.erased[0] for c in drawn if c.erased[0][1] > 0]
     assert 0.26 < len(erased) / 2000 < 0.34 and max(part for _, part in erased) <= 0.7
     assert {side for side, _ in erased} == set(augment.SIDES)
-    assert all(len(c.erase) == 1 for c in drawn)  # one draw for all frames
+    assert all(len(c.erased) == 1 for c in drawn)  # one draw for all frames
     orders = {tuple(name for name, _ in c.colour) for c in drawn}
     assert len(orders) == 24
     assert all(0.7 <= a <= 1.3 for c in drawn for name, a in c.colour if name != "hue")
@@ -115,15 +115,15 @@ def test_draws_keep_to_their_ranges_and_probabilities():
 def test_the_same_generator_draws_the_same():
     options = Augment(rotation=20, erase_per_frame=True)
     a, b = (draw(np.random.default_rng(5), options, 16) for _ in range(2))
-    assert a == b and len(a.erase) == 16
-    assert len({part for _, part in a.erase}) > 3  # frame by frame
+    assert a == b and len(a.erased) == 16
+    assert len({part for _, part in a.erased}) > 3  # frame by frame
     assert draw(np.random.default_rng(6), options, 16) != a
 
 
 @pytest.mark.parametrize("side", augment.SIDES)
 def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     clip = np.full((2, 40, 40, 3), 7, np.uint8)
-    changes = Changes(erase=((side, 0.3),))
+    changes = Changes(erased=((side, 0.3),))
     blank = (augment.erase(clip, changes) != 7).any(-1)
     assert (blank == blank[:1]).all() and blank[0].sum() == 12 * 40
     far = {"left": (0, -1), "right": (-1, 0), "top": (0, -1), "bottom": (-1, 0)}[side]
@@ -138,7 +138,7 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
 
 
 def test_blanked_parts_are_zero_for_the_network():
-    clip = augment.erase(np.zeros((1, 10, 10, 3), np.uint8), Changes(erase=(("top", 0.5),)))
+    clip = augment.erase(np.zeros((1, 10, 10, 3), np.uint8), Changes(erased=(("top", 0.5),)))
     assert np.abs(images.normalise(clip[0, :5])).max() < 0.01
 
 
@@ -189,6 +189,8 @@ def test_colours_change_one_after_the_other(order, amount):
 def test_unknown_options_are_named():
     with pytest.raises(UserError, match="no 'flipp'"):
         Augment.from_config({"flipp": 1})
+    with pytest.raises(UserError, match="config.data.augment has no 'section'"):
+        Augment.from_config({"section": "x"})
     assert Augment.from_config({"scale": [0.8, 1.0]}).scale == (0.8, 1.0)
 
 
@@ -209,3 +211,23 @@ def test_unknown_options_are_named():
 def test_values_that_cannot_be_are_refused(name, value, needed):
     with pytest.raises(UserError, match=f"config.data.augment.{name} must be {needed}"):
         Augment(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "common, own, message",
+    [
+        ({}, {"flip": 7}, "config.data.augment_images.flip must be"),
+        ({"flip": 7}, {"erase": 0.0}, "config.data.augment.flip must be"),
+        ({}, {"flipp": 0}, "config.data.augment_images has no 'flipp'"),
+    ],
+)
+def test_mistakes_are_said_of_the_section_that_they_are_in(common, own, message):
+    with pytest.raises(UserError, match=message):
+        Augment.of_part({"augment": common, "augment_images": own}, "images")
+
+
+def test_a_part_has_what_is_common_and_its_own():
+    data = {"augment": {"flip": 0.1, "erase": 0.2}, "augment_images": {"erase": 0.0}}
+    assert Augment.of_part(data, "images") == Augment(flip=0.1, erase=0.0)
+    assert Augment.of_part(data, "clips") == Augment(flip=0.1, erase=0.2)
+    assert Augment.of_part({}, "clips") == Augment.from_config(None)

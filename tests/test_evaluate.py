@@ -179,7 +179,7 @@ def test_mistakes(tmp_path, opened, data_dir):
         run("--json", tmp_path / "no" / "file")
     with only_run_in(tmp_path / "out"), pytest.raises(UserError, match="use another --out"):
         run("--out", tmp_path / "out")
-    with pytest.raises(UserError, match="there is no option '--protcol'"):
+    with pytest.raises(UserError, match="there is no argument '--protcol'"):
         run("--protcol", "maed")
     opened(Stub(), genders=False)
     there = ("--data_dir", data_dir, "--dataset", "3dpw/crops")

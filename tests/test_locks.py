@@ -60,5 +60,3 @@ def test_where_there_are_no_locks(tmp_path, monkeypatch):
             locks.lock(file)
         with pytest.raises(UserError, match="cannot lock .*: no"), only_run_in(tmp_path):
             pass
-        monkeypatch.setattr(locks, "fcntl", None)
-        assert locks.lock(file) and not locks.lock(file, where_there_are_none=False)

@@ -56,7 +56,7 @@ def box(x, height=60):
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
-    monkeypatch.setattr(looks.os, "cpu_count", lambda: 1)  # looks in one order
+    monkeypatch.setattr(looks, "available_cores", lambda: 1)  # looks in one order
 
 
 def test_between_looks_that_agree_people_are_looked_for_where_they_must_be():
@@ -156,7 +156,7 @@ def test_what_is_known_is_not_looked_at_again(tmp_path):
 
 
 def test_frames_are_looked_at_side_by_side_and_come_out_in_order(monkeypatch):
-    monkeypatch.setattr(looks.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(looks, "available_cores", lambda: 3)
     begun = []
     three = threading.Barrier(3, timeout=10)  # passes three at a time, so that one alone would wait
 

@@ -52,8 +52,18 @@ def test_every_listed_dataset_has_a_builder_that_tells_its_layout(capsys):
         assert stop.value.code == 0
         out = capsys.readouterr().out
         assert prepare.builder_class(name).name == name
+        said = "3dpw" if name == "threedpw" else name
+        assert f"usage: maed data build {said} " in out
         assert "--manual_dir" in out or name == "mannequins"
     assert prepare.builder_class("3dpw").name == "threedpw"
+
+
+def test_names_are_those_that_everyone_uses(capsys):
+    with pytest.raises(SystemExit):
+        prepare.main(["build", "--help"])
+    assert "3dpw" in (out := capsys.readouterr().out) and "threedpw" not in out
+    with pytest.raises(UserError, match="choose from .*3dpw"):
+        prepare.builder_class("4dpw")
 
 
 def test_build_ends_in_a_summary(builder, tmp_path, capsys):

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from fake_dataset import write_fake_dataset
 
 from maed_jax.data import schema
-from maed_jax.data.records import Records, dataset_directory
+from maed_jax.data.records import _NAMES, Records, dataset_directory
 from maed_jax.errors import UserError
 
 
@@ -112,7 +112,7 @@ def test_tracks_beyond_the_records_are_noticed(tmp_path):
 
 
 def test_records_of_another_schema_are_noticed(data_dir, monkeypatch):
-    monkeypatch.setitem(schema.ARRAYS, "temperature", ((), np.float32))
+    monkeypatch.setattr("maed_jax.data.records._NAMES", (*_NAMES, "temperature"))
     with pytest.raises(UserError, match="lack temperature"):
         Records(dataset_directory(data_dir, "fake"), "train")
 

@@ -125,7 +125,7 @@ def test_composite():
 
 def test_without_pyvista_there_is_one_clear_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvista", None)
-    with pytest.raises(UserError, match=r"pip install 'maed_jax\[viz\]'"):
+    with pytest.raises(UserError, match=r"pip install '.\[viz\]'"):
         Renderer(64)
 
 

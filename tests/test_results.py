@@ -17,7 +17,7 @@ from maed_jax.inference.results import (
     publish,
     save_person,
     summary,
-    write_json,
+    write_summary,
 )
 
 
@@ -84,9 +84,9 @@ def test_summary_accounts_for_every_frame(tmp_path):
         "id": 1, "file": "person_1.npz", "frames": 3, "first_frame": 3, "last_frame": 5,
         "detected": 2,
     }  # fmt: skip
-    write_json(tmp_path / "a.json", content)
-    assert json.loads((tmp_path / "a.json").read_text()) == content
-    assert "[1,2]" in (tmp_path / "a.json").read_text()
+    write_summary(tmp_path, content)
+    assert json.loads((tmp_path / SUMMARY).read_text()) == content
+    assert "[1,2]" in (tmp_path / SUMMARY).read_text()
 
 
 def test_earlier_results_are_replaced_and_other_files_kept(tmp_path):
@@ -113,9 +113,9 @@ def test_earlier_results_are_replaced_and_other_files_kept(tmp_path):
 )
 def test_texts_are_written_as_they_are(tmp_path, text):
     content = {"path": text, text: [1, 2], "all": [text, [3, 4], text]}
-    write_json(tmp_path / "a.json", content)
-    assert json.loads((tmp_path / "a.json").read_text()) == content
-    assert "[1,2]" in (tmp_path / "a.json").read_text()
+    write_summary(tmp_path, content)
+    assert json.loads((tmp_path / SUMMARY).read_text()) == content
+    assert "[1,2]" in (tmp_path / SUMMARY).read_text()
 
 
 def test_the_body_is_the_checkpoints(tmp_path):
@@ -153,14 +153,14 @@ def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
     """Readers make room for all of them, and a number costs nothing to write."""
     save_person(tmp_path / "person_1.npz", person(1))
     content = test_page.content(people=[{"id": 1, "file": "person_1.npz"}])
-    write_json(tmp_path / SUMMARY, content)
+    write_summary(tmp_path, content)
     assert len(load_results(tmp_path)[1]) == 1
     for frames in (19, 21, 1 << 26):
         content["video"]["frames"] = frames
-        write_json(tmp_path / SUMMARY, content)
+        write_summary(tmp_path, content)
         with pytest.raises(UserError, match="results.json .*people_in_frame is not as long as its"):
             load_results(tmp_path)
     del content["people_in_frame"]
-    write_json(tmp_path / SUMMARY, content)
+    write_summary(tmp_path, content)
     with pytest.raises(UserError, match="lacks 'people_in_frame'"):
         load_results(tmp_path)

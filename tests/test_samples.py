@@ -86,10 +86,10 @@ def test_3d_labels_without_both_hips_are_none(records, index):
 
 
 def test_erased_keypoints_lose_their_confidence_on_demand(records):
-    changes = Changes(erase=(("left", 0.6),), hide_erased=True)
+    changes = Changes(erased=(("left", 0.6),), hide_keypoints=True)
     indices = np.arange(8, 10)
     hidden = samples.load(records, indices, 32, changes)
-    plain = samples.load(records, indices, 32, Changes(erase=changes.erase))
+    plain = samples.load(records, indices, 32, Changes(erased=changes.erased))
     np.testing.assert_array_equal(hidden["image"], plain["image"])
     lost = (hidden["keypoints_2d"] != plain["keypoints_2d"])[..., 2]
     assert lost.any() and (plain["keypoints_2d"][lost][:, 0] < 0.2).all()
@@ -137,9 +137,9 @@ def test_an_unreadable_sample_is_replaced_and_counted(records, caplog):
     with pytest.raises(images.ImageError, match="train 41, track1 frame 1: .*truncated"):
         samples.load(records, [41], 16, Changes())
     sample = loader(41, np.random.default_rng(0))
-    assert sample["skipped"] == 1 and "track1 frame 1" in caplog.text
+    assert sample["replaced"] == 1 and "track1 frame 1" in caplog.text
     assert sample["image"].any()
-    assert loader(40, np.random.default_rng(0))["skipped"] == 0
+    assert loader(40, np.random.default_rng(0))["replaced"] == 0
 
 
 def test_nothing_readable_is_an_error(tmp_path):

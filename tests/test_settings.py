@@ -65,7 +65,7 @@ def test_stages_are_whole_numbers_of_units(stages):
 def test_changes_of_images_alone_are_checked_too():
     config = configs.load_config("stage2", [])
     config.data.augment_images.jitter = -1.0
-    with pytest.raises(UserError, match="config.data.augment.jitter must be at least 0, not -1"):
+    with pytest.raises(UserError, match="augment_images.jitter must be at least 0, not -1"):
         check_settings(config, resumed=True)
 
 

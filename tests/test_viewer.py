@@ -172,6 +172,12 @@ def test_in_a_browser(page):
 
         tab.get_by_role("button", name="person 2").click()
         until(lambda: tab.locator("#attention").is_hidden())  # it has no file of it
+        tab.keyboard.press("End")  # works, and so does the space bar, after a button was pressed
+        until(lambda: tab.locator("#time").input_value() == "7")
+        tab.keyboard.press(" ")
+        until(lambda: tab.locator("#play").get_attribute("aria-label") == "Pause")
+        tab.keyboard.press(" ")
+        until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
 
         tab.get_by_label("Show person 1").uncheck()
         tab.wait_for_timeout(300)

@@ -82,3 +82,50 @@ def test_boxes_and_crops_are_where_they_are_in_the_video(tmp_path):
     # Pixels 10 to 29 of the columns and 10 to 49 of the rows are those of the box.
     assert drawn["box"] == [5, 5, 10, 20]
     assert drawn["video"] == [0, 5, 20, 20, 0, 0, 100, 100]
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node to run the page's script")
+def test_keys_work_wherever_the_focus_is_but_where_they_have_a_use(tmp_path):
+    script = (
+        asset("keys.js")
+        + """
+    const heard = {}, done = {};
+    let now;
+    const keys = [" ", "ArrowLeft", "Home", "f"];
+    const act = (key) => [key, (event) => now.push(event.key)];
+    listenToKeys(
+      { addEventListener: (kind, listener) => { heard[kind] = listener; } },
+      Object.fromEntries(keys.map(act)),
+    );
+    for (const kind of ["body", "button", "select", "input[type=checkbox]", "input[type=range]"]) {
+      done[kind] = now = [];
+      const target = { matches: (selector) => selector === kind };
+      for (const key of [...keys, "F", "x"]) {
+        let prevented = 0;
+        const acted = now.length;
+        heard.keydown({ key, target, preventDefault: () => { prevented += 1; } });
+        if (prevented !== now.length - acted) throw new Error(`${kind} ${key}`);
+      }
+      heard.keydown({ key: "f", ctrlKey: true, target, preventDefault: null });
+    }
+    done.blurred = [1, 0].map((detail) => {
+      let left = false;
+      const button = { blur: () => { left = true; } };
+      heard.click({ detail, target: { closest: () => button } });
+      heard.click({ detail, target: { closest: () => null } });
+      return left;
+    });
+    console.log(JSON.stringify(done));"""
+    )
+    (tmp_path / "keys.cjs").write_text(script)
+    command = ["node", str(tmp_path / "keys.cjs")]
+    done = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    every = [" ", "ArrowLeft", "Home", "f", "F"]
+    assert done == {
+        "body": every,
+        "input[type=range]": every,
+        "button": every[1:],
+        "input[type=checkbox]": every[1:],
+        "select": ["f", "F"],
+        "blurred": [True, False],  # by the mouse, and not by a key
+    }

@@ -89,7 +89,7 @@ def check(options: argparse.Namespace) -> None:
         import importlib.util
 
         if importlib.util.find_spec("matplotlib") is None:
-            raise UserError("--plot needs matplotlib: pip install 'maed_jax[viz]'")
+            raise UserError("--plot needs matplotlib: pip install '.[viz]' in the source folder")
 
 
 def row(

@@ -55,8 +55,12 @@ class Augment:
     erase_keypoints: bool = False
     """set the confidence of 2D keypoints in the blanked part to 0"""
 
-    def __post_init__(self):
+    section: dataclasses.InitVar[str] = "augment"
+    """what the configuration calls these, for messages"""
+
+    def __post_init__(self, section: str):
         """Raises: UserError: a value that cannot be."""
+        ours = f"config.data.{section}"
         chance = 0.0, 1.0
         for name, (low, high) in {
             **dict.fromkeys(("crop_probability", "flip", "erase", "erase_max"), chance),
@@ -65,18 +69,20 @@ class Augment:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:  # which NaN is not
                 needed = "between 0 and 1" if high == 1 else "at least 0"
-                raise UserError(f"config.data.augment.{name} must be {needed}, not {value}")
+                raise UserError(f"{ours}.{name} must be {needed}, not {value}")
         if not 0 < self.margin < np.inf:
-            raise UserError(f"config.data.augment.margin must be above 0, not {self.margin}")
+            raise UserError(f"{ours}.margin must be above 0, not {self.margin}")
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < np.inf:
             raise UserError(
-                "config.data.augment.scale must be two numbers above 0, the smaller first, not "
-                f"{self.scale}"
+                f"{ours}.scale must be two numbers above 0, the smaller first, not {self.scale}"
             )
 
     @classmethod
-    def from_config(cls, config: Mapping | Augment | None) -> Augment:
+    def from_config(cls, config: Mapping | Augment | None, section: str = "augment") -> Augment:
         """From a mapping of these fields; `None` changes nothing at all.
+
+        Args:
+          section: what the configuration calls it, for messages.
 
         Raises:
           UserError: a key that is not a field.
@@ -89,12 +95,27 @@ class Augment:
         unknown = sorted(set(config) - set(fields))
         if unknown:
             raise UserError(
-                f"config.data.augment has no {unknown[0]!r}; it has {', '.join(fields)}"
+                f"config.data.{section} has no {unknown[0]!r}; it has {', '.join(fields)}"
             )
         values = dict(config)
         if "scale" in values:
             values["scale"] = tuple(values["scale"])
-        return cls(**values)
+        return cls(**values, section=section)
+
+    @classmethod
+    def of_part(cls, data: Mapping, part: str) -> Augment:
+        """For `clips`, `clips_2d` or `images`: what `data.augment` says, and what these have
+        otherwise in a section of their own.
+
+        Args:
+          data: `config.data`.
+
+        Raises:
+          UserError: as `from_config`.
+        """
+        common, own = data.get("augment"), data.get(f"augment_{part}")
+        augment = cls.from_config(common)
+        return cls.from_config({**(common or {}), **own}, f"augment_{part}") if own else augment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +129,9 @@ class Changes:
     flip: bool = False
     colour: tuple[tuple[str, float], ...] = ()
     """(brightness | contrast | saturation | hue, amount), in the order of application"""
-    erase: tuple[tuple[str, float], ...] | None = None
+    erased: tuple[tuple[str, float], ...] | None = None
     """(side, part of the picture): one for the clip or one per frame; part 0 blanks nothing"""
-    hide_erased: bool = False
+    hide_keypoints: bool = False
     """2D keypoints in the blanked part lose their confidence"""
 
 
@@ -131,12 +152,12 @@ def draw(rng: np.random.Generator, augment: Augment, frames: int = 1) -> Changes
     if hue > 0:
         colour.append(("hue", rng.uniform(-hue, hue)))
     colour = tuple(colour[i] for i in rng.permutation(len(colour)))
-    erase = None
+    erased = None
     if augment.erase > 0:
-        erase = tuple(
+        erased = tuple(
             _draw_erasing(rng, augment) for _ in range(frames if augment.erase_per_frame else 1)
         )
-    return Changes(scale, rotation, shift, flip, colour, erase, augment.erase_keypoints)
+    return Changes(scale, rotation, shift, flip, colour, erased, augment.erase_keypoints)
 
 
 def _draw_erasing(rng: np.random.Generator, augment: Augment) -> tuple[str, float]:
@@ -150,9 +171,12 @@ def affine(changes: Changes, box: np.ndarray, size: int) -> np.ndarray:
     return images.mirror_affine(crop, size) if changes.flip else crop
 
 
-def keypoints_2d(points: np.ndarray, changes: Changes, affine: np.ndarray) -> np.ndarray:
-    """Pixels of the picture `[... 49 3]` to pixels of the changed crop, by `affine` `[... 2 3]`."""
-    moved = images.transform_keypoints(points, affine)
+def keypoints_2d(points: np.ndarray, changes: Changes, to_crop: np.ndarray) -> np.ndarray:
+    """Pixels of the picture `[... 49 3]` to pixels of the changed crop, by `to_crop` `[... 2 3]`.
+
+    to_crop: what `affine` gives for each frame.
+    """
+    moved = images.transform_keypoints(points, to_crop)
     return moved[..., skeleton.KEYPOINT_FLIP, :] if changes.flip else moved
 
 
@@ -164,16 +188,15 @@ def keypoints_3d(points: np.ndarray, changes: Changes) -> np.ndarray:
     return skeleton.flip_keypoints(points) if changes.flip else points
 
 
-def pose(pose: np.ndarray, changes: Changes) -> np.ndarray:
+def pose(vectors: np.ndarray, changes: Changes) -> np.ndarray:
     """Axis-angle `[... 72]`, radians: the root turned about the camera's axis, all mirrored."""
     if changes.rotation:
         # Rotation of SciPy takes 0.5 ms for a single one, a third of what an image takes.
-        turn, roots = in_plane(changes.rotation), pose[..., :3].reshape(-1, 3).astype(float)
+        turn, roots = in_plane(changes.rotation), vectors[..., :3].reshape(-1, 3).astype(float)
         turned = [cv2.Rodrigues(turn @ cv2.Rodrigues(root)[0])[0] for root in roots]
-        turned = np.reshape(turned, pose[..., :3].shape)
-        pose = np.concatenate([turned, pose[..., 3:]], -1)
-        pose = pose.astype(np.float32)
-    return skeleton.flip_pose(pose) if changes.flip else pose
+        turned = np.reshape(turned, vectors[..., :3].shape)
+        vectors = np.concatenate([turned, vectors[..., 3:]], -1).astype(np.float32)
+    return skeleton.flip_pose(vectors) if changes.flip else vectors
 
 
 def in_plane(rotation: float) -> np.ndarray:
@@ -243,7 +266,8 @@ def hide_erased(points: np.ndarray, changes: Changes, size: int) -> np.ndarray:
 
 def _blank(changes: Changes, frame: int, size: int) -> tuple[slice, slice]:
     """Rows and columns of the blanked part of a frame."""
-    side, part = ("left", 0.0) if not changes.erase else changes.erase[frame % len(changes.erase)]
+    erased = changes.erased or (("left", 0.0),)
+    side, part = erased[frame % len(erased)]
     whole, count = slice(0, size), round(part * size)
     near, far = slice(0, count), slice(size - count, size)
     return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
@@ -24,9 +23,11 @@ MERGED = {"clips": ("clips_2d", "clips"), "images": ("images",)}
 class TrainingBatches:
     """Iterator over `{"clips": labels, "images": labels}`, either of which may be absent.
 
-    Labels are dicts of NumPy arrays, see `data.samples`; `skipped` is left out and summed up in
-    the attribute of that name: how many samples with unreadable pictures have been replaced.
+    Labels are dicts of NumPy arrays, see `data.samples`; `replaced` is left out and summed up.
     Clips of the part `clips_2d` come before those of `clips`, as one batch.
+
+    Attributes:
+      replaced: how many samples of this host were unreadable, and were replaced by others.
 
     A worker process that dies, for want of memory say, is replaced with all others, and the order
     stays what it is; `DEATHS` times for one batch are an error.
@@ -51,11 +52,10 @@ class TrainingBatches:
         Raises:
           UserError: a batch size that the hosts cannot share evenly.
         """
-        self.skipped = 0
+        self.replaced = 0
         self._parts, self._workers = dict(parts), workers
         self._rows = _share({name: size for name, (_, size) in parts.items()}, *shard)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._threads = threads or (1 if workers else cores or 1)
+        self._threads = threads or (1 if workers else parallel.available_cores())
         self._batches = 0
         self._iterators: dict[str, Iterator] | None = None
         _prepare_process()
@@ -78,8 +78,8 @@ class TrainingBatches:
         return iterators
 
     def _by_workers(self, batches: grain.MapDataset) -> grain.IterDataset:
-        """Each worker makes whole batches, for to hand over a small sample takes longer than to
-        make it; and where it has one thread does so in that, not in one beside it."""
+        """Each worker makes whole batches, as handing over a small sample takes longer than making
+        it; a worker of one thread makes them in its main thread."""
         threads = 0 if self._threads == 1 else self._threads
         read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
@@ -91,7 +91,7 @@ class TrainingBatches:
     def __next__(self) -> dict[str, dict[str, np.ndarray]]:
         batch = self._read()
         self._batches += 1
-        self.skipped += sum(int(labels.pop("skipped").sum()) for labels in batch.values())
+        self.replaced += sum(int(labels.pop("replaced").sum()) for labels in batch.values())
         if before := batch.pop("clips_2d", None):
             after = batch.get("clips", {})
             batch["clips"] = {
@@ -134,12 +134,13 @@ class TrainingBatches:
 
     def get_state(self) -> dict[str, int]:
         """Where the iterator stands, for `json`; the same on every host."""
-        return {"batches": self._batches, "skipped": self.skipped}
+        return {"batches": self._batches, "replaced": self.replaced}
 
     def set_state(self, state: Mapping[str, int]) -> None:
         """Goes on from a state of an iterator with the same seed, datasets and batch sizes."""
         self.close()
-        self._batches, self.skipped = int(state["batches"]), int(state.get("skipped", 0))
+        self._batches = int(state["batches"])
+        self.replaced = int(state.get("replaced", state.get("skipped", 0)))  # its old name
 
     def close(self) -> None:
         """Ends threads and worker processes; the next batch starts them anew."""

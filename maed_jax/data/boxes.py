@@ -14,9 +14,9 @@ def box_from_keypoints(
     Args:
       points: `[... n 2]` in pixels, or `[... n 3]` with a confidence.
       visible_above: keypoints with a confidence up to this are left out.
-      margin: side of the box as a multiple of the longer side of the keypoints' extent,
-      diagonal: or, where this is true, as a multiple of the extent's diagonal, which hardly changes
-        as a person lies down.
+      margin: side of the box as a multiple of the longer side of the keypoints' extent.
+      diagonal: whether `margin` is a multiple of the extent's diagonal instead, which hardly
+        changes as a person lies down.
 
     Returns:
       Float64 boxes; NaN where no keypoint is visible or all fall on one point.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from maed_jax.data import images, samples, schema, windows
 from maed_jax.data.augment import Changes
+from maed_jax.data.parallel import available_cores
 from maed_jax.data.records import Records, dataset_directory
 from maed_jax.data.track_labels import TrackLabels, read_labels
 from maed_jax.errors import UserError
@@ -112,7 +112,7 @@ class EvaluationClips:
     def __iter__(self) -> Iterator[EvalBatch]:
         self.skipped = 0
         read = grain.ReadOptions(
-            num_threads=os.cpu_count() or 1, prefetch_buffer_size=2 * self._batch_size
+            num_threads=available_cores(), prefetch_buffer_size=2 * self._batch_size
         )
         clips = grain.MapDataset.range(len(self._clips)).map(self._load).to_iter_dataset(read)
         waiting = []

@@ -7,11 +7,17 @@ are RGB uint8 `[h w 3]` until `normalise`.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
 
 from maed_jax.data import jpeg
+
+if TYPE_CHECKING:
+    import jax
+
+Array = TypeVar("Array", np.ndarray, "jax.Array")
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """of the names of pictures' files, whatever their case"""
@@ -36,7 +42,7 @@ class ImageError(ValueError):
     """Bytes that are not a whole picture."""
 
 
-def normalise(image):
+def normalise(image: Array) -> Array:
     """RGB values 0 to 255 `[... 3]`, NumPy or JAX, to float32 by ImageNet's mean and deviation."""
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
@@ -148,7 +154,9 @@ def to_whole_pixels(affine: np.ndarray, out_size: int) -> np.ndarray:
     return np.array([[sign, 0.0, x], [0.0, 1.0, y]])
 
 
-def warp(image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray | None = None):
+def warp(
+    image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
+) -> np.ndarray:
     """The crop uint8 `[out_size out_size 3]` of an image: bilinear, black outside of the picture.
 
     `out`, where given, receives the crop.

@@ -33,7 +33,9 @@ class _Header(NamedTuple):
     end: int  # where the codes begin
 
 
-def window(data: bytes, left: float, top: float, right: float, bottom: float):
+def window(
+    data: bytes, left: float, top: float, right: float, bottom: float
+) -> tuple[bytes, tuple[int, int]]:
     """Cuts a JPEG to the pieces that hold a window.
 
     Args:

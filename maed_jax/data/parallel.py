@@ -47,6 +47,15 @@ def find_datasets() -> None:
     spec.loader.exec_module(module)
 
 
+def available_cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def spared_from_interrupts() -> Iterator[None]:
     """Processes that are started in this block, by this thread, never hear of Ctrl-C.
@@ -93,13 +102,13 @@ def in_order(
 
     Args:
       function: importable by name from any module of the package or of `maed_jax.datasets`.
-      processes: default: one per core.
+      processes: default: one for each of the cores that this process may use.
 
     Raises:
       whatever `function` raises; the other processes are then stopped at once.
       UserError: a process died, for want of memory most likely.
     """
-    processes = processes or os.cpu_count() or 1
+    processes = processes or available_cores()
     before = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), _start_worker

@@ -93,8 +93,7 @@ def _part(
     config: Mapping, part: str, entries: Sequence[tuple], seed: int, image_size: int
 ) -> grain.MapDataset:
     """The mixed datasets of one of `STREAMS`."""
-    changes, own = config.get("augment"), config.get(f"augment_{part}")
-    augment = Augment.from_config({**(changes or {}), **own} if own else changes)
+    augment = Augment.of_part(config, part)
     datasets, shares = [], []
     for number, entry in enumerate(entries):
         name, share, third = _entry(part, entry)

@@ -57,9 +57,8 @@ def main(argv: list[str]) -> None:
     arguments = vars(parser.parse_args(argv))
     verb = arguments.pop("verb")
     if verb == "list":
-        also = {package: name for name, package in ALIASES.items()}
-        for name, summary in available().items():
-            print(f"{also.get(name, name):<14} {summary}")
+        for name, about in available().items():
+            print(f"{_said(name):<14} {about}")
         print(
             "\nAll but mannequins are made from their owners' files: maed data build NAME --help "
             "shows how these must lie."
@@ -79,7 +78,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 def _build_command(argv: list[str]) -> None:
     if not argv or argv[0].startswith("-"):
-        names = ", ".join(available())
+        names = ", ".join(map(_said, available()))
         if argv[:1] in (["-h"], ["--help"]):
             print("usage: maed data build NAME --data_dir DIR ...\n")
             print(f"NAME is one of: {names}\n\nmaed data build NAME --help explains the rest.")
@@ -90,7 +89,7 @@ def _build_command(argv: list[str]) -> None:
     cls = builder_class(name)
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
     parser = Parser(
-        prog=f"maed data build {name}",
+        prog=f"maed data build {_said(name)}",
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
@@ -158,6 +157,11 @@ def available() -> dict[str, str]:
     return found
 
 
+def _said(package: str) -> str:
+    """What a dataset is called on the command line."""
+    return next((name for name, of in ALIASES.items() if of == package), package)
+
+
 def builder_class(name: str) -> type:
     """The TFDS builder of a dataset: the class that its module `<name>/<name>.py` defines.
 
@@ -167,7 +171,8 @@ def builder_class(name: str) -> type:
     names = available()
     name = ALIASES.get(name, name)
     if name not in names:
-        raise UserError(f"there is no dataset {name!r}; choose from {', '.join(names)}")
+        known = ", ".join(map(_said, names))
+        raise UserError(f"there is no dataset {name!r}; choose from {known}")
     module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
     import tensorflow_datasets as tfds
 
@@ -307,4 +312,4 @@ def _quiet():
 if __name__ == "__main__":
     from maed_jax.cli import run
 
-    run(main, sys.argv[1:])
+    run(main)

@@ -95,7 +95,9 @@ class Records:
           UserError: no such split, records of another schema, or files that are cut short.
         """
         self.directory, self.split = Path(directory), split
-        self._check_files(self._open())
+        builder = _split_builder(self.directory, split)
+        _check_files(builder.info.splits[split])
+        self._open(builder)
         self.tracks = [t for t in schema.read_tracks(directory, split) if t.length > 0]
         end = max((track.start + track.length for track in self.tracks), default=0)
         if end > len(self):
@@ -104,41 +106,13 @@ class Records:
                 f"{len(self)}; {ANEW}"
             )
 
-    def _open(self) -> Any:
-        """Gives TFDS's description of the split."""
+    def _open(self, builder: Any) -> None:
         import tensorflow_datasets as tfds
         from tensorflow_datasets.proto import tf_example_pb2
 
-        _check_features(self.directory)
-        builder = _builder(self.directory)
-        if self.split not in builder.info.splits:
-            raise UserError(
-                f"{self.directory} has no split {self.split!r}; "
-                f"it has {', '.join(builder.info.splits)}"
-            )
-        wanted = {*schema.ARRAYS, *schema.STRINGS, schema.IMAGE}
-        if missing := sorted(wanted - set(builder.info.features)):
-            raise UserError(f"the records in {self.directory} lack {', '.join(missing)}; {ANEW}")
         raw = tfds.decode.DeserializeMethod.RAW_BYTES
         self._source = builder.as_data_source(self.split, deserialize_method=raw)
         self._parse = tf_example_pb2.Example.FromString
-        return builder.info.splits[self.split]
-
-    def _check_files(self, split: Any) -> None:
-        """A file that was cut short would give empty records."""
-        from array_record.python.array_record_module import ArrayRecordReader
-
-        for path, wanted in zip(split.filepaths, split.shard_lengths):
-            try:
-                reader = ArrayRecordReader(str(path))
-                found = reader.num_records()
-                reader.close()
-            except RuntimeError:  # it is not there
-                found = 0
-            if found != wanted:
-                raise UserError(
-                    f"{path} is damaged: {found} of its {wanted} records can be read; {ANEW}"
-                )
 
     def __len__(self) -> int:
         return len(self._source)
@@ -170,10 +144,48 @@ class Records:
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self._open()
+        self._open(_split_builder(self.directory, self.split))
 
     def __repr__(self) -> str:
         return f"Records({str(self.directory)!r}, {self.split!r})"
+
+
+def _split_builder(directory: Path, split: str) -> Any:
+    """TFDS's description of a dataset that has a split, and records of our schema.
+
+    Raises:
+      UserError: it has not.
+    """
+    _check_features(directory)
+    builder = _builder(directory)
+    if split not in builder.info.splits:
+        raise UserError(
+            f"{directory} has no split {split!r}; it has {', '.join(builder.info.splits)}"
+        )
+    if missing := sorted(set(_NAMES) - set(builder.info.features)):
+        raise UserError(f"the records in {directory} lack {', '.join(missing)}; {ANEW}")
+    return builder
+
+
+def _check_files(split: Any) -> None:
+    """Whether each file of a split holds all its records: one cut short would give empty ones.
+
+    Raises:
+      UserError: it does not.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for path, promised in zip(split.filepaths, split.shard_lengths):
+        try:
+            reader = ArrayRecordReader(str(path))
+            found = reader.num_records()
+            reader.close()
+        except RuntimeError:  # it is not there
+            found = 0
+        if found != promised:
+            raise UserError(
+                f"{path} is damaged: {found} of its {promised} records can be read; {ANEW}"
+            )
 
 
 def _builder(directory: Path) -> Any:

@@ -8,7 +8,7 @@ A sample is a dict of arrays, which batched are the labels of training (b is add
   shape         float32 [t 10]
   has_smpl      float32 [t]      1: pose and shape are labels
   has_3d        float32          1: keypoints_3d are labels (in any frame; others have no validity)
-  skipped       int32            how many unreadable samples this one stands in for
+  replaced      int32            how many unreadable samples this one stands in for
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def labels(
     pose, shape = (np.where(has_smpl[:, None], value, 0) for value in (pose, shape))
 
     points = augment.keypoints_2d(_without_gaps(stacked("keypoints_2d")), changes, affines)
-    points = augment.hide_erased(points, changes, size) if changes.hide_erased else points
+    points = augment.hide_erased(points, changes, size) if changes.hide_keypoints else points
     points_3d = _without_gaps(stacked("keypoints_3d"))
     has_3d = stacked("has_3d") & points_3d[:, HIPS, :3].any(-1).all(-1)
     points_3d[..., 3] *= has_3d[:, None]
@@ -166,9 +166,9 @@ class Loader:
             clip = windows.sample_clip(window, length, start)
             try:
                 sample = load(self.source.records, clip, self.size, changes, self.body)
-                return sample | {"skipped": np.int32(attempt)}
+                return sample | {"replaced": np.int32(attempt)}
             except images.ImageError as error:
-                logging.getLogger(__name__).warning("skipped: %s", error)
+                logging.getLogger(__name__).warning("replaced by another sample: %s", error)
                 number = int(rng.integers(len(self.source)))
         raise UserError(
             f"{ATTEMPTS} samples in a row of {self.source.records.directory} have pictures that "

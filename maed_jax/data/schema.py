@@ -9,11 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.json_files import read_json
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 NUM_KEYPOINTS = 49
 
@@ -41,8 +45,8 @@ STRINGS = ("body", "gender", "source", "track")
 IMAGE = "image"  # JPEG bytes
 
 
-def features():
-    """The TFDS features of a record (`tensorflow_datasets.features.FeaturesDict`)."""
+def features() -> tfds.features.FeaturesDict:
+    """The TFDS features of a record."""
     import tensorflow_datasets as tfds
 
     spec = {name: tfds.features.Tensor(shape=s, dtype=d) if s else tfds.features.Scalar(dtype=d)

@@ -8,6 +8,7 @@ from pathlib import Path
 from maed_jax.data import schema
 from maed_jax.json_files import check_form, read_json
 
+ORDER = ("train", "validation", "test")
 _COUNTS = {"people": int, "frames": int, "with_smpl": int, "with_3d": int, "dropped": dict,
            "mended": dict}  # fmt: skip
 
@@ -16,8 +17,8 @@ def summary(directory: str | Path) -> str:
     """Tracks and frames of each split and subset of a prepared dataset, as a table."""
     directory = Path(directory)
     lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
-    for path in sorted(directory.glob("tracks-*.json"), key=lambda p: "trvate".find(p.stem[7:9])):
-        split = path.stem.removeprefix("tracks-")
+    splits = [path.stem.removeprefix("tracks-") for path in directory.glob("tracks-*.json")]
+    for split in sorted(splits, key=_place):
         tracks = schema.read_tracks(directory, split)
         groups = {"": tracks} | {
             subset: [t for t in tracks if t.subset == subset]
@@ -28,6 +29,11 @@ def summary(directory: str | Path) -> str:
             frames = sum(track.length for track in group)
             lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
     return "\n".join(lines + _reported(directory))
+
+
+def _place(split: str) -> tuple[int, str]:
+    """What to sort splits by: `ORDER`, then others by their names."""
+    return ORDER.index(split) if split in ORDER else len(ORDER), split
 
 
 def _reported(directory: Path) -> list[str]:

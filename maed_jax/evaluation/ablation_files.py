@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from maed_jax import json_files
+from maed_jax.data.parallel import available_cores
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation_rows import ROWS
 from maed_jax.json_files import write_json
@@ -80,11 +80,10 @@ def environment() -> dict:
     with contextlib.suppress(OSError, IndexError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = [line for line in lines if line.startswith("model name")][0].partition(": ")[2]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "device": jax.devices()[0].device_kind,
         "cpu": cpu,
-        "cores": cores,
+        "cores": available_cores(),
         "python": platform.python_version(),
         "maed_jax": maed_jax.__version__,
         "jax": jax.__version__,

@@ -159,7 +159,7 @@ def clear_clips(clips: Any, count: int) -> tuple[np.ndarray, dict[str, np.ndarra
 def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndarray:
     """Clips uint8 `[b t h w 3]` with `fraction` of one frame blanked from a side; a copy."""
     parts = tuple((side, fraction if i == frame else 0.0) for i in range(images.shape[1]))
-    changes = augment.Changes(erase=parts)
+    changes = augment.Changes(erased=parts)
     return np.stack([augment.erase(clip.copy(), changes) for clip in images])
 
 

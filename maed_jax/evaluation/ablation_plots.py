@@ -22,7 +22,7 @@ def draw(summary: dict, directory: Path) -> list[str]:
         from matplotlib.figure import Figure
     except ImportError:
         print(
-            "maed: without plots: they need matplotlib (pip install 'maed_jax[viz]')",
+            "maed: without plots: they need matplotlib (pip install '.[viz]' in the source folder)",
             file=sys.stderr,
         )
         return []

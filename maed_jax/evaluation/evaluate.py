@@ -110,7 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="WORKDIR",
+        help="work directory of maed train or convert",
+    )
     add_step(parser)
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument(
@@ -120,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")
-    parser.add_argument("--body", help="another body than in training: a name or path")
+    parser.add_argument("--body", help="use this body instead: a path, or mannequin")
     parser.add_argument(
         "--windows",
         choices=("interleaved", "consecutive"),

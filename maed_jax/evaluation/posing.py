@@ -19,6 +19,7 @@ from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.evaluation.interpolation import neighbours, stretch
 from maed_jax.evaluation.metrics import MILLIMETRES
+from maed_jax.inference.chunks import chunks, in_chunks
 
 CHUNK = 128  # frames
 SHORT = 8  # frames of a chunk that holds all of a track: pictures come in tracks of one
@@ -36,8 +37,7 @@ class Poses(NamedTuple):
 
 def rotations(pose: np.ndarray) -> np.ndarray:
     """Axis-angle poses `[n 72]` as rotations `[n 24 3 3]`."""
-    found = [np.asarray(_rotations(*chunk))[:count] for chunk, count in _chunks(_size(pose), pose)]
-    return np.concatenate(found)
+    return np.concatenate([found for _, found in in_chunks(_rotations, _size(pose), pose)])
 
 
 def points_body(body: smpl.Body, source: str) -> smpl.Body:
@@ -57,11 +57,10 @@ def body_points(
       source: "h36m" or "keypoints".
       span, every: where there are predictions, see `interpolation`.
     """
-    found = [
-        np.asarray(_points(poses.body, *chunk, source))[:count]
-        for chunk, count in _chunks(_size(poses.rotmat), poses.rotmat, poses.shape)
-    ]
-    return stretch(np.concatenate(found).astype(np.float64), length, span, every)
+    points_of = functools.partial(_points, poses.body, source=source)
+    found = in_chunks(points_of, _size(poses.rotmat), poses.rotmat, poses.shape)
+    points = np.concatenate([chunk for _, chunk in found])
+    return stretch(points.astype(np.float64), length, span, every)
 
 
 def compare(
@@ -84,11 +83,10 @@ def compare(
     frames = _size(true.rotmat) if every == 1 else span * max(1, CHUNK // span)
     between = None if every == 1 else tuple(map(jnp.asarray, neighbours(frames, span, every)))
     found = []
-    predicted = _chunks(frames // every, pred.rotmat, pred.shape)
-    for ((rotmat, shape), _), (truth, count) in zip(
-        predicted, _chunks(frames, true.rotmat, true.shape)
-    ):
-        answer = _compare(pred.body, rotmat, shape, true.body, *truth, between, source, root)
+    predicted = chunks(frames // every, pred.rotmat, pred.shape)
+    for (_, pose), (here, truth) in zip(predicted, chunks(frames, true.rotmat, true.shape)):
+        answer = _compare(pred.body, *pose, true.body, *truth, between, source, root)
+        count = here.stop - here.start
         found.append([np.asarray(part)[:count].astype(np.float64) for part in answer])
     points, true_points, apart = (np.concatenate(part) for part in zip(*found))
     return points, true_points, apart
@@ -97,14 +95,6 @@ def compare(
 def _size(frames: np.ndarray) -> int:
     """How many frames of a track `[n ...]` are posed at once."""
     return CHUNK if len(frames) > SHORT else SHORT
-
-
-def _chunks(size: int, *arrays: np.ndarray):
-    """Pieces of `size` rows, the last one filled up with zeros, and how many rows count."""
-    for start in range(0, len(arrays[0]), size):
-        pieces = [array[start : start + size] for array in arrays]
-        count = len(pieces[0])
-        yield [np.pad(p, [(0, size - count)] + [(0, 0)] * (p.ndim - 1)) for p in pieces], count
 
 
 @jax.jit

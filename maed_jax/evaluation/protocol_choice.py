@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Sequence
 
-from maed_jax.errors import UserError
+from maed_jax.arguments import read_settings
+from maed_jax.errors import UserError, suggest
 from maed_jax.evaluation.protocols import CHOICES, METRICS, PRESETS, Protocol
 
 ALIASES = {"threedpw": "3dpw"}  # folder -> what everyone calls it
@@ -45,10 +45,10 @@ def _preset(own: str, name: str) -> Protocol:
     key, _, short = name.rpartition("/")
     key = ALIASES.get(key, key) or own
     if key not in PRESETS:
-        raise UserError(f"no dataset {key!r} has protocols; {_hint(key, PRESETS)}")
+        raise UserError(f"no dataset {key!r} has protocols; {suggest(key, PRESETS)}")
     presets = {preset.name: preset for preset in PRESETS[key]}
     if short.lower() not in presets:
-        raise UserError(f"{key} has no protocol {short!r}; {_hint(short.lower(), presets)}")
+        raise UserError(f"{key} has no protocol {short!r}; {suggest(short.lower(), presets)}")
     preset = presets[short.lower()]
     return preset if key == own else dataclasses.replace(preset, name=f"{key}/{preset.name}")
 
@@ -58,7 +58,7 @@ def _changed(protocol: Protocol, settings: Sequence[tuple[str, str]]) -> Protoco
     fields = [name for name in kinds if name not in ("name", "source", "changed")]
     for name, text in settings:
         if name not in fields:
-            raise UserError(f"protocols have no {name!r}; {_hint(name, fields)}")
+            raise UserError(f"protocols have no {name!r}; {suggest(name, fields)}")
         value = _value(name, text, kinds[name])
         if value != getattr(protocol, name):
             changed = (*protocol.changed, f"{name}={text}")
@@ -69,12 +69,12 @@ def _changed(protocol: Protocol, settings: Sequence[tuple[str, str]]) -> Protoco
 def _value(name: str, text: str, kind: type) -> object:
     if name in CHOICES:
         if text not in CHOICES[name]:
-            raise UserError(f"protocol.{name} cannot be {text!r}; {_hint(text, CHOICES[name])}")
+            raise UserError(f"protocol.{name} cannot be {text!r}; {suggest(text, CHOICES[name])}")
         return text
     if name == "metrics":
         for metric in text.split(","):
             if metric not in METRICS:
-                raise UserError(f"there is no metric {metric!r}; {_hint(metric, METRICS)}")
+                raise UserError(f"there is no metric {metric!r}; {suggest(metric, METRICS)}")
         return tuple(metric for metric in METRICS if metric in text.split(","))
     if kind is bool:
         if text.lower() not in ("true", "false"):
@@ -91,26 +91,15 @@ def _value(name: str, text: str, kind: type) -> object:
     return number
 
 
-def _hint(name: str, known) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"
-
-
 def parse_settings(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """`--protocol.FIELD=VALUE` or `--protocol.FIELD VALUE` as (FIELD, VALUE).
 
     Raises:
-      UserError: an argument is something else.
+      UserError: an argument is something else, or has no value.
     """
-    settings, waiting = [], list(arguments)
-    while waiting:
-        word = waiting.pop(0)
-        name, equals, value = word.partition("=")
-        if not name.startswith("--protocol."):
-            raise UserError(f"there is no option {name!r}; maed eval --help lists them")
-        if not equals:
-            if not waiting:
-                raise UserError(f"{word} needs a value")
-            value = waiting.pop(0)
-        settings.append((name.removeprefix("--protocol."), value))
+    settings = []
+    for name, value in read_settings(arguments, "protocol"):
+        if value is None:
+            raise UserError(f"--protocol.{name} needs a value: --protocol.{name}=...")
+        settings.append((name, value))
     return settings

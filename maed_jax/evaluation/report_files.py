@@ -35,7 +35,8 @@ def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
         import matplotlib  # noqa: F401
     except ImportError:
         print(
-            "maed: without pictures: they need matplotlib (pip install 'maed_jax[viz]')",
+            "maed: without pictures: they need matplotlib "
+            "(pip install '.[viz]' in the source folder)",
             file=sys.stderr,
         )
         return []

@@ -25,7 +25,12 @@ def main(argv: list[str]) -> None:
         description=__doc__.partition(": ")[2],
         epilog=SOURCE,
     )
-    parser.add_argument("--checkpoint", required=True, metavar="WORKDIR", help="of maed train")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="WORKDIR",
+        help="work directory of maed train or convert",
+    )
     add_step(parser)
     parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
     parser.add_argument("--config", default="crops", help="of the datasets (default: crops)")
@@ -34,7 +39,7 @@ def main(argv: list[str]) -> None:
         "--protocols", choices=("maed", "all"), default="maed",
         help="all: a row for every other protocol too",
     )  # fmt: skip
-    parser.add_argument("--body", help="another body than in training: a name or path")
+    parser.add_argument("--body", help="use this body instead: a path, or mannequin")
     parser.add_argument(
         "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
     )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maed_jax.arguments import Parser
 
+if TYPE_CHECKING:
+    from maed_jax.body.smpl import Body
 
-def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dict:
+
+def animate_results(
+    out: str | Path, formats: tuple[str, ...], body: Body | str | Path | None = None
+) -> dict:
     """Exports the people in a results folder of `maed predict`; earlier exports stay.
 
     Args:
@@ -34,7 +40,7 @@ def animate_results(out: str | Path, formats: tuple[str, ...], body=None) -> dic
         names = export_people(formats, people, body, stage)
         content["exports"] = list(dict.fromkeys([*content["exports"], *names]))
         write_page(stage / results.PAGE, content)
-        results.write_json(stage / results.SUMMARY, content)
+        results.write_summary(stage, content)
         results.publish(stage, out, replace=False)
     return content
 

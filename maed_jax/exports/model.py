@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maed_jax.arguments import Parser, add_step
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
 
+if TYPE_CHECKING:
+    import jax.export
+
+    from maed_jax.estimator import Estimator
+
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def exported(estimator, *, vertices: bool = False):
+def exported(estimator: Estimator, *, vertices: bool = False) -> jax.export.Exported:
     """The compiled model as a `jax.export.Exported`.
 
     Its `call` maps RGB crops uint8 `[b t h w 3]`, b free, to a dict of float32 arrays `[b t ...]`:
@@ -47,7 +53,7 @@ def exported(estimator, *, vertices: bool = False):
     return jax.export.export(jax.jit(apply), platforms=PLATFORMS)(images)
 
 
-def write_model(path: str | Path, estimator, *, vertices: bool = False) -> None:
+def write_model(path: str | Path, estimator: Estimator, *, vertices: bool = False) -> None:
     """Writes the compiled model of an estimator to one file, whole or not at all.
 
     Raises:
@@ -70,11 +76,11 @@ def parser() -> argparse.ArgumentParser:
         "scripts/run_exported.py shows how to run it.",
     )
     parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="work directory of a training"
+        "--checkpoint", required=True, metavar="DIR", help="work directory of maed train or convert"
     )
     add_step(parser)
     parser.add_argument(
-        "--body", metavar="PATH", help="another body than in training: a name or path"
+        "--body", metavar="PATH", help="use this body instead: a path, or mannequin"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
     parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")

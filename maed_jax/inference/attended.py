@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from maed_jax.body.smpl import Body
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
@@ -26,6 +27,7 @@ from maed_jax.inference.video import Video
 from maed_jax.inference.work import Keep, in_memory
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
+from maed_jax.models.maed import MAED
 from maed_jax.numpy_files import check_axes, open_npz
 
 FORMAT = 1  # raised when a reader of older files would go wrong
@@ -145,7 +147,7 @@ def clip_frames(track: Track, clip_length: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _look(model: Any, variables: Any, body: Any, clip: jax.Array) -> dict[str, jax.Array]:
+def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str, jax.Array]:
     """What the read token attends to in clips `[b t h w 3]`, by name, `[b t ...]` each."""
     (_, regression), state = model.apply(
         variables, clip, body, method="regress", mutable="intermediates"

@@ -32,9 +32,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="VIDEO|FOLDER|IMAGE",
         help="videos (any format that ffmpeg reads), folders of a video's frames, or pictures",
     )
-    add("--checkpoint", required=True, metavar="DIR", help="work directory of a training")
+    add(
+        "--checkpoint", required=True, metavar="DIR", help="work directory of maed train or convert"
+    )
     add_step(parser)
-    add("--body", metavar="PATH", help="another body than in training: a name or path")
+    add("--body", metavar="PATH", help="use this body instead: a path, or mannequin")
     add(
         "--out",
         required=True,
@@ -122,7 +124,7 @@ def progress_bar(label: str) -> Callable:
 
 
 @contextlib.contextmanager
-def stop_cleanly():
+def stop_cleanly() -> Iterator[None]:
     """A request to end (SIGTERM) takes the way of Ctrl-C."""
 
     def stop(*_):

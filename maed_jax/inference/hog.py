@@ -1,8 +1,8 @@
 """The built-in detector: OpenCV's HOG person detector (Dalal and Triggs, CVPR 2005).
 
-No weights to fetch, 80 to 190 ms a picture on one CPU core, a tenth of it or two where it is known
-about where people are; made for people who stand or walk, seen whole and from about their own
-height.
+No weights to fetch, 80 to 190 ms a picture on one CPU core, a tenth or two of that where it is
+roughly known where people are; made for people who stand or walk, seen whole and from about their
+own height.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HogDetector:
     """OpenCV's HOG person detector, its boxes made tight.
 
     Boxes are the mean of all windows that agree on a person, which is far steadier over time than
-    the best window alone. To make one takes OpenCV's own threads away from this process.
+    the best window alone. Making one turns OpenCV's own threads off in this process.
     """
 
     longest = 640

@@ -12,13 +12,13 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from maed_jax.data.parallel import available_cores
 from maed_jax.inference.detect import Detections, Detector
 from maed_jax.inference.track import match
 from maed_jax.inference.video import Frame, Video
@@ -163,7 +163,7 @@ def between_looks(
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
     """Yields each item with `function(item)`, in order, computed in as many threads as cores."""
-    threads = min(os.cpu_count() or 1, THREADS)
+    threads = min(available_cores(), THREADS)
     waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
     pool = ThreadPoolExecutor(threads)
     try:

@@ -55,7 +55,8 @@ class OnnxDetector:
             import onnxruntime
         except ImportError:
             raise UserError(
-                f"{path} needs ONNX Runtime: install it with pip install 'maed_jax[onnx]'"
+                f"{path} needs ONNX Runtime: install it with "
+                "pip install '.[onnx]' in the source folder"
             ) from None
         if not Path(path).is_file():
             raise UserError(f"there is no detector file {path}")

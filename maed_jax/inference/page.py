@@ -5,6 +5,7 @@ Everything that comes from outside (names of files, of detectors) is escaped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -140,7 +141,7 @@ def _bar(id: int, color: str, content: dict) -> str:
     )
 
 
-def _links(names) -> str:
+def _links(names: Iterable[str]) -> str:
     return "".join(
         f'<a href="{quote(name)}{"/" if name.endswith("_obj") else ""}">{escape(name)}</a>'
         for name in names

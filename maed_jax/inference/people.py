@@ -54,8 +54,8 @@ def find_people(
       UserError: nobody is in it, or the boxes are not of this video.
     """
     kept = None if work is None else work.load("found")
-    if kept is not None and (found := _unpack(kept)) is not None:
-        return found
+    if kept is not None and (earlier := _unpack(kept)) is not None:
+        return earlier
     num_frames, damaged = 0, []
     if isinstance(people, BoxesFile):
         for frame in progress(video.frames(), video.announced):
@@ -66,18 +66,18 @@ def find_people(
     else:
         every = frames_per_look(video)
         tracker = Tracker(video.fps / every, people.sure, people.parts)
-        for found in progress(detections(video, people, every, work), video.announced):
-            if found is None:
+        for seen in progress(detections(video, people, every, work), video.announced):
+            if seen is None:
                 damaged.append(num_frames)
             elif num_frames % every == 0:
-                tracker.step(num_frames // every, found)
+                tracker.step(num_frames // every, seen)
             num_frames += 1
         tracks = tracker.finish(math.ceil(num_frames / every))
         tracks = [spread(track, every, num_frames) for track in tracks]
     if not tracks and isinstance(people, BoxesFile):
         raise UserError(
             f"no boxes in {people.path} could be linked: without ids they must be of nearly every "
-            "frame that somebody is in"
+            "frame that somebody is in, or of every n-th"
         )
     if not tracks:
         raise UserError(

@@ -7,11 +7,12 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import maed_jax
+from maed_jax.body.smpl import keypoint_body
 from maed_jax.errors import UserError
 from maed_jax.exports.people import export_people
 from maed_jax.inference import results
@@ -26,10 +27,13 @@ from maed_jax.inference.steady import settle
 from maed_jax.inference.video import Video
 from maed_jax.inference.work import Work, many_files, reason, unfinished
 
+if TYPE_CHECKING:
+    from maed_jax.estimator import Estimator
+
 
 def predict_video(
     path: str | Path,
-    estimator: Callable,
+    estimator: Estimator,
     *,
     boxes: str | Path | None = None,
     detector: str = "hog",
@@ -64,13 +68,14 @@ def predict_video(
     answers = reconstruct(
         video, found.tracks, estimator, num_frames=found.num_frames, batch=batch, focal=focal
     )
-    return [settle(p, estimator.body, smooth=smooth, one_shape=one_shape) for p in answers]
+    body = keypoint_body(estimator.body)
+    return [settle(p, body, smooth=smooth, one_shape=one_shape) for p in answers]
 
 
 def predict_to(
     out: str | Path,
     video: Video,
-    estimator: Callable,
+    estimator: Estimator,
     *,
     boxes: BoxesFile | None = None,
     detector: str = "hog",
@@ -141,8 +146,9 @@ def predict_to(
                 keep=work.array,
                 progress=progress("reconstruct"),
             )
+            body = keypoint_body(estimator.body)
             settled = [
-                settle(p, estimator.body, smooth=smooth, one_shape=one_shape, keep=work.array)
+                settle(p, body, smooth=smooth, one_shape=one_shape, keep=work.array)
                 for p in answers
             ]
             stage = work.stage()
@@ -214,7 +220,7 @@ def _done(out: Path, job_id: str, overlay: bool, attention: bool) -> dict | None
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:
     stage = work.folder / "results"
     write_page(stage / results.PAGE, content)
-    results.write_json(stage / results.SUMMARY, content)
+    results.write_summary(stage, content)
     results.publish(stage, out, replace=first)
 
 
@@ -244,7 +250,7 @@ def _file_identity(path: str | Path) -> list:
     return [str(Path(path).resolve()), status.st_size, status.st_mtime_ns]
 
 
-def _checksum(estimator: Any) -> int:
+def _checksum(estimator: Estimator) -> int:
     """Of the weights, where the estimator has any."""
     import jax
 

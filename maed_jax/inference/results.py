@@ -6,18 +6,20 @@ docs/prediction.md explains every field to users.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.inference.work import reason
-from maed_jax.json_files import check_form, read_json
+from maed_jax.json_files import check_form, json_text, read_json
 from maed_jax.numpy_files import check_axes, open_npz
+
+if TYPE_CHECKING:
+    from maed_jax.body.smpl import Body
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 LONGEST = 1 << 26  # frames of a video: three weeks
@@ -77,7 +79,8 @@ class Person:
     crops: np.ndarray
     """float32 [n 3] the square that the model saw: centre x, centre y, side, pixels of the video"""
     detected: np.ndarray
-    """bool [n]; True: the box rests on a detection in this frame, False: it is interpolated"""
+    """bool [n]; True: the box rests on a detection in this frame, or in the frames looked at right
+    before and after it; False: somebody was missed there"""
     confidence: np.ndarray
     """float32 [n] the detector's score; 0 where `detected` is False"""
     pose: np.ndarray
@@ -163,7 +166,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
         raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
-    # Of before there were any.
+    # Older files lack these.
     content = {"exports": [], "attention": [], "smoothed": False, "one_shape": False} | content
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
     for listed, person in zip(content["people"], people):
@@ -172,7 +175,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     return content, people
 
 
-def load_results_body(content: dict, given: Any = None):
+def load_results_body(content: dict, given: Body | str | Path | None = None) -> Body:
     """The body that the people of results.json were reconstructed with.
 
     Args:
@@ -265,7 +268,7 @@ def summary(people: list[Person], *, video: dict, **facts) -> dict:
 
 def is_ours(name: str) -> bool:
     """Whether a file of this name in a directory of results is one of them."""
-    return name == SUMMARY or bool(_OURS.fullmatch(name))
+    return _OURS.fullmatch(name) is not None
 
 
 def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
@@ -293,10 +296,10 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
         raise UserError(f"cannot write to {out}: {reason(error)}") from None
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Writes JSON that people can read: indented, but lists of numbers on one line."""
-    text = json.dumps(content, indent=1)
-    # Strings are matched too, so that nothing within them is taken for a list.
-    parts = re.compile(r'("(?:\\.|[^"\\])*")|\[[\d,\s]+\]')
-    text = parts.sub(lambda match: match[1] or "".join(match[0].split()), text)
-    path.write_text(text + "\n")
+def write_summary(stage: Path, content: dict) -> None:
+    """Writes results.json into a stage: it need not be whole before `publish`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    (stage / SUMMARY).write_text(json_text(content, short_lists=True), encoding="utf-8")

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.camera import project
-from maed_jax.body.smpl import Body, keypoint_body, keypoints, pose_body
+from maed_jax.body.smpl import Body, keypoints, pose_body
 from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.reconstruct import full_translation, to_pixels
 from maed_jax.inference.results import Person
@@ -43,7 +43,7 @@ def settle(
     What is replaced is kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
 
     Args:
-      body: that the person was reconstructed with.
+      body: that the person was reconstructed with; its `keypoint_body` is enough, and quicker.
       smooth: filter rotations and camera.
       one_shape: the mean shape of the track in every frame.
       keep: makes the new arrays.
@@ -71,15 +71,14 @@ def settle(
 
 def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
     """Joints and keypoints of the body as it is now."""
-    small, n = keypoint_body(body), len(person)
-    joints = body.rest_joints.shape[0]
+    n, joints = len(person), body.rest_joints.shape[0]
     points = {
         name: keep(f"person_{person.id}_settled_{name}", (n, *shape))
         for name, shape in (
             ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
         )
     }  # fmt: skip
-    posed_points = functools.partial(_posed_points, small)
+    posed_points = functools.partial(_posed_points, body)
     inputs = person.rotmat, person.shape, person.camera
     for here, (joints_3d, points_3d, in_crop) in in_chunks(posed_points, CHUNK, *inputs):
         points["joints_3d"][here], points["keypoints_3d"][here] = joints_3d, points_3d

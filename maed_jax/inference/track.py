@@ -25,7 +25,9 @@ SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
 BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
 MOSTLY_INSIDE = 0.6  # the mean of that share over a track; people beside each other come no nearer
-AS_EXPECTED = 0.7  # overlap, to be somebody and not a part of who stands before them
+# overlap with the expected box from which on a small box counts as that person, and not as part of
+# somebody in front
+AS_EXPECTED = 0.7
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
 STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
@@ -217,8 +219,8 @@ def fill(
 def spread(track: Track, every: int, num_frames: int) -> Track:
     """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
 
-    Boxes in between are interpolated; they rest on detections where those on either side do. Behind
-    the video's last box the few frames that are left have the same.
+    Boxes in between are interpolated; they rest on detections where those on either side do. The
+    few frames that are left after the last look keep its box.
     """
     known = track.frames * every
     ends = num_frames - 1 if known[-1] + every >= num_frames else known[-1]

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -103,11 +104,6 @@ class Work:
 @contextlib.contextmanager
 def many_files() -> Iterator[None]:
     """As many open files as the system lets this process have: each track has some of its own."""
-    try:
-        import resource
-    except ImportError:  # Windows, which has no such limit
-        yield
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -14,9 +14,10 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from maed_jax.arguments import read_settings
 from maed_jax.errors import UserError
 from maed_jax.json_files import parse_json
-from maed_jax.training.config_files import run_config, suggest
+from maed_jax.training.config_files import run_config, suggest_setting
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
 # they are spread, how often they are written and when to give up, and none of the numbers. What is
@@ -224,7 +225,7 @@ def _check_keys(config: ConfigDict, file: str) -> None:
 
 def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     keys = dict(flatten(config))
-    for name, value in _pairs(arguments):
+    for name, value in read_settings(arguments, "config"):
         if name not in keys:
             raise UserError(_unknown(name, keys))
         if value is None and not isinstance(keys[name], bool):
@@ -246,22 +247,6 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Dotted name and value of each override; both `--key=value` and `--key value` are known."""
-    arguments = list(arguments)
-    while arguments:
-        name, equals, value = arguments.pop(0).partition("=")
-        if not name.startswith("--config."):
-            raise UserError(
-                f"the argument {name!r} is unknown; settings are changed by --config.KEY=VALUE"
-            )
-        name = name.removeprefix("--config.")
-        if not equals:
-            following = bool(arguments) and not arguments[0].startswith("--")
-            value = arguments.pop(0) if following else None
-        yield name, value
-
-
 def _alike(new: Any, old: Any) -> bool:
     """Whether `new` has the types of `old`; tuples may be longer, by more like their last."""
     if isinstance(old, tuple):
@@ -275,7 +260,7 @@ def _alike(new: Any, old: Any) -> bool:
 def _unknown(name: str, known: Collection[str]) -> str:
     """What to say of a setting that is not among the `known`."""
     sections = any(key.startswith(f"{name}.") for key in known)
-    hint = "name one of its keys" if sections else suggest(name, list(known))
+    hint = "name one of its keys" if sections else suggest_setting(name, list(known))
     kind = "is a section" if sections else "does not exist"
     return f"the setting config.{name:.80} {kind}; {hint}"
 

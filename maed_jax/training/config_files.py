@@ -7,7 +7,6 @@ imports JAX.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib.util
 import inspect
 import traceback
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, nearest, suggest
 
 PACKAGE = Path(__file__).parents[1]
 # An installed package holds its configs/ inside; in a checkout they stand beside the package.
@@ -75,7 +74,7 @@ def _find(name: str) -> Path:
     for place in PLACES:
         if (path := place / f"{name}.py").is_file():
             return path
-    raise UserError(f"there is no configuration {name!r}; {suggest(name, list(list_configs()))}")
+    raise UserError(f"there is no configuration {name!r}; {suggest(name, sorted(list_configs()))}")
 
 
 def _load_module(name: str) -> ModuleType:
@@ -121,24 +120,21 @@ def _place(error: Exception, module: ModuleType) -> str:
 def _reason(error: Exception) -> str:
     section = getattr(error, "obj", None)
     if isinstance(section, ConfigDict):
-        return f"there is no setting {error.name!r}; {suggest(error.name, list(section))}"
+        return f"there is no setting {error.name!r}; {suggest_setting(error.name, list(section))}"
     return str(error).partition("\n")[0]
 
 
-def suggest(name: str, known: list[str]) -> str:
-    """What to say of a wrong name: the nearest of the `known`, or all if they are few."""
+def suggest_setting(name: str, known: list[str]) -> str:
+    """What to say of a wrong setting: the nearest of the `known`, or all if they are few."""
     last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
     near = (
         [key for full, key in last.items() if "_" in full and _initials(full) == word]
-        or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        or nearest(name, known, cutoff=0.5)
         # the right word in the wrong section
-        or [last[n] for n in difflib.get_close_matches(word, last, n=1)]
+        or [last[n] for n in nearest(word, last)]
     )
-    if near:
-        return f"did you mean {near[0]}?"
-    if len(known) > 20:
-        return "`defaults()` in maed_jax/training/config.py lists all there are"
-    return f"choose from {', '.join(sorted(known))}"
+    many = "`defaults()` in maed_jax/training/config.py lists all there are"
+    return suggest(name, sorted(known), near=near, otherwise=many if len(known) > 20 else None)
 
 
 def _initials(word: str) -> str:

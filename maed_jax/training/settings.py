@@ -66,9 +66,8 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
             "config.model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
             f"{tuple(stages)}"
         )
-    changes = config.data.augment
-    for others in ({}, config.data.augment_images, config.data.augment_clips_2d):
-        Augment.from_config({**changes, **others})
+    for part in ("clips", "images", "clips_2d"):
+        Augment.of_part(config.data, part)
     check_encoder(config.model)
     check_decoder(config.model.decoder)
     _check_clip_length(config)

@@ -40,7 +40,8 @@ def write_plot(path: str | Path, attention: Attention, crops: Sequence[np.ndarra
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError(
-            f"plots need matplotlib ({error}): install it with pip install 'maed_jax[viz]'"
+            f"plots need matplotlib ({error}): install it with "
+            "pip install '.[viz]' in the source folder"
         ) from None
     strips = [
         (crops, 1.3, lambda axes: _draw_crops(axes, crops, attention)),

@@ -221,7 +221,15 @@ def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
 
 
 @jax.jit
-def _camera_verts(body, intrinsics, rotmat, shape, camera, crop, translation):
+def _camera_verts(
+    body: Body,
+    intrinsics: jax.Array,
+    rotmat: jax.Array,
+    shape: jax.Array,
+    camera: jax.Array,
+    crop: jax.Array,
+    translation: jax.Array,
+) -> jax.Array:
     verts = pose_body(body, rotmat, shape).verts
     in_crop = project_crop(verts, camera)
     pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2

@@ -115,7 +115,8 @@ class Renderer:
             from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
         except ImportError as error:
             raise UserError(
-                f"rendering needs PyVista ({error}): install it with pip install 'maed_jax[viz]'"
+                f"rendering needs PyVista ({error}): install it with "
+                "pip install '.[viz]' in the source folder"
             ) from None
         # Without a display VTK falls back to EGL or OSMesa by itself, but complains on stderr.
         vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)

@@ -12,13 +12,19 @@ import argparse
 import itertools
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from maed_jax.inference.attended import Attention
+    from maed_jax.inference.results import Person
 
 LONGEST = 640  # pixels, longest side of the video in the page
 PORT = 8000
@@ -65,7 +71,7 @@ def gather(
     return data, title, video
 
 
-def read_attention(out: Path, people: list) -> dict:
+def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
     """What the model attended to, by the ids of the people who have a file of it.
 
     Raises:

@@ -10,7 +10,7 @@ from importlib import resources
 # Later files use what earlier ones define: they are one script.
 SCRIPTS = (
     "data.js", "geometry.js", "shaders.js", "scene.js", "orbit.js", "clock.js", "attention.js",
-    "panels.js", "timeline.js", "main.js",
+    "panels.js", "timeline.js", "keys.js", "main.js",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ examples:
   maed convert R50+ViT-B_16.npz --out runs/imagenet
   maed train --config stage1 --workdir runs/stage1 --config.init_from=runs/imagenet
 
-No file is trusted: torch files and .npz are read without running anything that they contain.
+No file is trusted: torch files, .npz and .safetensors are read without running their contents.
 """
 
 

@@ -198,14 +198,7 @@ async function start() {
     if (clock.playing) clock.play(false);
     clock.seek(clock.frame + frameCount);
   }
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches("select, button") && event.key !== "r" && event.key !== "c";
-    const action = actions[event.key] ?? actions[event.key.toLowerCase()];
-    if (!action || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === " " && event.target.matches("input[type=checkbox]")) return;
-    event.preventDefault();
-    action(event);
-  });
+  listenToKeys(document, actions);
   find("play").addEventListener("click", actions[" "]);
   find("reset").addEventListener("click", wholeScene);
   find("camera").addEventListener("click", fromCamera);
