@@ -7,7 +7,6 @@ Source: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ NUM_JOINTS = len(skeleton.PARENTS)
 NUM_BETAS = 10
 
 
-@functools.partial(jax.tree_util.register_dataclass)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Body:
     """A body model; every array is float32 unless said otherwise. Passed in, never a parameter."""
@@ -171,19 +170,6 @@ def h36m_joints(body: Body, posed: Posed) -> jax.Array:
     """
     regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
     return _regress(regressor, posed.verts)
-
-
-def mean_params(body: Body) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean 6D pose [144], shape [10] and camera [3], where an iterative decoder starts.
-
-    Raises:
-      UserError: the body came without its smpl_mean_params.
-    """
-    return (
-        _require(body.mean_pose6d, "a mean pose", "smpl_mean_params.npz"),
-        _require(body.mean_shape, "a mean shape", "smpl_mean_params.npz"),
-        _require(body.mean_camera, "a mean camera", "smpl_mean_params.npz"),
-    )
 
 
 def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
