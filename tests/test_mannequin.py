@@ -306,14 +306,12 @@ def test_two_deviations_do_not_turn_the_surface_inside_out(body):
         assert turned.min() > 0, betas
 
 
-# --- colours --------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 def test_parts_dress_the_body(body):
     parts = module.vertex_parts()
-    colors = module.default_colors()
     assert parts.shape == (len(body.template),) and parts.dtype == np.int32
-    assert colors.shape == (len(module.PART_NAMES), 3) and colors.dtype == np.uint8
     middle = {
         name: body.template[parts == i].mean(axis=0) for i, name in enumerate(module.PART_NAMES)
     }

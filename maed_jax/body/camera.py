@@ -81,36 +81,3 @@ def camera_from_crop_to_image(
         ],
         axis=-1,
     )
-
-
-def weak_perspective_from_translation(
-    translation: jax.Array,
-    box: jax.Array,
-    image_size: tuple[int, int],
-    focal: float | None = None,
-) -> jax.Array:
-    """The inverse of `camera_from_crop_to_image`: translation [... 3] to camera [... 3]."""
-    focal = default_focal(image_size) if focal is None else focal
-    height, width = image_size
-    metres_per_pixel = translation[..., 2] / focal
-    return jnp.stack(
-        [
-            2 / (box[..., 2] * metres_per_pixel),
-            translation[..., 0] - (box[..., 0] - width / 2) * metres_per_pixel,
-            translation[..., 1] - (box[..., 1] - height / 2) * metres_per_pixel,
-        ],
-        axis=-1,
-    )
-
-
-def project_to_image(
-    points: jax.Array,
-    translation: jax.Array,
-    image_size: tuple[int, int],
-    focal: float | None = None,
-) -> jax.Array:
-    """Projects points [... n 3], moved by `translation` [... 3], to an image's pixels [... n 2]."""
-    focal = default_focal(image_size) if focal is None else focal
-    height, width = image_size
-    moved = points + translation[..., None, :]
-    return moved[..., :2] / moved[..., 2:] * focal + jnp.array([width / 2, height / 2])

@@ -38,7 +38,6 @@ from maed_jax.body.smpl import Body
 __all__ = [
     "PART_NAMES",
     "SHAPE_NAMES",
-    "default_colors",
     "mannequin",
     "mirror_vertices",
     "vertex_parts",
@@ -46,10 +45,6 @@ __all__ = [
 
 PART_NAMES = (
     "skin", "hair", "eyes", "lips", "brows", "shirt", "sleeves", "trousers", "shoes", "soles",
-)  # fmt: skip
-_DEFAULT_COLORS = (
-    (214, 168, 140), (62, 44, 34), (40, 40, 48), (176, 106, 98), (70, 50, 40),
-    (62, 104, 150), (62, 104, 150), (66, 68, 82), (46, 44, 46), (92, 88, 84),
 )  # fmt: skip
 
 # Points of the left half and the middle that landmarks and regressed joints are made for.
@@ -248,8 +243,3 @@ def _parts() -> np.ndarray:
 def vertex_parts() -> np.ndarray:
     """For each vertex of the mannequin the index of its part in `PART_NAMES`. [verts] int32"""
     return _parts().copy()
-
-
-def default_colors() -> np.ndarray:
-    """A plausible RGB colour (0 to 255) for each part of `PART_NAMES`. [parts 3] uint8"""
-    return np.array(_DEFAULT_COLORS, dtype=np.uint8)
