@@ -56,7 +56,8 @@ class Estimator:
         body = self._whole_body if vertices else self._keypoint_body
         return _apply(*self.folded, body, clip, vertices)
 
-    # Made at the first call, and kept on the device; as numbers, where that call is traced too.
+    # Made at the first call and kept on the device: concrete arrays even when the first call
+    # happens under a trace.
 
     @functools.cached_property
     def folded(self) -> tuple[MAED, dict[str, Any]]:
