@@ -66,10 +66,6 @@ _HEAD = (0.000, 0.480, 0.030)
 _HEAD_TOP = (0.000, 0.535, 0.015)
 
 
-def _mirrored(point):
-    return np.array(point) * (-1, 1, 1)
-
-
 def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
     """The 21 vertices of `LANDMARK_NAMES`."""
 
