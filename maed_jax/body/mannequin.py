@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -189,7 +191,7 @@ def mannequin() -> Body:
     weights = skin_weights(verts, mirror, mean)
     by_shape = shape_dirs(verts, normals, joints, weights, mirror, mean)
     joint_rows, landmarks, h36m = _regressors(verts, mirror, weights, joints)
-    return Body(
+    body = Body(
         template=verts.astype(np.float32),
         shape_dirs=by_shape.astype(np.float32),
         pose_dirs=pose_dirs(verts, joints, weights),
@@ -204,6 +206,8 @@ def mannequin() -> Body:
         mean_camera=np.array([0.9, 0.0, 0.0], np.float32),
         name="mannequin",
     )
+    with jax.ensure_compile_time_eval():  # it is kept, and the first call may be under a trace
+        return jax.tree.map(jnp.asarray, body)
 
 
 def mirror_vertices() -> np.ndarray:

@@ -174,7 +174,6 @@ def h36m_joints(body: Body, posed: Posed) -> jax.Array:
 
 def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        # First what may be traced: einops goes by its first array, and a body's may be NumPy's.
         return einsum(verts, regressor, "... verts xyz, points verts -> ... points xyz")
 
 
@@ -223,8 +222,8 @@ def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
     Raises:
       UserError: the body came without the regressors.
     """
-    touched = np.asarray(landmark_regressor(body) != 0).any(axis=0)
+    touched = (np.asarray(landmark_regressor(body)) != 0).any(axis=0)
     if h36m:
         regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
-        touched |= np.asarray(regressor != 0).any(axis=0)
+        touched |= (np.asarray(regressor) != 0).any(axis=0)
     return restrict(body, np.flatnonzero(touched))
