@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Where this program keeps what it may always make again: `~/.cache/maed_jax`.
+    """Where this program keeps what it can always make again: `~/.cache/maed_jax`.
 
     Raises:
       RuntimeError: the user has no home.

@@ -135,8 +135,8 @@ def _skin(
     moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
     T_joint = jnp.concatenate([R_world_joint, (t_world_joint - moved_rest)[..., None]], axis=-1)
     rows = rearrange(T_joint, "b joints i k -> k b i joints")
-    # Not folded into one axis by us: of rows whose batch is not outermost each device of many would
-    # gather those of all others first.
+    # We do not fold them into one axis: where the batch is not outermost, each of many devices
+    # would first gather the rows of all others.
     T_vert = einsum(rows, skin_weights, "k b i joints, verts joints -> k b i verts")
     verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
     return rearrange(verts, "b i verts -> b verts i")

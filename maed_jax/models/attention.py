@@ -29,8 +29,8 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Scaled dot-product attention over the last but one axis of `[... n dh]`.
 
-    Weights are divided by their sum after they have multiplied the values, which are fewer: half
-    the time of a softmax before the product on a CPU.
+    The answers are divided by the sum of the weights, instead of the weights, which are more: on a
+    CPU that takes half the time of a softmax before the product with the values.
 
     Returns:
       What each query reads, and its weights over the keys `[... queries n]`. `over_space`,

@@ -84,9 +84,9 @@ def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
 
 
 def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as 4x4 at stride 1 of squares of two pixels by two, whose channels are padded to 16.
+    """As `_stride`, but 4x4 at stride 1 over squares of 2x2 pixels, their channels padded to 16.
 
-    cuDNN takes 2.3 times as long over three channels, 2.0 times for the kernel's gradient (an H200,
+    Over three channels cuDNN takes 2.3 times as long, 2.0 times for the kernel's gradient (an H200,
     512 pictures of 224x224 in bfloat16: 4.0 and 1.8 ms, 2.7 and 1.3).
     """
     x = rearrange(_pad_first(x, 1, 1), "b (h i) (w j) c -> b h w (i j c)", i=2, j=2)
@@ -146,7 +146,7 @@ def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Of 3x3 at stride 1, as a product for each row of the kernel.
 
     XLA makes it a convolution whose window is the whole image, which takes CPUs two to eight times
-    as long at 56x56 pixels, and half as long to twice at 14x14 and less.
+    as long at 56x56 pixels, and 0.5 to 2 times as long at 14x14 and less.
     """
     h, w = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -187,12 +187,12 @@ def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as two products for each row of the kernel: a strided convolution's gradient is slow
-    on CPUs.
+    """As `_stride`, by two products for each row of the kernel.
 
-    Pixels go in pairs: of a row's three taps two lie in one pair and the third in the next, so that
-    what is multiplied is copied in long runs. One product of all 3x3 windows takes 1.0 to 1.5 times
-    as long forward, and 1.0 to 1.3 times with gradients.
+    A strided convolution's gradient is slow on CPUs. Pixels go in pairs: of a row's three taps two
+    lie in one pair and the third in the next, so that what is multiplied is copied in long runs.
+    One product of all 3x3 windows takes 1.0 to 1.5 times as long forward, and 1.0 to 1.3 times with
+    gradients.
     """
     h, w = (-(-size // 2) for size in x.shape[1:3])
     c = x.shape[-1]

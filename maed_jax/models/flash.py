@@ -37,7 +37,7 @@ def has_kernel() -> bool:
 
 
 def fits(k: jax.Array | jax.ShapeDtypeStruct) -> bool:
-    """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
+    """Whether it is possible for keys `[... n dh]`, and pays, on the device at hand."""
     *_, n, dh = k.shape
     possible = k.dtype == jnp.bfloat16 and dh % 8 == 0 and dh <= WIDEST_HEAD
     return possible and n >= FEWEST_KEYS and _enabled.get() and has_kernel()
