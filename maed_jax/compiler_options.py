@@ -1,6 +1,7 @@
-"""With what XLA compiles a program on a CPU, where its own choice is not the best one.
+"""XLA's options for compiling on a CPU, where its own choice is not the best one.
 
-For `jax.jit`'s `compiler_options`, which JAX takes of programs alone, not of functions within them.
+For `jax.jit`'s `compiler_options`, which JAX takes for whole programs only, not for functions
+within them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from jax.experimental.compilation_cache import compilation_cache
 Options = dict[str, bool | int | str] | None
 
 _HASTILY: Options = {"xla_backend_optimization_level": 0}
-# Each product by itself: XLA 0.10 and 0.11 end the process over some that oneDNN is to compute
-# together with what follows.
+# jaxlib 0.10 and 0.11 crash when oneDNN fuses some products with what follows, so each product
+# stays by itself.
 _BY_ONEDNN: Options = {
     "xla_cpu_use_onednn": True,
     "xla_cpu_experimental_onednn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
-# From so many numbers of a token and frames on oneDNN is the faster (docs/performance.md). Of small
-# products each costs more by it, and it copies the weights into an order of its own in each call.
+# From tokens so wide and so many frames on, oneDNN is faster (docs/performance.md). For small
+# products its cost per call is higher, and in each call it copies the weights into its own order.
 _DIM, _FRAMES = 384, 8
 
 
@@ -35,8 +36,8 @@ def hastily() -> Options:
 def for_training(dim: int, frames: int) -> Options:
     """For the training step of a network with tokens of `dim` numbers, on `frames` at a time.
 
-    XLA cannot save what is compiled with these for another process, so that they are not for work
-    that is done within minutes, such as prediction.
+    XLA cannot save what is compiled with these for another process, so they are not for work that
+    is done within minutes, such as prediction.
     """
     return _BY_ONEDNN if dim >= _DIM and frames >= _FRAMES and _has_onednn() else None
 

@@ -53,10 +53,11 @@ class Estimator:
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
         """Reconstructs float32 clips `[b t h w 3]`, RGB, ImageNet-normalised."""
-        body = self._whole_body if vertices else self._keypoint_body
+        body = self.body if vertices else self._keypoint_body
         return _apply(*self.folded, body, clip, vertices)
 
-    # Made at the first call, and kept on the device; as numbers, where that call is traced too.
+    # Made at the first call and kept on the device: concrete arrays even when the first call
+    # happens under a trace.
 
     @functools.cached_property
     def folded(self) -> tuple[MAED, dict[str, Any]]:
@@ -64,11 +65,6 @@ class Estimator:
         with jax.ensure_compile_time_eval():
             variables = jax.tree.map(jnp.asarray, self.variables)
             return fold_constants(self.model, variables, self.body)
-
-    @functools.cached_property
-    def _whole_body(self) -> Body:
-        with jax.ensure_compile_time_eval():
-            return jax.tree.map(jnp.asarray, self.body)
 
     @functools.cached_property
     def _keypoint_body(self) -> Body:

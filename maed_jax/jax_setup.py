@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Where this program keeps what it may always make again: `~/.cache/maed_jax`.
+    """Where this program keeps what it can always make again: `~/.cache/maed_jax`.
 
     Raises:
       RuntimeError: the user has no home.
@@ -16,17 +16,17 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maed_jax"
 
 
-# Parameters of glibc's mallopt: one arena, for others cannot hold large blocks; nothing by mmap,
-# for that goes back when it is freed; and the end of the heap stays.
+# Parameters of glibc's mallopt: use one arena (others cannot hold large blocks), never mmap (freed
+# mappings go back to the system), never trim the heap.
 _KEEP = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
 
 
 def keep_memory() -> bool:
     """Lets this process keep the memory that it frees, for its own next use; says whether it does.
 
-    Each call of a program of XLA's on the CPU takes its memory anew, and the operating system maps
+    Each call of an XLA program on the CPU takes its memory anew, and the operating system maps
     and clears it page by page: a fifth to a quarter of the demo's training step. The process stays
-    as large as it once was. To be called before there are other threads; glibc alone can do it.
+    as large as it once was. To be called before there are other threads; only glibc can do it.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):

@@ -46,7 +46,7 @@ def test_answers_are_the_originals(golden_dir):
 
 def readers(tree):
     """For each joint, which joints move with its bias. [joints joints]"""
-    apply, params, feature = decoder(width=4, ancestors=tree)
+    apply, params, feature = decoder(width=4, reads=tree)
 
     def pose6d(biases):
         moved = {
@@ -101,7 +101,7 @@ def test_inputs_come_after_what_they_read_themselves(name):
 
 @pytest.mark.parametrize("name", ["ktd", "ktd_random", "ktd_reverse"])
 def test_training_starts_upright_at_rest(name):
-    heads = KinematicTopologyDecoder(width=8, ancestors=joints_read(name))
+    heads = KinematicTopologyDecoder(width=8, reads=joints_read(name))
     variables = heads.init(jax.random.key(0), jnp.ones(8), train=False)
     pose6d = heads.apply(variables, jnp.zeros(8), train=False).pose6d
     np.testing.assert_allclose(pose6d[0], [1, 0, 0, -1, 0, 0], atol=0.1)
@@ -129,7 +129,7 @@ def test_written_out_for_one_chain():
 
 
 def test_heads_start_near_zero():
-    heads = KinematicTopologyDecoder(width=64, ancestors=((), (0,), (0, 1)))
+    heads = KinematicTopologyDecoder(width=64, reads=((), (0,), (0, 1)))
     params = heads.init(jax.random.key(0), jnp.ones(8), train=False)["params"]
     for name in ("joint0", "joint2", "shape", "camera"):
         assert 0 < np.abs(params[name]["kernel"]).max() < 0.01
@@ -137,7 +137,7 @@ def test_heads_start_near_zero():
 
 def test_any_tree_will_do():
     chain = tuple(tuple(range(joint)) for joint in range(24))
-    apply, params, feature = decoder(width=64, ancestors=chain)
+    apply, params, feature = decoder(width=64, reads=chain)
     assert params["params"]["joint23"]["kernel"].shape == (64 + 23 * 6, 6)
     assert apply(params, feature, train=False).pose6d.shape == (2, 3, 24, 6)
 

@@ -256,7 +256,7 @@ def test_restricting_keeps_faces_and_drops_what_would_be_wrong(body):
 
 
 def test_a_body_without_regressors_says_what_it_needs(body):
-    bare = dataclasses.replace(body, landmark_regressor=None, h36m_regressor=None, mean_pose6d=None)
+    bare = dataclasses.replace(body, landmark_regressor=None, h36m_regressor=None)
     posed = smpl.Posed(jnp.zeros((24, 3)), jnp.zeros((6890, 3)))
     with pytest.raises(UserError, match="J_regressor_extra.npy.*docs/body.md"):
         smpl.keypoints(bare, posed)
@@ -264,8 +264,6 @@ def test_a_body_without_regressors_says_what_it_needs(body):
         smpl.keypoint_body(bare)
     with pytest.raises(UserError, match="J_regressor_h36m.npy"):
         smpl.h36m_joints(bare, posed)
-    with pytest.raises(UserError, match="smpl_mean_params.npz"):
-        smpl.mean_params(bare)
 
 
 def test_name_and_tree_are_static(body):

@@ -18,11 +18,11 @@ _NEAREST = 1e-6  # metres before or behind the lens
 def translation_from_weak_perspective(camera: jax.Array) -> jax.Array:
     """Camera (s, tx, ty) [... 3] to the body's translation before the crop's camera, metres."""
     s, tx, ty = camera[..., 0], camera[..., 1], camera[..., 2]
-    return jnp.stack([tx, ty, 2 * FOCAL / _not_below(_EPS, CROP * s + _EPS)], axis=-1)
+    return jnp.stack([tx, ty, 2 * FOCAL / _away_from_zero(_EPS, CROP * s + _EPS)], axis=-1)
 
 
-def _not_below(least: float, x: jax.Array) -> jax.Array:
-    """`x`, or `least` where it is nearer to zero: by zero nothing is divided, gradients included.
+def _away_from_zero(least: float, x: jax.Array) -> jax.Array:
+    """`x`, or `least` where it is nearer to zero, so that no value or gradient is divided by zero.
 
     As `least` itself is what 0 becomes in the original, only what is nearer than half of it counts.
     """
@@ -40,7 +40,7 @@ def project(points: jax.Array, camera: jax.Array) -> jax.Array:
       [... n 2] crop coordinates, -1 to 1 from edge to edge.
     """
     translated = points + translation_from_weak_perspective(camera)[..., None, :]
-    depth = _not_below(_NEAREST, translated[..., 2:])
+    depth = _away_from_zero(_NEAREST, translated[..., 2:])
     return translated[..., :2] / depth * (FOCAL / (CROP / 2))
 
 
@@ -72,7 +72,7 @@ def camera_from_crop_to_image(
     focal = default_focal(image_size) if focal is None else focal
     height, width = image_size
     s, tx, ty = camera[..., 0], camera[..., 1], camera[..., 2]
-    metres_per_pixel = 2 / _not_below(_EPS, box[..., 2] * s + _EPS)
+    metres_per_pixel = 2 / _away_from_zero(_EPS, box[..., 2] * s + _EPS)
     return jnp.stack(
         [
             tx + (box[..., 0] - width / 2) * metres_per_pixel,
@@ -81,36 +81,3 @@ def camera_from_crop_to_image(
         ],
         axis=-1,
     )
-
-
-def weak_perspective_from_translation(
-    translation: jax.Array,
-    box: jax.Array,
-    image_size: tuple[int, int],
-    focal: float | None = None,
-) -> jax.Array:
-    """The inverse of `camera_from_crop_to_image`: translation [... 3] to camera [... 3]."""
-    focal = default_focal(image_size) if focal is None else focal
-    height, width = image_size
-    metres_per_pixel = translation[..., 2] / focal
-    return jnp.stack(
-        [
-            2 / (box[..., 2] * metres_per_pixel),
-            translation[..., 0] - (box[..., 0] - width / 2) * metres_per_pixel,
-            translation[..., 1] - (box[..., 1] - height / 2) * metres_per_pixel,
-        ],
-        axis=-1,
-    )
-
-
-def project_to_image(
-    points: jax.Array,
-    translation: jax.Array,
-    image_size: tuple[int, int],
-    focal: float | None = None,
-) -> jax.Array:
-    """Projects points [... n 3], moved by `translation` [... 3], to an image's pixels [... n 2]."""
-    focal = default_focal(image_size) if focal is None else focal
-    height, width = image_size
-    moved = points + translation[..., None, :]
-    return moved[..., :2] / moved[..., 2:] * focal + jnp.array([width / 2, height / 2])

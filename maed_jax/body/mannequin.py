@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import functools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -38,7 +40,6 @@ from maed_jax.body.smpl import Body
 __all__ = [
     "PART_NAMES",
     "SHAPE_NAMES",
-    "default_colors",
     "mannequin",
     "mirror_vertices",
     "vertex_parts",
@@ -46,10 +47,6 @@ __all__ = [
 
 PART_NAMES = (
     "skin", "hair", "eyes", "lips", "brows", "shirt", "sleeves", "trousers", "shoes", "soles",
-)  # fmt: skip
-_DEFAULT_COLORS = (
-    (214, 168, 140), (62, 44, 34), (40, 40, 48), (176, 106, 98), (70, 50, 40),
-    (62, 104, 150), (62, 104, 150), (66, 68, 82), (46, 44, 46), (92, 88, 84),
 )  # fmt: skip
 
 # Points of the left half and the middle that landmarks and regressed joints are made for.
@@ -69,10 +66,6 @@ _SPINE = (0.000, 0.000, 0.000)
 _JAW = (0.000, 0.372, 0.060)
 _HEAD = (0.000, 0.480, 0.030)
 _HEAD_TOP = (0.000, 0.535, 0.015)
-
-
-def _mirrored(point):
-    return np.array(point) * (-1, 1, 1)
 
 
 def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
@@ -198,7 +191,7 @@ def mannequin() -> Body:
     weights = skin_weights(verts, mirror, mean)
     by_shape = shape_dirs(verts, normals, joints, weights, mirror, mean)
     joint_rows, landmarks, h36m = _regressors(verts, mirror, weights, joints)
-    return Body(
+    body = Body(
         template=verts.astype(np.float32),
         shape_dirs=by_shape.astype(np.float32),
         pose_dirs=pose_dirs(verts, joints, weights),
@@ -213,6 +206,8 @@ def mannequin() -> Body:
         mean_camera=np.array([0.9, 0.0, 0.0], np.float32),
         name="mannequin",
     )
+    with jax.ensure_compile_time_eval():  # it is kept, and the first call may be under a trace
+        return jax.tree.map(jnp.asarray, body)
 
 
 def mirror_vertices() -> np.ndarray:
@@ -248,8 +243,3 @@ def _parts() -> np.ndarray:
 def vertex_parts() -> np.ndarray:
     """For each vertex of the mannequin the index of its part in `PART_NAMES`. [verts] int32"""
     return _parts().copy()
-
-
-def default_colors() -> np.ndarray:
-    """A plausible RGB colour (0 to 255) for each part of `PART_NAMES`. [parts 3] uint8"""
-    return np.array(_DEFAULT_COLORS, dtype=np.uint8)

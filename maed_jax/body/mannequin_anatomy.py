@@ -15,6 +15,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
+from maed_jax.body.skeleton import JOINT_FLIP
+
 FLOOR = -1.15
 
 # Joints of the left half and of the middle; the right ones are mirrored.
@@ -40,11 +42,9 @@ _REST = {
 def rest_joints() -> np.ndarray:
     """Rest joints [24 3] in metres, in SMPL's order, exactly mirror symmetric."""
     joints = np.zeros((24, 3))
-    for index, position in _REST.items():
-        joints[index] = position
-    for left, right in ((1, 2), (4, 5), (7, 8), (10, 11), (13, 14), (16, 17), (18, 19), (20, 21)):
-        joints[right] = joints[left] * (-1, 1, 1)
-    joints[23] = joints[22] * (-1, 1, 1)
+    for joint, position in _REST.items():
+        joints[JOINT_FLIP[joint]] = np.array(position) * (-1, 1, 1)
+        joints[joint] = position
     return joints
 
 
@@ -183,7 +183,7 @@ _PALM = (
     (0.758, 0.212, 0.0145, -0.088, -0.006),
     (0.774, 0.211, 0.0115, -0.086, -0.008),
 )
-# Fingers of the left hand: three phalanges, base to tip, then the radii at base and tip.
+# Fingers of the left hand, from the thumb on: the ends of three phalanges, base to tip.
 _FINGERS = (
     ((0.712, 0.206, -0.022), (0.741, 0.200, 0.007), (0.765, 0.195, 0.025), (0.786, 0.191, 0.035)),
     (
@@ -211,6 +211,7 @@ _FINGERS = (
         (0.815, 0.202, -0.098),
     ),
 )
+# Their radii at base and tip.
 _FINGER_RADII = (
     (0.0150, 0.0100),
     (0.0110, 0.0084),
@@ -361,7 +362,7 @@ def distance(points: np.ndarray) -> np.ndarray:
     return d
 
 
-# How high the hair ends, from the back of the head to the forehead.
+# How far down the hair reaches, from the back of the head to the forehead.
 _HAIRLINE_Z = (-0.090, -0.060, -0.025, 0.000, 0.020, 0.050, 0.080, 0.105)
 _HAIRLINE_Y = (0.385, 0.388, 0.405, 0.425, 0.446, 0.478, 0.496, 0.504)
 

@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.mannequin_anatomy import smooth_step
-from maed_jax.body.skeleton import JOINT_FLIP, PARENTS
+from maed_jax.body.skeleton import JOINT_FLIP, PARENTS, descendants
 
 MAX_JOINTS_PER_VERTEX = 4
 
@@ -44,7 +44,7 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     each vertex by the mean of its neighbours.
     """
     x, y = np.abs(verts[:, 0]), verts[:, 1]
-    folded = verts * (1, 1, 1)
+    folded = verts.copy()
     folded[:, 0] = x
     share = {}
     for joint, (point, direction, width) in _SPLITS.items():
@@ -81,14 +81,6 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def _descendants(joint: int) -> list[int]:
-    found = [joint]
-    for child, parent in enumerate(PARENTS):
-        if parent in found:
-            found.append(child)
-    return found
-
-
 def pose_dirs(
     verts: np.ndarray, joints: np.ndarray, weights: np.ndarray, amount: float = 0.8
 ) -> np.ndarray:
@@ -109,8 +101,9 @@ def pose_dirs(
 
     out = np.zeros((len(verts), 3, 9 * (len(PARENTS) - 1)), dtype=np.float32)
     identity = np.array([0.0, 0.0, 0.0, 1.0])
+    below = descendants(PARENTS)
     for joint in range(1, len(PARENTS)):
-        follows = weights[:, _descendants(joint)].sum(axis=1)
+        follows = weights[:, sorted([joint, *below[joint]])].sum(axis=1)
         ids = np.flatnonzero((follows > 0.01) & (follows < 0.99))
         w = follows[ids][:, None, None]
         local = verts[ids] - joints[joint]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from maed_jax.body.mannequin_anatomy import smooth_step
-from maed_jax.body.skeleton import PARENTS
+from maed_jax.body.skeleton import JOINT_FLIP, PARENTS
 
 SHAPE_NAMES = (
     "stature",
@@ -60,7 +60,7 @@ class _Frames:
 
 def _blob(verts, center, radii) -> np.ndarray:
     """A bell [verts] that is 1 at `center` (mirrored too) and falls off over `radii`."""
-    folded = verts * (1, 1, 1)
+    folded = verts.copy()
     folded[:, 0] = np.abs(folded[:, 0])
     return np.exp(-0.5 * (((folded - center) / radii) ** 2).sum(axis=1))
 
@@ -73,8 +73,8 @@ def _per_joint(weights, amounts: dict[int, float]) -> np.ndarray:
 
 
 def _both(amounts: dict[int, float]) -> dict[int, float]:
-    pairs = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21, 22: 23}
-    return amounts | {pairs[j]: a for j, a in amounts.items() if j in pairs}
+    """What is given for joints of the left half and the middle, for both halves."""
+    return amounts | {JOINT_FLIP[joint]: amount for joint, amount in amounts.items()}
 
 
 def shape_dirs(

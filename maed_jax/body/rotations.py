@@ -32,11 +32,6 @@ def matrix_from_6d(sixd: jax.Array) -> jax.Array:
     return jnp.stack([b1, b2, jnp.cross(b1, b2)], axis=-1)
 
 
-def sixd_from_matrix(matrix: jax.Array) -> jax.Array:
-    """Rotation matrices [... 3 3] to 6D [... 6]: the first two columns, row by row."""
-    return matrix[..., :2].reshape(*matrix.shape[:-2], 6)
-
-
 def quaternion_from_axis_angle(axis_angle: jax.Array) -> jax.Array:
     """Axis-angle [... 3], radians, to unit quaternions [... 4] (w, x, y, z)."""
     squared = jnp.sum(axis_angle * axis_angle, axis=-1, keepdims=True)

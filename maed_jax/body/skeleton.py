@@ -27,13 +27,6 @@ JOINT_NAMES = (
     "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
     "right_wrist", "left_hand", "right_hand",
 )  # fmt: skip
-# The same joints as motion-capture files and animation software call them.
-MOCAP_NAMES = (
-    "hips", "leftUpLeg", "rightUpLeg", "spine", "leftLeg", "rightLeg", "spine1", "leftFoot",
-    "rightFoot", "spine2", "leftToeBase", "rightToeBase", "neck", "leftShoulder", "rightShoulder",
-    "head", "leftArm", "rightArm", "leftForeArm", "rightForeArm", "leftHand", "rightHand",
-    "leftHandIndex1", "rightHandIndex1",
-)  # fmt: skip
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 
 

@@ -7,7 +7,6 @@ Source: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from typing import NamedTuple
 
@@ -23,7 +22,7 @@ NUM_JOINTS = len(skeleton.PARENTS)
 NUM_BETAS = 10
 
 
-@functools.partial(jax.tree_util.register_dataclass)
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Body:
     """A body model; every array is float32 unless said otherwise. Passed in, never a parameter."""
@@ -136,8 +135,8 @@ def _skin(
     moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
     T_joint = jnp.concatenate([R_world_joint, (t_world_joint - moved_rest)[..., None]], axis=-1)
     rows = rearrange(T_joint, "b joints i k -> k b i joints")
-    # Not folded into one axis by us: of rows whose batch is not outermost each device of many would
-    # gather those of all others first.
+    # We do not fold them into one axis: where the batch is not outermost, each of many devices
+    # would first gather the rows of all others.
     T_vert = einsum(rows, skin_weights, "k b i joints, verts joints -> k b i verts")
     verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
     return rearrange(verts, "b i verts -> b verts i")
@@ -173,22 +172,8 @@ def h36m_joints(body: Body, posed: Posed) -> jax.Array:
     return _regress(regressor, posed.verts)
 
 
-def mean_params(body: Body) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean 6D pose [144], shape [10] and camera [3], where an iterative decoder starts.
-
-    Raises:
-      UserError: the body came without its smpl_mean_params.
-    """
-    return (
-        _require(body.mean_pose6d, "a mean pose", "smpl_mean_params.npz"),
-        _require(body.mean_shape, "a mean shape", "smpl_mean_params.npz"),
-        _require(body.mean_camera, "a mean camera", "smpl_mean_params.npz"),
-    )
-
-
 def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
-        # First what may be traced: einops goes by its first array, and a body's may be NumPy's.
         return einsum(verts, regressor, "... verts xyz, points verts -> ... points xyz")
 
 
@@ -237,8 +222,8 @@ def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
     Raises:
       UserError: the body came without the regressors.
     """
-    touched = np.asarray(landmark_regressor(body) != 0).any(axis=0)
+    touched = (np.asarray(landmark_regressor(body)) != 0).any(axis=0)
     if h36m:
         regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
-        touched |= np.asarray(regressor != 0).any(axis=0)
+        touched |= (np.asarray(regressor) != 0).any(axis=0)
     return restrict(body, np.flatnonzero(touched))

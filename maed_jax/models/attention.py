@@ -29,12 +29,12 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Scaled dot-product attention over the last but one axis of `[... n dh]`.
 
-    Weights are divided by their sum after they have multiplied the values, which are fewer: half
-    the time of a softmax before the product on a CPU.
+    The answers are divided by the sum of the weights, instead of the weights, which are more: on a
+    CPU that takes half the time of a softmax before the product with the values.
 
     Returns:
-      What each query reads, and its weights over the keys `[... queries n]`. So do those below,
-      by the given `attend`.
+      What each query reads, and its weights over the keys `[... queries n]`. `over_space`,
+      `over_time` and `over_space_time` return the same, computed by `attend`.
     """
     q = q * q.shape[-1] ** -0.5  # fewer than the scores are
     scores = _scores(q, k)
@@ -64,7 +64,7 @@ _scores.defvjp(lambda q, k: (_scores(q, k), (q, k)), _scores_backward)
 def attend_unseen(
     q: jax.Array, k: jax.Array, v: jax.Array, tokens: int | None = None
 ) -> tuple[jax.Array, jax.Array | None]:
-    """The same for those who do not look at the weights, which may be None.
+    """As `attend`, for callers that do not look at the weights, which may be None.
 
     Args:
       tokens: keys and queries after the first so many are padding, of which nothing is read and
@@ -108,9 +108,9 @@ def merge_heads(x: jax.Array) -> jax.Array:
 class QueryKeyValue(Module):
     """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
 
-    With `queries`, q is made for the first so many tokens of each frame only. With `apart`, each is
-    a product of its own, so that none is copied out of one for all three, and n is even, as `flash`
-    needs it: where it is odd a token of zeros is appended before.
+    With `queries`, q is made for the first so many tokens of each frame only. With `apart`, each of
+    the three is a product of its own, so that none is copied out of a larger one, and n is even, as
+    `flash` needs it: where it is odd, a token of zeros is appended first.
     """
 
     heads: int
@@ -131,7 +131,7 @@ class QueryKeyValue(Module):
             x = jnp.pad(x, [(0, 0), (0, 0), (0, tokens % 2), (0, 0)])
             inputs = (x[:, :, :queries], x, x)
             parts = (project(a, slice(i * d, (i + 1) * d)) for i, a in enumerate(inputs))
-            q, k, v = (_for_tokens(part, tokens) for part in parts)
+            q, k, v = (_without_padding_gradient(part, tokens) for part in parts)
         elif queries is None:
             q, k, v = jnp.split(project(x, slice(None)), 3, axis=-1)
         else:
@@ -142,16 +142,18 @@ class QueryKeyValue(Module):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _for_tokens(x: jax.Array, tokens: int) -> jax.Array:
+def _without_padding_gradient(x: jax.Array, tokens: int) -> jax.Array:
     """`[b t n d]` as it is. Tokens after the first so many are padding and have no gradient.
 
-    Where there are such, a barrier has the gradient put together before anything takes it: its
-    parts come laid out otherwise, and would be turned over for the bias and again for the products.
+    Where there are such, a barrier has the gradient put together before anything takes it:
+    otherwise XLA transposes its parts separately for the bias and for each product.
     """
     return x
 
 
-def _for_tokens_backward(tokens: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
+def _without_padding_gradient_backward(
+    tokens: int, _: None, gradient: jax.Array
+) -> tuple[jax.Array]:
     n = gradient.shape[2]
     if n <= tokens:
         return (gradient,)
@@ -159,14 +161,14 @@ def _for_tokens_backward(tokens: int, _: None, gradient: jax.Array) -> tuple[jax
     return (jax.lax.optimization_barrier(gradient),)
 
 
-_for_tokens.defvjp(lambda x, tokens: (x, None), _for_tokens_backward)
+_without_padding_gradient.defvjp(lambda x, tokens: (x, None), _without_padding_gradient_backward)
 
 
 class SpatialTemporalAttention(nn.Module):
     """The attention of one block: tokens `[b t n d]` to `[b t n d]`.
 
-    With `queries`, it answers for the first so many tokens of each frame only, at what less that
-    costs: all tokens are keys and values still. Mode "temporal" always answers `[b t 1 d]`.
+    With `queries`, it answers for the first so many tokens of each frame only, and costs less
+    accordingly: all tokens are still keys and values. Mode "temporal" always answers `[b t 1 d]`.
 
     Weights and gates are left in the collection "intermediates" where it is mutable.
     """
@@ -178,14 +180,14 @@ class SpatialTemporalAttention(nn.Module):
     def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         qkv = QueryKeyValue(self.heads, name="qkv")
         tokens = x.shape[2]
-        # For attention over space; whoever looks at its weights gets no fused one.
+        # Attention over space may be fused, but not where someone looks at its weights.
         keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
         apart = flash.fits(keys) and not self.is_mutable_collection("intermediates")
         read_space = functools.partial(self.read, "space", over_space, tokens=tokens)
         read_time = functools.partial(self.read, "time", over_time)
         match self.mode:
             case "parallel":
-                # Shared by both branches; of all tokens, for the gate averages over them.
+                # Shared by both branches; for all tokens, as the gate averages over them.
                 parts = qkv(x, apart=apart)
                 space, time = (read(parts)[:, :, :tokens] for read in (read_space, read_time))
                 y = self.attentive_addition(space, time, queries)

@@ -102,7 +102,7 @@ class ConvolutionalEncoder(nn.Module):
         x = rearrange(clip, "b t h w c -> (b t) h w c")
         x = nn.relu(batch_norm("bn1", train, x.dtype)(Conv(self.width, 7, 2, name="conv1")(x)))
         x = mirror(max_pool(mirror(x)))
-        # `train` is a static argument: BatchNorm asks Python about it
+        # `train` is a static argument: BatchNorm branches on it in Python
         bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
         for stage, blocks in enumerate(self.stage_sizes):
             channels = 4 * self.width * 2**stage

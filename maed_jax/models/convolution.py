@@ -11,7 +11,7 @@ from einops import rearrange
 
 from maed_jax.models import winograd
 
-# From so many channels, in and out, and pixels a side on CPUs convolve 3x3 by `winograd`.
+# With at least so many channels, in and out, and pixels a side, CPUs convolve 3x3 by `winograd`.
 FEWEST_CHANNELS, FEWEST_PIXELS = 64, 8
 _ABREAST = 4  # see `_kernel_gradient_by_windows`
 
@@ -22,7 +22,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     if size == 1 and stride == 1:
         return _pointwise(x, kernel)
     if size == 1 and stride == 2:
-        # Of the product of every second pixel XLA 0.11 makes a GPU kernel that it dies of.
+        # On GPUs jaxlib 0.11 crashes on a kernel that it generates for `x[:, ::2, ::2] @ kernel`.
         return jax.lax.platform_dependent(x, kernel, cpu=_pointwise_stride, default=_stride)
     if size == 7 and stride == 2:
         return _first(x, kernel)
@@ -56,24 +56,14 @@ def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.
     return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)[0]
 
 
-def _kernel_gradient(
-    x: jax.Array, kernel: jax.Array, gradient: jax.Array, on_cpu: Callable, **others: Callable
-) -> jax.Array:
-    """Of a convolution: on CPUs `on_cpu(x, gradient)`.
+def _transposed(form: Callable, kernel: jax.Array) -> Callable:
+    """Where `form(x, kernel)` convolves, the kernel's gradient from `x` and the output's."""
 
-    Elsewhere the gradient of how `others` convolve, functions of `x` and the kernel by platform,
-    one of them the "default".
-    """
+    def run(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
+        return jax.linear_transpose(functools.partial(form, x), shape)(gradient)[0]
 
-    def transposed(form: Callable) -> Callable:
-        def run(x: jax.Array, gradient: jax.Array) -> jax.Array:
-            shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
-            return jax.linear_transpose(functools.partial(form, x), shape)(gradient)[0]
-
-        return run
-
-    forms = {platform: transposed(form) for platform, form in others.items()}
-    return jax.lax.platform_dependent(x, gradient, cpu=on_cpu, **forms).astype(kernel.dtype)
+    return run
 
 
 @jax.custom_vjp
@@ -85,15 +75,18 @@ def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
     x, kernel = inputs
     of_x = _input_gradient(x, kernel, 2, gradient)
-    on_cpu = _kernel_gradient_by_windows
-    others = {"cuda": _first_by_squares, "default": _stride}
-    return of_x, _kernel_gradient(x, kernel, gradient, on_cpu, **others)
+    forms = {
+        "cpu": _kernel_gradient_by_windows,
+        "cuda": _transposed(_first_by_squares, kernel),
+        "default": _transposed(_stride, kernel),
+    }
+    return of_x, jax.lax.platform_dependent(x, gradient, **forms).astype(kernel.dtype)
 
 
 def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as 4x4 at stride 1 of squares of two pixels by two, whose channels are padded to 16.
+    """As `_stride`, but 4x4 at stride 1 over squares of 2x2 pixels, their channels padded to 16.
 
-    cuDNN takes 2.3 times as long over three channels, 2.0 times for the kernel's gradient (an H200,
+    Over three channels cuDNN takes 2.3 times as long, 2.0 times for the kernel's gradient (an H200,
     512 pictures of 224x224 in bfloat16: 4.0 and 1.8 ms, 2.7 and 1.3).
     """
     x = rearrange(_pad_first(x, 1, 1), "b (h i) (w j) c -> b h w (i j c)", i=2, j=2)
@@ -117,31 +110,34 @@ def _pad_first(x: jax.Array, rows: int, columns: int) -> jax.Array:
 @jax.custom_vjp
 def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """3x3 at stride 1."""
-    on_cpu = _on_cpu(x, kernel)
+    on_cpu = _same_on_cpu(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=_same_by_xla)
 
 
 def _same_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
     x, kernel = inputs
-    on_cpu = _on_cpu(x, kernel)
+    convolve_on_cpu = _same_on_cpu(x, kernel)
 
     def turned(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
-        return on_cpu(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3))
+        return convolve_on_cpu(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3))
 
     def by_xla(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
         return _input_gradient(x, kernel, 1, gradient)
 
     of_x = jax.lax.platform_dependent(kernel, gradient, cpu=turned, default=by_xla)
-    on_cpu = _kernel_gradient_by_rows
-    return of_x, _kernel_gradient(x, kernel, gradient, on_cpu, default=_same_by_xla)
+    forms = {"cpu": _kernel_gradient_by_rows, "default": _transposed(_same_by_xla, kernel)}
+    return of_x, jax.lax.platform_dependent(x, gradient, **forms).astype(kernel.dtype)
 
 
 def _same_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _by_xla(x, kernel, 1)
 
 
-def _on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
-    """How a CPU convolves by 3x3 fastest: of little, making tiles takes longer than is saved."""
+def _same_on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
+    """How a CPU convolves by 3x3 fastest.
+
+    For few channels or pixels Winograd's tiling costs more than it saves.
+    """
     large = min(kernel.shape[2:]) >= FEWEST_CHANNELS and min(x.shape[1:3]) >= FEWEST_PIXELS
     return winograd.convolve if large and x.dtype == jnp.float32 else _same_by_xla
 
@@ -150,14 +146,14 @@ def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Of 3x3 at stride 1, as a product for each row of the kernel.
 
     XLA makes it a convolution whose window is the whole image, which takes CPUs two to eight times
-    as long at 56x56 pixels, and half as long to twice at 14x14 and less.
+    as long at 56x56 pixels, and 0.5 to 2 times as long at 14x14 and less.
     """
     h, w = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     columns = rearrange([x[:, :, j : j + w] for j in range(3)], "j b h w c -> b h w (j c)")
     gradient = rearrange(gradient, "b h w out -> (b h w) out")
     rows = [rearrange(columns[:, i : i + h], "b h w k -> (b h w) k") for i in range(3)]
-    rows = [jnp.einsum("no,nk->ok", gradient, row) for row in rows]  # turns over neither
+    rows = [jnp.einsum("no,nk->ok", gradient, row) for row in rows]  # without transposing either
     return rearrange(rows, "i out (j c) -> i j c out", j=3)
 
 
@@ -165,8 +161,8 @@ def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """Of 7x7 at stride 2, as one product of windows wide enough for `_ABREAST` outputs of a row.
 
     Windows of one output each are 2.5 times as many numbers to copy, in shorter runs, and make a
-    product as thin as there are channels. What belongs to none of the 7 x 7 is left out of this
-    one's.
+    product only as wide as there are channels. Products outside each output's 7x7 window are
+    dropped.
     """
     n, m = gradient.shape[1:3]
     c, groups = x.shape[3], -(-m // _ABREAST)
@@ -177,7 +173,7 @@ def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
     windows = jnp.concatenate([rows[:, i : i + 2 * n - 1 : 2] for i in range(7)], axis=-1)
     windows = rearrange(windows, "b n k w -> (b n k) w")
     gradient = rearrange(gradient, "b n (k v) out -> (b n k) (v out)", k=groups)
-    products = jnp.einsum("ro,rw->ow", gradient, windows)  # turns over neither
+    products = jnp.einsum("ro,rw->ow", gradient, windows)  # without transposing either
     products = rearrange(products, "(v out) (i u c) -> v i u c out", v=_ABREAST, i=7, c=c)
     return sum(products[v, :, 2 * v : 2 * v + 7] for v in range(_ABREAST))
 
@@ -191,12 +187,12 @@ def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as two products for each row of the kernel: a strided convolution's gradient is slow
-    on CPUs.
+    """As `_stride`, by two products for each row of the kernel.
 
-    Pixels go in pairs: of a row's three taps two lie in one pair and the third in the next, so that
-    what is multiplied is copied in long runs. One product of all 3x3 windows takes 1.0 to 1.5 times
-    as long forward, and 1.0 to 1.3 times with gradients.
+    A strided convolution's gradient is slow on CPUs. Pixels go in pairs: of a row's three taps two
+    lie in one pair and the third in the next, so that what is multiplied is copied in long runs.
+    One product of all 3x3 windows takes 1.0 to 1.5 times as long forward, and 1.0 to 1.3 times with
+    gradients.
     """
     h, w = (-(-size // 2) for size in x.shape[1:3])
     c = x.shape[-1]

@@ -14,6 +14,7 @@ from maed_jax.errors import UserError
 from maed_jax.models.folded import FoldedDecoder, fold
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
+from maed_jax.models.regression import VECTOR
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
@@ -83,7 +84,7 @@ def fold_decoder(
     if model.decoder in ("vanilla", "folded"):
         return model, dict(params)
     inputs = params["decoder"]["fc1"]["kernel"].shape[0]
-    feature_dim = inputs - 157 if model.decoder == "iterative" else inputs
+    feature_dim = inputs - VECTOR if model.decoder == "iterative" else inputs
     folding = jax.jit(fold, static_argnums=(0, 2))
     affine = folding(make_decoder(model), params["decoder"], feature_dim, body)
     return model.clone(decoder="folded"), {**params, "decoder": affine._asdict()}

@@ -12,7 +12,8 @@ def folded_matmul(x: jax.Array, kernel: jax.Array, **kwargs) -> jax.Array:
     """`[... d] @ [d width]` with the leading axes folded into one.
 
     With several of them XLA transposes both sides for the gradient of the kernel on a CPU. Measured
-    there, with gradients: 1.4 times as fast at 1,576 tokens of 768 numbers, as for small layers.
+    there, with gradients: 1.4 times as fast at 1,576 tokens of width 768, and about as much for
+    small layers.
     """
     dims = (((1,), (0,)), ((), ()))
     flat = jax.lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, dims, **kwargs)

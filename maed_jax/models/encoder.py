@@ -16,9 +16,9 @@ from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
 EMBEDDING = nn.initializers.truncated_normal(0.02)
-# As large as what is at the places, or attention cannot tell them apart until training has made it
-# so: from 0.02, where the original starts it before pretrained weights take its place, the demo's
-# network grew it to 0.4. docs/demo.md compares.
+# As large as the tokens that it is added to, or attention cannot tell places apart until training
+# has made it grow: from 0.02, where the original starts before pretrained weights take its place,
+# the demo's network grew it to 0.4. docs/demo.md compares.
 PLACES = nn.initializers.truncated_normal(1.0)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
@@ -60,8 +60,8 @@ class SpatialTemporalEncoder(Module):
     A single image is a clip of one frame: attention over time then returns what it was given.
     The modes in `WITHOUT_TIME` have no temporal embedding.
 
-    Only token 0 is read at the end, so the last block answers for that one alone; for all tokens
-    where the collection "intermediates" is mutable, that is where someone looks inside.
+    Only token 0 is read at the end, so the last block answers for that one alone, or for all tokens
+    where the collection "intermediates" is mutable, that is, where someone looks inside.
     """
 
     image_size: int

@@ -70,7 +70,7 @@ def make_encoder(model) -> nn.Module:
       UserError: see `check_encoder`.
     """
     check_encoder(model)
-    root = dict(
+    common = dict(
         image_size=model.image_size,
         stage_sizes=tuple(model.stage_sizes),
         width=model.width,
@@ -78,7 +78,7 @@ def make_encoder(model) -> nn.Module:
         name="encoder",
     )
     if model.encoder == "cnn":
-        return ConvolutionalEncoder(**root)
+        return ConvolutionalEncoder(**common)
     transformer = dict(
         clip_length=model.clip_length,
         dim=model.dim,
@@ -88,5 +88,5 @@ def make_encoder(model) -> nn.Module:
         interpolate_time=model.interpolate_time,
     )
     if model.encoder == "te":
-        return TemporalEncoder(**root, **transformer)
-    return SpatialTemporalEncoder(**root, **transformer, mode=model.mode)
+        return TemporalEncoder(**common, **transformer)
+    return SpatialTemporalEncoder(**common, **transformer, mode=model.mode)

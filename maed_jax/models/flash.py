@@ -10,20 +10,20 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-FEWEST_KEYS = 64  # it works on tiles of more queries and keys than a clip has frames
-WIDEST_HEAD = 128  # numbers; since Hopper more
+FEWEST_KEYS = 64  # its tiles hold more queries and keys than a clip has frames
+WIDEST_HEAD = 128  # dims per head; Hopper and later take more
 OLDEST = 8.0  # compute capability
-_welcome = contextvars.ContextVar("flash attention is welcome", default=True)
+_enabled = contextvars.ContextVar("flash attention is enabled", default=True)
 
 
 @contextlib.contextmanager
 def avoided() -> Iterator[None]:
     """For programs that are traced here and run on whatever machine."""
-    token = _welcome.set(False)
+    token = _enabled.set(False)
     try:
         yield
     finally:
-        _welcome.reset(token)
+        _enabled.reset(token)
 
 
 def has_kernel() -> bool:
@@ -37,10 +37,10 @@ def has_kernel() -> bool:
 
 
 def fits(k: jax.Array | jax.ShapeDtypeStruct) -> bool:
-    """Whether keys `[... n dh]` are of a kind, and enough, for it to pay on the device at hand."""
+    """Whether it is possible for keys `[... n dh]`, and pays, on the device at hand."""
     *_, n, dh = k.shape
     possible = k.dtype == jnp.bfloat16 and dh % 8 == 0 and dh <= WIDEST_HEAD
-    return possible and n >= FEWEST_KEYS and _welcome.get() and has_kernel()
+    return possible and n >= FEWEST_KEYS and _enabled.get() and has_kernel()
 
 
 def flash_attention(

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.models.parameters import Module
-from maed_jax.models.regression import Regression
+from maed_jax.models.regression import VECTOR, Regression
 
 
 class Affine(NamedTuple):
@@ -55,5 +55,5 @@ class FoldedDecoder(Module):
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
         init = nn.initializers.zeros  # these parameters are made by folding, never trained
-        kernel = self.param("kernel", init, (feature.shape[-1], 157))
-        return Affine(kernel, self.param("bias", init, (157,)))(feature)
+        kernel = self.param("kernel", init, (feature.shape[-1], VECTOR))
+        return Affine(kernel, self.param("bias", init, (VECTOR,)))(feature)

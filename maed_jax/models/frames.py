@@ -47,8 +47,8 @@ def add_places(x: jax.Array, places: jax.Array) -> jax.Array:
     """Tokens `[b ...]` plus the embeddings of their places `[1 ...]`, in the dtype of the tokens.
 
     The embeddings' gradient is a sum over the batch, which is a product with ones here, as precise
-    as other products. For a sum XLA lays out the tokens of all blocks with the batch innermost on a
-    GPU, and turns them over before and after each product.
+    as other products. For a sum XLA on a GPU lays out the tokens of all blocks with the batch
+    innermost, and transposes them before and after each product.
     """
     return x + places.astype(x.dtype)
 

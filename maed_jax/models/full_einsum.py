@@ -9,7 +9,7 @@ import jax.numpy as jnp
 def full_einsum(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
     """`jnp.einsum` that multiplies float32 in full, whatever the device does by default.
 
-    For inner products, and for scaling, whose gradient consists of them. As sums of what was
-    multiplied before, some take XLA ten to twenty times as long on a CPU; see docs/performance.md.
+    For inner products, and for scaling, whose gradient consists of them. Written as `(a * b).sum()`
+    some take XLA on a CPU ten to twenty times as long; see docs/performance.md.
     """
     return jnp.einsum(subscripts, a, b, precision=jax.lax.Precision.HIGHEST)

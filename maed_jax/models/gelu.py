@@ -10,9 +10,9 @@ import jax.numpy as jnp
 def gelu(x: jax.Array) -> jax.Array:
     """Exact GELU, `x` times the normal distribution's share below it. In float32, and back.
 
-    By `erf`, as the original's, where JAX's own goes by `erfc`, which takes twice as long on a CPU
-    and is exact where the value is next to nothing. Its gradient keeps `x` alone: computing the
-    rest again takes a CPU less than writing and reading it, and asks a GPU for fewer bytes.
+    It uses `erf`, as the original does. JAX's own uses `erfc`, which takes twice as long on a CPU
+    and is exact where the value is next to nothing. Its gradient keeps only `x`: to compute the
+    rest again takes a CPU less time than to write and read it, and a GPU reads fewer bytes.
     """
     return _forward(x)[0]
 

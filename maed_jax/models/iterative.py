@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 from flax import linen as nn
 
-from maed_jax.body import smpl
+from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
-from maed_jax.models.regression import Regression, timid_linear, torch_linear
+from maed_jax.models.regression import SIZES, Regression, timid_linear, torch_linear
 
 
 class IterativeDecoder(nn.Module):
@@ -29,12 +28,12 @@ class IterativeDecoder(nn.Module):
     rounds: int = 3
 
     @nn.compact
-    def __call__(self, feature: jax.Array, body: smpl.Body | None, *, train: bool) -> Regression:
+    def __call__(self, feature: jax.Array, body: Body | None, *, train: bool) -> Regression:
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         fc1, fc2 = torch_linear("fc1", self.width), torch_linear("fc2", self.width)
         heads = tuple(
             timid_linear(name, (0.0,) * size)
-            for name, size in (("pose", 144), ("shape", 10), ("camera", 3))
+            for name, size in zip(("pose", "shape", "camera"), SIZES)
         )
 
         current = [
@@ -44,20 +43,18 @@ class IterativeDecoder(nn.Module):
             x = dropout(fc1(jnp.concatenate([feature, *current], axis=-1)))
             x = dropout(fc2(x))
             current = [value + head(x) for value, head in zip(current, heads)]
-        pose6d, shape, camera = current
-        return Regression(
-            rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera
-        )
+        return Regression.from_vector(jnp.concatenate(current, axis=-1))
 
-    def _mean(self, body: smpl.Body | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _mean(self, body: Body | None) -> tuple[jax.Array, ...]:
         if body is None and self.is_initializing():
-            return jnp.zeros(144), jnp.zeros(10), jnp.zeros(3)  # parameters do not depend on it
-        if body is None or any(
-            mean is None for mean in (body.mean_pose6d, body.mean_shape, body.mean_camera)
-        ):
+            return tuple(jnp.zeros(size) for size in SIZES)  # parameters do not depend on it
+        means = (None,)
+        if body is not None:
+            means = (body.mean_pose6d, body.mean_shape, body.mean_camera)
+        if any(mean is None for mean in means):
             raise UserError(
                 "the decoder 'iterative' starts from the body's mean parameters, which this body "
                 "came without; put smpl_mean_params.npz beside the body's file, or choose the "
                 "decoder 'ktd'"
             )
-        return smpl.mean_params(body)
+        return means

@@ -21,25 +21,25 @@ from maed_jax.models.regression import (
 )
 
 
-def reading_order(ancestors: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def reading_order(reads: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """The joints in an order in which each comes after all that it reads.
 
     What a joint reads includes what those joints read, so that they read fewer.
     """
-    return tuple(sorted(range(len(ancestors)), key=lambda joint: len(ancestors[joint])))
+    return tuple(sorted(range(len(reads)), key=lambda joint: len(reads[joint])))
 
 
 class KinematicTopologyDecoder(nn.Module):
-    """Features `[... d]` to a `Regression`: a joint reads the feature and its ancestors' rotations.
+    """Features `[... d]` to a `Regression`: a joint reads the feature and other joints' rotations.
 
-    `ancestors` holds, for each joint, the joints that it reads from the root down, all the way: the
-    ancestors of an ancestor are among them. Any tree will do, with joints in any order, and so
-    will SMPL's turned round (`skeleton.descendants`), in which a joint has many parents.
+    `reads` holds, for each joint, the joints that it reads, in order; what those read is among
+    them. These are its ancestors in any tree, with joints in any order, or its descendants
+    (`skeleton.descendants`).
     """
 
     width: int = 1024
     dropout: float = 0.5
-    ancestors: tuple[tuple[int, ...], ...] = ANCESTORS
+    reads: tuple[tuple[int, ...], ...] = ANCESTORS
 
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
@@ -48,8 +48,8 @@ class KinematicTopologyDecoder(nn.Module):
         x = dropout(torch_linear("fc2", self.width)(x))
 
         pose: dict[int, jax.Array] = {}
-        for joint in reading_order(self.ancestors):
-            inputs = jnp.concatenate([x, *(pose[a] for a in self.ancestors[joint])], axis=-1)
+        for joint in reading_order(self.reads):
+            inputs = jnp.concatenate([x, *(pose[other] for other in self.reads[joint])], axis=-1)
             pose[joint] = timid_linear(f"joint{joint}", REST_POSE[joint])(inputs)
         in_order = [pose[joint] for joint in range(len(pose))]
         return Regression(

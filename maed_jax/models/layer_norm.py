@@ -17,8 +17,8 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) 
     """Normalises `[... d]` over the last axis, with `[d]` and `[d]`. In float32, and back.
 
     Its gradient keeps `x` and two numbers for each token. Barriers have the numbers of each
-    token computed before their use: XLA fuses them into every use otherwise, and on a GPU writes
-    what the gradient of the scale sums to memory, in float32.
+    token computed before their use: otherwise XLA fuses them into every use, and on a GPU writes to
+    memory, in float32, what is summed for the gradient of the scale.
     """
     return _forward(x, scale, bias, epsilon)[0]
 

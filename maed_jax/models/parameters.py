@@ -1,7 +1,7 @@
-"""Flax's modules and layers, whose initialisers are traced at their start alone.
+"""Flax's modules and layers that trace their initialisers only in `init`.
 
 Flax traces the initialiser of every parameter again whenever a network is applied, only to compare
-the shapes: two fifths of the time that tracing the paper's network takes. Here the shapes
+the shapes: two fifths of the time that it takes to trace the paper's network. Here the shapes
 themselves are compared.
 """
 

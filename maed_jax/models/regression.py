@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -20,6 +21,10 @@ REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis turns the
 MEAN_SHAPE = (0.0,) * 10
 WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows it
 
+# How many numbers pose, shape and camera are, in the order that they have in a vector.
+SIZES = (6 * len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY))
+VECTOR = sum(SIZES)
+
 
 class Regression(NamedTuple):
     """What a decoder answers for each frame, any leading axes."""
@@ -34,7 +39,8 @@ class Regression(NamedTuple):
     @classmethod
     def from_vector(cls, vector: jax.Array) -> Regression:
         """Takes apart `[... 157]`: pose, shape and camera in this order."""
-        pose6d, shape, camera = jnp.split(vector, [144, 154], axis=-1)
+        pose_end, shape_end, _ = itertools.accumulate(SIZES)
+        pose6d, shape, camera = jnp.split(vector, [pose_end, shape_end], axis=-1)
         return cls(rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera)
 
     def to_vector(self) -> jax.Array:

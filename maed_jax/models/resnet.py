@@ -79,10 +79,10 @@ def max_pool(x: jax.Array) -> jax.Array:
 def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
     """Normalises each of `GROUPS` groups of channels over the image. `[b h w c]`, `[c]`, `[c]`.
 
-    Reading the image is what it costs: twice here and twice for the gradient, which takes three
-    quarters of the time of the plain formulas (a CPU) to five sixths (a GPU). So the variance comes
-    from the sums of values and of squares, exact enough as standardised kernels leave values about
-    zero. In float32 whatever the images are, and back to their dtype.
+    Its cost is reading the image: twice here and twice for the gradient, which takes three quarters
+    (a CPU) to five sixths (a GPU) of the time of the plain formulas. So the variance comes from
+    the sums of values and of squares, exact enough as standardised kernels leave values about zero.
+    In float32 whatever the images are, and back to their dtype.
     """
     return _group_norm_forward(x, scale, bias)[0]
 
@@ -120,7 +120,7 @@ def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         return a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
 
     def together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Reads what both come from once, which XLA does not always see on a GPU."""
+        """Reads once what both come from, which XLA does not always do by itself on a GPU."""
 
         def add(one, other):
             return one[0] + other[0], one[1] + other[1]
@@ -170,12 +170,12 @@ class Bottleneck(nn.Module):
 
 @jax.custom_vjp
 def _relu(x: jax.Array) -> jax.Array:
-    """As `nn.relu`, whose gradient asks for `x`; this for the answer, which is kept anyway."""
+    """As `nn.relu`, but its gradient keeps the output, which is saved anyway, instead of `x`."""
     return nn.relu(x)
 
 
 def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = jax.lax.optimization_barrier(nn.relu(x))  # or XLA goes by `x` all the same
+    y = jax.lax.optimization_barrier(nn.relu(x))  # or XLA uses `x` all the same
     return y, y
 
 
