@@ -23,7 +23,7 @@ _BY_ONEDNN: Options = {
     "xla_cpu_use_onednn": True,
     "xla_cpu_experimental_onednn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
-# From tokens so wide and so many frames on, oneDNN is faster (docs/performance.md). For small
+# From tokens so wide and so many frames on, oneDNN is faster (docs/tried.md). For small
 # products its cost per call is higher, and in each call it copies the weights into its own order.
 _DIM, _FRAMES = 384, 8
 

@@ -93,10 +93,10 @@ def test_where_it_pays(shape, dtype, expected, monkeypatch):
     assert flash.fits(jnp.zeros(shape, dtype)) is expected
 
 
-def test_it_can_be_avoided(monkeypatch):
+def test_it_can_be_disabled(monkeypatch):
     monkeypatch.setattr(flash, "has_kernel", lambda: True)
     k = jnp.zeros((B, T, HEADS, 197, 64), jnp.bfloat16)
-    with flash.avoided():
+    with flash.disabled():
         assert not flash.fits(k)
     assert flash.fits(k)
 

@@ -90,7 +90,7 @@ def _body(outline: bool) -> smpl.Body:
         needed = np.abs(np.asarray(body.landmark_regressor)).sum(0) > 0
         needed[::6] = True
         body = smpl.restrict(body, np.flatnonzero(needed))
-    return jax.device_put(body)
+    return body
 
 
 @jax.jit

@@ -20,7 +20,7 @@ from maed_jax.models.decoders import make_decoder
 from maed_jax.models.dense import dense
 from maed_jax.models.encoder import make_block
 from maed_jax.models.maed import MAED, reconstruct
-from maed_jax.models.regression import Regression
+from maed_jax.models.regression import VECTOR, Regression
 from maed_jax.models.resnet import ResNetRoot
 
 
@@ -114,7 +114,7 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
         return x
 
     feature = noise(b, t, model.feature_dim, dtype=jnp.float32)
-    decoded = Regression.from_vector(noise(b, t, 157, dtype=jnp.float32))
+    decoded = Regression.from_vector(noise(b, t, VECTOR, dtype=jnp.float32))
     return {
         "root": (see, (encoder["root"], images)),
         "embedding": (embed, (encoder["embedding"], noise(*seen.shape))),

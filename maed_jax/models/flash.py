@@ -17,7 +17,7 @@ _enabled = contextvars.ContextVar("flash attention is enabled", default=True)
 
 
 @contextlib.contextmanager
-def avoided() -> Iterator[None]:
+def disabled() -> Iterator[None]:
     """For programs that are traced here and run on whatever machine."""
     token = _enabled.set(False)
     try:
