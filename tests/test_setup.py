@@ -17,7 +17,7 @@ from maed_jax.training.setup import first_state, set_up
 def settings(tmp_path, monkeypatch):
     write_fake_dataset(tmp_path / "data", [20, 40])
     monkeypatch.setattr(
-        "maed_jax.training.setup.MAED",
+        "maed_jax.models.maed.MAED",
         lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
     )
 

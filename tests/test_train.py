@@ -34,7 +34,7 @@ def data_dir(tmp_path_factory):
 def small(monkeypatch, data_dir):
     """Settings for the tiny model in MAED's place."""
     monkeypatch.setattr(
-        "maed_jax.training.setup.MAED",
+        "maed_jax.models.maed.MAED",
         lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
     )
 

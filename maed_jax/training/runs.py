@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from maed_jax.body.files import load_body, load_kept_body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.models.maed import MAED
+from maed_jax.models import maed
 from maed_jax.training.checkpoints import Step, read_config, read_variables
 
 
@@ -31,7 +31,7 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Any = None) -> Run
     return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
 
 
-def read_model(workdir: str | Path) -> tuple[MAED, ConfigDict]:
+def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
     """The network that config.json describes, without its parameters, and all that it says.
 
     Raises:
@@ -41,7 +41,7 @@ def read_model(workdir: str | Path) -> tuple[MAED, ConfigDict]:
     if config is None:
         raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
     try:
-        return MAED(**config.model), config
+        return maed.MAED(**config.model), config
     except TypeError as error:
         raise UserError(
             f"{Path(workdir) / 'config.json'} is of another version's network: {error}"

@@ -17,7 +17,7 @@ from maed_jax.body.smpl import keypoint_body
 from maed_jax.compiler_options import for_training, hastily
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import training_batches
-from maed_jax.models.maed import MAED
+from maed_jax.models import maed
 from maed_jax.training import sharding
 from maed_jax.training.checkpoints import Checkpoints, read_config, read_variables
 from maed_jax.training.config import check_same_run
@@ -66,7 +66,7 @@ def set_up(config: ConfigDict) -> Setup:
     points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, size)
 
-    model = MAED(**config.model)
+    model = maed.MAED(**config.model)
     optimizer = make_optimizer(config.optimizer)
     init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
 
