@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from maed_jax.errors import UserError, suggest
 
@@ -20,9 +22,30 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             word = next((word for word in rest if word.startswith("-")), rest[0]).partition("=")[0]
-            hint = suggest(word, self._option_string_actions, otherwise="")
-            self.error(f"there is no argument {word!r}" + (f"; {hint}" if hint else ""))
+            self._refuse(word)
         return found
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
+        """Reads what it knows, and gives the rest.
+
+        Raises:
+          UserError: an argument is missing or of the wrong kind.
+        """
+        args = sys.argv[1:] if args is None else list(args)
+        try:
+            return super().parse_known_args(args, namespace)
+        except UserError as error:
+            if "are required" in str(error):  # one may be there, and misspelt
+                known = self._option_string_actions
+                for word in (word.partition("=")[0] for word in args):
+                    dotted = "." in word  # a setting, which is not ours
+                    if word.startswith("--") and word not in known and not dotted:
+                        self._refuse(word)
+            raise
+
+    def _refuse(self, word: str) -> NoReturn:
+        hint = suggest(word, self._option_string_actions, otherwise="")
+        self.error(f"there is no argument {word!r}" + (f"; {hint}" if hint else ""))
 
     def error(self, message: str):
         end = " " if message.endswith("?") else "; "

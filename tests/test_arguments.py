@@ -30,6 +30,8 @@ def test_right_ones(parser):
         (["--out", "x", "--bacht=4"], "there is no argument '--bacht'; did you mean --batch? maed"),
         (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
         ([], "the following arguments are required: --out"),
+        (["--otu", "x"], "there is no argument '--otu'; did you mean --out? maed"),
+        (["--config.out=x"], "the following arguments are required: --out"),
         (["--out"], "argument --out: expected one argument"),
         (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),

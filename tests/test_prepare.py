@@ -62,8 +62,9 @@ def test_names_are_those_that_everyone_uses(capsys):
     with pytest.raises(SystemExit):
         prepare.main(["build", "--help"])
     assert "3dpw" in (out := capsys.readouterr().out) and "threedpw" not in out
-    with pytest.raises(UserError, match="choose from .*3dpw"):
-        prepare.builder_class("4dpw")
+    for wrong, says in (("4dpw", r"did you mean 3dpw\?"), ("kinetics", "choose from .*, 3dpw")):
+        with pytest.raises(UserError, match=says):
+            prepare.builder_class(wrong)
 
 
 def test_build_ends_in_a_summary(builder, tmp_path, capsys):

@@ -21,7 +21,7 @@ from pathlib import Path
 from maed_jax.arguments import Parser, from_zero, positive
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, suggest
 from maed_jax.json_files import read_json
 from maed_jax.locks import lock
 
@@ -171,8 +171,7 @@ def builder_class(name: str) -> type:
     names = available()
     name = ALIASES.get(name, name)
     if name not in names:
-        known = ", ".join(map(_said, names))
-        raise UserError(f"there is no dataset {name!r}; choose from {known}")
+        raise UserError(f"there is no dataset {name!r}; {suggest(name, [*map(_said, names)])}")
     module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
     import tensorflow_datasets as tfds
 
