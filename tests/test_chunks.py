@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maed_jax.inference.chunks import in_chunks
+from maed_jax.chunks import in_chunks
 
 
 @pytest.mark.parametrize("rows, calls", [(1, 1), (4, 1), (5, 2), (8, 2)])

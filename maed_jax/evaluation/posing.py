@@ -17,9 +17,9 @@ from einops import rearrange
 
 from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
+from maed_jax.chunks import chunks, in_chunks
 from maed_jax.evaluation.interpolation import neighbours, stretch
 from maed_jax.evaluation.metrics import MILLIMETRES
-from maed_jax.inference.chunks import chunks, in_chunks
 
 CHUNK = 128  # frames
 SHORT = 8  # frames of a chunk that holds all of a track: pictures come in tracks of one

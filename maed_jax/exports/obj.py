@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from maed_jax.body.smpl import Body, pose_body
+from maed_jax.chunks import in_chunks
 from maed_jax.exports.animation import UP_FROM_CAMERA
-from maed_jax.inference.chunks import in_chunks
 from maed_jax.inference.results import Person
 
 CHUNK = 32  # frames whose vertices are computed at a time

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.camera import project
 from maed_jax.body.smpl import Body, keypoints, pose_body
-from maed_jax.inference.chunks import in_chunks
+from maed_jax.chunks import in_chunks
 from maed_jax.inference.reconstruct import full_translation, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches

@@ -18,7 +18,7 @@ import numpy as np
 
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
-from maed_jax.inference.chunks import in_chunks
+from maed_jax.chunks import in_chunks
 from maed_jax.inference.looks import side_by_side
 from maed_jax.inference.reconstruct import exactly
 from maed_jax.inference.results import Person
