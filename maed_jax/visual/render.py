@@ -97,16 +97,19 @@ class Renderer:
     `with Renderer(160) as renderer: rgb, alpha = renderer.render(verts, faces, colors, intrinsics)`
     """
 
-    def __init__(self, size: int | tuple[int, int]):
-        """size: pixels, one number or (height, width).
+    def __init__(self, size: int | tuple[int, int], threads: int = 1):
+        """
+        Args:
+          size: pixels, one number or (height, width).
+          threads: of the software rasteriser, where that is what draws; the first renderer of a
+            process decides. One is best where other processes draw too.
 
         Raises:
           UserError: PyVista is not installed or cannot draw here.
         """
         self.height, self.width = (size, size) if np.isscalar(size) else size
         self._room = min(self.width, STEP), min(self.height, STEP)  # of VTK's own window
-        # VTK's software rasteriser takes every core otherwise: slower with several processes.
-        os.environ.setdefault("LP_NUM_THREADS", "1")
+        os.environ.setdefault("LP_NUM_THREADS", str(threads))  # otherwise it takes every core
         try:
             import pyvista
             import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
