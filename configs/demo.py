@@ -6,11 +6,11 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 CPU cores. Time: 14 min 9 s in one go from nothing (after installation) with nothing
-beside it: to render 3 min 17 s, stage 1 9 min 1 s (a step took 120 ms), stage 2 35 s, and the rest
-to start up, evaluate, film and reconstruct. At a slower hour, at 168 ms a step, 17 min 19 s.
-Result on the test split: MPJPE 142.9 mm and PA-MPJPE 85.9 mm, 0.38 and 0.60 of the mean pose's
-(after stage 1 141.4 and 84.9, 0.59). docs/demo.md says what was tried.
+Hardware: 2 CPU cores. Time: 13 min 21 s in one go from nothing, installation included: stage 1 took
+8 min 33 s (108 ms a step), stage 2 55 s. On another machine 14 min 9 s after installation, at 120
+ms a step, and 17 min 19 s at an hour at which a step took 168 ms.
+Result on the test split: MPJPE 139.7 mm and PA-MPJPE 83.5 mm, 0.37 and 0.58 of the mean pose's
+(after stage 1 139.1 and 82.5). docs/demo.md says what was tried.
 """
 
 from ml_collections import ConfigDict
