@@ -8,11 +8,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from maed_jax.body.smpl import Body, keypoint_body, landmark_regressor
 from maed_jax.data.images import CROP_MARGIN
+from maed_jax.errors import UserError
 from maed_jax.models.constants import fold_constants
 from maed_jax.models.maed import MAED, Prediction
+
+
+def check_finite(*answers: np.ndarray) -> None:
+    """Raises: UserError: some number of a model's answers is not finite."""
+    if not all(np.isfinite(answer).all() for answer in answers):
+        raise UserError(
+            "the model answers with numbers that are not finite: it has diverged; take an earlier "
+            "checkpoint, or train at a lower learning rate"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "vertices"))

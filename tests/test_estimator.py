@@ -9,7 +9,7 @@ from random_params import random_params
 import maed_jax
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
-from maed_jax.estimator import Estimator
+from maed_jax.estimator import Estimator, check_finite
 from maed_jax.models.maed import MAED
 
 MODEL = MAED(
@@ -50,3 +50,11 @@ def test_the_first_call_may_be_traced():
 def test_the_package_offers_its_names_without_loading_jax_for_them():
     for name in maed_jax.__all__:
         assert getattr(maed_jax, name) is not None
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(wrong):
+    good, bad = np.zeros((2, 3)), np.array([0.0, wrong])
+    check_finite(good, good)
+    with pytest.raises(UserError, match="it has diverged; take an earlier checkpoint"):
+        check_finite(good, bad)

@@ -104,8 +104,8 @@ class Augment:
 
     @classmethod
     def of_part(cls, data: Mapping, part: str) -> Augment:
-        """For `clips`, `clips_2d` or `images`: what `data.augment` says, and what these have
-        otherwise in a section of their own.
+        """For `clips`, `clips_2d` or `images`: what `data.augment` says, but for what a
+        section of their own overrides.
 
         Args:
           data: `config.data`.

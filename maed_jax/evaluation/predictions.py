@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import JOINT_FLIP
 from maed_jax.data.images import normalise
-from maed_jax.errors import UserError
+from maed_jax.estimator import check_finite
 from maed_jax.evaluation.baseline import nearest_rotation
 from maed_jax.evaluation.interpolation import stretch
 
@@ -51,10 +51,8 @@ def predict(
         answer, *mirrored = jax.device_get(asked)
         for other in mirrored:
             answer = _mean(answer, _mirrored(other))
-        finite = [np.isfinite(answer[name]).reshape(*batch.mask.shape, -1) for name in SHAPES]
-        if not np.concatenate(finite, axis=-1)[batch.mask].all():
-            # Left out of the means these frames, likely the hardest, would make them look better.
-            raise UserError("the model answers with numbers that are not finite: it has diverged")
+        # Such frames, likely the hardest, would be left out of the means, which would look better.
+        check_finite(*(answer[name][batch.mask] for name in SHAPES))
         for name in SHAPES:
             clips.place(out[name], batch, answer[name])
 

@@ -18,7 +18,7 @@ import numpy as np
 from maed_jax.body.camera import camera_from_crop_to_image, default_focal
 from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
-from maed_jax.errors import UserError
+from maed_jax.estimator import check_finite
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import Frame, Video
@@ -247,11 +247,7 @@ def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
     if not answers.done.all():
         raise AssertionError("a frame was never reconstructed")
     out, crops = answers.out, answers.crops
-    if not all(np.isfinite(values).all() for values in out.values()):
-        raise UserError(
-            "the model gives numbers that are not finite: its training has failed; "
-            "use an earlier checkpoint"
-        )
+    check_finite(*out.values())
     return Person(
         id=track.id,
         frames=track.frames,

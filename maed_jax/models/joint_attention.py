@@ -20,8 +20,8 @@ def listening(
     joints that it reads. So the way p_j - rest_j of joint j from rest is a sum of what each of
     these adds by its own way from rest, W_ja (p_a - rest_a), and of what is left for the image.
     Shares are the lengths of these parts over their sum: entry (j, a) is that of joint a in joint
-    j, and the image's is what the row lacks to one. What such a joint has itself
-    taken from others counts as its own.
+    j, and the image's is what the row lacks to one. What such a joint has itself taken from others
+    counts as its own.
 
     Args:
       params: of the decoder "ktd", "ktd_random" or "ktd_reverse".
