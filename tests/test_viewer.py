@@ -188,6 +188,15 @@ def test_in_a_browser(page):
         until(lambda: tab.locator("#time").input_value() != "0")
         tab.keyboard.press(" ")
         until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
+
+        seen = picture(room)
+        tab.keyboard.press("c")  # from where the video was filmed
+        until(lambda: np.abs(picture(room) - seen).mean() > 1)
+        tab.keyboard.press("r")
+        until(lambda: np.abs(picture(room) - seen).mean() < 0.1)
+        tab.keyboard.press("f")
+        assert tab.get_by_label("Follow").is_checked()
+
         before = tab.locator("#now").inner_text()
         time.sleep(0.3)
         assert tab.locator("#now").inner_text() == before

@@ -5,7 +5,7 @@ function themeColors() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
   const [r, g, b] = read("floor").split(" ").map((c) => c / 255);
-  const colors = Object.fromEntries(["ink", "quiet", "track", "panel"].map((name) => [name, read(name)]));
+  const colors = Object.fromEntries(["ink", "quiet", "track"].map((name) => [name, read(name)]));
   return { ...colors, floor: [r, g, b, 0.5] };
 }
 

@@ -1,11 +1,14 @@
 // Stripes above the time line: when people are there, and the attention of the one in focus.
-const STRIPE = { person: 7, attention: 11, gap: 4, top: 6 };
+const STRIPE = { person: 7, attention: 9, label: 11, gap: 4, top: 6 };
 
-function label(pen, text, y, { quiet, panel }) {
+// An empty stripe of attention below its name; returns where the stripe begins.
+function attentionStripe(pen, text, y, width, { quiet, track }) {
   pen.font = "9px system-ui, sans-serif";
-  [pen.fillStyle, pen.strokeStyle, pen.lineWidth] = [quiet, panel, 3];
-  pen.strokeText(text, 5, y + 8.5);
-  pen.fillText(text, 5, y + 8.5);
+  pen.fillStyle = quiet;
+  pen.fillText(text, 5, y + 8);
+  pen.fillStyle = track;
+  pen.fillRect(0, y + STRIPE.label, width, STRIPE.attention);
+  return y + STRIPE.label;
 }
 
 // view: {frames, people, focus, frame, block, colors}; attention is drawn where the focus has some.
@@ -14,7 +17,7 @@ function drawTimeline(canvas, view) {
   const shown = people.slice(0, 12); // more would push the rest off the page
   const extra = [focus?.attention.time, focus?.attention.gates].filter(Boolean).length;
   const height = 2 * STRIPE.top + shown.length * (STRIPE.person + STRIPE.gap) +
-    extra * (STRIPE.attention + STRIPE.gap) - STRIPE.gap;
+    extra * (STRIPE.label + STRIPE.attention + STRIPE.gap) - STRIPE.gap;
   const ratio = window.devicePixelRatio || 1;
   const width = canvas.clientWidth;
   canvas.style.height = `${height}px`;
@@ -37,19 +40,16 @@ function drawTimeline(canvas, view) {
     y += STRIPE.person + STRIPE.gap;
   }
   if (focus?.attention.time) {
-    pen.fillStyle = view.colors.track;
-    pen.fillRect(0, y, width, STRIPE.attention);
+    y = attentionStripe(pen, "when it looks", y, width, view.colors);
     const wide = Math.max(cell, 4);
     for (const { frame, weight } of timeWeights(focus, view.frame, view.block)) {
       pen.fillStyle = heatColor(weight.relative);
       pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
     }
-    label(pen, "when it looks", y, view.colors);
     y += STRIPE.attention + STRIPE.gap;
   }
   if (focus?.attention.gates) {
-    pen.fillStyle = view.colors.track;
-    pen.fillRect(0, y, width, STRIPE.attention);
+    y = attentionStripe(pen, "space or time", y, width, view.colors);
     const step = Math.max(cell, 2); // long videos have more frames than there are pixels
     for (let x = 0; x < width; x += step) {
       const row = focus.row(Math.floor(((x + 0.5) / width) * frames));
@@ -57,7 +57,6 @@ function drawTimeline(canvas, view) {
       pen.fillStyle = gateColor(gateShare(focus, row, view.block));
       pen.fillRect(x, y, step + 0.5, STRIPE.attention);
     }
-    label(pen, "space or time", y, view.colors);
   }
   const x = left(view.frame + 0.5);
   pen.fillStyle = view.colors.ink;
