@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.arguments import positive
 from maed_jax.bench import record
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def main(argv: list[str]) -> None:
@@ -44,7 +47,7 @@ def main(argv: list[str]) -> None:
         plot_bars(options.plot, result["rows"], stages.TIMES, stages.TIMES)
 
 
-def make_cases(config: Any, folder: Path, frames: int, batch: int) -> dict[str, Any]:
+def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dict[str, Any]:
     """The stages of an evaluation as functions, over a dataset that is written into `folder`."""
     import numpy as np
 

@@ -18,11 +18,16 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maed_jax.arguments import positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from maed_jax.bench.yardstick import Yardstick
 
 GROUPS = ("parts", "lengths", "batches", "attention")
 LENGTHS, BATCHES = "1,2,4,8,16,32,64", "1,2,4"
@@ -75,7 +80,7 @@ def numbers(text: str) -> list[int]:
 
 
 def measure(
-    config: Any,
+    config: ConfigDict,
     only: list[str],
     options: argparse.Namespace,
     lengths: list[int],
@@ -133,7 +138,9 @@ class Case(NamedTuple):
     mode: str = ""
 
 
-def group(cases: Iterable[Case], yard: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+def group(
+    cases: Iterable[Case], yard: Yardstick, options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Measures cases in turn. What would take too much memory has no times."""
     from maed_jax.bench import clock, programs
 

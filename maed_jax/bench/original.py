@@ -7,15 +7,14 @@ token alone, a folded decoder, a body of few vertices) does not lower it, so tha
 
 from __future__ import annotations
 
-from typing import Any
-
 from maed_jax.body.skeleton import ANCESTORS
+from maed_jax.models.maed import MAED
 
 VERTS, JOINTS, POINTS = 6890, 24, 9 + 17  # of SMPL; rows of its two sets of extra joints
 BETAS, POSE = 10, 207
 
 
-def root(model: Any) -> int:
+def root(model: MAED) -> int:
     """Of the convolutional root, for one frame."""
     size = -(-model.image_size // 2)
     total = size**2 * 7 * 7 * 3 * model.width
@@ -32,7 +31,7 @@ def root(model: Any) -> int:
     return 2 * total
 
 
-def tokens(model: Any) -> int:
+def tokens(model: MAED) -> int:
     """Tokens of a frame."""
     side = model.image_size
     for _ in range(len(model.stage_sizes) + 1):
@@ -40,13 +39,13 @@ def tokens(model: Any) -> int:
     return side**2 + 1
 
 
-def embedding(model: Any) -> int:
+def embedding(model: MAED) -> int:
     """Of the projection to the transformer's width, for one frame."""
     channels = 4 * model.width * 2 ** (len(model.stage_sizes) - 1)
     return 2 * (tokens(model) - 1) * channels * model.dim
 
 
-def block(model: Any, t: int) -> int:
+def block(model: MAED, t: int) -> int:
     """Of one block of the encoder "ste", for one clip of `t` frames."""
     n, d = tokens(model), model.dim
     project, space, time, joint = 3 * d * d, 2 * n * d, 2 * t * d, 2 * t * n * d  # for one token
@@ -62,7 +61,7 @@ def block(model: Any, t: int) -> int:
     return 2 * t * (n * (of_tokens + 8 * d * d) + of_frames)
 
 
-def decoder(model: Any) -> int:
+def decoder(model: MAED) -> int:
     """Of KTD, for one frame."""
     d, width = model.feature_dim, model.decoder_width
     joints = sum(6 * (width + 6 * len(above)) for above in ANCESTORS)
@@ -76,7 +75,7 @@ def body() -> int:
     return 2 * (shaped + regressed + VERTS * (16 * JOINTS + 12) + JOINTS * 64)
 
 
-def parts(model: Any, t: int) -> dict[str, int]:
+def parts(model: MAED, t: int) -> dict[str, int]:
     """Of each part of a forward pass over one clip of `t` frames."""
     return {
         "root": t * root(model),
@@ -87,17 +86,17 @@ def parts(model: Any, t: int) -> dict[str, int]:
     }
 
 
-def forward(model: Any, t: int) -> int:
+def forward(model: MAED, t: int) -> int:
     """Of a forward pass over one clip of `t` frames."""
     return sum(parts(model, t).values())
 
 
-def step(model: Any, t: int) -> int:
+def step(model: MAED, t: int) -> int:
     """Of loss and gradient for one clip: three times forward, less the gradient of the pixels."""
     return sum(step_parts(model, t).values())
 
 
-def step_parts(model: Any, t: int) -> dict[str, int]:
+def step_parts(model: MAED, t: int) -> dict[str, int]:
     """Of each part with its gradient, for one clip of `t` frames."""
     of_pixels = 2 * (-(-model.image_size // 2)) ** 2 * 7 * 7 * 3 * model.width
     three_times = {name: 3 * operations for name, operations in parts(model, t).items()}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 110
 Rows = Sequence[dict[str, Any]]
 
 
-def save(path: str, width: float, height: float, draw: Callable[[Any], None]) -> None:
+def save(path: str, width: float, height: float, draw: Callable[[Figure], None]) -> None:
     """Lets `draw` fill a figure of that size, in inches, and writes it."""
     from matplotlib.figure import Figure
 
@@ -22,7 +26,7 @@ def save(path: str, width: float, height: float, draw: Callable[[Any], None]) ->
     print(f"wrote {path}")
 
 
-def bars(axes: Any, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
+def bars(axes: Axes, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
     """A bar for each row that has `key`: the median and the middle half of the rounds."""
     rows = [row for row in rows if key in row]
     medians = [times * row[key]["median"] for row in rows]
@@ -35,7 +39,7 @@ def bars(axes: Any, rows: Rows, key: str, title: str, times: float = 1.0) -> Non
     axes.set_title(title)
 
 
-def line(axes: Any, rows: Rows, x: str, label: str) -> None:
+def line(axes: Axes, rows: Rows, x: str, label: str) -> None:
     """What rows took and what they asked for, over their values of `x`.
 
     Both in operations: those of the machine's own products that fit into the time, so that hours
@@ -56,7 +60,7 @@ def plot_model(path: str, rows: Rows) -> None:
     groups = {name: [r for r in rows if r["group"] == name] for name in PANELS}
     shown = {name: own for name, own in groups.items() if own}
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for axes, (name, own) in zip(panels, shown.items()):
             PANELS[name](axes, own)
@@ -64,27 +68,27 @@ def plot_model(path: str, rows: Rows) -> None:
     save(path, 5 * len(shown), 4, draw)
 
 
-def _parts(axes: Any, rows: Rows) -> None:
+def _parts(axes: Axes, rows: Rows) -> None:
     bars(axes, rows, "original share", "share of the machine's matrix products")
 
 
-def _lengths(axes: Any, rows: Rows) -> None:
+def _lengths(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "frames", "one clip")
     _loglog(axes, "frames of a clip")
 
 
-def _batches(axes: Any, rows: Rows) -> None:
+def _batches(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "clips", "a batch")
     _loglog(axes, "clips of a batch")
 
 
-def _attention(axes: Any, rows: Rows) -> None:
+def _attention(axes: Axes, rows: Rows) -> None:
     for mode in dict.fromkeys(row["mode"] for row in rows):
         line(axes, [row for row in rows if row["mode"] == mode], "frames", f"a block, {mode}")
     _loglog(axes, "frames of a clip")
 
 
-def _loglog(axes: Any, x: str) -> None:
+def _loglog(axes: Axes, x: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -100,7 +104,7 @@ PANELS = {"parts": _parts, "lengths": _lengths, "batches": _batches, "attention"
 def plot_train(path: str, rows: Rows) -> None:
     """Time and memory of each way to save memory."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         time, memory = figure.subplots(1, 2, sharey=True)
         bars(time, rows, "seconds", "seconds a step")
         sizes = [row["memory"].get("all", 0) / 2**30 for row in rows]
@@ -123,7 +127,7 @@ def plot_bars(path: str, rows: Rows, key: str, title: str, times: float = 1.0) -
 def plot_scale(path: str, predictions: Rows) -> None:
     """Efficiency against the number of chips, between its worst and its best."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         layouts = list(dict.fromkeys(row["layout"] for row in predictions))
         panels = figure.subplots(1, len(layouts), sharey=True, squeeze=False)[0]
         for axes, layout in zip(panels, layouts):

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.arguments import positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def main(argv: list[str]) -> None:
@@ -52,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def make_cases(
-    config: Any, folder: Path, frames: int, size: tuple[int, int], batch: int
+    config: ConfigDict, folder: Path, frames: int, size: tuple[int, int], batch: int
 ) -> dict[str, Any]:
     """The stages of a prediction as functions, over a video that is written into `folder`."""
     from maed_jax.bench import network, stages

@@ -10,13 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
 from maed_jax.json_files import write_json
 from maed_jax.whole_files import check_writable
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def parser(name: str, doc: str) -> argparse.ArgumentParser:
@@ -61,7 +64,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def load(config: str, overrides: Sequence[str]) -> Any:
+def load(config: str, overrides: Sequence[str]) -> ConfigDict:
     """The configuration to measure; with the built-in body where no other is asked for.
 
     Raises:

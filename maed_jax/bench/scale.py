@@ -16,7 +16,6 @@ cores that decode and augment them. None of these predictions was measured.
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from maed_jax.arguments import positive
 from maed_jax.bench import record
@@ -78,7 +77,9 @@ def compile_all(options: argparse.Namespace, overrides: list[str], devices: list
     return rows
 
 
-def predict_all(programs: list[dict], chips: list[str], options: Any, image_size: int) -> list:
+def predict_all(
+    programs: list[dict], chips: list[str], options: argparse.Namespace, image_size: int
+) -> list:
     """A row for each chip, layout and number of chips, from each layout's largest program."""
     from maed_jax.bench import pods
 

@@ -13,9 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.bench import record
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 def compile_in_process(
@@ -55,7 +58,9 @@ def main(argv: list[str]) -> None:
     print(json.dumps(describe(config, **{k: v for k, v in vars(options).items() if k != "config"})))
 
 
-def describe(config: Any, *, devices: int, fsdp: int, clips: int, frames: int) -> dict[str, Any]:
+def describe(
+    config: ConfigDict, *, devices: int, fsdp: int, clips: int, frames: int
+) -> dict[str, Any]:
     """What the compiled step asks of each device: operations, collectives and memory."""
     import jax
 

@@ -22,11 +22,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maed_jax.arguments import from_zero, positive
 from maed_jax.bench import record
 from maed_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from maed_jax.bench.yardstick import Yardstick
 
 GROUPS = ("step", "parts")
 
@@ -64,7 +69,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(
-    configs: dict[str, Any], only: list[str], options: argparse.Namespace
+    configs: dict[str, ConfigDict], only: list[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Rows of both groups, and the yardstick's summary."""
     from maed_jax.bench.yardstick import Yardstick
@@ -76,7 +81,9 @@ def measure(
     return {"yardstick": yard.summary(), "rows": rows}
 
 
-def measure_parts(config: Any, yard: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_parts(
+    config: ConfigDict, yard: Yardstick, options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Root and blocks, as many clips and frames as a step has, without its images."""
     from maed_jax.bench import clock, network, original, programs
     from maed_jax.compiler_options import for_training
@@ -103,7 +110,7 @@ def measure_parts(config: Any, yard: Any, options: argparse.Namespace) -> list[d
 
 
 def measure_steps(
-    configs: dict[str, Any], yard: Any, options: argparse.Namespace
+    configs: dict[str, ConfigDict], yard: Yardstick, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row for each way to save memory, one after the other: each holds a state of its own."""
     from maed_jax.bench import clock, original, programs, steps

@@ -53,10 +53,11 @@ _FORMAT = "maed_jax_body"  # the key that tells our own files from SMPL's
 _SMPL_VERTS = 6890
 _NUM_POSE = 9 * (NUM_JOINTS - 1)
 
+Source = Body | str | os.PathLike | Mapping[str, Any]
+"""what `load_body` makes a body from"""
 
-def load_body(
-    source: Body | str | os.PathLike | Mapping[str, Any], gender: str = "neutral"
-) -> Body:
+
+def load_body(source: Source, gender: str = "neutral") -> Body:
     """The body that `source` describes.
 
     Args:
@@ -129,7 +130,7 @@ def find_model_file(path: str | os.PathLike) -> Path:
     return path
 
 
-def _gendered_file(source: Any, gender: str) -> Path:
+def _gendered_file(source: Source, gender: str) -> Path:
     """Raises: UserError: no such file beside the neutral body's."""
     name = f"SMPL_{gender.upper()}.npz"
     if source == "mannequin" or not isinstance(source, str | os.PathLike):

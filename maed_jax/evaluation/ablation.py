@@ -8,7 +8,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
@@ -35,6 +35,9 @@ from maed_jax.evaluation.ablation_rows import (
 from maed_jax.json_files import write_json
 from maed_jax.locks import InUse, only_run_in
 from maed_jax.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from maed_jax.data.eval_clips import EvaluationClips
 
 EPILOG = """\
 rows:
@@ -228,13 +231,13 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     return errors(constant(*mean, clips), clips, load_body(config.body))
 
 
-def clear_test_clips(config: ConfigDict, clips: Any) -> Any:
+def clear_test_clips(config: ConfigDict, clips: EvaluationClips) -> EvaluationClips:
     """Those of `test_clips` that show people clearly, where the split tells them apart."""
     subsets = {track.subset for track in clips.tracks}
     return test_clips(config, "plain") if "plain" in subsets else clips
 
 
-def test_clips(config: ConfigDict, subset: str | None = None) -> Any:
+def test_clips(config: ConfigDict, subset: str | None = None) -> EvaluationClips:
     """The clips of the test split, as long and as far apart as those that were trained on."""
     from maed_jax.data.eval_clips import evaluation_clips
     from maed_jax.data.pipeline import dataset_to_evaluate

@@ -6,7 +6,6 @@ Every function answers plain numbers and lists, ready for JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +16,21 @@ from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.body.skeleton import H36M_TO_J14
 from maed_jax.data import augment
+from maed_jax.data.eval_clips import EvaluationClips
 from maed_jax.data.images import normalise
 from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
 from maed_jax.evaluation import metrics, scoring, table
 from maed_jax.evaluation.predictions import Predicted
 from maed_jax.models.attention_maps import attention_maps
+from maed_jax.models.maed import MAED
 
 FRACTIONS = tuple(part / 10 for part in range(10))
 """of a frame, blanked"""
 JOINTS = 24
 
 
-def errors(predicted: Predicted, clips: Any, body: smpl.Body) -> dict:
+def errors(predicted: Predicted, clips: EvaluationClips, body: smpl.Body) -> dict:
     """The figures of the table, by subset, and those of each joint of the tree.
 
     Args:
@@ -85,11 +87,11 @@ def _tree_joints(body: smpl.Body, pose: jax.Array, shape: jax.Array) -> jax.Arra
     return smpl.pose_body(body, rotations, shape).joints
 
 
-def has_gates(model: Any) -> bool:
+def has_gates(model: MAED) -> bool:
     return model.encoder == "ste" and model.mode == "parallel"
 
 
-def time_gates(estimator: Any, images: np.ndarray) -> np.ndarray:
+def time_gates(estimator: Estimator, images: np.ndarray) -> np.ndarray:
     """How much each block lets through of what it read over time, in [0, 1].
 
     Args:
@@ -103,7 +105,7 @@ def time_gates(estimator: Any, images: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.asarray(maps.gates).mean(-1), 0, -1)
 
 
-def gates_by_subset(estimator: Any, clips: Any) -> dict:
+def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:
     """Mean gates over the frames of each subset, and what being occluded goes along with.
 
     Returns:
@@ -134,7 +136,7 @@ def gates_by_subset(estimator: Any, clips: Any) -> dict:
 NO_WHOLE_CLIP = "the test split has no whole clip to blank a frame of; its tracks are short"
 
 
-def clear_clips(clips: Any, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Up to `count` whole clips with labels, spread evenly over `clips`.
 
     Returns:
@@ -164,7 +166,7 @@ def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndar
 
 
 def blanked_frame(
-    estimator: Any,
+    estimator: Estimator,
     body: smpl.Body,
     images: np.ndarray,
     labels: dict[str, np.ndarray],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from maed_jax.evaluation import table
 from maed_jax.evaluation.ablation_report import DEPTH_ROWS, label_of
 from maed_jax.evaluation.ablation_rows import ROWS
 from maed_jax.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 110
 
@@ -46,13 +51,13 @@ def _series(stats: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _band(axes: Any, x: Any, stats: list[dict], **style: Any) -> None:
+def _band(axes: Axes, x: Sequence, stats: list[dict], **style: Any) -> None:
     mean, sd = _series(stats)
     (line,) = axes.plot(x, mean, marker="o", markersize=3, **style)
     axes.fill_between(x, mean - sd, mean + sd, color=line.get_color(), alpha=0.15, linewidth=0)
 
 
-def _plot_table(figure: Any, summary: dict) -> bool:
+def _plot_table(figure: Figure, summary: dict) -> bool:
     rows = summary["rows"]
     figure.set_size_inches(10, 1.2 + 0.32 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
@@ -74,7 +79,7 @@ def _plot_table(figure: Any, summary: dict) -> bool:
     return True
 
 
-def _plot_gates(figure: Any, summary: dict) -> bool:
+def _plot_gates(figure: Figure, summary: dict) -> bool:
     gates = summary["claims"]["gates"]
     if not gates:
         return False
@@ -99,7 +104,7 @@ def _plot_gates(figure: Any, summary: dict) -> bool:
     return True
 
 
-def _plot_depth(figure: Any, summary: dict) -> bool:
+def _plot_depth(figure: Figure, summary: dict) -> bool:
     chosen = [name for name in DEPTH_ROWS if name in summary["rows"]]
     if not chosen:
         return False
@@ -121,7 +126,7 @@ def _plot_depth(figure: Any, summary: dict) -> bool:
     return True
 
 
-def _plot_subsets(figure: Any, summary: dict) -> bool:
+def _plot_subsets(figure: Figure, summary: dict) -> bool:
     rows, mean_pose = summary["rows"], summary["mean_pose"]["subsets"]
     names = list(mean_pose)
     figure.set_size_inches(11, 4.2)
@@ -149,7 +154,7 @@ def _plot_subsets(figure: Any, summary: dict) -> bool:
     return True
 
 
-def _plot_blanked(figure: Any, summary: dict) -> bool:
+def _plot_blanked(figure: Figure, summary: dict) -> bool:
     figure.set_size_inches(9, 5)
     axes = figure.subplots()
     ends = {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from maed_jax.data.records import Records
 from maed_jax.data.schema import Track
 from maed_jax.data.track_labels import TrackLabels, read_labels
 from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
 from maed_jax.evaluation.predictions import Predicted, by_frame, constant, predict, spread
 from maed_jax.evaluation.protocols import Protocol
 from maed_jax.evaluation.scoring import Bodies, Scores, score
@@ -107,7 +107,7 @@ def _parts(track: Track, labels: TrackLabels, protocol: Protocol):
 
 
 def run(
-    estimator: Any,
+    estimator: Estimator,
     bodies: Bodies,
     records: Records,
     protocols: Sequence[Protocol],
@@ -119,8 +119,7 @@ def run(
     """Evaluates an estimator on a split.
 
     Args:
-      estimator: a `maed_jax.estimator.Estimator`; a body of keypoints is enough for it, as errors
-        are those of `bodies`.
+      estimator: a body of keypoints is enough for it, as errors are those of `bodies`.
       baseline: rotations `[24 3 3]` and betas `[10]` to compare with.
       progress: called as `progress(iterable, what)`; gives the same items.
 

@@ -6,14 +6,20 @@ import argparse
 import contextlib
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
 from maed_jax.json_files import write_json
 from maed_jax.whole_files import check_writable
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from maed_jax.estimator import Estimator
+    from maed_jax.evaluation.scoring import Bodies
 
 EPILOG = """\
 protocols (--protocol A,B or all; DATASET/NAME takes another dataset's):
@@ -150,9 +156,9 @@ class Opened(NamedTuple):
 
     checkpoint: str
     step: int
-    config: Any
-    estimator: Any
-    bodies: Any
+    config: ConfigDict
+    estimator: Estimator
+    bodies: Bodies
 
 
 def open_checkpoint(
@@ -257,7 +263,7 @@ def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
     return notes
 
 
-def _progress(items: Any, what: str) -> Any:
+def _progress(items: Iterable, what: str) -> Iterable:
     from tqdm import tqdm
 
     units = {"evaluate": "batch", "labels": "track", "mean pose": "frame"}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from maed_jax.body import smpl
-from maed_jax.body.files import load_body
+from maed_jax.body.files import Source, load_body
 from maed_jax.data.track_labels import TrackLabels
 from maed_jax.errors import UserError
 from maed_jax.evaluation import accelerations, metrics, posing
@@ -54,7 +53,7 @@ class Scores:
 class Bodies:
     """The neutral body and, from the same place, those of the genders; loaded when asked for."""
 
-    def __init__(self, neutral: smpl.Body, source: Any = None):
+    def __init__(self, neutral: smpl.Body, source: Source | None = None):
         """`source`: what `neutral` was loaded from, see `load_body`."""
         self._source = source
         self._whole, self._points = {"neutral": neutral}, {}

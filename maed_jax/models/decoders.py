@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import linen as nn
@@ -17,6 +17,9 @@ from maed_jax.models.ktd import KinematicTopologyDecoder
 from maed_jax.models.regression import VECTOR
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
+if TYPE_CHECKING:
+    from maed_jax.models.maed import MAED
+
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
 
 
@@ -26,7 +29,7 @@ def check_decoder(name: str) -> None:
         raise UserError(f"there is no decoder {name!r}; choose from {', '.join(DECODERS)}")
 
 
-def make_decoder(model) -> nn.Module:
+def make_decoder(model: MAED) -> nn.Module:
     """The decoder that the settings of a `MAED` ask for.
 
     It is called as `decoder(feature, body, train=...)` and answers a `Regression`.
@@ -67,15 +70,14 @@ def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
 
 
 def fold_decoder(
-    model: Any, params: Mapping[str, Any], body: Body | None = None
-) -> tuple[Any, dict[str, Any]]:
-    """A `MAED` and its parameters for inference, with the decoder folded into one matrix.
+    model: MAED, params: Mapping[str, Any], body: Body | None = None
+) -> tuple[MAED, dict[str, Any]]:
+    """The model and its parameters for inference, with the decoder folded into one matrix.
 
     Answers are the same up to rounding. "vanilla" is not affine: it comes back as it was.
 
     Args:
-      model: the `MAED`.
-      params: its parameters.
+      params: the model's.
       body: whose mean the decoder "iterative" starts from; another body needs another folding.
 
     Raises:

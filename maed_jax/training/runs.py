@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from maed_jax.body.files import load_body, load_kept_body
+from maed_jax.body.files import Source, load_body, load_kept_body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models import maed
@@ -22,7 +22,7 @@ class Run(NamedTuple):
     config: ConfigDict
 
 
-def open_run(workdir: str | Path, step: Step = None, *, body: Any = None) -> Run:
+def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = None) -> Run:
     """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
@@ -48,7 +48,9 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         ) from None
 
 
-def restore_estimator(workdir: str | Path, step: Step = None, *, body: Any = None) -> Estimator:
+def restore_estimator(
+    workdir: str | Path, step: Step = None, *, body: Source | None = None
+) -> Estimator:
     """The estimator that was trained in `workdir`.
 
     Args:

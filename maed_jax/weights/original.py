@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from maed_jax.body.files import load_body
+from maed_jax.body.files import Source, load_body
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
@@ -164,7 +164,7 @@ def means_differ(body: Body, other: Body) -> bool:
 def from_torch(
     state_dict_or_path: Mapping[str, Any] | str | Path,
     *,
-    body: Any,
+    body: Source,
     encoder: str = "ste",
     mode: str = "parallel",
     decoder: str = "ktd",
