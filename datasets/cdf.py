@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.bounds import Budget
+from maed_jax.files.bounds import Budget
 
 _MAGIC = {0xCDF30001: 8, 0xCDF26002: 4, 0x0000FFFF: 4}  # -> bytes of an offset
 _PLAIN, _PACKED = 0x0000FFFF, 0xCCCC0001

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax import json_files
 from maed_jax.errors import UserError
+from maed_jax.files import json as json_files
 
 
 def read_json(path: str | Path, **options) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.bounds import Budget
 from maed_jax.errors import UserError
+from maed_jax.files.bounds import Budget
 
 try:
     import h5py

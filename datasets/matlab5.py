@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.bounds import Budget
+from maed_jax.files.bounds import Budget
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8",
             13: "u8"}  # fmt: skip

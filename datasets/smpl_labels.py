@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
-from maed_jax.numpy_files import open_npz, read_npy
+from maed_jax.files.numpy import open_npz, read_npy
+from maed_jax.files.unpickle import restricted_load
 
 from . import checked
 

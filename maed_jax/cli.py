@@ -27,7 +27,10 @@ VERBS = {
         "compare two results of maed eval, with intervals over sequences",
     ),
     "table1": ("maed_jax.evaluation.table1", "the paper's Table 1 with a checkpoint's own rows"),
-    "ablate": ("maed_jax.evaluation.ablation", "train and compare the rows of the paper's Table 2"),
+    "ablate": (
+        "maed_jax.evaluation.ablation.study",
+        "train and compare the rows of the paper's Table 2",
+    ),
     "predict": ("maed_jax.inference.command", "reconstruct the people in videos or pictures"),
     "view": ("maed_jax.visual.viewer", "look at what predict wrote, in the browser"),
     "animate": (

@@ -52,11 +52,12 @@ from small_videos import figure_images, write_video
 from maed_jax.body.files import load_body
 from maed_jax.data import schema
 from maed_jax.data.parallel import find_datasets
-from maed_jax.evaluation import ablation, compare, report
+from maed_jax.evaluation import compare, report
+from maed_jax.evaluation.ablation.study import summarise
+from maed_jax.files.json import write_json
 from maed_jax.inference import attended, looks, page, people, pictures, results, video
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.work import Work
-from maed_jax.json_files import write_json
 from maed_jax.models.attention_maps import load_attention_maps
 from maed_jax.training.config import load_config
 from maed_jax.training.runs import read_model
@@ -163,7 +164,7 @@ def read_results_folder(path: Path) -> None:
 def read_study(path: Path) -> None:
     target = path.parent / "ste-ktd" / "0" / "result.json"
     target.write_bytes(path.read_bytes())
-    ablation.summarise(path.parent)
+    summarise(path.parent)
 
 
 def compare_results(path: Path) -> None:

@@ -9,10 +9,10 @@ from ablation_results import mean_pose, result
 from fake_dataset import write_fake_dataset
 
 from maed_jax.errors import UserError
-from maed_jax.evaluation import ablation
-from maed_jax.evaluation.ablation_files import result_path
-from maed_jax.evaluation.ablation_rows import ROWS, STAGES
-from maed_jax.locks import only_run_in
+from maed_jax.evaluation.ablation import study as ablation
+from maed_jax.evaluation.ablation.files import result_path
+from maed_jax.evaluation.ablation.rows import ROWS, STAGES
+from maed_jax.files.locks import only_run_in
 from maed_jax.training.checkpoints import read_config, write_config
 
 
@@ -62,7 +62,7 @@ def trained(monkeypatch):
             if key in ("subsets", "joints", "blanked", "gates", "parameters", "steps")
         }
 
-    monkeypatch.setattr("maed_jax.evaluation.ablation_plots.draw", lambda *_: [])
+    monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
     monkeypatch.setattr("maed_jax.training.train.train", train)
     monkeypatch.setattr(ablation, "measure_run", measure_run)
     monkeypatch.setattr(ablation, "measure_mean_pose", lambda config: mean_pose())
@@ -188,8 +188,8 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
     """A step of each stage of the tiny model, against `maed eval` of its checkpoint."""
     from maed_jax.evaluation import evaluate
 
-    monkeypatch.setattr("maed_jax.evaluation.ablation_plots.draw", lambda *_: [])
-    monkeypatch.setattr("maed_jax.evaluation.ablation_measure.has_gates", lambda model: False)
+    monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
+    monkeypatch.setattr("maed_jax.evaluation.ablation.measure.has_gates", lambda model: False)
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),

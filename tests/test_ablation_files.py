@@ -6,8 +6,8 @@ import pytest
 from ablation_results import result
 
 from maed_jax.errors import UserError
-from maed_jax.evaluation import ablation_files as files
-from maed_jax.json_files import write_json
+from maed_jax.evaluation.ablation import files
+from maed_jax.files.json import write_json
 from maed_jax.training.config import load_config
 
 

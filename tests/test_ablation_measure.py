@@ -16,8 +16,8 @@ from maed_jax.data.augment import SIDES
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.data.records import Records
 from maed_jax.estimator import Estimator
-from maed_jax.evaluation import ablation_measure as measure
 from maed_jax.evaluation import scoring, table
+from maed_jax.evaluation.ablation import measure
 from maed_jax.evaluation.baseline import FIELDS, mean_pose
 from maed_jax.evaluation.predictions import constant, predict
 from maed_jax.models.maed import MAED

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation_rows import (
+from maed_jax.evaluation.ablation.rows import (
     LINE_OF,
     ROWS,
     TABLE,

@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from maed_jax import bounds
-from maed_jax.bounds import Archive, Budget, read_exactly
+from maed_jax.files import bounds
+from maed_jax.files.bounds import Archive, Budget, read_exactly
 
 
 def archive(path, members, method=zipfile.ZIP_DEFLATED):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from cdflib.cdfwrite import CDF
 
-from maed_jax import bounds
 from maed_jax.data.parallel import find_datasets
+from maed_jax.files import bounds
 
 find_datasets()
 from maed_jax.datasets.cdf import read_variable  # noqa: E402

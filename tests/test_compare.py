@@ -6,7 +6,7 @@ import pytest
 from maed_jax.errors import UserError
 from maed_jax.evaluation import compare, report
 from maed_jax.evaluation.compare import paired_bootstrap
-from maed_jax.json_files import write_json
+from maed_jax.files.json import write_json
 
 
 def results(errors, frames=None, label="maed", **about):

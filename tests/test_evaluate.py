@@ -19,7 +19,7 @@ from maed_jax.data import prepare
 from maed_jax.errors import UserError
 from maed_jax.evaluation import benchmark, evaluate, table1
 from maed_jax.evaluation.scoring import Bodies
-from maed_jax.locks import only_run_in
+from maed_jax.files.locks import only_run_in
 from maed_jax.training.config import defaults
 
 

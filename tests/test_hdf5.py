@@ -2,9 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
-from maed_jax import bounds
 from maed_jax.data.parallel import find_datasets
 from maed_jax.errors import UserError
+from maed_jax.files import bounds
 
 find_datasets()
 from maed_jax.datasets.hdf5 import Hdf5, is_hdf5  # noqa: E402

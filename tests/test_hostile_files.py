@@ -27,19 +27,19 @@ import small_results
 from joblib_writer import joblib_bytes
 from test_unpickle import Call, hostile
 
-from maed_jax import bounds
 from maed_jax.body.files import load_body
-from maed_jax.body.unpickle import restricted_load
 from maed_jax.data.parallel import find_datasets
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
+from maed_jax.files import bounds
+from maed_jax.files.joblib import read_joblib
+from maed_jax.files.torch import LEGACY_MAGIC, load_torch
+from maed_jax.files.unpickle import restricted_load
 from maed_jax.inference.attended import load_attention
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
-from maed_jax.joblib_files import read_joblib
 from maed_jax.models.attention_maps import load_attention_maps
-from maed_jax.torch_files import LEGACY_MAGIC, load_torch
 from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.original import from_torch

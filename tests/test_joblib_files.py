@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from joblib_writer import joblib_bytes
 
-from maed_jax import bounds
 from maed_jax.errors import UserError
-from maed_jax.joblib_files import read_joblib
+from maed_jax.files import bounds
+from maed_jax.files.joblib import read_joblib
 
 CONTENT = {
     "img_name": np.array(["imageFiles/a.jpg", "b.jpg"]),

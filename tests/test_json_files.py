@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from maed_jax.json_files import check_form, parse_json, read_json, write_json
+from maed_jax.files.json import check_form, parse_json, read_json, write_json
 
 FORM = {
     "name": str, "count": int, "rate?": float, "flag?": (bool, None), "points?": [[float, float]],

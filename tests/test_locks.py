@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from maed_jax import locks
 from maed_jax.errors import UserError
-from maed_jax.locks import only_run_in
+from maed_jax.files import locks
+from maed_jax.files.locks import only_run_in
 
-HOLD = "import sys; from maed_jax.locks import only_run_in as hold\n"
+HOLD = "import sys; from maed_jax.files.locks import only_run_in as hold\n"
 HOLD += "with hold(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from maed_jax import bounds
 from maed_jax.data.parallel import find_datasets
+from maed_jax.files import bounds
 
 find_datasets()
 from maed_jax.datasets.matlab5 import read_variables  # noqa: E402

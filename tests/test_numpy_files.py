@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from maed_jax.numpy_files import HoldsObjects, check_axes, npy_header, open_npz, read_npy
+from maed_jax.files.numpy import HoldsObjects, check_axes, npy_header, open_npz, read_npy
 
 ARRAYS = {
     "float": np.arange(6.0).reshape(2, 3), "fortran": np.asfortranarray(np.eye(3)),

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from maed_jax import bounds
-from maed_jax.body import stand_ins, unpickle
 from maed_jax.errors import UserError
+from maed_jax.files import bounds, stand_ins, unpickle
 
 
 def loads(data: bytes):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.torch_files import Storage, Tensor, load_torch
+from maed_jax.files.torch import Storage, Tensor, load_torch
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "numpy"])

@@ -14,7 +14,7 @@ from fake_dataset import write_fake_dataset
 from test_step import equal
 
 from maed_jax.errors import UserError
-from maed_jax.locks import only_run_in
+from maed_jax.files.locks import only_run_in
 from maed_jax.training import checkpoints, setup
 from maed_jax.training import train as train_module
 from maed_jax.training.checkpoints import read_config, read_variables, saved_steps

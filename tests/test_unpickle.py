@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from maed_jax.body import stand_ins, unpickle
 from maed_jax.errors import UserError
+from maed_jax.files import stand_ins, unpickle
 
 HARMLESS = {
     "float": np.arange(3.0),

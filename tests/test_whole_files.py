@@ -7,7 +7,7 @@ import pytest
 from faults import closed, full_disk
 
 from maed_jax.errors import UserError
-from maed_jax.whole_files import check_writable, whole_file
+from maed_jax.files.whole import check_writable, whole_file
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -47,7 +47,7 @@ def test_two_writers_do_not_meet(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 with whole_file(sys.argv[1], "w") as file:
     print("half", file=file, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

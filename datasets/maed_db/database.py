@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
-from maed_jax.joblib_files import read_joblib
+from maed_jax.files.joblib import read_joblib
 
 # name -> shapes of a row that files have; text is checked apart. `frame_id`, `cam` and `features`
 # are not needed.

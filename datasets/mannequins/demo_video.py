@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.errors import UserError
+from maed_jax.files.whole import whole_file
 from maed_jax.inference.video import VideoWriter
 from maed_jax.visual.render import Lights, Renderer, composite, project
-from maed_jax.whole_files import whole_file
 
 from . import film, motion, scene, surroundings
 

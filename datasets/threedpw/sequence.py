@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
+from maed_jax.files.unpickle import restricted_load
 
 from ..checked import rows
 

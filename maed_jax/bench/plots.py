@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

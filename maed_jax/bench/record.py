@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
-from maed_jax.json_files import write_json
-from maed_jax.whole_files import check_writable
+from maed_jax.files.json import write_json
+from maed_jax.files.whole import check_writable
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Body files: SMPL's own (.pkl, .npz, a directory, a mapping) and ours.
 
-Nothing here trusts a file: pickles go through `maed_jax.body.unpickle`, NumPy files are read
+Nothing here trusts a file: pickles go through `maed_jax.files.unpickle`, NumPy files are read
 without objects, and every array's shape is checked.
 """
 
@@ -17,11 +17,11 @@ import numpy as np
 
 from maed_jax.body import skeleton
 from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
-from maed_jax.body.stand_ins import ChumpyNode
-from maed_jax.body.unpickle import restricted_load
 from maed_jax.errors import UserError
-from maed_jax.numpy_files import HoldsObjects, open_npz, read_npy
-from maed_jax.whole_files import whole_file
+from maed_jax.files.numpy import HoldsObjects, open_npz, read_npy
+from maed_jax.files.stand_ins import ChumpyNode
+from maed_jax.files.unpickle import restricted_load
+from maed_jax.files.whole import whole_file
 
 MODEL_KEYS = (
     "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",

@@ -12,7 +12,7 @@ import numpy as np
 from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_jpeg
 from maed_jax.errors import UserError
-from maed_jax.json_files import read_json
+from maed_jax.files.json import read_json
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task

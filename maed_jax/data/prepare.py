@@ -22,8 +22,8 @@ from maed_jax.arguments import Parser, from_zero, positive
 from maed_jax.data import parallel
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError, suggest
-from maed_jax.json_files import read_json
-from maed_jax.locks import lock
+from maed_jax.files.json import read_json
+from maed_jax.files.locks import lock
 
 ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from maed_jax.data import schema
 from maed_jax.errors import UserError
-from maed_jax.json_files import read_json
+from maed_jax.files.json import read_json
 
 # name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
 _ARRAYS = {

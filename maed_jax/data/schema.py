@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maed_jax.errors import UserError
-from maed_jax.json_files import read_json
+from maed_jax.files.json import read_json
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from maed_jax.data import schema
-from maed_jax.json_files import check_form, read_json
+from maed_jax.files.json import check_form, read_json
 
 ORDER = ("train", "validation", "test")
 _COUNTS = {"people": int, "frames": int, "with_smpl": int, "with_3d": int, "dropped": dict,

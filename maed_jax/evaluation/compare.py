@@ -12,8 +12,8 @@ from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
-from maed_jax.json_files import write_json
-from maed_jax.whole_files import check_writable
+from maed_jax.files.json import write_json
+from maed_jax.files.whole import check_writable
 
 DRAWS = 10_000
 # What tells tracks of one recording apart, at the end of their names, by dataset; behind it stands

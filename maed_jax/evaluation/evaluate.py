@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
-from maed_jax.json_files import write_json
-from maed_jax.whole_files import check_writable
+from maed_jax.files.json import write_json
+from maed_jax.files.whole import check_writable
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -234,7 +234,7 @@ def measure(
 
 def provenance(opened: Opened) -> dict:
     """What the figures come from, for the file."""
-    from maed_jax.evaluation.ablation_files import environment
+    from maed_jax.evaluation.ablation.files import environment
 
     config = Path(opened.checkpoint) / "config.json"
     return {
@@ -290,7 +290,7 @@ def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[No
     Raises:
       UserError: it cannot be made, or another run is there.
     """
-    from maed_jax.locks import only_run_in
+    from maed_jax.files.locks import only_run_in
 
     return only_run_in(directory, "--out") if directory else contextlib.nullcontext()
 

@@ -22,11 +22,11 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import table
 from maed_jax.evaluation.benchmark import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
-from maed_jax.json_files import check_form, read_json
-from maed_jax.whole_files import whole_file
+from maed_jax.files.json import check_form, read_json
+from maed_jax.files.whole import whole_file
 
 FORMAT = 1  # of results files
-# What readers of results files rely on, as `json_files.check_form` has it.
+# What readers of results files rely on, as `check_form` has it.
 FORM = {
     "about": {"dataset": str, "dataset_version": str, "split": str},
     "protocols": [{"label": str, "text": str}],

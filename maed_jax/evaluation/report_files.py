@@ -10,8 +10,8 @@ import numpy as np
 
 from maed_jax.evaluation import report
 from maed_jax.evaluation.benchmark import Result
-from maed_jax.json_files import write_json
-from maed_jax.whole_files import whole_file
+from maed_jax.files.json import write_json
+from maed_jax.files.whole import whole_file
 
 
 def write_directory(directory: str | Path, found: dict, results: Sequence[Result]) -> list[Path]:

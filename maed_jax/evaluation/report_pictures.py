@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from maed_jax.evaluation.benchmark import Result
 from maed_jax.evaluation.scoring import Scores
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 PANELS = 12  # of each picture
 DPI = 110

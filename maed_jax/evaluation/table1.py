@@ -11,7 +11,7 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import evaluate
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 from maed_jax.evaluation.published import COLUMNS, TABLE_1, TITLES
-from maed_jax.json_files import write_json
+from maed_jax.files.json import write_json
 
 SOURCE = (
     "Other rows: Wan et al., ICCV 2021, Table 1, as printed. Every system measured itself in its "

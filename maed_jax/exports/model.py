@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from maed_jax.arguments import Parser, add_step
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
     import jax.export

@@ -20,6 +20,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
@@ -28,7 +29,6 @@ from maed_jax.inference.work import Keep, in_memory
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
 from maed_jax.models.maed import MAED
-from maed_jax.numpy_files import check_axes, open_npz
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 

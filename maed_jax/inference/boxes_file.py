@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.files.numpy import open_npz
 from maed_jax.inference.detect import Detections
 from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread
-from maed_jax.numpy_files import open_npz
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 
 from maed_jax.data.boxes import smooth_boxes
 from maed_jax.errors import UserError
+from maed_jax.files.numpy import check_axes
 from maed_jax.inference.boxes_file import BoxesFile
 from maed_jax.inference.detect import Detector
 from maed_jax.inference.looks import detections, frames_per_look
 from maed_jax.inference.track import Track, Tracker, spread
 from maed_jax.inference.video import Video
 from maed_jax.inference.work import Work
-from maed_jax.numpy_files import check_axes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.files.json import check_form, json_text, read_json
+from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.work import reason
-from maed_jax.json_files import check_form, json_text, read_json
-from maed_jax.numpy_files import check_axes, open_npz
 
 if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
@@ -39,7 +39,7 @@ AXES = {
     "intrinsics": "float 4", "joints_3d": "float n 24 3", "raw_rotmat": "float n 24 3 3",
     "raw_camera": "float n 3", "raw_shape": "float n 10", "id": "int",
 }  # fmt: skip
-# What everybody who reads results.json relies on, as `json_files.check_form` has it.
+# What everybody who reads results.json relies on, as `check_form` has it.
 FORM = {
     "video": {"path": str, "frames": int, "fps": float, "width": int, "height": int},
     "model": {"body?": str, "checkpoint?": str, "body_path?": (str, None)},

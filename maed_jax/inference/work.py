@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from maed_jax.errors import UserError
-from maed_jax.json_files import parse_json
-from maed_jax.locks import lock
-from maed_jax.numpy_files import npy_header, open_npz
+from maed_jax.files.json import parse_json
+from maed_jax.files.locks import lock
+from maed_jax.files.numpy import npy_header, open_npz
 
 FOLDER = ".unfinished"
 JOB = "job.json"  # in it

@@ -21,9 +21,9 @@ from flax import struct
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.numpy import open_npz
+from maed_jax.files.whole import whole_file
 from maed_jax.models.maed import MAED
-from maed_jax.numpy_files import open_npz
-from maed_jax.whole_files import whole_file
 
 FORMAT = 1  # raised when a reader of older files would go wrong
 AXES = {

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from maed_jax.errors import UserError
+from maed_jax.files.whole import whole_file
 from maed_jax.training.checkpoint_parts import (
     VARIABLES,
     Facts,
@@ -37,7 +38,6 @@ from maed_jax.training.checkpoint_parts import (
 )
 from maed_jax.training.config import config_from_json, config_to_json
 from maed_jax.training.state import TrainState
-from maed_jax.whole_files import whole_file
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
 Step = int | Literal["best"] | None

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from maed_jax.arguments import read_settings
 from maed_jax.errors import UserError
-from maed_jax.json_files import parse_json
+from maed_jax.files.json import parse_json
 from maed_jax.training.config_files import run_config, suggest_setting
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how

@@ -79,7 +79,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     import jax
 
     from maed_jax import jax_setup
-    from maed_jax.locks import only_run_in
+    from maed_jax.files.locks import only_run_in
     from maed_jax.training import cost, sharding
     from maed_jax.training.checkpoints import Checkpoints, saved_steps, write_config
     from maed_jax.training.monitor import Monitor

@@ -12,7 +12,7 @@ from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels

@@ -20,7 +20,7 @@ import numpy as np
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
     from maed_jax.inference.attended import Attention

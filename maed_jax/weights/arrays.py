@@ -13,8 +13,8 @@ import ml_dtypes
 import numpy as np
 
 from maed_jax.errors import UserError
-from maed_jax.numpy_files import open_npz
-from maed_jax.torch_files import load_torch
+from maed_jax.files.numpy import open_npz
+from maed_jax.files.torch import load_torch
 
 LONGEST_HEADER = 100 << 20  # bytes, by the format's own rules
 SAFETENSORS = {

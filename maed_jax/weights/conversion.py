@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from maed_jax import locks
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
+from maed_jax.files import locks
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
 from maed_jax.training.checkpoints import Checkpoints, write_config

@@ -16,8 +16,8 @@ from maed_jax.body.files import Source, load_body
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.torch import load_torch
 from maed_jax.models.maed import MAED
-from maed_jax.torch_files import load_torch
 from maed_jax.weights.arrays import inner_state_dict
 from maed_jax.weights.layouts import listed, paper_model, take, torch_entry, variable_shapes
 from maed_jax.weights.report import Report

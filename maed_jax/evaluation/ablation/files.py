@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from maed_jax import json_files
 from maed_jax.data.parallel import available_cores
 from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation_rows import ROWS
-from maed_jax.json_files import write_json
+from maed_jax.evaluation.ablation.rows import ROWS
+from maed_jax.files import json as json_files
+from maed_jax.files.json import write_json
 from maed_jax.training.config import check_same_run
 
 RESULT = "result.json"

@@ -20,7 +20,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maed_jax.body.stand_ins import (
+from maed_jax.errors import UserError
+from maed_jax.files.bounds import Budget, read_exactly
+from maed_jax.files.stand_ins import (
     CHUMPY_GLOBALS,
     NUMPY_GLOBALS,
     PYTHON_GLOBALS,
@@ -28,8 +30,6 @@ from maed_jax.body.stand_ins import (
     StandIn,
     check_keys,
 )
-from maed_jax.bounds import Budget, read_exactly
-from maed_jax.errors import UserError
 
 INSTRUCTIONS = 1 << 25  # of one pickle; each makes an object of some tens of bytes at most
 CLASSES = 1000  # names that a pickle may use of a package that is listed as a whole

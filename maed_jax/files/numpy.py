@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from maed_jax.bounds import Archive, read_exactly
+from maed_jax.files.bounds import Archive, read_exactly
 
 _LONGEST = 10_000  # bytes of a header, as NumPy itself has it
 _ENTRIES = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from maed_jax.errors import UserError
-from maed_jax.locks import lock
+from maed_jax.files.locks import lock
 
 
 def check_writable(path: str | Path | None) -> None:

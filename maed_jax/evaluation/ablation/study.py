@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation_files import (
+from maed_jax.evaluation.ablation.files import (
     RESULT,
     claim_directory,
     environment,
@@ -24,7 +24,7 @@ from maed_jax.evaluation.ablation_files import (
     result_path,
     timed,
 )
-from maed_jax.evaluation.ablation_rows import (
+from maed_jax.evaluation.ablation.rows import (
     ROWS,
     STAGES,
     choose_rows,
@@ -32,9 +32,9 @@ from maed_jax.evaluation.ablation_rows import (
     load_study,
     stage_config,
 )
-from maed_jax.json_files import write_json
-from maed_jax.locks import InUse, only_run_in
-from maed_jax.whole_files import whole_file
+from maed_jax.files.json import write_json
+from maed_jax.files.locks import InUse, only_run_in
+from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
     from maed_jax.data.eval_clips import EvaluationClips
@@ -189,7 +189,7 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     import jax
 
     from maed_jax.body.smpl import keypoint_body
-    from maed_jax.evaluation import ablation_measure as measure
+    from maed_jax.evaluation.ablation import measure
     from maed_jax.evaluation.predictions import predict
     from maed_jax.training.runs import open_run
 
@@ -217,7 +217,7 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     from maed_jax.body.files import load_body
     from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation.ablation_measure import NO_WHOLE_CLIP, errors
+    from maed_jax.evaluation.ablation.measure import NO_WHOLE_CLIP, errors
     from maed_jax.evaluation.baseline import FIELDS, mean_pose
     from maed_jax.evaluation.predictions import constant
 
@@ -262,14 +262,14 @@ def write_report(workdir: Path) -> None:
     Raises:
       UserError: there are none.
     """
-    from maed_jax.evaluation import ablation_plots, ablation_report
+    from maed_jax.evaluation.ablation import plots, report
 
     summary = summarise(workdir)
     write_json(workdir / "results.json", summary)
-    plots = ablation_plots.draw(summary, workdir)
+    drawn = plots.draw(summary, workdir)
     with whole_file(workdir / "report.md", "w") as file:
-        file.write(ablation_report.report(summary, plots))
-    print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(plots) or 'no plots'}")
+        file.write(report.report(summary, drawn))
+    print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(drawn) or 'no plots'}")
 
 
 def summarise(workdir: Path) -> dict:
@@ -278,7 +278,7 @@ def summarise(workdir: Path) -> dict:
     Raises:
       UserError: there are none, or one is not as it was written.
     """
-    from maed_jax.evaluation import ablation_summary
+    from maed_jax.evaluation.ablation import summary
     from maed_jax.training.checkpoints import read_config
 
     results = [result for _, _, result in read_results(workdir)]
@@ -288,7 +288,7 @@ def summarise(workdir: Path) -> dict:
         raise UserError(f"{workdir} holds results and no config.json, which says of what study")
     mean_pose = read_json(workdir / "mean_pose.json")
     try:
-        return ablation_summary.summarise(results, mean_pose, config.to_dict())
+        return summary.summarise(results, mean_pose, config.to_dict())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(
             f"a result.json or mean_pose.json in {workdir} is not as it was written "

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maed_jax.body.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
-from maed_jax.body.unpickle import restricted_loads
-from maed_jax.bounds import Budget, read_exactly
 from maed_jax.errors import UserError
+from maed_jax.files.bounds import Budget, read_exactly
+from maed_jax.files.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
+from maed_jax.files.unpickle import restricted_loads
 
 KIND = "file of joblib"
 

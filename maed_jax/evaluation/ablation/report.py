@@ -7,7 +7,7 @@ from typing import Any
 
 from maed_jax.body.skeleton import JOINT_NAMES, LEVELS
 from maed_jax.evaluation import table
-from maed_jax.evaluation.ablation_rows import LINE_OF, TABLE
+from maed_jax.evaluation.ablation.rows import LINE_OF, TABLE
 from maed_jax.evaluation.report import markdown_table, number
 
 MANNEQUIN = (
@@ -18,7 +18,7 @@ MANNEQUIN = (
 
 
 def report(summary: dict, plots: Sequence[str] = ()) -> str:
-    """The whole report; `summary` of `ablation_summary.summarise`, plots: names of files."""
+    """The whole report; `summary` of `summary.summarise`, plots: names of files."""
     parts = [
         _head(summary),
         "## Table 2\n\n" + table2(summary) + _picture(plots, "table.png"),

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from maed_jax.whole_files import whole_file
+from maed_jax.files.whole import whole_file
 
 COUNT = 1 << 31  # whole numbers in files of ours are below
 

@@ -1,7 +1,7 @@
 """What a pickle gets in place of the classes and functions that it names: inert stand-ins.
 
 Tables at the end list the names that body files and checkpoints need; whatever else a pickle names
-is refused by its reader, `maed_jax.body.unpickle`.
+is refused by its reader, `maed_jax.files.unpickle`.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from maed_jax.body.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
-from maed_jax.body.unpickle import Replacing, restricted_loads
-from maed_jax.bounds import Archive, Budget, read_exactly
 from maed_jax.errors import UserError
+from maed_jax.files.bounds import Archive, Budget, read_exactly
+from maed_jax.files.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
+from maed_jax.files.unpickle import Replacing, restricted_loads
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 KIND = "PyTorch checkpoint"
