@@ -48,10 +48,15 @@ def test_parts_of_a_batch_must_divide():
 
 def test_fsdp_holds_an_eighth():
     mesh = sharding.make_mesh(1, 8)
-    tree = {"big": jnp.ones((96, 64)), "odd": jnp.ones((97, 71)), "small": jnp.ones(8)}
+    tree = {
+        "long": jnp.ones((96, 64)), "wide": jnp.ones((64, 96)), "wide but odd": jnp.ones((64, 97)),
+        "odd": jnp.ones((97, 71)), "small": jnp.ones(8),
+    }  # fmt: skip
     placed = jax.device_put(tree, sharding.state_shardings(mesh, jax.eval_shape(lambda: tree)))
-    held = jax.tree.map(lambda x: x.addressable_shards[0].data.size, placed)
-    assert held == {"big": 96 * 64 // 8, "odd": 97 * 71, "small": 8}
+    held = {name: x.addressable_shards[0].data.shape for name, x in placed.items()}
+    assert held == {
+        "long": (12, 64), "wide": (64, 12), "wide but odd": (8, 97), "odd": (97, 71), "small": (8,),
+    }  # fmt: skip
 
 
 def test_to_devices():

@@ -98,6 +98,35 @@ def test_weak_boxes_before_the_first_sure_one_belong_to_the_track():
     assert found.detected.all()
 
 
+def test_sure_boxes_come_before_weak_ones_that_lie_nearer():
+    sure = walk(10) + walk(30, start=152)  # a step aside
+    weak = [[]] * 10 + walk(30, start=140, score=0.3)
+    (found,) = track(both(sure, weak))
+    np.testing.assert_array_equal(found.frames, np.arange(40))
+    np.testing.assert_allclose(found.boxes[:, 0], [frame[0][0] for frame in sure])
+    assert (found.scores == 1).all()
+
+
+def test_a_box_before_two_tracks_belongs_to_one_of_them():
+    weak = walk(10, start=112, speed=0, score=0.3) + [[]] * 30
+    pair = [[]] * 10 + both(walk(30, 100, 0), walk(30, 125, 0))
+    found = track([[]] * 20 + both(weak, pair))
+    assert [int(t.frames[0]) for t in found] == [20, 30]
+
+
+@pytest.mark.parametrize("aside, below", [(0, 130), (65, 0)])
+def test_people_keep_their_places_whatever_the_order_of_their_boxes(aside, below):
+    one, other = walk(30, 100, 0, y=200), walk(30, 100 + aside, 0, y=200 + below)
+    found = track(both(one[:15] + other[15:], other[:15] + one[15:]))
+    assert {tuple(t.boxes[0, :2]) for t in found} == {(100, 200), (100 + aside, 200 + below)}
+    assert all(np.ptp(t.boxes, 0).max() == 0 for t in found)
+
+
+def test_people_who_meet_for_a_while_only_are_two():
+    coming, going = [[]] * 30 + walk(40, 120, 0), walk(40, 100, 0) + [[]] * 30
+    assert len(track(both(going, coming))) == 2
+
+
 def test_flickers_are_no_people():
     flicker = [[] for _ in range(60)]
     flicker[17], flicker[40] = [(400, 100, 90, 0.8)], [(50, 100, 90, 0.9)]
