@@ -228,7 +228,7 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
 def saved_steps(workdir: str | Path) -> list[int]:
     """The steps of the checkpoints in `workdir`, damaged ones too."""
     found = (Path(workdir) / "checkpoints").glob("*")
-    return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
 
 def best_step(workdir: str | Path) -> int:
@@ -302,7 +302,7 @@ def _no_checkpoint(workdir: str | Path) -> str:
     for place in (path, *path.parents):
         if place.name == "checkpoints" and saved_steps(place.parent):
             step = path.relative_to(place).parts[:1]
-            which = f" and --step {step[0]}" if step and step[0].isdigit() else ""
+            which = f" and --step {step[0]}" if step and step[0].isdecimal() else ""
             return f"{workdir} is inside of a work directory: give {place.parent}{which}"
     if path.is_file():
         return (

@@ -54,7 +54,7 @@ def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
         (name, int(path.parent.name), read_json(path))
         for name in ROWS
         for path in sorted(
-            (p for p in (workdir / name).glob(f"*/{RESULT}") if p.parent.name.isdigit()),
+            (p for p in (workdir / name).glob(f"*/{RESULT}") if p.parent.name.isdecimal()),
             key=lambda p: int(p.parent.name),
         )
     ]
