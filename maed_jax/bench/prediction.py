@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     width, _, height = options.size.partition("x")
-    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 16):
         raise UserError(f"--size is such as 1280x720, not {options.size!r}")
     from maed_jax.bench import stages
 
