@@ -146,7 +146,7 @@ def test_people_are_kept_where_drawing_fails(walk, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "where", ["settle", "results.save_person", "export_people", "results.publish"]
+    "where", ["smooth_person", "results.save_person", "export_people", "results.publish"]
 )
 def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
     def full(*_, **__):

@@ -21,7 +21,7 @@ from maed_jax.inference.reconstruct import (
     to_pixels,
 )
 from maed_jax.inference.track import Track
-from maed_jax.inference.work import Work, in_memory
+from maed_jax.inference.unfinished import Work, in_memory
 
 
 @dataclasses.dataclass(frozen=True)

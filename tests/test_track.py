@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread, steady_sizes
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated, steady_sizes
 
 FPS = 10
 
@@ -208,7 +208,7 @@ def test_fill():
 def test_a_track_of_some_frames_is_spread_over_all(num_frames):
     boxes = np.array([[10, 5, 4, 8], [13, 5, 4, 8], [16, 5, 4, 8]], np.float32)
     some = Track(3, np.arange(1, 4), boxes, np.array([1, 1, 0], bool), np.float32([2, 1, 0]))
-    every = spread(some, 3, num_frames)
+    every = interpolated(some, 3, num_frames)
     np.testing.assert_array_equal(every.frames, np.arange(3, num_frames))
     np.testing.assert_allclose(every.boxes[:7, 0], np.arange(10, 17))
     assert (every.boxes[7:] == boxes[2]).all() and (every.boxes[:, 1:] == [5, 4, 8]).all()
@@ -218,11 +218,13 @@ def test_a_track_of_some_frames_is_spread_over_all(num_frames):
 
 def test_a_track_that_ends_before_the_video_does_is_not_held_when_spread():
     some = Track(1, np.array([0]), np.ones((1, 4), np.float32), np.ones(1, bool), np.ones(1))
-    assert list(spread(some, 3, 4).frames) == [0] and list(spread(some, 3, 3).frames) == [0, 1, 2]
+    assert list(interpolated(some, 3, 4).frames) == [0] and list(
+        interpolated(some, 3, 3).frames
+    ) == [0, 1, 2]
 
 
 def test_all_frames_of_all_frames_are_the_track_itself():
     (found,) = track(walk(20))
-    same = spread(found, 1, 20)
+    same = interpolated(found, 1, 20)
     for name in ("frames", "boxes", "detected", "scores"):
         np.testing.assert_array_equal(getattr(same, name), getattr(found, name))

@@ -24,8 +24,8 @@ from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Keep, in_memory
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
 from maed_jax.models.maed import MAED

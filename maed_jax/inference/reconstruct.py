@@ -21,8 +21,8 @@ from maed_jax.data.windows import eval_windows
 from maed_jax.estimator import check_finite
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Frame, Video
-from maed_jax.inference.work import Keep, in_memory
 
 # What is kept of a prediction, and its shape for one frame.
 OUTPUTS = {

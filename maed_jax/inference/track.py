@@ -216,7 +216,7 @@ def fill(
     return Track(id, every, np.stack(columns, -1).astype(np.float32), detected, all_scores)
 
 
-def spread(track: Track, every: int, num_frames: int) -> Track:
+def interpolated(track: Track, every: int, num_frames: int) -> Track:
     """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
 
     Boxes in between are interpolated; they rest on detections where those on either side do. The

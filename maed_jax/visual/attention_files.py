@@ -10,8 +10,8 @@ from maed_jax.inference.attended import Attention, attend, file_name, save_atten
 from maed_jax.inference.pictures import is_still
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Keep
 from maed_jax.visual.attention_film import heated_crops, write_films
 from maed_jax.visual.attention_plot import crop_rows, write_plot
 

@@ -21,7 +21,7 @@ from maed_jax.chunks import in_chunks
 from maed_jax.inference.reconstruct import full_translation, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches
-from maed_jax.inference.work import Keep, in_memory
+from maed_jax.inference.unfinished import Keep, in_memory
 
 CHUNK = 128  # frames whose joints are computed at a time
 # Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
@@ -30,21 +30,21 @@ CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
 SPEED_CUTOFF = 1.0  # Hz, of the speed itself
 
 
-def settle(
+def smooth_person(
     person: Person,
     body: Body,
     *,
-    smooth: bool = False,
+    motion: bool = False,
     one_shape: bool = True,
     keep: Keep = in_memory,
 ) -> Person:
-    """The person with one shape, smoothed on request, and with joints and keypoints to match.
+    """The person with one shape, on request without jitter, and with joints and keypoints to match.
 
     What is replaced is kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
 
     Args:
       body: that the person was reconstructed with; its `keypoint_body` is enough, and quicker.
-      smooth: filter rotations and camera.
+      motion: filter rotations and camera.
       one_shape: the mean shape of the track in every frame.
       keep: makes the new arrays.
     """
@@ -52,7 +52,7 @@ def settle(
     if one_shape:
         mean = np.asarray(person.shape, np.float64).mean(axis=0).astype(np.float32)
         changes |= {"raw_shape": person.shape, "shape": np.tile(mean, (len(person), 1))}
-    if smooth:
+    if motion:
         rotmat = keep(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
         pose = keep(f"person_{person.id}_smooth_pose", person.pose.shape)
         camera = np.empty_like(person.camera)
@@ -73,7 +73,7 @@ def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
     """Joints and keypoints of the body as it is now."""
     n, joints = len(person), body.rest_joints.shape[0]
     points = {
-        name: keep(f"person_{person.id}_settled_{name}", (n, *shape))
+        name: keep(f"person_{person.id}_smooth_{name}", (n, *shape))
         for name, shape in (
             ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
         )
