@@ -74,6 +74,21 @@ def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
     assert shape[0] <= batch and shape[1:] == (4, 32, 32, 3)
 
 
+def test_frames_of_a_clip_are_as_far_apart_as_in_the_evaluation():
+    apart = []
+
+    class Watching(FakeEstimator):
+        interval = 3
+
+        def __call__(self, clips, **_):
+            prediction = super().__call__(clips)
+            apart.extend(np.diff(prediction.shape[..., 0]).ravel())
+            return prediction
+
+    reconstruct(Pictures(24), [track_of(np.arange(24))], Watching(), num_frames=24, batch=1)
+    np.testing.assert_allclose(apart, 3, atol=0.02)
+
+
 def test_a_track_with_a_gap_is_two_runs():
     frames = np.r_[3:9, 30:71]
     (person,) = reconstruct(Pictures(80), [track_of(frames)], FakeEstimator(), num_frames=80)
@@ -126,7 +141,7 @@ def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
 def test_memory_is_bounded_by_the_window():
     track = track_of(np.arange(1000))
     answers = _Answers(track, 1.3, OUTPUTS, in_memory)
-    run = _Run(track, slice(0, 1000), 4, answers)  # windows of 32 frames
+    run = _Run(track, slice(0, 1000), 4, 8, answers)  # windows of 32 frames
     held, clips = [], 0
     for position in range(1000):
         clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))

@@ -95,7 +95,7 @@ def attend(
         return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
 
     look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
-    look.margin = estimator.margin
+    look.margin, look.interval = estimator.margin, estimator.interval
     answers = each_frame(
         video,
         tracks,
@@ -112,7 +112,7 @@ def attend(
             id=track.id,
             frames=track.frames,
             blocks=blocks,
-            clip_frames=clip_frames(track, estimator.clip_length) if "time" in shapes else None,
+            clip_frames=clip_frames(track, estimator) if "time" in shapes else None,
             **{name: array.astype(np.float16) for name, array in mine.out.items()},
         )
         for track, mine in zip(tracks, answers)
@@ -136,12 +136,13 @@ def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def clip_frames(track: Track, clip_length: int) -> np.ndarray:
+def clip_frames(track: Track, estimator: Estimator) -> np.ndarray:
     """The frame numbers [n t] of the clip that answers for each frame of a track."""
-    out = np.zeros((len(track.frames), clip_length), np.int64)
+    length, interval = estimator.clip_length, estimator.interval
+    out = np.zeros((len(track.frames), length), np.int64)
     for part in track.runs():
         frames = track.frames[part]
-        for indices, mask in zip(*eval_windows(len(frames), clip_length=clip_length)):
+        for indices, mask in zip(*eval_windows(len(frames), length, interval)):
             out[part][indices[mask]] = frames[indices]
     return out
 

@@ -175,8 +175,6 @@ def main(argv: list[str]) -> None:
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,
         "body_path": given and str(Path(given).expanduser().resolve()),
-        "image_size": estimator.image_size,
-        "clip_length": estimator.clip_length,
     }
 
     def predict(path: str, out: Path) -> None:

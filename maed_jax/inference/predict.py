@@ -102,7 +102,7 @@ def predict_to(
       attention: whether to write what the model attended to, for which it runs once more.
       overlay: whether to write the overlay too, and with `attention` its films and plots.
       again: do it all again where the very same call has ended well before.
-      model: facts of the model, for results.json.
+      model: facts of the model besides the estimator's, for results.json.
       progress: gives for the name of a pass what wraps its frames.
       For the others see `predict_video`.
 
@@ -117,7 +117,9 @@ def predict_to(
         from maed_jax.inference.attended import kinds
 
         kinds(estimator)  # raises an error now, and not when all is done
-    model = (model or {}) | {"maed_jax": maed_jax.__version__}
+    facts = ("image_size", "clip_length", "margin", "interval")
+    model = (model or {}) | {name: getattr(estimator, name) for name in facts}
+    model["maed_jax"] = maed_jax.__version__
     people = make_detector(detector) if boxes is None else boxes
     source = {"detector": detector} if boxes is None else {"file": str(boxes.path)}
     job = {"video": _identity(video), "boxes": _file_identity(*source.values())}

@@ -1,9 +1,9 @@
 """From a video and its tracks to bodies: crop, cut into clips, estimate, put back in order.
 
-Clips are those of the evaluation (`data.windows.eval_windows`): 128 frames make eight interleaved
-clips of every eighth frame. What is held in memory depends on how many people are in the picture at
-once and not on how long the video is; answers, some 2 kB per frame and person, go where `keep` puts
-them.
+Clips are those of the evaluation (`data.windows.eval_windows`): of the paper's model, 128 frames
+make eight interleaved clips of every eighth frame. What is held in memory depends on how many
+people are in the picture at once and not on how long the video is; answers, some 2 kB per frame and
+person, go where `keep` puts them.
 """
 
 from __future__ import annotations
@@ -54,12 +54,14 @@ class _Answers:
 class _Run:
     """Consecutive frames of one track: collects crops, lets clips go, takes in their results."""
 
-    def __init__(self, track: Track, part: slice, clip_length: int, answers: _Answers):
+    def __init__(
+        self, track: Track, part: slice, clip_length: int, interval: int, answers: _Answers
+    ):
         self.frames = track.frames[part]
         self.crops = answers.crops[part]
         self.times, self.done = answers.times[part], answers.done[part]
         self._out = {name: array[part] for name, array in answers.out.items()}
-        indices, mask = eval_windows(len(self.frames), clip_length=clip_length)
+        indices, mask = eval_windows(len(self.frames), clip_length, interval)
         left = ~(self.done[indices] | ~mask).all(axis=1)  # what an earlier run has not done
         indices, mask = indices[left], mask[left]
         order = np.argsort(indices.max(axis=1), kind="stable")  # as soon as they are complete
@@ -156,8 +158,8 @@ def reconstruct(
 
     Args:
       tracks: people's boxes, as `people.find_people` gives them.
-      estimator: has `image_size`, `clip_length` and `margin`; maps normalised clips [b t h w 3] to
-        a `Prediction` (called with `vertices=False`).
+      estimator: has `image_size`, `clip_length`, `margin` and `interval`; maps normalised clips
+        [b t h w 3] to a `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
       batch: clips at a time, of whichever people.
       focal: pixels, of the whole image's camera; its diagonal if None.
@@ -203,7 +205,7 @@ def each_frame(
     """
     answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
     runs = [
-        _Run(track, part, estimator.clip_length, mine)
+        _Run(track, part, estimator.clip_length, estimator.interval, mine)
         for track, mine in zip(tracks, answers)
         for part in track.runs()
     ]
