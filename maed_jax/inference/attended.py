@@ -20,6 +20,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
@@ -197,8 +198,7 @@ def load_attention(path: str | Path) -> Attention:
         with open_npz(path) as file:
             facts = {name: file[name] for name in ("format", "id")}
             check_axes(facts, AXES)
-            if facts["format"] > FORMAT:
-                raise ValueError(f"it is of format {facts['format']}, newer than {FORMAT}")
+            check_format(int(facts["format"]), FORMAT)
             arrays = {"frames": file["frames"], "blocks": file["blocks"]}
             arrays |= {name: file[name] for name in ARRAYS if name in file}
         check_axes(arrays, AXES)
