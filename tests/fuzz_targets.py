@@ -157,7 +157,6 @@ def read_array_of_work(path: Path) -> None:
 
 def read_results_folder(path: Path) -> None:
     content, _ = results.load_results(path.parent)
-    results.check_page(content, path.parent)
     page.page(content)
 
 

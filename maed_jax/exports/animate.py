@@ -34,7 +34,6 @@ def animate_results(
 
     out = Path(out)
     content, people = results.load_results(out)
-    results.check_page(content, out)
     body = results.load_results_body(content, body)
     with stage_beside(out) as stage:
         names = export_people(formats, people, body, stage)

@@ -19,7 +19,7 @@ from maed_jax.body.camera import camera_from_crop_to_image, default_focal
 from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.estimator import check_finite
-from maed_jax.inference.results import Person
+from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Frame, Video
@@ -153,7 +153,7 @@ def reconstruct(
     focal: float | None = None,
     keep: Keep = in_memory,
     progress: Callable = lambda frames, total: frames,
-) -> list[Person]:
+) -> list[Reconstruction]:
     """Reconstructs every frame of every track exactly once.
 
     Args:
@@ -182,7 +182,7 @@ def reconstruct(
     width, height = video.size
     focal = default_focal((height, width)) if focal is None else focal
     intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
-    return [_person(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+    return [_reconstruction(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
 
 
 def each_frame(
@@ -245,12 +245,12 @@ def _pass(
     batches.finish()
 
 
-def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
+def _reconstruction(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Reconstruction:
     if not answers.done.all():
         raise AssertionError("a frame was never reconstructed")
     out, crops = answers.out, answers.crops
     check_finite(*out.values())
-    return Person(
+    return Reconstruction(
         id=track.id,
         frames=track.frames,
         times=answers.times,

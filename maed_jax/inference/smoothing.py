@@ -19,7 +19,7 @@ from maed_jax.body.camera import project
 from maed_jax.body.smpl import Body, keypoints, pose_body
 from maed_jax.chunks import in_chunks
 from maed_jax.inference.reconstruct import full_translation, to_pixels
-from maed_jax.inference.results import Person
+from maed_jax.inference.results import Person, Reconstruction
 from maed_jax.inference.track import stretches
 from maed_jax.inference.unfinished import Keep, in_memory
 
@@ -31,7 +31,7 @@ SPEED_CUTOFF = 1.0  # Hz, of the speed itself
 
 
 def smooth_person(
-    person: Person,
+    person: Reconstruction,
     body: Body,
     *,
     motion: bool = False,
@@ -49,9 +49,10 @@ def smooth_person(
       keep: makes the new arrays.
     """
     changes: dict[str, np.ndarray] = {}
+    raw: dict[str, np.ndarray] = {}
     if one_shape:
         mean = np.asarray(person.shape, np.float64).mean(axis=0).astype(np.float32)
-        changes |= {"raw_shape": person.shape, "shape": np.tile(mean, (len(person), 1))}
+        changes["shape"], raw["raw_shape"] = np.tile(mean, (len(person), 1)), person.shape
     if motion:
         rotmat = keep(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
         pose = keep(f"person_{person.id}_smooth_pose", person.pose.shape)
@@ -63,13 +64,13 @@ def smooth_person(
             vectors = Rotation.from_matrix(rotmat[part].reshape(-1, 3, 3)).as_rotvec()
             pose[part] = vectors.reshape(-1, pose.shape[1])
         changes |= {"rotmat": rotmat, "pose": pose, "camera": camera}
-        changes |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
         changes["translation"] = full_translation(camera, person.crops, person.intrinsics)
+        raw |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
     person = dataclasses.replace(person, **changes)
-    return dataclasses.replace(person, **_points(person, body, keep))
+    return Person(**vars(person) | raw | _points(person, body, keep))
 
 
-def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
+def _points(person: Reconstruction, body: Body, keep: Keep) -> dict[str, np.ndarray]:
     """Joints and keypoints of the body as it is now."""
     n, joints = len(person), body.rest_joints.shape[0]
     points = {

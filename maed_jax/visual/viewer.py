@@ -105,7 +105,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     try:
         video = open_source(content["video"]["path"], content["video"]["fps"])
     except UserError:
-        overlay = out / (content.get("overlay") or "overlay.mp4")
+        overlay = out / (content["overlay"] or "overlay.mp4")
         found = overlay.is_file() and overlay.suffix == ".mp4"
         print(
             f"maed: the video {content['video']['path']} is not there any more; "
