@@ -33,6 +33,7 @@ def standing(id=1, frames=(0, 1, 2), crop=(100, 80, 140), camera=(0.9, 0.02, 0.0
     crops = np.tile(np.array(crop, np.float32), (n, 1))
     cameras = np.tile(np.array(camera, np.float32), (n, 1))
     side = crop[2] / 1.3
+    intrinsics = np.array([FOCAL, FOCAL, SIZE[0] / 2, SIZE[1] / 2], np.float32)
     return dataclasses.replace(
         random_person(id, frames),
         boxes=np.tile(np.array([crop[0], crop[1], side / 2, side], np.float32), (n, 1)),
@@ -40,8 +41,8 @@ def standing(id=1, frames=(0, 1, 2), crop=(100, 80, 140), camera=(0.9, 0.02, 0.0
         rotmat=rotmat,
         shape=np.zeros((n, 10), np.float32),
         camera=cameras,
-        translation=np.asarray(camera_from_crop_to_image(cameras, crops, SIZE[::-1], FOCAL)),
-        intrinsics=np.array([FOCAL, FOCAL, SIZE[0] / 2, SIZE[1] / 2], np.float32),
+        translation=np.asarray(camera_from_crop_to_image(cameras, crops, intrinsics)),
+        intrinsics=intrinsics,
     )
 
 

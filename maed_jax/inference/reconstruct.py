@@ -258,18 +258,10 @@ def _reconstruction(track: Track, answers: _Answers, intrinsics: np.ndarray) -> 
         crops=crops,
         detected=track.detected,
         confidence=track.scores,
-        translation=full_translation(out["camera"], crops, intrinsics),
+        translation=np.asarray(camera_from_crop_to_image(out["camera"], crops, intrinsics)),
         intrinsics=intrinsics,
         **out | {"keypoints_2d": to_pixels(out["keypoints_2d"], crops)},
     )
-
-
-def full_translation(camera: np.ndarray, crops: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Cameras [n 3] of crops [n 3] to translations [n 3] before the camera of the whole image,
-    whose fx, fy, cx, cy are `intrinsics` [4]; metres, float32."""
-    fx, _, cx, cy = (float(value) for value in intrinsics)
-    size = round(2 * cy), round(2 * cx)
-    return np.asarray(camera_from_crop_to_image(camera, crops, size, fx), np.float32)
 
 
 def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.body.camera import project
+from maed_jax.body.camera import camera_from_crop_to_image, project
 from maed_jax.body.smpl import Body, keypoints, pose_body
 from maed_jax.chunks import in_chunks
-from maed_jax.inference.reconstruct import full_translation, to_pixels
+from maed_jax.inference.reconstruct import to_pixels
 from maed_jax.inference.results import Person, Reconstruction
 from maed_jax.inference.track import stretches
 from maed_jax.inference.unfinished import Keep, in_memory
@@ -64,7 +64,8 @@ def smooth_person(
             vectors = Rotation.from_matrix(rotmat[part].reshape(-1, 3, 3)).as_rotvec()
             pose[part] = vectors.reshape(-1, pose.shape[1])
         changes |= {"rotmat": rotmat, "pose": pose, "camera": camera}
-        changes["translation"] = full_translation(camera, person.crops, person.intrinsics)
+        translation = camera_from_crop_to_image(camera, person.crops, person.intrinsics)
+        changes["translation"] = np.asarray(translation)
         raw |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
     person = dataclasses.replace(person, **changes)
     return Person(**vars(person) | raw | _points(person, body, keep))
