@@ -68,10 +68,6 @@ AXES = {
 ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
 
 
-def file_name(person_id: int) -> str:
-    return f"attention_{person_id}.npz"
-
-
 def attend(
     video: Video,
     tracks: Sequence[Track],

@@ -119,6 +119,11 @@ def file_name(person: Person) -> str:
     return f"person_{person.id}.npz"
 
 
+def attention_file_name(person_id: int) -> str:
+    """Of what `attended.save_attention` writes."""
+    return f"attention_{person_id}.npz"
+
+
 def save_person(path: str | Path, person: Person) -> None:
     """Writes a person as an `.npz` whose arrays are the fields of `Person` that are not None."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}

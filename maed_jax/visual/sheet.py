@@ -13,6 +13,7 @@ from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
+from maed_jax.visual.pixels import nearest, rescaled
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
@@ -27,15 +28,15 @@ def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) ->
     """
     image = image.copy()
     if np.isfinite(box).all():
-        corners = _point(box[:2] - box[2:] / 2), _point(box[:2] + box[2:] / 2)
+        corners = nearest(box[:2] - box[2:] / 2), nearest(box[:2] + box[2:] / 2)
         cv2.rectangle(image, *corners, (255, 255, 0), 1)
     shown = np.isfinite(keypoints_2d).all(-1) & (keypoints_2d[:, 2] > 0)
     for start, end in SKELETON_BONES:
         if shown[start] and shown[end]:
-            ends = [_point(keypoints_2d[i, :2]) for i in (start, end)]
+            ends = [nearest(keypoints_2d[i, :2]) for i in (start, end)]
             cv2.line(image, *ends, _color(KEYPOINT_NAMES[end]), 1, cv2.LINE_AA)
     for i in np.flatnonzero(shown):
-        cv2.circle(image, _point(keypoints_2d[i, :2]), 1, _color(KEYPOINT_NAMES[i]), -1)
+        cv2.circle(image, nearest(keypoints_2d[i, :2]), 1, _color(KEYPOINT_NAMES[i]), -1)
     return image
 
 
@@ -91,11 +92,10 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
     size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if labels:
-        # The centre of the first pixel has another place in the smaller picture.
-        points = np.c_[(record["keypoints_2d"][:, :2] + 0.5) * scale - 0.5,
-                       record["keypoints_2d"][:, 2]]  # fmt: skip
-        box = np.r_[(record["box"][:2] + 0.5) * scale - 0.5, record["box"][2:] * scale]
-        image = draw_labels(image, points, box)
+        keypoints, box = record["keypoints_2d"], record["box"]
+        keypoints = np.c_[rescaled(keypoints[:, :2], scale), keypoints[:, 2]]
+        box = np.r_[rescaled(box[:2], scale), box[2:] * scale]
+        image = draw_labels(image, keypoints, box)
     height, width = image.shape[:2]
     return np.pad(image, ((0, TILE - height), (0, TILE - width), (0, 0)))
 
@@ -108,10 +108,6 @@ def _write(tile: np.ndarray, text: str, row: int = 12) -> None:
 
 def _spread(total: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(total, max(1, wanted))).astype(int).tolist()))
-
-
-def _point(xy: np.ndarray) -> tuple[int, int]:
-    return tuple(int(value) for value in np.clip(np.round(xy), -32000, 32000))
 
 
 def _color(name: str) -> tuple[int, int, int]:
