@@ -9,9 +9,9 @@ from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
 FPS = 10
 
 
-def track(frames_of_boxes, fps=FPS, **options):
+def track(frames_of_boxes, fps=FPS, sure=0.5, parts=True):
     """Runs a tracker over, per frame, a list of (x, y, height, score)."""
-    tracker = Tracker(fps, **options)
+    tracker = Tracker(fps, sure, parts)
     for frame, people in enumerate(frames_of_boxes):
         table = np.array(people, np.float32).reshape(-1, 4)
         boxes = np.stack([table[:, 0], table[:, 1], table[:, 2] / 2, table[:, 2]], axis=-1)
@@ -167,7 +167,7 @@ def test_order_and_numbers_follow_appearance():
 
 
 def test_frames_may_be_left_out():
-    tracker = Tracker(FPS)
+    tracker = Tracker(FPS, sure=0.5, parts=True)
     for frame, people in enumerate(walk(20)):
         if frame not in (7, 8):
             x, y, h, score = people[0]
@@ -177,7 +177,7 @@ def test_frames_may_be_left_out():
 
 
 def test_nobody():
-    assert track([[]] * 10) == [] and Tracker(FPS).finish(0) == []
+    assert track([[]] * 10) == [] and track([]) == []
 
 
 def test_sizes_are_steadied_and_wrong_ones_found():

@@ -96,7 +96,7 @@ class _Open:
 class Tracker:
     """Takes detections frame by frame and gives tracks at the end."""
 
-    def __init__(self, fps: float, sure: float = 0.5, parts: bool = True):
+    def __init__(self, fps: float, sure: float, parts: bool):
         """
         fps: frames per second. sure: the score from which on a detection may start a track. parts:
         whether detections may be of legs or a torso alone; then people who stay before others who

@@ -17,6 +17,7 @@ from maed_jax.visual.pixels import nearest, rescaled
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
+COLUMNS = 8  # tiles of a row; even, as they are pairs where tracks are single pictures
 
 
 def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -40,15 +41,13 @@ def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) ->
     return image
 
 
-def write_sheet(
-    directory: str | Path, path: str | Path, split: str = "test", tracks: int = 8, frames: int = 8
-) -> None:
+def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int) -> None:
     """Writes a picture of tracks, labels on every other tile.
 
     A row shows frames of one track; or, where tracks are single pictures, several of them, each
     without labels and with.
 
-    directory: of the prepared dataset; tracks: how many rows; frames: tiles in a row.
+    directory: of the prepared dataset; tracks: how many rows.
 
     Raises:
       UserError: no such dataset or split, or the picture cannot be written.
@@ -58,19 +57,19 @@ def write_sheet(
         raise UserError(f"{directory} is no prepared dataset: it has no dataset_info.json")
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
-    wanted = tracks * max(1, frames // 2) if stills else tracks
-    tiles = []
+    wanted = tracks * COLUMNS // 2 if stills else tracks
+    tiles, blank = [], np.zeros((TILE, TILE, 3), np.uint8)
     for number in _spread(len(records.tracks), wanted):
         track = records.tracks[number]
-        moments = [0, 0] if stills else _spread(track.length, frames)
+        moments = [0, 0] if stills else _spread(track.length, COLUMNS)
         for i, t in enumerate(moments):
             tiles.append(_tile(records, track.start + t, labels=bool(i % 2)))
             if i == 0:
                 _write(tiles[-1], f"{track.name} {track.subset}")
-        tiles += [np.zeros_like(tiles[0])] * (0 if stills else frames - len(moments))
-    columns = max(2, frames // 2 * 2) if stills else frames
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
+        if not stills:
+            tiles += [blank] * (-len(tiles) % COLUMNS)
+    tiles += [blank] * (-len(tiles) % COLUMNS)
+    rows = [np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)]
     try:
         _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
