@@ -45,6 +45,8 @@ class Estimator:
     body: Body
     margin: float = CROP_MARGIN
     """side of the crops that it was trained on, in longer sides of people's boxes"""
+    interval: int = 8
+    """frames from one of a clip to the next, in a video, as it was evaluated"""
 
     def __post_init__(self):
         landmark_regressor(self.body)  # complaints come before the work

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread, steady_sizes
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated, steady_sizes
 
 FPS = 10
 
 
-def track(frames_of_boxes, fps=FPS, **options):
+def track(frames_of_boxes, fps=FPS, sure=0.5, parts=True):
     """Runs a tracker over, per frame, a list of (x, y, height, score)."""
-    tracker = Tracker(fps, **options)
+    tracker = Tracker(fps, sure, parts)
     for frame, people in enumerate(frames_of_boxes):
         table = np.array(people, np.float32).reshape(-1, 4)
         boxes = np.stack([table[:, 0], table[:, 1], table[:, 2] / 2, table[:, 2]], axis=-1)
@@ -196,7 +196,7 @@ def test_order_and_numbers_follow_appearance():
 
 
 def test_frames_may_be_left_out():
-    tracker = Tracker(FPS)
+    tracker = Tracker(FPS, sure=0.5, parts=True)
     for frame, people in enumerate(walk(20)):
         if frame not in (7, 8):
             x, y, h, score = people[0]
@@ -206,7 +206,7 @@ def test_frames_may_be_left_out():
 
 
 def test_nobody():
-    assert track([[]] * 10) == [] and Tracker(FPS).finish(0) == []
+    assert track([[]] * 10) == [] and track([]) == []
 
 
 def test_sizes_are_steadied_and_wrong_ones_found():
@@ -237,7 +237,7 @@ def test_fill():
 def test_a_track_of_some_frames_is_spread_over_all(num_frames):
     boxes = np.array([[10, 5, 4, 8], [13, 5, 4, 8], [16, 5, 4, 8]], np.float32)
     some = Track(3, np.arange(1, 4), boxes, np.array([1, 1, 0], bool), np.float32([2, 1, 0]))
-    every = spread(some, 3, num_frames)
+    every = interpolated(some, 3, num_frames)
     np.testing.assert_array_equal(every.frames, np.arange(3, num_frames))
     np.testing.assert_allclose(every.boxes[:7, 0], np.arange(10, 17))
     assert (every.boxes[7:] == boxes[2]).all() and (every.boxes[:, 1:] == [5, 4, 8]).all()
@@ -247,11 +247,13 @@ def test_a_track_of_some_frames_is_spread_over_all(num_frames):
 
 def test_a_track_that_ends_before_the_video_does_is_not_held_when_spread():
     some = Track(1, np.array([0]), np.ones((1, 4), np.float32), np.ones(1, bool), np.ones(1))
-    assert list(spread(some, 3, 4).frames) == [0] and list(spread(some, 3, 3).frames) == [0, 1, 2]
+    assert list(interpolated(some, 3, 4).frames) == [0] and list(
+        interpolated(some, 3, 3).frames
+    ) == [0, 1, 2]
 
 
 def test_all_frames_of_all_frames_are_the_track_itself():
     (found,) = track(walk(20))
-    same = spread(found, 1, 20)
+    same = interpolated(found, 1, 20)
     for name in ("frames", "boxes", "detected", "scores"):
         np.testing.assert_array_equal(getattr(same, name), getattr(found, name))

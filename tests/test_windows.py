@@ -64,7 +64,7 @@ def test_every_frame_is_evaluated_once(length, clip_length, stride):
 
 @given(st.integers(1, 700))
 def test_clips_stay_in_their_window_and_interleave(length):
-    indices, mask = eval_windows(length)
+    indices, mask = eval_windows(length, 16, 8)
     position = np.where(mask, indices, -1)
     for row in position:
         own = row[row >= 0]
@@ -73,18 +73,18 @@ def test_clips_stay_in_their_window_and_interleave(length):
 
 
 def test_a_full_window_is_eight_clips_at_stride_8():
-    indices, mask = eval_windows(128)
+    indices, mask = eval_windows(128, 16, 8)
     np.testing.assert_array_equal(indices, np.arange(128).reshape(16, 8).T)
     assert mask.all()
 
 
 def test_a_single_frame_is_repeated():
-    indices, mask = eval_windows(1)
+    indices, mask = eval_windows(1, 16, 8)
     assert (indices == 0).all() and indices.shape == (1, 16)
     assert mask.sum() == 1 and mask[0, 0]
 
 
-@pytest.mark.parametrize("call", [lambda: eval_windows(0), lambda: windows(5, 0, 1)])
+@pytest.mark.parametrize("call", [lambda: eval_windows(0, 16, 8), lambda: windows(5, 0, 1)])
 def test_senseless_lengths_are_refused(call):
     with pytest.raises(ValueError):
         call()

@@ -79,7 +79,7 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         stride=stride,
         batch_size=size,
     )
-    predicted = predict(stages.Idle(estimator.image_size, estimator.clip_length, 1.3), clips)
+    predicted = predict(stages.Idle(estimator), clips)
     how = benchmark.Pass(stride, frames_per_batch=batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),

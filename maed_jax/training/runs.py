@@ -33,7 +33,9 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
     kept = f"the body of {workdir} (--body gives another)"
     body = load_kept_body(config.body, kept) if body is None else load_body(body)
     _check_fit(model, variables, body, workdir)
-    return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
+    data = config.data
+    estimator = Estimator(model, variables, body, data.augment.margin, data.eval_interval)
+    return Run(estimator, step, config)
 
 
 def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
