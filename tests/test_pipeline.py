@@ -217,6 +217,12 @@ def test_every_nth_frame_on_demand(data_dir):
     assert len({pictures[i]["pose"].tobytes() for i in range(64)}) == 8
 
 
+def test_a_configuration_may_name_a_dataset_as_everyone_does(config, tmp_path):
+    write_fake_dataset(tmp_path, [3], name="threedpw")
+    config |= {"data_dir": str(tmp_path), "images": (("3dpw/crops", 1.0),), "clips_per_batch": 0}
+    assert "images" in next(training_batches(config, 0, 8))
+
+
 def test_datasets_are_mixed_by_their_shares(data_dir):
     parts = [
         samples(Images, data_dir, name=name, seed=i) for i, name in enumerate(("fake", "other"))

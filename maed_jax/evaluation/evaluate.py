@@ -199,7 +199,7 @@ def measure(
     """
     from maed_jax.data.records import Records, dataset_directory
     from maed_jax.evaluation import benchmark, report
-    from maed_jax.evaluation.protocol_choice import family, folder
+    from maed_jax.evaluation.protocol_choice import family
 
     stride = opened.config.data.eval_interval if windows == "interleaved" else 1
     if every < 1 or stride % every:
@@ -207,7 +207,7 @@ def measure(
             f"--interpolate {every} does not divide the distance of {stride} frames between those "
             "of a clip"
         )
-    directory = dataset_directory(data_dir, folder(dataset))
+    directory = dataset_directory(data_dir, dataset)
     records = Records(directory, split)
     margin = opened.config.data.augment.margin
     how = benchmark.Pass(stride, every, margin, batch)
