@@ -147,15 +147,17 @@ def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[st
     """
     images, poses, shapes = [], [], []
     for batch in clips:
-        whole = (batch.mask & (batch.labels["has_smpl"] > 0)).all(axis=1)
-        images += list(batch.image[whole])
-        poses += list(batch.labels["pose"][whole])
-        shapes += list(batch.labels["shape"][whole])
+        for image, track, frame, mask in zip(batch.image, batch.track, batch.frame, batch.mask):
+            labels = clips.labels[track]
+            if mask.all() and labels.has_smpl[frame].all():
+                images.append(image)
+                poses.append(labels.pose[frame])
+                shapes.append(labels.shape[frame])
     if not images:
         raise UserError(NO_WHOLE_CLIP)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
-    labels = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
-    return np.stack(images)[chosen], labels
+    truth = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
+    return np.stack(images)[chosen], truth
 
 
 def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndarray:
