@@ -42,7 +42,7 @@ def body():
 
 
 def clips_of(dataset, subset=None):
-    return evaluation_clips(dataset, "test", 4, 32, subset, stride=2, batch_size=3)
+    return evaluation_clips(dataset, "test", 4, 32, subset, stride=2, batch_size=3, margin=1.3)
 
 
 def estimator_of(body, gate=None, **changes):

@@ -3,6 +3,7 @@ import colorsys
 import numpy as np
 import pytest
 from examples import examples
+from fake_dataset import UNCHANGED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,7 +84,7 @@ def test_points_in_space_follow_those_in_the_picture(scale, rotation, shift, fli
 @given(st.integers(0, 10**6))
 def test_no_changes_change_nothing(seed):
     rng = np.random.default_rng(seed)
-    changes = draw(rng, Augment.from_config(None), 4)
+    changes = draw(rng, UNCHANGED, 4)
     assert changes == Changes()
     clip = rng.integers(0, 255, (2, 8, 8, 3), np.uint8)
     kept = augment.erase(augment.recolour(clip.copy(), changes), changes)
@@ -230,4 +231,3 @@ def test_a_part_has_what_is_common_and_its_own():
     data = {"augment": {"flip": 0.1, "erase": 0.2}, "augment_images": {"erase": 0.0}}
     assert Augment.of_part(data, "images") == Augment(flip=0.1, erase=0.0)
     assert Augment.of_part(data, "clips") == Augment(flip=0.1, erase=0.2)
-    assert Augment.of_part({}, "clips") == Augment.from_config(None)

@@ -17,7 +17,8 @@ def directory(tmp_path_factory):
 
 
 def whole(directory, **options):
-    return evaluation_clips(directory, "test", 4, 16, **{"stride": 2, "batch_size": 3} | options)
+    options = {"stride": 2, "batch_size": 3, "margin": 1.3} | options
+    return evaluation_clips(directory, "test", 4, 16, **options)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
@@ -100,4 +101,4 @@ def test_crops_are_the_usual_ones(directory):
 )
 def test_mistakes_are_named(directory, split, subset, message):
     with pytest.raises(UserError, match=message):
-        evaluation_clips(directory, split, 4, 16, subset)
+        evaluation_clips(directory, split, 4, 16, subset, stride=2, batch_size=3, margin=1.3)

@@ -23,7 +23,7 @@ def dataset(tmp_path_factory):
 
 
 def clips_of(dataset, size=16, batch_size=2):
-    return evaluation_clips(dataset, "test", 4, size, stride=2, batch_size=batch_size)
+    return evaluation_clips(dataset, "test", 4, size, stride=2, batch_size=batch_size, margin=1.3)
 
 
 def test_flipping_averages_a_pose_and_its_mirror_image(dataset):

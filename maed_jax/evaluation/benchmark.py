@@ -29,11 +29,11 @@ class Pass:
 
     stride: int
     """frames between those of a clip; 1: consecutive"""
+    margin: float
+    """of crops, unless the protocol has its own"""
+    frames_per_batch: int
     every: int = 1
     """predict every n-th frame and interpolate"""
-    margin: float = 1.3
-    """of crops, unless the protocol has its own"""
-    frames_per_batch: int = 128
 
 
 @dataclasses.dataclass

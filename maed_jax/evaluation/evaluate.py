@@ -210,7 +210,7 @@ def measure(
     directory = dataset_directory(data_dir, dataset)
     records = Records(directory, split)
     margin = opened.config.data.augment.margin
-    how = benchmark.Pass(stride, every, margin, batch)
+    how = benchmark.Pass(stride, margin, batch, every)
     mean_pose = None
     if family(dataset) == "other":
         mean_pose = _mean_pose(directory, opened.config.data.train_split)
