@@ -14,7 +14,7 @@ from maed_jax.body.skeleton import flip_pose
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.evaluation.predictions import SHAPES, constant, predict, spread
+from maed_jax.evaluation.predictions import SHAPES, constant, on_local_devices, predict
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_batch_is_split_over_all_devices(dataset):
     model = tiny.TinyModel()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 4, tiny.SIZE, tiny.SIZE, 3)), None)
     one = Estimator(model, variables, mannequin())
-    everywhere, batch_size = spread(one, 3)
+    everywhere, batch_size = on_local_devices(one, 3)
     assert batch_size == 8
     found = [
         predict(estimator, clips_of(dataset, tiny.SIZE, size))

@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         help="clips of frames as far apart as in training (default), or of consecutive ones",
     )
     parser.add_argument(
-        "--interpolate", type=int, default=1, metavar="K",
+        "--interpolate", type=positive(int), default=1, metavar="K",
         help="predict every K-th frame and interpolate, as the original does (default: 1, all)",
     )  # fmt: skip
     parser.add_argument(
@@ -202,7 +202,7 @@ def measure(
     from maed_jax.evaluation.protocol_choice import family
 
     stride = opened.config.data.eval_interval if windows == "interleaved" else 1
-    if every < 1 or stride % every:
+    if stride % every:
         raise UserError(
             f"--interpolate {every} does not divide the distance of {stride} frames between those "
             "of a clip"

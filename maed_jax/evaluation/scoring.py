@@ -124,7 +124,7 @@ def _score_track(
     rows, labelled_rows = joint_set.root(protocol.root)
     answer = predicted["rotmat"][number], predicted["shape"][number]
     gender = labels.gender if protocol.body == "gendered" else "neutral"
-    errors = dict.fromkeys(METRICS, np.full(len(labels), np.nan))
+    errors = {name: np.full(len(labels), np.nan) for name in METRICS}
     if protocol.truth == "keypoints":
         body = bodies.points_of(gender, joint_set.source)
         points = posing.body_points(
