@@ -9,7 +9,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from maed_jax.data import schema
+from maed_jax.data.augment import Augment
 from maed_jax.data.images import encode_jpeg
+
+UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, erase=0.0)
 
 
 def record(

@@ -38,6 +38,15 @@ class Stub:
         return prediction(angles, columns[..., :10] * 0.5, columns[..., :3])
 
 
+def labels_of(clips, batch):
+    """Pose, shape and number in the video of each frame of a batch of `EvaluationClips`."""
+    where = list(zip(batch.track, batch.frame))
+    return {
+        name: np.stack([getattr(clips.labels[track], name)[frame] for track, frame in where])
+        for name in ("pose", "shape", "frame")
+    }
+
+
 class Oracle:
     """Predicts the labels of the batch that is on, changed by `change(pose, shape)`."""
 
@@ -50,7 +59,7 @@ class Oracle:
         """Hand it over as `progress`."""
         for batch in batches:
             if what == "evaluate":
-                self.labels = batch.labels
+                self.labels = labels_of(batches, batch)
             yield batch
 
     def __call__(self, clip, vertices):

@@ -152,8 +152,9 @@ def test_mistakes(study, trained, tmp_path):
         study(**{"data.data_dir": "/nowhere"})
     with pytest.raises(UserError, match="holds no finished row"):
         ablation.main(["--workdir", str(tmp_path / "empty"), "--report-only"])
-    with pytest.raises(UserError, match="--report-only takes no settings: --config.steps=3"):
-        ablation.main(["--workdir", str(tmp_path), "--report-only", "--config.steps=3"])
+    for words in (["--config.steps=3"], ["--rows", "cnn-ktd"], ["--seeds", "0"], ["--config", "x"]):
+        with pytest.raises(UserError, match=f"{words[0]} would change nothing"):
+            ablation.main(["--workdir", str(study.workdir), "--report-only", *words])
     assert not study.workdir.exists()
     study("--rows", "ste-ktd")
     with pytest.raises(UserError, match="holds a run with other settings: model.dim"):

@@ -42,7 +42,7 @@ def body():
 
 
 def clips_of(dataset, subset=None):
-    return evaluation_clips(dataset, "test", 4, 32, subset, stride=2, batch_size=3)
+    return evaluation_clips(dataset, "test", 4, 32, subset, stride=2, batch_size=3, margin=1.3)
 
 
 def estimator_of(body, gate=None, **changes):
@@ -98,6 +98,19 @@ def test_blanking_hides_a_part_of_one_frame():
         assert hidden[:, 1].sum() == 2 * 30 and not hidden[:, [0, 2]].any()
     assert hidden[0, 1, 7:].all()  # of the last side, the bottom
     assert (images == 255).all()
+
+
+def test_clear_clips_are_whole_and_have_labels(tmp_path):
+    def edit(index, record):
+        record["has_smpl"] = index != 2
+
+    clips = clips_of(write_fake_dataset(tmp_path, (8, 9), split="test", edit=edit))
+    images, labels = measure.clear_clips(clips, 9)
+    whole = [(0, [1, 3, 5, 7]), (1, [0, 2, 4, 6]), (1, [1, 3, 5, 7])]
+    assert len(images) == len(whole)
+    for image, pose, (track, frames) in zip(images, labels["pose"], whole):
+        np.testing.assert_array_equal(image, [clips.crop(track, frame) for frame in frames])
+        np.testing.assert_array_equal(pose, clips.labels[track].pose[frames])
 
 
 def test_forced_gates_are_read_and_answer_to_nothing(dataset, body):

@@ -3,6 +3,7 @@ import colorsys
 import numpy as np
 import pytest
 from examples import examples
+from fake_dataset import UNCHANGED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,7 +84,7 @@ def test_points_in_space_follow_those_in_the_picture(scale, rotation, shift, fli
 @given(st.integers(0, 10**6))
 def test_no_changes_change_nothing(seed):
     rng = np.random.default_rng(seed)
-    changes = draw(rng, Augment.from_config(None), 4)
+    changes = draw(rng, UNCHANGED, 4)
     assert changes == Changes()
     clip = rng.integers(0, 255, (2, 8, 8, 3), np.uint8)
     kept = augment.erase(augment.recolour(clip.copy(), changes), changes)
@@ -130,7 +131,8 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     for position, expected in zip(far, (True, False)):
         row = (slice(None), position) if side in ("left", "right") else (position, slice(None))
         assert (blank[0][row] == expected).all()
-    for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):  # a pixel has its centre at 0
+    # A pixel has its centre at 0.
+    for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):
         y, x = (grid.ravel() for grid in np.mgrid[:7, :7] * 5 + first)
         points = np.stack([x + within, y + within, np.ones(49)], -1)[None].repeat(2, 0)
         hidden = augment.hide_erased(points, changes, 40)[..., 2] == 0
@@ -237,4 +239,3 @@ def test_a_part_has_what_is_common_and_its_own():
     data = {"augment": {"flip": 0.1, "erase": 0.2}, "augment_images": {"erase": 0.0}}
     assert Augment.of_part(data, "images") == Augment(flip=0.1, erase=0.0)
     assert Augment.of_part(data, "clips") == Augment(flip=0.1, erase=0.2)
-    assert Augment.of_part({}, "clips") == Augment.from_config(None)

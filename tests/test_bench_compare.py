@@ -62,8 +62,9 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match="no measured row in common"):
         compare(result(a=1.0), result(b=1.0), 0.05)
     file = tmp_path / "other.json"
-    file.write_text("[]")
-    with pytest.raises(UserError, match="was not written by maed bench"):
-        cli.dispatch(["bench", "compare", str(file), str(file)])
+    for text in ("[]", "[" * 100_000, '{"bench": "a", "rows": [{"name": "b", "yards": {}}]}'):
+        file.write_text(text)
+        with pytest.raises(UserError, match="other.json cannot be read as a result of maed bench"):
+            cli.dispatch(["bench", "compare", str(file), str(file)])
     with pytest.raises(UserError, match="absent.json cannot be read"):
         cli.dispatch(["bench", "compare", str(tmp_path / "absent.json"), str(file)])

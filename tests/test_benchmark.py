@@ -23,7 +23,7 @@ from maed_jax.evaluation.predictions import predict
 from maed_jax.evaluation.protocol_choice import choose
 from maed_jax.evaluation.scoring import Bodies
 
-HOW = benchmark.Pass(stride=2, frames_per_batch=12)
+HOW = benchmark.Pass(stride=2, margin=1.3, frames_per_batch=12)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ class TruthOfRecords(Oracle):
 def run(directory, body, estimator, protocols, how=HOW, monkeypatch=None, **options):
     records = Records(directory, "test")
     if monkeypatch is not None:  # an oracle sees one batch at a time, on one device
-        monkeypatch.setattr(benchmark, "spread", lambda estimator, clips: (estimator, clips))
+        monkeypatch.setattr(benchmark, "on_local_devices", lambda *same: same)
         options["progress"] = estimator.watch
     return benchmark.run(estimator, Bodies(body, "mannequin"), records, protocols, how, **options)
 

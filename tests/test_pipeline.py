@@ -7,9 +7,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from fake_dataset import write_fake_dataset
+from fake_dataset import UNCHANGED, write_fake_dataset
 
-from maed_jax.data.augment import Augment
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import dataset_to_evaluate, endless, mix, training_batches
 from maed_jax.data.records import Records, dataset_directory
@@ -48,7 +47,7 @@ def config(data_dir):
 def samples(kind, data_dir, *options, name="fake", seed=0):
     """Of pictures of 8 x 8 that are not changed; kind: Clips or Images, options: theirs."""
     source = kind(Records(dataset_directory(data_dir, name), "train"), *options)
-    return endless(Loader(source, 8, Augment.from_config(None)), seed)
+    return endless(Loader(source, 8, UNCHANGED), seed)
 
 
 def take(iterator, count):
@@ -194,14 +193,14 @@ def test_scripts_that_workers_cannot_import_are_told_so(config, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 5])
 def test_threads_change_nothing(config, threads):
-    dataset = samples(Images, config["data_dir"])
+    dataset = samples(Images, config["data_dir"], 1)
     parts = {"images": (dataset, 3)}
     ours = take(TrainingBatches(parts, threads=threads), 8)
     assert_equal(ours, take(TrainingBatches(parts, threads=2), 8))
 
 
 def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
-    pictures = samples(Images, data_dir)
+    pictures = samples(Images, data_dir, 1)
     for epoch in range(2):
         poses = [pictures[i]["pose"].tobytes() for i in range(64 * epoch, 64 * epoch + 64)]
         assert len(set(poses)) == 64
@@ -217,9 +216,15 @@ def test_every_nth_frame_on_demand(data_dir):
     assert len({pictures[i]["pose"].tobytes() for i in range(64)}) == 8
 
 
+def test_a_configuration_may_name_a_dataset_as_everyone_does(config, tmp_path):
+    write_fake_dataset(tmp_path, [3], name="threedpw")
+    config |= {"data_dir": str(tmp_path), "images": (("3dpw/crops", 1.0),), "clips_per_batch": 0}
+    assert "images" in next(training_batches(config, 0, 8))
+
+
 def test_datasets_are_mixed_by_their_shares(data_dir):
     parts = [
-        samples(Images, data_dir, name=name, seed=i) for i, name in enumerate(("fake", "other"))
+        samples(Images, data_dir, 1, name=name, seed=i) for i, name in enumerate(("fake", "other"))
     ]
     mixed = mix(parts, [3, 1])
     from_other = [(mixed[i]["shape"] == 7).all() for i in range(40)]
@@ -264,7 +269,7 @@ def test_a_part_may_be_changed_otherwise(config):
 
 
 def test_short_tracks_give_whole_clips(data_dir):
-    clips = samples(Clips, data_dir, name="other")
+    clips = samples(Clips, data_dir, 16, 8, name="other")
     assert clips[0]["image"].shape == (16, 8, 8, 3)
 
 

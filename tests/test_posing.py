@@ -21,7 +21,7 @@ def some_poses(body, frames, seed):
 @pytest.mark.parametrize("frames", [1, posing.SHORT, posing.SHORT + 1, posing.CHUNK + 1])
 def test_compare_is_the_distance_of_bodies_posed_at_once(body, frames):
     pred, true = (some_poses(body, frames, seed) for seed in (0, 1))
-    points, true_points, apart = posing.compare(pred, true, "h36m", None)
+    points, true_points, apart = posing.compare(pred, true, "h36m", None, posing.CHUNK, 1)
     posed = [smpl.pose_body(body, poses.rotmat, poses.shape) for poses in (pred, true)]
     for found, one in zip((points, true_points), posed):
         np.testing.assert_allclose(found, smpl.h36m_joints(body, one), atol=1e-6)
@@ -49,6 +49,6 @@ def test_a_track_of_few_frames_is_not_posed_as_many(body, frames, posed, monkeyp
         return np.zeros((len(rotmat), 17, 3))
 
     monkeypatch.setattr(posing, "_points", watch)
-    points = posing.body_points(some_poses(body, frames, 2), "h36m", frames)
+    points = posing.body_points(some_poses(body, frames, 2), "h36m", frames, posing.CHUNK, 1)
     assert seen == [posed]
     assert points.shape == (frames, 17, 3)

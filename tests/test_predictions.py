@@ -14,7 +14,7 @@ from maed_jax.body.skeleton import flip_pose
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.evaluation.predictions import SHAPES, constant, predict, spread
+from maed_jax.evaluation.predictions import SHAPES, constant, on_local_devices, predict
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def dataset(tmp_path_factory):
 
 
 def clips_of(dataset, size=16, batch_size=2):
-    return evaluation_clips(dataset, "test", 4, size, stride=2, batch_size=batch_size)
+    return evaluation_clips(dataset, "test", 4, size, stride=2, batch_size=batch_size, margin=1.3)
 
 
 def test_flipping_averages_a_pose_and_its_mirror_image(dataset):
@@ -62,7 +62,7 @@ def test_the_batch_is_split_over_all_devices(dataset):
     model = tiny.TinyModel()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 4, tiny.SIZE, tiny.SIZE, 3)), None)
     one = Estimator(model, variables, mannequin())
-    everywhere, batch_size = spread(one, 3)
+    everywhere, batch_size = on_local_devices(one, 3)
     assert batch_size == 8
     found = [
         predict(estimator, clips_of(dataset, tiny.SIZE, size))

@@ -8,7 +8,7 @@ import pytest
 from maed_jax.body.skeleton import JOINT_SETS as NAMES
 from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.errors import UserError
-from maed_jax.evaluation.protocol_choice import choose, family, folder, parse_settings
+from maed_jax.evaluation.protocol_choice import choose, family, parse_settings
 from maed_jax.evaluation.protocols import CHOICES, JOINT_SETS, METRICS, PRESETS, Protocol
 
 
@@ -55,7 +55,6 @@ def test_presets_are_chosen_by_dataset():
     assert choose("3dpw", "maed,3dpw/maed,threedpw/maed") == choose("3dpw", "maed")
     assert family("3dpw/frames") == family("threedpw") == "3dpw"
     assert family("mannequins/demo") == "other"
-    assert folder("3dpw/crops") == "threedpw/crops" and folder("h36m") == "h36m"
 
 
 def test_every_choice_can_be_changed_and_shows():

@@ -99,6 +99,14 @@ def test_a_missing_dataset_says_how_to_prepare_it(tmp_path):
         dataset_directory(tmp_path)
 
 
+def test_a_dataset_goes_by_the_name_that_everyone_uses(tmp_path):
+    with pytest.raises(UserError, match="in .*/threedpw/crops: .*build 3dpw .* --config crops"):
+        dataset_directory(tmp_path, "threedpw/crops")
+    directory = write_fake_dataset(tmp_path, [2], name="threedpw")
+    for name in ("3dpw/crops", "threedpw/crops", "3dpw"):
+        assert dataset_directory(tmp_path, name) == directory
+
+
 def test_a_missing_split_lists_those_there_are(data_dir):
     with pytest.raises(UserError, match="no split 'validation'; it has train"):
         Records(dataset_directory(data_dir, "fake"), "validation")

@@ -63,11 +63,12 @@ def test_a_body_that_has_moved(trained):
     assert runs.restore_estimator(trained, body="mannequin").body.name == "mannequin"
 
 
-def test_crops_and_clips_are_those_of_its_evaluation(trained, monkeypatch):
-    overrides = ["--config.data.eval_interval=3", "--config.data.augment.margin=1.7"]
-    config = load_config("debug", overrides)
-    monkeypatch.setattr(runs, "read_model", lambda workdir: (tiny.TinyModel(), config))
-    estimator = runs.restore_estimator(trained, body="mannequin")
+def test_crops_and_clips_are_those_of_its_evaluation(trained):
+    change(trained, "data", "eval_interval", 3)
+    content = json.loads((trained / "config.json").read_text())
+    content["data"]["augment"]["margin"] = 1.7
+    (trained / "config.json").write_text(json.dumps(content))
+    estimator = runs.restore_estimator(trained)
     assert (estimator.margin, estimator.interval) == (1.7, 3)
 
 

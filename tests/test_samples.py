@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from fake_dataset import write_fake_dataset
+from fake_dataset import UNCHANGED, write_fake_dataset
 
 from maed_jax.data import augment, images, samples
 from maed_jax.data.augment import Augment, Changes
@@ -108,7 +108,7 @@ def test_windows_are_enumerated_over_all_tracks(records):
 
 
 def test_clips_take_every_kth_frame_from_a_random_start(records):
-    loader = samples.Loader(samples.Clips(records, 4, 3), 16, Augment.from_config(None))
+    loader = samples.Loader(samples.Clips(records, 4, 3), 16, UNCHANGED)
     starts = set()
     for seed in range(20):
         sample = loader(1, np.random.default_rng(seed))
@@ -133,7 +133,7 @@ def test_frames_of_a_clip_share_their_changes(records):
 
 
 def test_an_unreadable_sample_is_replaced_and_counted(records, caplog):
-    loader = samples.Loader(samples.Images(records), 16, Augment.from_config(None))
+    loader = samples.Loader(samples.Images(records, 1), 16, UNCHANGED)
     with pytest.raises(images.ImageError, match="train 41, track1 frame 1: .*truncated"):
         samples.load(records, [41], 16, Changes())
     sample = loader(41, np.random.default_rng(0))
@@ -147,7 +147,7 @@ def test_nothing_readable_is_an_error(tmp_path):
         record["image"] = b"nothing"
 
     records = Records(write_fake_dataset(tmp_path, [3], edit=spoil), "train")
-    loader = samples.Loader(samples.Images(records), 16, Augment())
+    loader = samples.Loader(samples.Images(records, 1), 16, Augment())
     with pytest.raises(UserError, match="prepare the dataset anew"):
         loader(0, np.random.default_rng(0))
 

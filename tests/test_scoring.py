@@ -34,7 +34,7 @@ def body():
 
 
 def clips_of(dataset, batch_size=3):
-    return evaluation_clips(dataset, "test", 4, 16, stride=2, batch_size=batch_size)
+    return evaluation_clips(dataset, "test", 4, 16, stride=2, batch_size=batch_size, margin=1.3)
 
 
 def run(dataset, body, oracle):

@@ -99,11 +99,12 @@ def test_flips_are_their_own_inverse(key):
 
 def test_keypoint_flips(vectors):
     points = vectors["hflip2d_in"]
-    pixels = skeleton.flip_keypoints(points, (224 - 1) / 2)
+    centre = [(224 - 1) / 2, 0, 0]  # of a picture's pixels
+    pixels = skeleton.flip_keypoints(points - centre) + centre
     np.testing.assert_allclose(pixels, vectors["hflip2d"], atol=1e-4 * 223)
     # In 3D the original mirrors about the middle of the hips, which stays where it was.
     middle = points[:, [skeleton.RIGHT_HIP, skeleton.LEFT_HIP], :1].mean(axis=1, keepdims=True)
-    about = skeleton.flip_keypoints(points, middle)
+    about = skeleton.flip_keypoints(points - middle * [1, 0, 0]) + middle * [1, 0, 0]
     np.testing.assert_allclose(about, vectors["hflip3d"], atol=1e-6)
     after = about[:, [skeleton.RIGHT_HIP, skeleton.LEFT_HIP], :1].mean(axis=1, keepdims=True)
     np.testing.assert_allclose(after, middle, atol=1e-6)
@@ -121,15 +122,14 @@ def test_pose_flip_moves_the_right_hand_too(vectors):
     np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)
 
 
-@given(st.integers(0, 2**32 - 1), st.floats(-300, 300))
-def test_flipping_twice_is_nothing_and_once_is_the_mirror(seed, mirror):
+@given(st.integers(0, 2**32 - 1))
+def test_flipping_twice_is_nothing_and_once_is_the_mirror(seed):
     rng = np.random.default_rng(seed)
     pose, points = rng.normal(0, 1, (2, 72)), rng.normal(0, 100, (2, 49, 3))
     np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)
-    flipped = skeleton.flip_keypoints(points, mirror)
-    np.testing.assert_allclose(skeleton.flip_keypoints(flipped, mirror), points, atol=1e-4)
-    mirrored = 2 * mirror - points[..., 0]
-    np.testing.assert_allclose(flipped[:, skeleton.KEYPOINT_FLIP, 0], mirrored, atol=1e-4)
+    flipped = skeleton.flip_keypoints(points)
+    np.testing.assert_array_equal(skeleton.flip_keypoints(flipped), points)
+    np.testing.assert_array_equal(flipped[:, skeleton.KEYPOINT_FLIP, 0], -points[..., 0])
     M = np.diag([-1.0, 1, 1])
     before, after = (
         Rotation.from_rotvec(p.reshape(-1, 3)).as_matrix().reshape(2, 24, 3, 3)

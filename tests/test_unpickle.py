@@ -279,19 +279,19 @@ def test_instructions_are_counted(monkeypatch):
 
 def test_a_reader_can_list_more(tmp_path):
     """As a reader of PyTorch's files does: its own stand-ins, and references to things outside."""
-    path = tmp_path / "more.pkl"
-    path.write_bytes(pickle.dumps({"x": Call(os.getcwd)}))
+    data = pickle.dumps({"x": Call(os.getcwd)})
     module, name = next(
         arg.split() for opcode, arg, _ in pickletools.genops(pickle.dumps(os.getcwd, 0))
         if opcode.name == "GLOBAL"
     )  # fmt: skip
-    assert unpickle.restricted_load(path, {(module, name): lambda: "listed"}) == {"x": "listed"}
+    listed = {(module, name): lambda: "listed"}
+    assert unpickle.restricted_loads(io.BytesIO(data), listed, "x.pt") == {"x": "listed"}
 
     file = io.BytesIO(b"Pkey\n.Pother\n.")
     for key in ("key", "other"):  # pickles one after another
         assert unpickle.restricted_loads(file, {}, "x.pt", lambda pid: (pid, 1)) == (key, 1)
     with pytest.raises(UserError, match="which a checkpoint never needs"):
-        unpickle.restricted_loads(io.BytesIO(path.read_bytes()), {}, "x.pt", kind="checkpoint")
+        unpickle.restricted_loads(io.BytesIO(data), {}, "x.pt", kind="checkpoint")
 
 
 def test_a_missing_file(tmp_path):

@@ -70,7 +70,8 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
     estimator = Estimator(net.model, net.variables, net.body)
     bodies = Bodies(network.load_body(config.body), config.body)
     (protocol,) = choose("bench", "maed")
-    stride, size = config.data.eval_interval, max(1, batch // estimator.clip_length)
+    stride, margin = config.data.eval_interval, config.data.augment.margin
+    size = max(1, batch // estimator.clip_length)
     clips = EvaluationClips(
         records,
         records.tracks,
@@ -78,9 +79,10 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         estimator.image_size,
         stride=stride,
         batch_size=size,
+        margin=margin,
     )
     predicted = predict(stages.Idle(estimator), clips)
-    how = benchmark.Pass(stride, frames_per_batch=batch)
+    how = benchmark.Pass(stride, margin, batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),
         "reading clips": lambda: [None for _ in clips],

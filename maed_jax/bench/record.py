@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
-from maed_jax.files.json import write_json
+from maed_jax.files.json import read_json, write_json
 from maed_jax.files.whole import check_writable
 
 if TYPE_CHECKING:
@@ -135,13 +134,12 @@ def read(path: str) -> dict[str, Any]:
     Raises:
       UserError: the file is missing or something else.
     """
+    spread = {"median": float, "low": float, "high": float}
+    form = {"bench": str, "rows": [{"name": str, "yards?": spread, "ratio?": spread}]}
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(path, form)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict) or not {"bench", "rows"} <= content.keys():
-        raise UserError(f"{path} was not written by maed bench NAME --json")
-    return content
+        raise UserError(f"{path} cannot be read as a result of maed bench ({error})") from None
 
 
 def machine() -> dict[str, Any]:

@@ -260,17 +260,11 @@ def flip_pose(pose):
     return (swapped * np.array([1, -1, -1], np.float32)).reshape(pose.shape)
 
 
-def flip_keypoints(points, mirror=0.0):
-    """Mirrors the 49 keypoints [... 49 c] in the plane x = `mirror` and swaps left and right.
+def flip_keypoints(points):
+    """Mirrors the 49 keypoints [... 49 c] in the plane x = 0 and swaps left and right.
 
-    Channels after x are kept. `mirror` is 0 for coordinates about the centre of a crop,
-    (width - 1) / 2 for pixels, or an array that broadcasts against [... 49 1], such as the x of
-    the middle of the hips.
+    Channels after x are kept.
     """
-    swapped = points[..., KEYPOINT_FLIP, :]
-    channels = points.shape[-1]
-    sign = np.ones(channels, np.float32)
+    sign = np.ones(points.shape[-1], np.float32)
     sign[0] = -1
-    first = np.zeros(channels, np.float32)
-    first[0] = 2
-    return swapped * sign + mirror * first
+    return points[..., KEYPOINT_FLIP, :] * sign

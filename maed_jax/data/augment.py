@@ -78,8 +78,8 @@ class Augment:
             )
 
     @classmethod
-    def from_config(cls, config: Mapping | Augment | None, section: str = "augment") -> Augment:
-        """From a mapping of these fields; `None` changes nothing at all.
+    def from_config(cls, config: Mapping, section: str = "augment") -> Augment:
+        """From a mapping of these fields.
 
         Args:
           section: what the configuration calls it, for messages.
@@ -87,10 +87,6 @@ class Augment:
         Raises:
           UserError: a key that is not a field.
         """
-        if isinstance(config, Augment):
-            return config
-        if config is None:
-            return cls(crop_probability=0.0, flip=0.0, jitter=0.0, erase=0.0)
         fields = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(config) - set(fields))
         if unknown:
@@ -113,9 +109,9 @@ class Augment:
         Raises:
           UserError: as `from_config`.
         """
-        common, own = data.get("augment"), data.get(f"augment_{part}")
+        common, own = data["augment"], data.get(f"augment_{part}")
         augment = cls.from_config(common)
-        return cls.from_config({**(common or {}), **own}, f"augment_{part}") if own else augment
+        return cls.from_config({**common, **own}, f"augment_{part}") if own else augment
 
 
 @dataclasses.dataclass(frozen=True)

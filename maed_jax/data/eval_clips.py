@@ -1,4 +1,4 @@
-"""Clips for evaluation: every frame of every track once, in order, with its labels."""
+"""Clips for evaluation: every frame of every track once, in order; labels of whole tracks."""
 
 from __future__ import annotations
 
@@ -21,16 +21,12 @@ from maed_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class EvalBatch:
-    """Clips, their labels and where their frames belong.
+    """Clips and where their frames belong.
 
     The last batch of a pass is filled up with clips of zeros.
 
     Attributes:
       image: RGB crops, uint8 `[b t h w 3]`.
-      labels: as in training, all with axes `b t`: keypoints_2d in [-1, 1] of the crop,
-        keypoints_3d, pose, shape, has_smpl, has_3d; and as recorded: box (pixels of the stored
-        picture), image_size, intrinsics, frame (number within its video), frame_rate, valid,
-        gender, body.
       track: number of each clip's track in `EvaluationClips.tracks`, int64 `[b]`; -1 for filling.
       frame: number of each frame among those of its track that are predicted, int64 `[b t]`.
       mask: bool `[b t]`; true for frames that count, each frame of a track once. False where a
@@ -38,13 +34,12 @@ class EvalBatch:
     """
 
     image: np.ndarray
-    labels: dict[str, np.ndarray]
     track: np.ndarray
     frame: np.ndarray
     mask: np.ndarray
 
 
-_RECORDED = tuple("box image_size intrinsics frame frame_rate valid gender body".split())
+_FIELDS = ("image", "box", "track", "frame")  # of a record, that a clip is made from
 
 
 class EvaluationClips:
@@ -63,9 +58,9 @@ class EvaluationClips:
         clip_length: int,
         image_size: int,
         *,
-        stride: int = 8,
-        batch_size: int = 8,
-        margin: float = images.CROP_MARGIN,
+        stride: int,
+        batch_size: int,
+        margin: float,
         limit: int = 0,
         frames: Sequence[np.ndarray] | None = None,
         every: int = 1,
@@ -161,7 +156,8 @@ class EvaluationClips:
         Raises:
           ImageError: the picture cannot be read.
         """
-        record = self._records[self.tracks[track].start + self.frames[track][frame]]
+        index = self.tracks[track].start + self.frames[track][frame]
+        record = self._records.read(index, _FIELDS)
         (affine,) = samples.affines_of([record], self._size, self._changes)
         return images.decode_crop(record["image"], affine, self._size)
 
@@ -169,7 +165,7 @@ class EvaluationClips:
         track_number, frames, place, mask = self._clips[number]
         track = self.tracks[track_number]
         unique, back = np.unique(frames, return_inverse=True)  # short tracks repeat frames
-        records = [self._records[track.start + frame] for frame in unique]
+        records = [self._records.read(track.start + frame, _FIELDS) for frame in unique]
         affines = samples.affines_of(records, self._size, self._changes)
         pictures = np.zeros((len(records), self._size, self._size, 3), np.uint8)
         readable = np.ones(len(records), bool)
@@ -180,11 +176,8 @@ class EvaluationClips:
                 name = samples.name_of(self._records, track.start + unique[i], record)
                 logging.getLogger(__name__).warning("left out: %s: %s", name, error)
                 readable[i] = False
-        labels = samples.labels(records, affines, self._size, self._changes)
-        labels |= {name: np.stack([record[name] for record in records]) for name in _RECORDED}
         return {
             "image": pictures[back],
-            "labels": {name: value[back] for name, value in labels.items()},
             "track": np.int64(track_number),
             "frame": place,
             "mask": mask & readable[back],
@@ -194,14 +187,13 @@ class EvaluationClips:
     def _batch(self, clips: list[dict]) -> EvalBatch:
         missing = self._batch_size - len(clips)
 
-        def stacked(name, part=lambda clip: clip):
-            rows = np.stack([part(clip)[name] for clip in clips])
+        def stacked(name):
+            rows = np.stack([clip[name] for clip in clips])
             return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
 
         track = stacked("track")
         track[len(clips) :] = -1
-        labels = {name: stacked(name, lambda clip: clip["labels"]) for name in clips[0]["labels"]}
-        return EvalBatch(stacked("image"), labels, track, stacked("frame"), stacked("mask"))
+        return EvalBatch(stacked("image"), track, stacked("frame"), stacked("mask"))
 
 
 def evaluation_clips(
@@ -211,9 +203,9 @@ def evaluation_clips(
     image_size: int,
     subset: str | None = None,
     *,
-    stride: int = 8,
-    batch_size: int = 8,
-    margin: float = images.CROP_MARGIN,
+    stride: int,
+    batch_size: int,
+    margin: float,
     limit: int = 0,
 ) -> EvaluationClips:
     """The clips that a split is evaluated on: windows of `clip_length * stride` frames as `stride`

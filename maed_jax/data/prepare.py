@@ -20,12 +20,11 @@ from pathlib import Path
 
 from maed_jax.arguments import Parser, from_zero, positive
 from maed_jax.data import parallel
+from maed_jax.data.records import ALIASES, dataset_directory, usual_name
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError, suggest
 from maed_jax.files.json import read_json
 from maed_jax.files.locks import lock
-
-ALIASES = {"3dpw": "threedpw"}  # names that a Python package cannot have
 
 
 def main(argv: list[str]) -> None:
@@ -58,7 +57,7 @@ def main(argv: list[str]) -> None:
     verb = arguments.pop("verb")
     if verb == "list":
         for name, about in available().items():
-            print(f"{_said(name):<14} {about}")
+            print(f"{usual_name(name):<14} {about}")
         print(
             "\nAll but mannequins are made from their owners' files: maed data build NAME --help "
             "shows how these must lie."
@@ -78,7 +77,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 def _build_command(argv: list[str]) -> None:
     if not argv or argv[0].startswith("-"):
-        names = ", ".join(map(_said, available()))
+        names = ", ".join(map(usual_name, available()))
         if argv[:1] in (["-h"], ["--help"]):
             print("usage: maed data build NAME --data_dir DIR ...\n")
             print(f"NAME is one of: {names}\n\nmaed data build NAME --help explains the rest.")
@@ -89,7 +88,7 @@ def _build_command(argv: list[str]) -> None:
     cls = builder_class(name)
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
     parser = Parser(
-        prog=f"maed data build {_said(name)}",
+        prog=f"maed data build {usual_name(name)}",
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
@@ -126,7 +125,6 @@ def _build_command(argv: list[str]) -> None:
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
     from maed_jax.data.check import check, splits_of
-    from maed_jax.data.records import dataset_directory
     from maed_jax.visual.sheet import write_sheet
 
     directory = dataset_directory(directory)
@@ -157,11 +155,6 @@ def available() -> dict[str, str]:
     return found
 
 
-def _said(package: str) -> str:
-    """What a dataset is called on the command line."""
-    return next((name for name, of in ALIASES.items() if of == package), package)
-
-
 def builder_class(name: str) -> type:
     """The TFDS builder of a dataset: the class that its module `<name>/<name>.py` defines.
 
@@ -171,7 +164,7 @@ def builder_class(name: str) -> type:
     names = available()
     name = ALIASES.get(name, name)
     if name not in names:
-        raise UserError(f"there is no dataset {name!r}; {suggest(name, [*map(_said, names)])}")
+        raise UserError(f"there is no dataset {name!r}; {suggest(name, [*map(usual_name, names)])}")
     module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
     import tensorflow_datasets as tfds
 

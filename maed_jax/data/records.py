@@ -28,7 +28,13 @@ _FEATURES = tuple(
 )  # fmt: skip
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
 ANEW = "prepare the dataset anew, with --overwrite"
+ALIASES = {"3dpw": "threedpw"}  # what everyone calls a dataset -> its package and folder
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def usual_name(dataset: str) -> str:
+    """What everyone calls a dataset, of that name or its folder's."""
+    return next((alias for alias, folder in ALIASES.items() if folder == dataset), dataset)
 
 
 def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
@@ -37,12 +43,13 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
     Args:
       data_dir: where datasets live, or the dataset's own folder.
       name: `<dataset>` or `<dataset>/<config>`, below `data_dir`. A dataset with a single config
-        needs no `<config>`.
+        needs no `<config>`. One of `ALIASES` will do.
 
     Raises:
       UserError: it has not been prepared.
     """
-    here = Path(data_dir) / name
+    dataset, slash, config = name.partition("/")
+    here = Path(data_dir) / f"{ALIASES.get(dataset, dataset)}{slash}{config}"
     if (here / "dataset_info.json").is_file():
         return here
     versions = _versions(here)
@@ -55,13 +62,12 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
     if not versions and not name:
         raise UserError(f"there is no prepared dataset in {here}: `maed data build` makes one")
     if not versions:
-        dataset, _, config = name.partition("/")
         owners = "" if dataset == "mannequins" else " --manual_dir RAW"
         option = f" --config {config}" if config else ""
         raise UserError(
             f"there is no prepared dataset in {here}: say where it lies by --data_dir (in training "
             "--config.data.data_dir), or prepare it with "
-            f"`maed data build {dataset}{owners} --data_dir {data_dir}{option}`"
+            f"`maed data build {usual_name(dataset)}{owners} --data_dir {data_dir}{option}`"
         )
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
 

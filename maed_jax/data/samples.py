@@ -106,11 +106,7 @@ class Clips:
     """The windows of a split: element i is a window's records, `[clip_length * interval]`."""
 
     def __init__(
-        self,
-        records: Records,
-        clip_length: int = 16,
-        interval: int = 8,
-        stride: int | None = None,
+        self, records: Records, clip_length: int, interval: int, stride: int | None = None
     ):
         """`stride`: frames from window to window, half a window by default."""
         self.records, self.clip_length = records, clip_length
@@ -135,7 +131,7 @@ class Images:
 
     clip_length = 1
 
-    def __init__(self, records: Records, every: int = 1):
+    def __init__(self, records: Records, every: int):
         self.records, self._every = records, every
 
     def __len__(self) -> int:

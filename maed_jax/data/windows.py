@@ -66,7 +66,7 @@ def eval_windows(length: int, clip_length: int, stride: int) -> tuple[np.ndarray
 
 
 def sparse_windows(
-    length: int, clip_length: int = 16, stride: int = 8, every: int = 2
+    length: int, clip_length: int, stride: int, every: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clips of every `every`-th frame of the windows that `eval_windows` cuts a track into.
 

@@ -21,15 +21,15 @@ def add(tracks: Sequence, protocol: Protocol) -> dict[str, str]:
     """
     missing = {}
     rates = [track.labels.rate for track in tracks]
-    for track, rate in zip(tracks, rates):
+    within = [_within(track) for track in tracks]
+    for track, error, rate in zip(tracks, within, rates):
         # The corrected form asks for three consecutive frames of the video.
         even = np.diff(track.labels.frame) == track.labels.step
-        error = _within(track)
-        error[1:-1][~(even[1:] & even[:-1])] = np.nan
-        track.errors["accel_frame"] = error
-        track.errors["accel_second"] = _per_second(error, rate)
-    concatenated = protocol.accel == "concatenated"
-    found = _across(tracks) if concatenated else [_within(track) for track in tracks]
+        corrected = error.copy()
+        corrected[1:-1][~(even[1:] & even[:-1])] = np.nan
+        track.errors["accel_frame"] = corrected
+        track.errors["accel_second"] = _per_second(corrected, rate)
+    found = _across(tracks) if protocol.accel == "concatenated" else within
     for track, error, rate in zip(tracks, found, rates):
         if protocol.accel_trim:
             there = np.flatnonzero(np.isfinite(error))

@@ -16,7 +16,7 @@ from maed_jax.data.schema import Track
 from maed_jax.data.track_labels import TrackLabels, read_labels
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.evaluation.predictions import Predicted, by_frame, constant, predict, spread
+from maed_jax.evaluation.predictions import Predicted, by_frame, constant, on_local_devices, predict
 from maed_jax.evaluation.protocols import Protocol
 from maed_jax.evaluation.scoring import Bodies, Scores, score
 
@@ -29,11 +29,11 @@ class Pass:
 
     stride: int
     """frames between those of a clip; 1: consecutive"""
+    margin: float
+    """of crops, unless the protocol has its own"""
+    frames_per_batch: int
     every: int = 1
     """predict every n-th frame and interpolate"""
-    margin: float = 1.3
-    """of crops, unless the protocol has its own"""
-    frames_per_batch: int = 128
 
 
 @dataclasses.dataclass
@@ -131,7 +131,7 @@ def run(
         bodies.check(protocol, labels)
         select(records.tracks, labels, protocol)
     clips_per_batch = max(1, how.frames_per_batch // estimator.clip_length)
-    on_all_devices, clips_per_batch = spread(estimator, clips_per_batch)
+    on_all_devices, clips_per_batch = on_local_devices(estimator, clips_per_batch)
     passes: dict[tuple, tuple[EvaluationClips, Predicted]] = {}
     results = []
     for protocol in protocols:

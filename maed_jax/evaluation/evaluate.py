@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         help="clips of frames as far apart as in training (default), or of consecutive ones",
     )
     parser.add_argument(
-        "--interpolate", type=int, default=1, metavar="K",
+        "--interpolate", type=positive(int), default=1, metavar="K",
         help="predict every K-th frame and interpolate, as the original does (default: 1, all)",
     )  # fmt: skip
     parser.add_argument(
@@ -199,18 +199,18 @@ def measure(
     """
     from maed_jax.data.records import Records, dataset_directory
     from maed_jax.evaluation import benchmark, report
-    from maed_jax.evaluation.protocol_choice import family, folder
+    from maed_jax.evaluation.protocol_choice import family
 
     stride = opened.config.data.eval_interval if windows == "interleaved" else 1
-    if every < 1 or stride % every:
+    if stride % every:
         raise UserError(
             f"--interpolate {every} does not divide the distance of {stride} frames between those "
             "of a clip"
         )
-    directory = dataset_directory(data_dir, folder(dataset))
+    directory = dataset_directory(data_dir, dataset)
     records = Records(directory, split)
     margin = opened.config.data.augment.margin
-    how = benchmark.Pass(stride, every, margin, batch)
+    how = benchmark.Pass(stride, margin, batch, every)
     mean_pose = None
     if family(dataset) == "other":
         mean_pose = _mean_pose(directory, opened.config.data.train_split)

@@ -48,9 +48,7 @@ def points_body(body: smpl.Body, source: str) -> smpl.Body:
     return smpl.restrict(body, np.flatnonzero(np.asarray(regressor != 0).any(axis=0)))
 
 
-def body_points(
-    poses: Poses, source: str, length: int, span: int = CHUNK, every: int = 1
-) -> np.ndarray:
+def body_points(poses: Poses, source: str, length: int, span: int, every: int) -> np.ndarray:
     """The points of predicted bodies in `length` frames, float64 `[length points 3]`, metres.
 
     Args:
@@ -68,8 +66,8 @@ def compare(
     true: Poses,
     source: str,
     root: tuple[int, ...] | None,
-    span: int = CHUNK,
-    every: int = 1,
+    span: int,
+    every: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The points of predicted and of true bodies, and the mean distance of their vertices.
 

@@ -127,7 +127,7 @@ def by_frame(predicted: Predicted, clips) -> Predicted:
     return out | {name: [part[name] for part in between] for name in ("rotmat", "pose")}
 
 
-def spread(estimator, clips_per_batch: int):
+def on_local_devices(estimator, clips_per_batch: int):
     """The estimator on all devices of this process, and how many clips it then takes at once.
 
     The batch is split over the devices; with one device nothing changes.

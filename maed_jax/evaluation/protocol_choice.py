@@ -7,24 +7,15 @@ import typing
 from collections.abc import Sequence
 
 from maed_jax.arguments import read_settings
+from maed_jax.data.records import usual_name
 from maed_jax.errors import UserError, suggest
 from maed_jax.evaluation.protocols import CHOICES, METRICS, PRESETS, Protocol
-
-ALIASES = {"threedpw": "3dpw"}  # folder -> what everyone calls it
 
 
 def family(dataset: str) -> str:
     """The key of `PRESETS` for a dataset's name or NAME/CONFIG."""
-    name = dataset.partition("/")[0]
-    name = ALIASES.get(name, name)
+    name = usual_name(dataset.partition("/")[0])
     return name if name in PRESETS else "other"
-
-
-def folder(dataset: str) -> str:
-    """The folder of a dataset's name or NAME/CONFIG: modules' names cannot begin with a digit."""
-    name, slash, config = dataset.partition("/")
-    folders = {alias: name for name, alias in ALIASES.items()}
-    return folders.get(name, name) + slash + config
 
 
 def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -> list[Protocol]:
@@ -43,7 +34,7 @@ def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -
 
 def _preset(own: str, name: str) -> Protocol:
     key, _, short = name.rpartition("/")
-    key = ALIASES.get(key, key) or own
+    key = usual_name(key) or own
     if key not in PRESETS:
         raise UserError(f"no dataset {key!r} has protocols; {suggest(key, PRESETS)}")
     presets = {preset.name: preset for preset in PRESETS[key]}

@@ -15,10 +15,8 @@ from maed_jax.evaluation import accelerations, metrics, posing
 from maed_jax.evaluation.predictions import Predicted
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 
-PROTOCOL = (
-    "14 joints from Human3.6M's regressor, predicted and true body alike, about the middle of the "
-    "hips; PA: aligned frame by frame; ACCEL within tracks. Millimetres (ACCEL: per frame squared)."
-)
+(PLAIN,) = PRESETS["other"]
+"""the protocol of training's figures and the study's"""
 
 
 @dataclasses.dataclass
@@ -126,7 +124,7 @@ def _score_track(
     rows, labelled_rows = joint_set.root(protocol.root)
     answer = predicted["rotmat"][number], predicted["shape"][number]
     gender = labels.gender if protocol.body == "gendered" else "neutral"
-    errors = dict.fromkeys(METRICS, np.full(len(labels), np.nan))
+    errors = {name: np.full(len(labels), np.nan) for name in METRICS}
     if protocol.truth == "keypoints":
         body = bodies.points_of(gender, joint_set.source)
         points = posing.body_points(
@@ -167,7 +165,7 @@ def _score_track(
 
 
 def plain_scores(predicted: Predicted, clips, body: smpl.Body) -> list[TrackScores]:
-    """The errors by `PROTOCOL`, track by track: for training and the study.
+    """The errors by the protocol `PLAIN`, track by track: for training and the study.
 
     Args:
       predicted, clips: see `predictions.predict`.
@@ -177,5 +175,4 @@ def plain_scores(predicted: Predicted, clips, body: smpl.Body) -> list[TrackScor
       UserError: no frame has labels, or they are of another body, or it lacks its H36M regressor.
     """
     check_body(clips.labels, body.name, "--config.body")
-    (protocol,) = PRESETS["other"]
-    return score(predicted, clips, Bodies(body), protocol).tracks
+    return score(predicted, clips, Bodies(body), PLAIN).tracks

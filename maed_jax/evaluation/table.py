@@ -1,4 +1,4 @@
-"""The figures of an evaluation as rows, and the rows as text."""
+"""The figures of an evaluation as rows: means over subsets and over all."""
 
 from __future__ import annotations
 

@@ -79,12 +79,11 @@ def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
       UserError: none is.
     """
     from maed_jax.data.records import dataset_directory
-    from maed_jax.evaluation.protocol_choice import folder
 
     ready, notes = [], []
     for name, title in TITLES.items():
         try:
-            dataset_directory(data_dir, folder(f"{name}/{config}"))
+            dataset_directory(data_dir, f"{name}/{config}")
             ready.append(name)
         except UserError as error:
             notes.append(f"{title}: no figures of ours: {error}")

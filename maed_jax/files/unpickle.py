@@ -221,15 +221,13 @@ def restricted_loads(
         raise UserError(f"{what} cannot be read as a {kind}: {reason}") from None
 
 
-def restricted_load(
-    path: str | Path, allowed: Mapping[tuple[str, str], Any] | None = None, kind: str = "body file"
-) -> Any:
-    """Reads the pickle at `path`: NumPy and SciPy arrays, chumpy, plain containers, and `allowed`.
+def restricted_load(path: str | Path, kind: str = "body file") -> Any:
+    """Reads the pickle at `path`: NumPy and SciPy arrays, chumpy and plain containers.
 
     Raises:
       UserError: the file is missing, broken, or names anything else.
     """
-    tables = (PYTHON_GLOBALS, NUMPY_GLOBALS, SCIPY_GLOBALS, CHUMPY_GLOBALS, allowed or {})
+    tables = (PYTHON_GLOBALS, NUMPY_GLOBALS, SCIPY_GLOBALS, CHUMPY_GLOBALS)
     resolve = {name: found for table in tables for name, found in table.items()}
     try:
         with open(path, "rb") as file:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.body.skeleton import H36M_TO_J14
+from maed_jax.body.smpl import NUM_JOINTS
 from maed_jax.data import augment
 from maed_jax.data.eval_clips import EvaluationClips
 from maed_jax.data.images import normalise
@@ -27,7 +28,6 @@ from maed_jax.models.maed import MAED
 
 FRACTIONS = tuple(part / 10 for part in range(10))
 """of a frame, blanked"""
-JOINTS = 24
 
 
 def errors(predicted: Predicted, clips: EvaluationClips, body: smpl.Body) -> dict:
@@ -74,7 +74,7 @@ def joint_errors(
 
     position = metrics.distances(joints(pose, shape), joints(true_pose, true_shape))
     rotation, truth = (Rotation.from_rotvec(np.reshape(p, (-1, 3))) for p in (pose, true_pose))
-    angle = np.degrees((rotation.inv() * truth).magnitude()).reshape(-1, JOINTS)
+    angle = np.degrees((rotation.inv() * truth).magnitude()).reshape(-1, NUM_JOINTS)
     return {
         "position_mm": position.mean(0).tolist(),
         "rotation_deg": angle.mean(0).tolist(),
@@ -83,7 +83,7 @@ def joint_errors(
 
 @jax.jit
 def _tree_joints(body: smpl.Body, pose: jax.Array, shape: jax.Array) -> jax.Array:
-    rotations = matrix_from_axis_angle(pose.reshape(*pose.shape[:-1], JOINTS, 3))
+    rotations = matrix_from_axis_angle(pose.reshape(*pose.shape[:-1], NUM_JOINTS, 3))
     return smpl.pose_body(body, rotations, shape).joints
 
 
@@ -147,15 +147,17 @@ def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[st
     """
     images, poses, shapes = [], [], []
     for batch in clips:
-        whole = (batch.mask & (batch.labels["has_smpl"] > 0)).all(axis=1)
-        images += list(batch.image[whole])
-        poses += list(batch.labels["pose"][whole])
-        shapes += list(batch.labels["shape"][whole])
+        for image, track, frame, mask in zip(batch.image, batch.track, batch.frame, batch.mask):
+            labels = clips.labels[track]
+            if mask.all() and labels.has_smpl[frame].all():
+                images.append(image)
+                poses.append(labels.pose[frame])
+                shapes.append(labels.shape[frame])
     if not images:
         raise UserError(NO_WHOLE_CLIP)
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
-    labels = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
-    return np.stack(images)[chosen], labels
+    truth = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
+    return np.stack(images)[chosen], truth
 
 
 def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndarray:
@@ -186,7 +188,7 @@ def blanked_frame(
     """
     t = images.shape[1]
     frame, others = t // 2, [i for i in range(t) if i != t // 2]
-    pose = matrix_from_axis_angle(jnp.asarray(labels["pose"][:, frame]).reshape(-1, JOINTS, 3))
+    pose = matrix_from_axis_angle(jnp.asarray(labels["pose"][:, frame]).reshape(-1, NUM_JOINTS, 3))
     true_joints = _joints14(body, pose, jnp.asarray(labels["shape"][:, frame]))
     gated = has_gates(estimator.model)
     found: dict[str, list] = {"mpjpe": [], "pa_mpjpe": [], "gate": [], "gate_others": []}

@@ -64,7 +64,7 @@ def table2(summary: dict) -> str:
     return (
         markdown_table([head, *rows], left=2) + "\n\nMean ± sample standard deviation over seeds. "
         "The middle part's decoder is Iterative, as its repeated lines show. "
-        + summary["about"]["protocol"]
+        f"Errors are in mm, by the protocol {summary['about']['protocol']}."
     )
 
 

@@ -62,9 +62,7 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", default="ablation", metavar="NAME", help="default: ablation; or a file"
-    )
+    parser.add_argument("--config", metavar="NAME", help="default: ablation; or a file")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where the study is kept")
     parser.add_argument("--rows", metavar="A,B", help="only these rows (default: all)")
     parser.add_argument("--seeds", metavar="0,1", help="only these seeds (default: all)")
@@ -73,13 +71,14 @@ def main(argv: list[str]) -> None:
     )
     options, overrides = parser.parse_known_args(argv)
     workdir = Path(options.workdir)
-    rows = choose_rows(options.rows)
     if options.report_only:
-        if overrides:
-            raise UserError(f"--report-only takes no settings: {overrides[0]} would change nothing")
+        given = {"--config": options.config, "--rows": options.rows, "--seeds": options.seeds}
+        for word in (*(name for name in given if given[name] is not None), *overrides):
+            raise UserError(f"--report-only takes no settings: {word} would change nothing")
         write_report(workdir)
         return
-    config = load_study(options.config, overrides)
+    rows = choose_rows(options.rows)
+    config = load_study(options.config or "ablation", overrides)
     stopped_by = run_study(config, workdir, rows, choose_seeds(options.seeds, config))
     if not stopped_by or read_results(workdir):
         write_report(workdir)

@@ -58,7 +58,7 @@ def summarise(results: Sequence[dict], mean_pose: dict, settings: dict) -> dict:
             "dataset": dataset_to_evaluate(settings["data"]),
             "split": settings["study"]["test_split"],
             "body": body,
-            "protocol": scoring.PROTOCOL,
+            "protocol": scoring.PLAIN.describe(),
             "paper": "Wan et al., ICCV 2021, Table 2: another body, other data (3DPW)",
         },
         "settings": settings,
