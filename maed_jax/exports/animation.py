@@ -15,7 +15,6 @@ from maed_jax.body.smpl import Body
 from maed_jax.inference.results import Person
 
 UP_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
-INFLUENCES = 4  # joints that a vertex may follow: what viewers support, and all that SMPL's do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +92,3 @@ def ascending(times: np.ndarray) -> np.ndarray:
             times[i] = np.nextafter(times[i - 1], np.float32(np.inf))
             i += 1
     return times.astype(np.float64)
-
-
-def strongest_weights(skin_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The `INFLUENCES` strongest joints of each vertex: uint8 [verts 4], and their weights float32
-    [verts 4], which add up to one again. Where the weight is 0 the joint is 0."""
-    joints = np.argsort(-skin_weights, axis=1, kind="stable")[:, :INFLUENCES]
-    weights = np.take_along_axis(skin_weights, joints, axis=1).astype(np.float64)
-    weights = np.maximum(weights, 0)
-    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return np.where(weights > 0, joints, 0).astype(np.uint8), weights

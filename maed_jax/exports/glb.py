@@ -14,12 +14,12 @@ import numpy as np
 import maed_jax
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.body.smpl import Body
-from maed_jax.exports.animation import Animation, animate, ascending, strongest_weights
+from maed_jax.body.surface import Surface, strongest_weights
+from maed_jax.exports.animation import Animation, animate, ascending
 from maed_jax.exports.gltf import ARRAY, ELEMENTS, Gltf
 from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.render import Surface
 
 
 def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:

@@ -217,7 +217,8 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
 
 
 def _check_facts(content: dict) -> None:
-    """Raises: ValueError: it names files outside of its folder, or a video that cannot be."""
+    """Raises: ValueError: it names files outside of its folder, or a video or boxes that cannot
+    be."""
     files = [person["file"] for person in content["people"]]
     for name in [*files, *content["exports"], *content["attention"], content["overlay"] or SUMMARY]:
         if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import sparse
 
+from maed_jax.body.surface import Surface
 from maed_jax.errors import UserError
 
 NEAR, FAR = 0.05, 200.0
@@ -40,32 +40,6 @@ class Lights:
     """[lights 3] RGB strength of each light"""
     ambient: tuple[float, float, float] = (0.42, 0.42, 0.42)
     """RGB strength of the light from everywhere"""
-
-
-class Surface:
-    """What stays the same while a mesh moves: its triangles, and which meet at each vertex."""
-
-    def __init__(self, faces: np.ndarray, verts: int):
-        """faces [f 3]: vertex numbers below `verts`."""
-        self.faces = np.ascontiguousarray(faces, np.int64)
-        self.verts = verts
-        self._corners = np.ascontiguousarray(self.faces.T)
-        rows = self._corners.reshape(-1)
-        columns = np.tile(np.arange(len(self.faces)), 3)
-        ones = np.ones(len(rows), np.float32)
-        self._gather = sparse.csr_matrix((ones, (rows, columns)), shape=(verts, len(self.faces)))
-
-    def normals(self, verts: np.ndarray) -> np.ndarray:
-        """[verts 3] -> unit normals [verts 3], weighed by the area of the triangles around."""
-        a, b, c = (verts.take(corners, axis=0) for corners in self._corners)
-        u, v = b - a, c - a
-        cross = np.empty_like(u)  # np.cross is several times slower
-        cross[:, 0] = u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1]
-        cross[:, 1] = u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2]
-        cross[:, 2] = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-        total = self._gather @ cross
-        length = np.sqrt(np.einsum("vi,vi->v", total, total))
-        return total / np.maximum(length, 1e-12)[:, None]
 
 
 def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray:

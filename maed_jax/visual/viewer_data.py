@@ -20,11 +20,10 @@ import numpy as np
 
 from maed_jax.body.skeleton import JOINT_NAMES, KEYPOINT_NAMES
 from maed_jax.body.smpl import Body
+from maed_jax.body.surface import INFLUENCES, Surface, strongest_weights
 from maed_jax.errors import UserError
-from maed_jax.exports.animation import INFLUENCES, strongest_weights
 from maed_jax.inference.results import Person
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.render import Surface
 
 if TYPE_CHECKING:  # it imports the model
     from maed_jax.inference.attended import Attention
