@@ -59,7 +59,9 @@ def test_bounds(key, value, says):
 @pytest.mark.parametrize("stages", [(), (0,), (3, -1), (1.5,)])
 def test_stages_are_whole_numbers_of_units(stages):
     with pytest.raises(UserError, match="config.model.stage_sizes must be whole numbers"):
-        check_settings(settings(**{"model.stage_sizes": stages}))
+        config = settings()
+        config.model.stage_sizes = stages
+        check_settings(config)
 
 
 def test_changes_of_images_alone_are_checked_too():
