@@ -55,7 +55,9 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         raise UserError(f"{path} is of another version's network: {error}") from None
 
 
-def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path):
+def _check_fit(
+    model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path
+) -> None:
     """Whether the network has the arrays of the checkpoint.
 
     Raises:
