@@ -331,4 +331,6 @@ def _no_checkpoint(workdir: str | Path) -> str:
         )
     if not path.is_dir():
         return f"there is no work directory {workdir}: train one with `maed train`"
+    if inside := [p.parent for p in sorted(path.glob("*/checkpoints")) if saved_steps(p.parent)]:
+        return f"{workdir} holds no checkpoint, but work directories: give {inside[-1]}"
     return f"{workdir} holds no checkpoint: train with --workdir {workdir} first"

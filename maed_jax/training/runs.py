@@ -52,12 +52,14 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         check_model(config)
         return maed.MAED(**config.model), config
     except UserError as error:
-        raise UserError(f"{path} describes no network: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     except TypeError as error:
         raise UserError(f"{path} is of another version's network: {error}") from None
 
 
-def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path):
+def _check_fit(
+    model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path
+) -> None:
     """Whether the network has the arrays of the checkpoint.
 
     Raises:
