@@ -13,7 +13,7 @@ import numpy as np
 from maed_jax.body.smpl import Body, keypoint_body, landmark_regressor
 from maed_jax.data.images import CROP_MARGIN
 from maed_jax.errors import UserError
-from maed_jax.models.constants import fold_constants
+from maed_jax.models.folding import fold_constants
 from maed_jax.models.maed import MAED, Prediction
 
 
@@ -45,6 +45,8 @@ class Estimator:
     body: Body
     margin: float = CROP_MARGIN
     """side of the crops that it was trained on, in longer sides of people's boxes"""
+    interval: int = 8
+    """frames from one of a clip to the next, in a video, as it was evaluated"""
 
     def __post_init__(self):
         landmark_regressor(self.body)  # complaints come before the work
@@ -72,7 +74,7 @@ class Estimator:
 
     @functools.cached_property
     def folded(self) -> tuple[MAED, dict[str, Any]]:
-        """Model and variables that give the same answers sooner, see `models.constants`."""
+        """Model and variables that give the same answers sooner, see `models.folding`."""
         with jax.ensure_compile_time_eval():
             variables = jax.tree.map(jnp.asarray, self.variables)
             return fold_constants(self.model, variables, self.body)

@@ -24,7 +24,7 @@ from torch_writer import write_torch
 from maed_jax.body import skeleton
 from maed_jax.data.parallel import find_datasets
 from maed_jax.inference import people, results
-from maed_jax.inference.work import Work
+from maed_jax.inference.unfinished import Work
 from maed_jax.training.checkpoints import write_config
 from maed_jax.training.config import load_config
 

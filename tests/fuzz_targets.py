@@ -57,7 +57,7 @@ from maed_jax.evaluation.ablation.study import summarise
 from maed_jax.files.json import write_json
 from maed_jax.inference import attended, looks, page, people, pictures, results, video
 from maed_jax.inference.boxes_file import read_boxes
-from maed_jax.inference.work import Work
+from maed_jax.inference.unfinished import Work
 from maed_jax.models.attention_maps import load_attention_maps
 from maed_jax.training.config import load_config
 from maed_jax.training.runs import read_model
@@ -157,7 +157,6 @@ def read_array_of_work(path: Path) -> None:
 
 def read_results_folder(path: Path) -> None:
     content, _ = results.load_results(path.parent)
-    results.check_page(content, path.parent)
     page.page(content)
 
 

@@ -45,7 +45,7 @@ def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
     shape = np.tile(rng.normal(0, 1, 10), (n, 1)).astype(np.float32)
     rotmat = rotmat.astype(np.float32)
     translation = np.stack([0.3 * time - 0.2, 0.1 + 0 * time, 4 + time], -1).astype(np.float32)
-    _, points = points_of(rotmat, shape)
+    joints, points = points_of(rotmat, shape)
     intrinsics = np.array([800, 800, 320, 240], np.float32)
     there = points + translation[:, None]
     depth = translation[:, 2]
@@ -68,6 +68,7 @@ def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
         keypoints_3d=points,
         keypoints_2d=(there[..., :2] / there[..., 2:] * 800 + [320, 240]).astype(np.float32),
         intrinsics=intrinsics,
+        joints_3d=joints,
     )
 
 

@@ -9,7 +9,7 @@ from small_videos import figure_images, write_video
 from test_results import person as random_person
 
 from maed_jax.inference.attended import Attention, save_attention
-from maed_jax.inference.results import save_person
+from maed_jax.inference.results import save_person, summary
 
 SIZE = (160, 120)  # width, height
 FRAMES = 8
@@ -36,15 +36,19 @@ def moving_person(id=1, frames=range(FRAMES), x=0.0):
 
 
 def contents(people, video="walk.mp4", frames=FRAMES):
-    """What results.json says, as far as the viewer reads it."""
-    return {
-        "format": 1,
-        "video": dict(path=str(video), width=SIZE[0], height=SIZE[1], fps=10, frames=frames),
-        "model": {"checkpoint": "work", "body": "mannequin"},
-        "overlay": None,
-        "people": [{"id": p.id, "file": f"person_{p.id}.npz", "frames": len(p)} for p in people],
-        "people_in_frame": [[p.id for p in people if n in p.frames] for n in range(frames)],
-    }
+    """What results.json says."""
+    facts = dict(path=str(video), width=SIZE[0], height=SIZE[1], fps=10, frames=frames)
+    return summary(
+        people,
+        video=facts | {"damaged_frames": []},
+        model={"checkpoint": "work", "body": "mannequin", "maed_jax": "0"},
+        boxes={"detector": "hog"},
+        smoothed=False,
+        one_shape=False,
+        overlay=None,
+        attention=[],
+        exports=[],
+    )
 
 
 def attention_of(person, blocks=2, side=4, t=4):

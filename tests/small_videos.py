@@ -67,7 +67,7 @@ class FakeEstimator:
 
     image_size = 32
     clip_length = 4
-    margin = 1.3
+    margin, interval = 1.3, 8
 
     def __init__(self, body=None):
         self.body = body

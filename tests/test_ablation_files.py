@@ -54,11 +54,14 @@ def test_the_last_loss_is_the_same_for_a_run_that_was_interrupted(tmp_path):
         return files.last_loss(tmp_path, every=4)
 
     validated = {"step": 8, "validation/pa_mpjpe": 50.0}
-    assert logged(validated) is None
+    assert logged(validated) is logged(validated, {"step": 8, "loss": None}) is None
     first, last = {"step": 4, "loss": 9.0}, {"step": 8, "loss": 4.0}
     assert logged(first, last, validated) == 4.0
     assert logged(first, {"step": 5, "loss": 7.0}, {"step": 8, "loss": 3.0}) == 4.0
     assert logged(first, last, {"step": 9, "loss": 2.0}) == 2.0
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b"\n\xff")  # cut short
+    assert files.last_loss(tmp_path, every=4) == 2.0
 
 
 def test_seconds_add_up_over_attempts(tmp_path):

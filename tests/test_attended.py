@@ -107,6 +107,12 @@ def test_every_frame_of_every_track(walk, tmp_path):
             np.testing.assert_array_equal(getattr(back, field.name), getattr(a, field.name))
 
 
+def test_clips_are_those_of_the_evaluation(walk):
+    sparse = dataclasses.replace(estimator(), interval=2)
+    (a,) = attend(walk, [track(range(8))], sparse, num_frames=8)
+    assert (np.diff(a.clip_frames) == 2).all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

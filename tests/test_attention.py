@@ -76,6 +76,12 @@ def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
         np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.03)
 
 
+def test_padding_is_not_read(qkv):
+    q, k, v = qkv
+    expected = A.attend(q, k[..., :3, :], v[..., :3, :])
+    np.testing.assert_array_equal(A.attend_unseen(q, k, v, 3)[0], expected[0])
+
+
 def test_large_scores_are_finite(qkv):
     q, k, v = qkv
     y, weights = A.attend(1e3 * q, k, v)

@@ -11,8 +11,8 @@ from small_videos import figure_images, write_video
 from maed_jax.inference.attended import load_attention
 from maed_jax.inference.people import no_progress
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import in_memory
 from maed_jax.inference.video import open_video
-from maed_jax.inference.work import in_memory
 from maed_jax.visual import attention_files
 from maed_jax.visual.attention_film import (
     HEAT,

@@ -131,7 +131,7 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     for position, expected in zip(far, (True, False)):
         row = (slice(None), position) if side in ("left", "right") else (position, slice(None))
         assert (blank[0][row] == expected).all()
-    for first, within in ((1, 0), (0, -0.4), (1, 0.4), (9, 0.4)):  # a pixel has its centre at 0
+    for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):  # a pixel has its centre at 0
         y, x = (grid.ravel() for grid in np.mgrid[:7, :7] * 5 + first)
         points = np.stack([x + within, y + within, np.ones(49)], -1)[None].repeat(2, 0)
         hidden = augment.hide_erased(points, changes, 40)[..., 2] == 0
@@ -154,6 +154,13 @@ def recoloured(*colour):
 def test_brightness_scales():
     np.testing.assert_allclose(recoloured(("brightness", 0.8)), COLOURS * 0.8, atol=1)
     assert recoloured(("brightness", 1.3)).max() == 255  # 286 does not wrap
+
+
+def test_a_picture_is_recoloured_as_a_clip_of_it_is():
+    clip = np.tile(COLOURS[None, :, None], (3, 1, 4, 1))
+    changes = Changes(colour=(("contrast", 0.5), ("hue", 0.1)))
+    one = augment.recolour(clip[:1].copy(), changes)
+    np.testing.assert_array_equal(augment.recolour(clip.copy(), changes), one.repeat(3, 0))
 
 
 def test_contrast_is_about_the_mean_grey():

@@ -37,5 +37,6 @@ def test_stages(tmp_path, monkeypatch, capsys):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(UserError, match="--size is such as 1280x720, not '4'"):
-        cli.dispatch(["bench", "predict", "--size", "4"])
+    for size in ("4", "²x99"):
+        with pytest.raises(UserError, match=f"--size is such as 1280x720, not '{size}'"):
+            cli.dispatch(["bench", "predict", "--size", size])

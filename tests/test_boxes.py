@@ -30,10 +30,29 @@ def test_smoothed_boxes_are_those_of_the_original(golden):
 
 
 def test_unseen_keypoints_do_not_count():
-    points = np.array([[10.0, 20, 1], [30, 60, 1], [900, 900, 0.1], [np.nan, 5, 1]])
+    points = np.array([[10.0, 20, 1], [30, 60, 1], [900, 900, 0.3], [np.nan, 5, 1]])
     np.testing.assert_allclose(box_from_keypoints(points, margin=1.0), [20, 40, 40, 40])
     assert np.isnan(box_from_keypoints(points[2:])).all()
     assert np.isnan(box_from_keypoints(points[:1])).all()  # no extent
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_boxes_grow_with_what_is_in_them_however_small(diagonal):
+    points = np.random.default_rng(0).uniform(0, 100, (3, 17, 2))
+    boxes = box_from_keypoints(points, diagonal=diagonal)
+    for scale in (1e-4, 30):
+        found = box_from_keypoints(scale * points, diagonal=diagonal)
+        np.testing.assert_allclose(found, scale * boxes)
+
+
+def test_zeros_are_padded_unless_nothing_else_would_remain():
+    """Six boxes among eleven are the larger half by one: their smallest values are the median."""
+    x, y, w, h = np.random.default_rng(0).uniform(20, 80, (4, 6))
+    six = np.stack([x, y, w, h], -1)
+    smallest = [x.min(), y.min(), w.max(), h.max()]
+    found = smooth_boxes(six, zero_padded=True)
+    np.testing.assert_allclose(found, np.tile(smallest, (6, 1)))
+    np.testing.assert_array_equal(smooth_boxes(six[:5], zero_padded=True), smooth_boxes(six[:5]))
 
 
 @examples(30)

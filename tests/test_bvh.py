@@ -48,7 +48,7 @@ def test_angles_say_the_rotation(vector, pitch):
 def test_angles_do_not_jump():
     time = np.linspace(0, 3, 200)
     turning = Rotation.from_euler(
-        "ZXY", np.stack([0.3 * np.sin(time), 2 * np.sin(2 * time), 6 * time], -1)
+        "ZXY", np.stack([0.3 * np.sin(time), 2 * np.sin(2 * time), 6 * time + 3.13], -1)
     )
-    angles = euler_angles(turning.as_quat()[:, None])[:, 0]
+    angles = euler_angles(turning.as_quat()[:, None])[:, 0]  # half a turn after the first frame
     assert np.abs(np.diff(angles, axis=0)).max() < 10  # degrees; the turn alone is 5 a frame

@@ -149,6 +149,24 @@ def test_there_is_no_best_without_a_validation(tmp_path):
         checkpoints.read_variables(tmp_path / "absent", "best")
 
 
+@pytest.mark.parametrize("text", ['{"pa_m', "\xff", "[1.0]", '{"mpjpe": 1.0}', '{"pa_mpjpe": []}'])
+def test_a_damaged_validation_is_named_and_can_be_deleted(tmp_path, text):
+    state, _ = tiny.trainer()
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        for step in (1, 2):
+            saved.save(state.replace(step=jnp.int32(step)), {}, {"pa_mpjpe": float(step)})
+    metrics = tmp_path / "checkpoints" / "1" / "metrics"
+    (metrics / "metrics").write_text(text, encoding="latin-1")
+    for use in (checkpoints.Checkpoints, lambda path: checkpoints.read_variables(path, "best")):
+        with pytest.raises(UserError, match=f"{metrics} is damaged .* delete it, and checkpoint 1"):
+            use(tmp_path)
+    assert checkpoints.read_variables(tmp_path, 1)[1] == 1
+    shutil.rmtree(metrics)
+    assert checkpoints.read_variables(tmp_path, "best")[1] == 2
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        assert saved.steps == [1, 2] and not saved.beaten_by({"pa_mpjpe": 3.0})
+
+
 def test_what_beats_the_best_is_known_at_once_and_after_a_stop(tmp_path):
     state, _ = tiny.trainer()
     with checkpoints.Checkpoints(tmp_path, keep=1) as saved:

@@ -190,7 +190,6 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         ["--batch", "0"],
         ["--batch", "x"],
         ["--focal", "-1"],
-        ["--detector", "none"],
         ["--export", ","],
         *(["--fps", rate] for rate in ("0", "0.00001", "1e7", "x")),
     ],
@@ -198,6 +197,12 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
 def test_wrong_options(walk, tmp_path, extra):
     with pytest.raises(UserError, match=extra[0]):
         command.main([str(walk), "--checkpoint", "w", "--out", str(tmp_path / "o"), *extra])
+
+
+def test_an_unknown_detector_is_told_before_anything_is_loaded(walk, tmp_path, capsys):
+    args = [walk, "--checkpoint", "nowhere", "--out", tmp_path / "out", "--detector", "yolo"]
+    line = failing(tmp_path, capsys, args)
+    assert line == "maed: there is no detector 'yolo'; choose hog or an .onnx file"
 
 
 def test_a_side_view_without_the_video_that_it_is_part_of(walk, tmp_path, capsys):

@@ -15,9 +15,14 @@ def test_the_list_tells_variants_and_studies():
 
 
 def test_broken_file(tmp_path):
-    (tmp_path / "broken.py").write_text("def get_config(:")
-    with pytest.raises(UserError, match="cannot be read"):
-        configs.load_config(str(tmp_path / "broken.py"))
+    for text, says in (
+        ("def get_config(:", r"broken.py: SyntaxError: .* \(broken.py, line 1\)"),
+        ("import math\nmath.tau.hex.no", "broken.py, line 2: AttributeError: .*'no'"),
+        ("import mathz", "broken.py, line 1: ModuleNotFoundError: .*'mathz'"),
+    ):
+        (tmp_path / "broken.py").write_text(text)
+        with pytest.raises(UserError, match=says):
+            configs.load_config(str(tmp_path / "broken.py"))
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UserError, match="no get_config"):
         configs.load_config(str(tmp_path / "empty.py"))
@@ -63,7 +68,10 @@ def test_a_file_may_have_a_study_and_augmentations_of_parts(tmp_path):
         ("c.model.dpeth = 4", "config.model.dpeth does not exist; did you mean model.depth?"),
         ("c.optimizr.l2 = 0.1", "own.py, line 4: .* no setting 'optimizr'; .* mean optimizer?"),
         ("c.steps = 'many'", "own.py, line 4: .*'steps'"),
-        ("c.steps = stepz", "own.py, line 4: name 'stepz' is not defined"),
+        ("c.steps = stepz", "own.py, line 4: NameError: name 'stepz' is not defined"),
+        ("{'few': 1}[variant]", "own.py, line 4: KeyError: None$"),
+        ("c.seed = int('few')", "own.py, line 4: ValueError: .*'few'$"),
+        ("assert variant", "own.py, line 4: AssertionError$"),
         ("c.loss = type(c)({'pose': 1.0})", "no config.loss.keypoints_2d; start from c = defaults"),
         ("return None", "own.py returns a NoneType .*: end it with `return c`"),
         ("return {'steps': 3}", "own.py returns a dict"),

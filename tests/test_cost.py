@@ -14,7 +14,7 @@ def test_a_program_is_compiled_once_and_knows_its_cost():
         traced.append(1)
         return x @ y
 
-    program = cost.Compiled(jax.jit(product), repeats=3)
+    program = cost.Compiled(jax.jit(product), repeats=3, options=None)
     assert program.operations == 0
     x = jnp.ones((64, 32))
     for _ in range(2):

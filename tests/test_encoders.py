@@ -38,7 +38,6 @@ def test_every_encoder_by_its_name(settings, dim):
         ({"heads": 3}, "'ste' needs .* dim=16 does not over heads=3"),
         ({"encoder": "te", "heads": 5}, "'te' needs .* dim=16 does not over heads=5"),
         ({"encoder": "cnn", "stage_sizes": (3, 4, 9)}, "ResNet-50 with .*=\\(3, 4, 6, 3\\)"),
-        ({"clip_length": 0}, "clip_length must be at least 1, not 0"),
         ({"width": 48}, "model.width=48 makes layers of 48 channels, .* GroupNorm's 32 groups"),
         ({"width": 24, "stage_sizes": (1, 1)}, "width=24 makes layers of 48 channels"),
         ({"width": 6, "stage_sizes": (1, 1)}, "width=6 makes layers of 48 channels"),

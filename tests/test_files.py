@@ -113,6 +113,15 @@ def test_saved_and_loaded(tmp_path, body):
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_body_of_a_newer_format_is_refused(tmp_path, body):
+    path = tmp_path / "body.npz"
+    files.save_body(body, path)
+    with np.load(path) as file:
+        np.savez(path, **dict(file) | {"maed_jax_body": 2})
+    with pytest.raises(UserError, match="body.npz .*of format 2, newer than 1: update maed_jax"):
+        files.load_body(path)
+
+
 def test_saving_where_one_cannot(tmp_path, body):
     with pytest.raises(UserError, match="must end in .npz"):
         files.save_body(body, tmp_path / "body.pkl")

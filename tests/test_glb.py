@@ -66,6 +66,31 @@ def test_the_skin_follows(glb, person):
     assert np.mean(far) < 0.002 and np.max(far) < 0.04  # metres
 
 
+def test_viewers_are_told_what_arrays_are_for_and_how_far_they_reach(glb):
+    """glTF 2.0, 3.6: without the bounds of positions and times a file is not valid."""
+    accessors, views = glb.json["accessors"], glb.json["bufferViews"]
+    (mesh,), (animation,) = glb.json["meshes"], glb.json["animations"]
+    (primitive,) = mesh["primitives"]
+    times = {sampler["input"] for sampler in animation["samplers"]}
+    for number in (primitive["attributes"]["POSITION"], *times):
+        values = glb.array(number).reshape(accessors[number]["count"], -1)
+        assert accessors[number]["min"] == values.min(0).tolist()
+        assert accessors[number]["max"] == values.max(0).tolist()
+    vertices, indices = 34962, 34963
+    purposes = {number: vertices for number in primitive["attributes"].values()}
+    purposes[primitive["indices"]] = indices
+    for number, accessor in enumerate(accessors):
+        assert views[accessor["bufferView"]].get("target") == purposes.get(number)
+
+
+def test_the_scene_holds_every_node(glb):
+    left, held = list(glb.json["scenes"][glb.json["scene"]]["nodes"]), []
+    while left:
+        held.append(left.pop())
+        left += glb.json["nodes"][held[-1]].get("children", [])
+    assert sorted(held) == list(range(len(glb.json["nodes"])))
+
+
 def test_weights(glb):
     arrays = glb.json["meshes"][0]["primitives"][0]["attributes"]
     joints, weights = glb.array(arrays["JOINTS_0"]), glb.array(arrays["WEIGHTS_0"])

@@ -7,8 +7,8 @@ from small_videos import figure_images, write_video
 
 from maed_jax.inference import looks
 from maed_jax.inference.detect import Detections, make_detector
+from maed_jax.inference.unfinished import unfinished
 from maed_jax.inference.video import open_video
-from maed_jax.inference.work import unfinished
 
 
 class Acted:

@@ -61,6 +61,16 @@ def prediction_of(kp_2d, kp_3d, theta):
     )
 
 
+def losses_of(pred, labels, weights):
+    counts = {has: L.count(labels[has]) for has in ("has_3d", "has_smpl")}
+    return L.losses(pred, labels, weights, counts)
+
+
+@jax.jit
+def combined(predictions, batch, weights):
+    return L.combined_losses(predictions, batch, weights, L.label_counts(batch, 1))
+
+
 @pytest.mark.parametrize("kind", ["video", "image"])
 def test_values_and_gradients_are_the_originals(golden, kind):
     labels = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), labels_of(golden, kind))
@@ -68,7 +78,7 @@ def test_values_and_gradients_are_the_originals(golden, kind):
     pred = [jnp.asarray(golden[f"{kind}/pred/{k}"]) for k in ("kp_2d", "kp_3d", "theta")]
 
     def total(*pred):
-        return L.losses(prediction_of(*pred), labels, weights)
+        return losses_of(prediction_of(*pred), labels, weights)
 
     gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
     (value, terms), grads = gradient(*pred)
@@ -84,7 +94,7 @@ def test_values_and_gradients_are_the_originals(golden, kind):
 
 @jax.jit
 def total_of(pred, labels, weights):
-    return L.losses(pred, labels, weights)[0]
+    return losses_of(pred, labels, weights)[0]
 
 
 def random_case(seed, b=3, t=2):
@@ -113,7 +123,7 @@ def test_the_truth_costs_nothing():
 def test_3d_loss_ignores_where_the_body_stands():
     pred, labels = random_case(1)
     shifted = pred.replace(keypoints_3d=pred.keypoints_3d + jnp.array([1.0, -2.0, 3.0]))
-    value = L.keypoint_3d_loss(shifted.keypoints_3d, labels["keypoints_3d"], labels["has_3d"])
+    value = L.keypoint_3d_loss(shifted.keypoints_3d, labels["keypoints_3d"], labels["has_3d"], 3)
     assert value < 1e-10
 
 
@@ -130,7 +140,7 @@ def test_all_masked_labels_give_finite_values_and_gradients():
     weights = dict.fromkeys(TERMS.values(), 1.0)
 
     def total(pred):
-        return L.losses(pred, masked, weights)[0]
+        return losses_of(pred, masked, weights)[0]
 
     pred = pred.replace(feature=jnp.zeros(1))
     value, grad = jax.jit(jax.value_and_grad(total))(pred)
@@ -158,7 +168,6 @@ def test_labels_that_are_not_numbers_at_all_count_as_masked():
 
 def test_every_image_counts_but_only_clips_with_3d_labels(golden):
     """The original's image batches know no `has_3d`: without one keypoint the norm is the same."""
-    combined = jax.jit(L.combined_losses)
     labels = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), labels_of(golden, "image"))
     labels |= {"has_3d": jnp.array([1.0, 0, 0, 0, 0])}
     pred = prediction_of(
@@ -180,7 +189,8 @@ def test_every_image_counts_but_only_clips_with_3d_labels(golden):
 
 
 def test_norm_loss_has_a_gradient_at_zero():
-    grad = jax.jit(jax.grad(L.norm_loss))(jnp.zeros((1, 2, 72)), jnp.zeros((1, 2, 10)), jnp.ones(1))
+    pose, shape = jnp.zeros((1, 2, 72)), jnp.zeros((1, 2, 10))
+    grad = jax.jit(jax.grad(L.norm_loss))(pose, shape, jnp.ones(1), 1)
     assert np.isfinite(grad).all()
 
 
@@ -188,7 +198,7 @@ def test_a_step_weighs_clips_and_images_by_their_frames():
     clips, clip_labels = random_case(3, b=2, t=4)
     images, image_labels = random_case(4, b=5, t=1)
     weights = dict.fromkeys(TERMS.values(), 1.0)
-    both, terms = jax.jit(L.combined_losses)(
+    both, terms = combined(
         {"clips": clips, "images": images}, {"clips": clip_labels, "images": image_labels}, weights
     )
     parts = [

@@ -186,9 +186,10 @@ def test_joints_that_do_not_count_bend_no_alignment():
     pred[:, 5] = 7.0
     pred[:, 6] = np.nan
     valid = np.ones((3, 14), bool)
-    valid[:, 5:7] = False
+    valid[:, 5:8] = False
     valid[2] = False
     assert (pa_mpjpe(pred, target)[:2] > 10).all() or np.isnan(pa_mpjpe(pred, target)).all()
+    target[:, 7] = np.nan
     apart = distances(procrustes_align(pred, target, valid), target)
     np.testing.assert_allclose(mean_of_valid(apart, valid)[:2], 0, atol=1e-9)
     assert np.isnan(mean_of_valid(apart, valid)[2])
@@ -196,6 +197,28 @@ def test_joints_that_do_not_count_bend_no_alignment():
         procrustes_align(pred[:2, :5], target[:2, :5], valid[:2, :5]),
         procrustes_align(pred[:2], target[:2], valid[:2])[:, :5],
     )
+
+
+def test_one_joint_decides_on_the_place_alone():
+    pred, target = points(0, 4, 14, 3), points(1, 4, 14, 3)
+    only = np.arange(14) == 6
+    aligned = procrustes_align(pred, target, np.broadcast_to(only, (4, 14)))
+    np.testing.assert_allclose(aligned, pred + (target - pred)[:, [6]], atol=1e-12)
+
+
+def test_there_is_an_error_of_each_frame_whatever_the_leading_axes():
+    pred, target = points(0, 2, 5, 14, 3), points(1, 2, 5, 14, 3)
+    valid = np.random.default_rng(2).integers(0, 2, (2, 5, 14)) > 0
+    apart = distances(pred, target)
+    for found, each in (
+        (mpjpe(pred, target, valid=valid), lambda *i: mpjpe(pred[i], target[i], valid=valid[i])),
+        (pa_mpjpe(pred, target), lambda *i: pa_mpjpe(pred[i], target[i])),
+        (pve(pred, target), lambda *i: pve(pred[i], target[i])),
+        (pck(apart, valid), lambda *i: pck(apart[i], valid[i])),
+        (auc(apart), lambda *i: auc(apart[i])),
+    ):
+        alone = [[each(i, j) for j in range(5)] for i in range(2)]
+        np.testing.assert_allclose(found, alone, atol=1e-9)
 
 
 def test_correct_keypoints_are_nearer_than_150_mm():

@@ -109,8 +109,8 @@ def test_a_resumed_run_cuts_what_comes_again(tmp_path):
     with monitor(tmp_path) as m:
         for step in range(1, 7):
             m.record(step, metrics(step))
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 7, "lo')  # killed while writing
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\n[7]\n{"step": "7"}\n{"step": 7, "lo')  # damaged; killed while writing
     with monitor(tmp_path, start=4) as m:
         m.record(5, metrics(50))
         m.record(6, metrics(60))

@@ -2,6 +2,7 @@
 is bright (blue for YOLOX, red for the others), and a thing of another class."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,21 @@ def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
     with pytest.raises(UserError, match="a.onnx fails as a detector, .*input data type") as error:
         detector(picture(RED, (32, 64)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shapes", "says"),
+    [
+        ("yolox", [(1, 42, 5)], "index 5 is out of bounds"),
+        ("rtdetr", [(1, 3), (1, 3, 5), (1, 3)], r"its boxes are \(3, 5\) and its scores \(3,\)"),
+    ],
+)
+def test_answers_that_are_not_those_of_its_kind_are_one_line(kind, shapes, says, detector_of):
+    detector = detector_of(kind)
+    answers = [np.zeros(shape, np.float32) for shape in shapes]
+    detector._session = SimpleNamespace(run=lambda *_: answers)
+    with pytest.raises(UserError, match=f"{kind}.onnx fails as a detector, .*{says}"):
+        detector(picture(RED, (32, 64)))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ def content(**changes):
         for i in (1, 12)
     ]  # fmt: skip
     return {
+        "format": 1,
         "video": {"path": "/a/<b>&\"c.mp4", "width": 64, "height": 48, "fps": 25.0, "frames": 20,
                   "announced_frames": 20, "damaged_frames": [3]},
         "model": {"maed_jax": "0", "body": "mannequin", "checkpoint": "/w/<x>"},

@@ -146,7 +146,7 @@ def test_people_are_kept_where_drawing_fails(walk, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "where", ["settle", "results.save_person", "export_people", "results.publish"]
+    "where", ["smooth_person", "results.save_person", "export_people", "results.publish"]
 )
 def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
     def full(*_, **__):
@@ -161,6 +161,21 @@ def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
     monkeypatch.setattr("maed_jax.inference.hog.merge", full)  # nobody looks
     predict_to(tmp_path, open_video(walk), estimator, overlay=False)
     assert len(estimator.shapes) == calls and (tmp_path / "person_1.npz").exists()
+
+
+def test_answers_of_another_interval_are_not_resumed(walk, tmp_path, monkeypatch):
+    def stops(*_, **__):
+        raise KeyboardInterrupt
+
+    estimator = FakeEstimator(mannequin())
+    with monkeypatch.context() as patch:
+        patch.setattr("maed_jax.inference.predict.smooth_person", stops)
+        with pytest.raises(KeyboardInterrupt):
+            predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    calls = len(estimator.shapes)
+    estimator.interval = 2
+    content = predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    assert len(estimator.shapes) > calls and content["model"]["interval"] == 2
 
 
 def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def test_a_span_that_is_over_already_is_said(tmp_path, capsys):
     assert said == "maed: --profile 2:4 traces nothing: this run goes on from step 3\n"
 
 
-@pytest.mark.parametrize("span", ["5", "5:", "5:5", "a:b", "-1:3"])
+@pytest.mark.parametrize("span", ["5", "5:", "5:5", "a:b", "-1:3", "²:5"])
 def test_mistakes(tmp_path, span):
     with pytest.raises(UserError, match="--profile takes steps such as 100:110"):
         Profile(tmp_path, span)

@@ -21,7 +21,7 @@ from maed_jax.inference.reconstruct import (
     to_pixels,
 )
 from maed_jax.inference.track import Track
-from maed_jax.inference.work import Work, in_memory
+from maed_jax.inference.unfinished import Work, in_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,21 @@ def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
         np.testing.assert_allclose(person.shape[:, 0], track.frames % 251, atol=0.02)
     (shape,) = set(estimator.shapes)  # one compilation
     assert shape[0] <= batch and shape[1:] == (4, 32, 32, 3)
+
+
+def test_frames_of_a_clip_are_as_far_apart_as_in_the_evaluation():
+    apart = []
+
+    class Watching(FakeEstimator):
+        interval = 3
+
+        def __call__(self, clips, **_):
+            prediction = super().__call__(clips)
+            apart.extend(np.diff(prediction.shape[..., 0]).ravel())
+            return prediction
+
+    reconstruct(Pictures(24), [track_of(np.arange(24))], Watching(), num_frames=24, batch=1)
+    np.testing.assert_allclose(apart, 3, atol=0.02)
 
 
 def test_a_track_with_a_gap_is_two_runs():
@@ -126,7 +141,7 @@ def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
 def test_memory_is_bounded_by_the_window():
     track = track_of(np.arange(1000))
     answers = _Answers(track, 1.3, OUTPUTS, in_memory)
-    run = _Run(track, slice(0, 1000), 4, answers)  # windows of 32 frames
+    run = _Run(track, slice(0, 1000), 4, 8, answers)  # windows of 32 frames
     held, clips = [], 0
     for position in range(1000):
         clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))

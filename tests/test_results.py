@@ -7,10 +7,9 @@ import test_page
 
 from maed_jax.errors import UserError
 from maed_jax.inference.results import (
-    PAGE_FORM,
+    FORM,
     SUMMARY,
     Person,
-    check_page,
     load_person,
     load_results,
     load_results_body,
@@ -44,6 +43,7 @@ def person(id=1, frames=(3, 4, 5)):
         keypoints_3d=normal(49, 3),
         keypoints_2d=normal(49, 2),
         intrinsics=np.array([100, 100, 50, 40], np.float32),
+        joints_3d=normal(24, 3),
     )
 
 
@@ -140,19 +140,27 @@ def test_the_mannequin_needs_no_checkpoint():
     assert load_results_body(content).name == "mannequin"
 
 
-@pytest.mark.parametrize("name", PAGE_FORM)
-def test_what_the_page_relies_on_has_to_be_there(name):
-    content = test_page.content()
-    check_page(content, "out")
+@pytest.mark.parametrize("name", ["format", *FORM])
+def test_what_readers_rely_on_has_to_be_there(tmp_path, name):
+    content = test_page.content(people=[])
+    write_summary(tmp_path, content)
+    load_results(tmp_path)
     del content[name]
-    with pytest.raises(UserError, match=f"out/results.json cannot be read.*lacks '{name}'"):
-        check_page(content, "out")
+    write_summary(tmp_path, content)
+    with pytest.raises(UserError, match=f"results.json cannot be read.*lacks '{name}'"):
+        load_results(tmp_path)
+
+
+def test_results_of_a_newer_format_are_refused(tmp_path):
+    write_summary(tmp_path, {"format": 99})  # whatever else it has
+    with pytest.raises(UserError, match="results.json .*of format 99, newer than 1: update"):
+        load_results(tmp_path)
 
 
 def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
     """Readers make room for all of them, and a number costs nothing to write."""
     save_person(tmp_path / "person_1.npz", person(1))
-    content = test_page.content(people=[{"id": 1, "file": "person_1.npz"}])
+    content = test_page.content(people=test_page.content()["people"][:1])
     write_summary(tmp_path, content)
     assert len(load_results(tmp_path)[1]) == 1
     for frames in (19, 21, 1 << 26):
@@ -160,7 +168,3 @@ def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
         write_summary(tmp_path, content)
         with pytest.raises(UserError, match="results.json .*people_in_frame is not as long as its"):
             load_results(tmp_path)
-    del content["people_in_frame"]
-    write_summary(tmp_path, content)
-    with pytest.raises(UserError, match="lacks 'people_in_frame'"):
-        load_results(tmp_path)

@@ -199,3 +199,14 @@ def test_quaternions():
     expected = true.as_quat(canonical=True)[:, [3, 0, 1, 2]]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_allclose(rotations.matrix_from_quaternion(found), true.as_matrix(), atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [1e-6, 1e-3, 1.99e-2, 2.01e-2, 0.1])
+def test_small_angles_keep_all_their_digits(angle):
+    """On either side of where the series end, whose last terms show in a float32."""
+    vectors = AXES * angle
+    quaternions = Rotation.from_rotvec(vectors).as_quat()[:, [3, 0, 1, 2]]
+    found = rotations.axis_angle_from_quaternion(jnp.asarray(quaternions, jnp.float32))
+    assert np.abs(found - vectors).max() < 5e-7 * angle
+    found = rotations.quaternion_from_axis_angle(jnp.asarray(vectors, jnp.float32))
+    assert np.abs(found - quaternions)[:, 1:].max() < 5e-7 * angle

@@ -1,24 +1,52 @@
 """Trained models from work directories: whose body, and what users are told."""
 
-import jax
-import pytest
-import tiny
-from test_step import run
+import json
+import shutil
 
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
+from maed_jax.models.maed import MAED
 from maed_jax.training import runs
-from maed_jax.training.checkpoints import Checkpoints
+from maed_jax.training.checkpoints import Checkpoints, write_config
 from maed_jax.training.config import load_config
+from maed_jax.training.state import create_state
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A work directory of the network of `configs/debug.py`, whose parameters are zeros."""
+    directory, config = tmp_path_factory.mktemp("trained"), load_config("debug")
+    clip = jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.float32)
+    init = MAED(**config.model).init
+    shapes = jax.eval_shape(init, jax.random.key(0), clip, mannequin())
+    variables = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    with Checkpoints(directory) as saved:
+        saved.save(create_state(variables, optax.identity()), None)
+    write_config(directory, config)
+    return directory
 
 
 @pytest.fixture
-def trained(tmp_path):
-    """A work directory with a checkpoint and no config.json."""
-    state, step = tiny.trainer()
-    state, _ = run(jax.jit(step), state, [tiny.batch(0)])
-    with Checkpoints(tmp_path) as saved:
-        saved.save(state, {"place": 1})
-    return tmp_path
+def trained(trained_once, tmp_path):
+    """A copy of `trained_once` of a test's own."""
+    return shutil.copytree(trained_once, tmp_path / "run")
+
+
+def change(workdir, section, name, value):
+    content = json.loads((workdir / "config.json").read_text())
+    (content[section] if section else content)[name] = value
+    (workdir / "config.json").write_text(json.dumps(content))
+
+
+def test_a_run_is_opened(trained):
+    run = runs.open_run(trained)
+    assert run.step == 0 and run.estimator.body.name == "mannequin"
+    assert run.estimator.model == MAED(**run.config.model) and run.estimator.margin == 1.3
 
 
 def test_nothing_to_restore(tmp_path):
@@ -28,14 +56,61 @@ def test_nothing_to_restore(tmp_path):
         runs.restore_estimator(tmp_path)
 
 
-def test_a_body_that_has_moved(trained, monkeypatch):
-    config = load_config("debug", ["--config.body=/old/smpl"])
-    monkeypatch.setattr(runs, "read_model", lambda workdir: (tiny.TinyModel(), config))
+def test_a_body_that_has_moved(trained):
+    change(trained, "", "body", "/old/smpl")
     with pytest.raises(UserError, match=r"--body gives another\): /old/smpl does not exist"):
         runs.restore_estimator(trained)
     assert runs.restore_estimator(trained, body="mannequin").body.name == "mannequin"
 
 
+def test_crops_and_clips_are_those_of_its_evaluation(trained, monkeypatch):
+    overrides = ["--config.data.eval_interval=3", "--config.data.augment.margin=1.7"]
+    config = load_config("debug", overrides)
+    monkeypatch.setattr(runs, "read_model", lambda workdir: (tiny.TinyModel(), config))
+    estimator = runs.restore_estimator(trained, body="mannequin")
+    assert (estimator.margin, estimator.interval) == (1.7, 3)
+
+
 def test_no_config(trained):
+    (trained / "config.json").unlink()
     with pytest.raises(UserError, match="no config.json"):
         runs.restore_estimator(trained)
+
+
+@pytest.mark.parametrize(
+    "name, value, says",
+    [
+        ("heads", 0, "describes no network: config.model.heads must be at least 1"),
+        ("heads", 3, "describes no network: .* does not over heads=3"),
+        ("depth", 1.5, "cannot be read: model.depth is no int"),
+        ("decoder", "folded", "describes no network: there is no decoder 'folded'"),
+        ("extra", 1, "another version's network: .*'extra'"),
+        ("depth", 2, r"encoder/block1/\S* is \(.* in the one and absent in the other"),
+        ("depth", 10**12, "is absent in the one and"),
+        ("image_size", 10**25, "is absent in the one and"),
+        ("image_size", 64, "encoder/space_embedding is"),
+        ("stage_sizes", (2,), "encoder/root/block1/unit2/"),
+        ("stage_sizes", (1, 1), "encoder/"),
+        ("clip_length", 3, r"encoder/time_embedding is \(1, 3, .* and \(1, 4,"),
+        ("decoder", "iterative", "decoder/"),
+        ("encoder", "cnn", "encoder/"),
+    ],
+)
+def test_a_config_of_another_network_is_refused(trained, name, value, says):
+    change(trained, "model", name, value)
+    with pytest.raises(UserError, match=says) as error:
+        runs.open_run(trained)
+    assert str(trained) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_smaller_network_is_not_taken_out_of_a_larger_one(trained):
+    change(trained, "model", "mode", "vanilla")  # which has no temporal embedding
+    with pytest.raises(UserError, match="absent in the one and"):
+        runs.open_run(trained)
+
+
+def test_crops_that_cannot_be_are_refused(trained):
+    content = json.loads((trained / "config.json").read_text())
+    change(trained, "data", "augment", content["data"]["augment"] | {"margin": -1.3})
+    with pytest.raises(UserError, match="augment.margin must be above 0"):
+        runs.open_run(trained)

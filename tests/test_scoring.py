@@ -176,6 +176,16 @@ def test_labels_of_another_body_are_not_compared(dataset, body):
         run(dataset, dataclasses.replace(body, name="smpl"), oracle)
 
 
+def test_tracks_without_a_label_do_not_matter_beside_one_with_some(tmp_path, body):
+    some = write_fake_dataset(
+        tmp_path, [5, 4], split="test", edit=lambda i, record: record.update(has_smpl=i in (1, 2))
+    )
+    first, second = run(some, body, Oracle())
+    for name in ("mpjpe", "pa_mpjpe", "pve"):
+        np.testing.assert_array_equal(np.isfinite(first.errors[name]), [0, 1, 1, 0, 0])
+        assert np.isnan(second.errors[name]).all()
+
+
 def test_no_labels_at_all(tmp_path, body):
     bare = write_fake_dataset(
         tmp_path, [5], split="test",

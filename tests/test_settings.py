@@ -59,7 +59,9 @@ def test_bounds(key, value, says):
 @pytest.mark.parametrize("stages", [(), (0,), (3, -1), (1.5,)])
 def test_stages_are_whole_numbers_of_units(stages):
     with pytest.raises(UserError, match="config.model.stage_sizes must be whole numbers"):
-        check_settings(settings(**{"model.stage_sizes": stages}))
+        config = settings()
+        config.model.stage_sizes = stages
+        check_settings(config)
 
 
 def test_changes_of_images_alone_are_checked_too():
@@ -73,6 +75,11 @@ def test_bounds_are_of_settings_that_there_are():
     known = dict(configs.flatten(configs.defaults()))
     bounded = [name for _, _, names in BOUNDS for name in names]
     assert set(bounded) <= set(known) and len(bounded) == len(set(bounded))
+
+
+def test_what_the_encoder_cannot_be_is_refused():
+    with pytest.raises(UserError, match="there is no mode 'paralel'"):
+        check_settings(settings(**{"model.mode": "paralel"}))
 
 
 def test_decoders_for_inference_alone_are_refused():
@@ -104,9 +111,10 @@ def test_without_clips_their_length_does_not_matter():
     for length in (3, 5):
         changes = {"data.clips_per_batch": 0, "data.clip_length": length}
         check_settings(settings(**changes))
-    changes = {"data.clips_per_batch": 0, "data.clips_2d_per_batch": 2, "data.clip_length": 3}
-    with pytest.raises(UserError, match="is less than"):
-        check_settings(settings(**changes))
+    for clips in (0, 2):
+        changes = {"data.clips_per_batch": clips, "data.clips_2d_per_batch": 2}
+        with pytest.raises(UserError, match="is less than"):
+            check_settings(settings(**changes, **{"data.clip_length": 3}))
 
 
 def test_an_earlier_stage_may_be_required():

@@ -146,6 +146,7 @@ def test_points_follow_their_names_from_any_set_to_any(src, dst):
     points = np.array([[skeleton.KEYPOINT_NAMES.index(name), 1.0] for name in src])
     for name, found in zip(dst, skeleton.convert_joints(points, src, dst)):
         known = name in src
+        assert (skeleton.joint_map(src, [name]) == -1).all() != known
         assert found.tolist() == [skeleton.KEYPOINT_NAMES.index(name) if known else 0, known]
 
 
@@ -212,3 +213,11 @@ def test_bones_are_mirrored():
     bones = {frozenset(bone) for bone in skeleton.SKELETON_BONES}
     flip = skeleton.KEYPOINT_FLIP
     assert {frozenset(int(flip[end]) for end in bone) for bone in bones} == bones
+
+
+def test_bones_are_one_tree():
+    reached, left = {skeleton.RIGHT_HIP}, list(skeleton.SKELETON_BONES)
+    while bones := [bone for bone in left if len(reached & set(bone)) == 1]:
+        reached |= set(bones[0])
+        left.remove(bones[0])
+    assert not left and reached == {end for bone in skeleton.SKELETON_BONES for end in bone}

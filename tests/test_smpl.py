@@ -202,9 +202,11 @@ def test_any_leading_axes(small):
     assert keypoints.shape == (2, 3, 49, 3) and h36m.shape == (2, 3, 17, 3)
     mapped = jax.jit(jax.vmap(jax.vmap(points, (None, 0, 0)), (None, 0, 0)))(small, pose, betas)
     close(mapped[1], np.asarray(keypoints), 1e-6)
-    # One shape for all frames broadcasts, and no bodies at all are no error.
+    # One shape for all frames broadcasts, or one pose, and no bodies at all are no error.
     broadcast = jitted_points(small, pose, betas[:, :1])[1]
     close(broadcast, np.asarray(jitted_points(small, pose, betas[:, [0, 0, 0]])[1]), 1e-6)
+    one_pose = jax.eval_shape(points, small, pose[0, 0], betas)
+    assert one_pose[0].verts.shape == (2, 3, verts, 3)
     none = jax.eval_shape(points, small, jnp.zeros((0, 72)), jnp.zeros((0, 10)))
     assert none[0].verts.shape == (0, verts, 3) and none[1].shape == (0, 49, 3)
 
@@ -264,6 +266,8 @@ def test_a_body_without_regressors_says_what_it_needs(body):
         smpl.keypoint_body(bare)
     with pytest.raises(UserError, match="J_regressor_h36m.npy"):
         smpl.h36m_joints(bare, posed)
+    part = smpl.restrict(bare, [0, 5])
+    assert part.landmark_regressor is None and part.h36m_regressor is None
 
 
 def test_name_and_tree_are_static(body):

@@ -37,13 +37,28 @@ def test_adam_with_l2_in_the_gradient():
 
 
 def test_clipping_comes_before_l2():
-    optimizer = make_optimizer(options(l2=0.0, clip_norm=1.0))
-    unclipped = make_optimizer(options(l2=0.0))
-    params = {"w": jnp.zeros(2)}
+    optimizer = make_optimizer(options(l2=0.1, clip_norm=1.0))
+    unclipped = make_optimizer(options(l2=0.1))
+    params = {"w": jnp.array([5.0, -20.0])}
     big, unit = {"w": jnp.array([30.0, 40.0])}, {"w": jnp.array([0.6, 0.8])}
     _, clipped = optimizer.update(big, optimizer.init(params), params)
     _, wanted = unclipped.update(unit, unclipped.init(params), params)
     np.testing.assert_allclose(clipped[2].mu["w"], wanted[2].mu["w"], rtol=1e-6)
+
+
+def test_variables_are_the_average_where_there_is_one_and_the_statistics():
+    variables = {"params": {"w": jnp.ones(2)}, "batch_stats": {"mean": jnp.zeros(2)}}
+    plain, averaged = (
+        create_state(variables, make_optimizer(options()), ema=ema) for ema in (False, True)
+    )
+    assert plain.variables is not variables and plain.ema == {}
+    chex.assert_trees_all_equal(plain.variables, variables)
+    moved = averaged.replace(params={"w": jnp.zeros(2)})
+    chex.assert_trees_all_equal(moved.variables, variables)
+    other = {"params": {"w": jnp.full(2, 3.0)}, "batch_stats": {"mean": jnp.ones(2)}}
+    chex.assert_trees_all_equal(moved.starting_from(other).variables, other)
+    bare = create_state({"params": variables["params"]}, make_optimizer(options()))
+    assert set(bare.variables) == {"params"}
 
 
 def test_muon_takes_all_directions_of_a_hidden_matrix_alike():

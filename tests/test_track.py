@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread, steady_sizes
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated, steady_sizes
 
 FPS = 10
 
 
-def track(frames_of_boxes, fps=FPS, **options):
+def track(frames_of_boxes, fps=FPS, sure=0.5, parts=True):
     """Runs a tracker over, per frame, a list of (x, y, height, score)."""
-    tracker = Tracker(fps, **options)
+    tracker = Tracker(fps, sure, parts)
     for frame, people in enumerate(frames_of_boxes):
         table = np.array(people, np.float32).reshape(-1, 4)
         boxes = np.stack([table[:, 0], table[:, 1], table[:, 2] / 2, table[:, 2]], axis=-1)
@@ -98,6 +98,35 @@ def test_weak_boxes_before_the_first_sure_one_belong_to_the_track():
     assert found.detected.all()
 
 
+def test_sure_boxes_come_before_weak_ones_that_lie_nearer():
+    sure = walk(10) + walk(30, start=152)  # a step aside
+    weak = [[]] * 10 + walk(30, start=140, score=0.3)
+    (found,) = track(both(sure, weak))
+    np.testing.assert_array_equal(found.frames, np.arange(40))
+    np.testing.assert_allclose(found.boxes[:, 0], [frame[0][0] for frame in sure])
+    assert (found.scores == 1).all()
+
+
+def test_a_box_before_two_tracks_belongs_to_one_of_them():
+    weak = walk(10, start=112, speed=0, score=0.3) + [[]] * 30
+    pair = [[]] * 10 + both(walk(30, 100, 0), walk(30, 125, 0))
+    found = track([[]] * 20 + both(weak, pair))
+    assert [int(t.frames[0]) for t in found] == [20, 30]
+
+
+@pytest.mark.parametrize("aside, below", [(0, 130), (65, 0)])
+def test_people_keep_their_places_whatever_the_order_of_their_boxes(aside, below):
+    one, other = walk(30, 100, 0, y=200), walk(30, 100 + aside, 0, y=200 + below)
+    found = track(both(one[:15] + other[15:], other[:15] + one[15:]))
+    assert {tuple(t.boxes[0, :2]) for t in found} == {(100, 200), (100 + aside, 200 + below)}
+    assert all(np.ptp(t.boxes, 0).max() == 0 for t in found)
+
+
+def test_people_who_meet_for_a_while_only_are_two():
+    coming, going = [[]] * 30 + walk(40, 120, 0), walk(40, 100, 0) + [[]] * 30
+    assert len(track(both(going, coming))) == 2
+
+
 def test_flickers_are_no_people():
     flicker = [[] for _ in range(60)]
     flicker[17], flicker[40] = [(400, 100, 90, 0.8)], [(50, 100, 90, 0.9)]
@@ -167,7 +196,7 @@ def test_order_and_numbers_follow_appearance():
 
 
 def test_frames_may_be_left_out():
-    tracker = Tracker(FPS)
+    tracker = Tracker(FPS, sure=0.5, parts=True)
     for frame, people in enumerate(walk(20)):
         if frame not in (7, 8):
             x, y, h, score = people[0]
@@ -177,7 +206,7 @@ def test_frames_may_be_left_out():
 
 
 def test_nobody():
-    assert track([[]] * 10) == [] and Tracker(FPS).finish(0) == []
+    assert track([[]] * 10) == [] and track([]) == []
 
 
 def test_sizes_are_steadied_and_wrong_ones_found():
@@ -208,7 +237,7 @@ def test_fill():
 def test_a_track_of_some_frames_is_spread_over_all(num_frames):
     boxes = np.array([[10, 5, 4, 8], [13, 5, 4, 8], [16, 5, 4, 8]], np.float32)
     some = Track(3, np.arange(1, 4), boxes, np.array([1, 1, 0], bool), np.float32([2, 1, 0]))
-    every = spread(some, 3, num_frames)
+    every = interpolated(some, 3, num_frames)
     np.testing.assert_array_equal(every.frames, np.arange(3, num_frames))
     np.testing.assert_allclose(every.boxes[:7, 0], np.arange(10, 17))
     assert (every.boxes[7:] == boxes[2]).all() and (every.boxes[:, 1:] == [5, 4, 8]).all()
@@ -218,11 +247,13 @@ def test_a_track_of_some_frames_is_spread_over_all(num_frames):
 
 def test_a_track_that_ends_before_the_video_does_is_not_held_when_spread():
     some = Track(1, np.array([0]), np.ones((1, 4), np.float32), np.ones(1, bool), np.ones(1))
-    assert list(spread(some, 3, 4).frames) == [0] and list(spread(some, 3, 3).frames) == [0, 1, 2]
+    assert list(interpolated(some, 3, 4).frames) == [0] and list(
+        interpolated(some, 3, 3).frames
+    ) == [0, 1, 2]
 
 
 def test_all_frames_of_all_frames_are_the_track_itself():
     (found,) = track(walk(20))
-    same = spread(found, 1, 20)
+    same = interpolated(found, 1, 20)
     for name in ("frames", "boxes", "detected", "scores"):
         np.testing.assert_array_equal(getattr(same, name), getattr(found, name))

@@ -81,7 +81,7 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         batch_size=size,
         margin=margin,
     )
-    predicted = predict(stages.Idle(estimator.image_size, estimator.clip_length, margin), clips)
+    predicted = predict(stages.Idle(estimator), clips)
     how = benchmark.Pass(stride, margin, batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),

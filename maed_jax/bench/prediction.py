@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     width, _, height = options.size.partition("x")
-    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 16):
         raise UserError(f"--size is such as 1280x720, not {options.size!r}")
     from maed_jax.bench import stages
 
@@ -72,11 +72,11 @@ def make_cases(
     video = open_video(folder / "walk.mp4")
     net = network.make(config)
     body = network.load_body(config.body)
-    estimator = Estimator(net.model, net.variables, body)
-    idle = stages.Idle(estimator.image_size, estimator.clip_length, estimator.margin)
+    data = config.data
+    estimator = Estimator(net.model, net.variables, body, data.augment.margin, data.eval_interval)
     found = find_people(video, make_detector("hog"))
     clips = sum(
-        len(eval_windows(part.stop - part.start, clip_length=estimator.clip_length)[0])
+        len(eval_windows(part.stop - part.start, estimator.clip_length, estimator.interval)[0])
         for track in found.tracks
         for part in track.runs()
     )
@@ -95,7 +95,7 @@ def make_cases(
         stages.ALONE: stages.alone(estimator, clips, batch),
         "decoding the video": decoding,
         "finding people": lambda: find_people(video, make_detector("hog")),
-        "cutting clips": lambda: reconstructing(idle),
+        "cutting clips": lambda: reconstructing(stages.Idle(estimator)),
         "reconstructing": lambda: reconstructing(estimator),
         "everything but the overlay": lambda: everything(False),
         "everything": lambda: everything(True),

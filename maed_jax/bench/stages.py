@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +17,12 @@ from maed_jax.estimator import Estimator
 ALONE, TIMES = "network alone", "times the network"
 
 
-@dataclasses.dataclass(frozen=True)
 class Idle:
     """Takes the place of an estimator and answers the same at once."""
 
-    image_size: int
-    clip_length: int
-    margin: float
-    body: Any = None
+    def __init__(self, estimator: Estimator):
+        self.image_size, self.clip_length = estimator.image_size, estimator.clip_length
+        self.margin, self.interval = estimator.margin, estimator.interval
 
     def __call__(self, clip: Any, *, vertices: bool = False) -> SimpleNamespace:
         b, t = clip.shape[:2]

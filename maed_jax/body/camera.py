@@ -52,7 +52,7 @@ def default_focal(image_size: tuple[int, int]) -> float:
 
 
 def camera_from_crop_to_image(
-    camera: jax.Array, box: jax.Array, image_size: tuple[int, int], focal: float | None = None
+    camera: jax.Array, box: jax.Array, intrinsics: jax.Array
 ) -> jax.Array:
     """From a crop's camera to the translation of the body before the camera of the whole image.
 
@@ -63,21 +63,19 @@ def camera_from_crop_to_image(
     Args:
       camera: [... 3] (s, tx, ty).
       box: [... 3] the crop in the image: centre x, centre y, side, pixels.
-      image_size: (height, width), pixels; the principal point is its centre.
-      focal: pixels; `default_focal` if None.
+      intrinsics: [4] fx, fy, cx, cy of the image's camera, pixels; fx and fy are equal.
 
     Returns:
       [... 3] metres. The depth is negative where s is, which only an untrained model says.
     """
-    focal = default_focal(image_size) if focal is None else focal
-    height, width = image_size
+    fx, _, cx, cy = intrinsics
     s, tx, ty = camera[..., 0], camera[..., 1], camera[..., 2]
     metres_per_pixel = 2 / _away_from_zero(_EPS, box[..., 2] * s + _EPS)
     return jnp.stack(
         [
-            tx + (box[..., 0] - width / 2) * metres_per_pixel,
-            ty + (box[..., 1] - height / 2) * metres_per_pixel,
-            focal * metres_per_pixel,
+            tx + (box[..., 0] - cx) * metres_per_pixel,
+            ty + (box[..., 1] - cy) * metres_per_pixel,
+            fx * metres_per_pixel,
         ],
         axis=-1,
     )

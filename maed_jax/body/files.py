@@ -18,6 +18,7 @@ import numpy as np
 from maed_jax.body import skeleton
 from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
 from maed_jax.errors import UserError
+from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import HoldsObjects, open_npz, read_npy
 from maed_jax.files.stand_ins import ChumpyNode
 from maed_jax.files.unpickle import restricted_load
@@ -49,7 +50,8 @@ COMPANIONS = {
     "J_regressor_h36m": "J_regressor_h36m.npy",
     "mean_params": "smpl_mean_params.npz",
 }
-_FORMAT = "maed_jax_body"  # the key that tells our own files from SMPL's
+_FORMAT = "maed_jax_body"  # the key that tells our own files from SMPL's, and which they are
+_NEWEST = 1  # what it holds; raised when a reader of older files would go wrong
 _SMPL_VERTS = 6890
 _NUM_POSE = 9 * (NUM_JOINTS - 1)
 
@@ -336,10 +338,14 @@ def save_body(body: Body, path: str | os.PathLike) -> None:
         if getattr(body, field.name) is not None
     }
     with whole_file(path) as file:
-        np.savez_compressed(file, **{_FORMAT: np.int64(1)}, **arrays)
+        np.savez_compressed(file, **{_FORMAT: np.int64(_NEWEST)}, **arrays)
 
 
 def _own_body(arrays: Mapping[str, Any], what: str) -> Body:
+    try:
+        check_format(int(_numbers(arrays, _FORMAT, (), what)), _NEWEST)
+    except ValueError as error:
+        raise UserError(f"{what} cannot be read as a body: {error}") from None
     required = [field.name for field in dataclasses.fields(Body) if field.name not in _OPTIONAL]
     missing = [key for key in required if key not in arrays]
     if missing:

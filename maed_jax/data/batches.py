@@ -140,7 +140,7 @@ class TrainingBatches:
         """Goes on from a state of an iterator with the same seed, datasets and batch sizes."""
         self.close()
         self._batches = int(state["batches"])
-        self.replaced = int(state.get("replaced", state.get("skipped", 0)))  # its old name
+        self.replaced = int(state["replaced"])
 
     def close(self) -> None:
         """Ends threads and worker processes; the next batch starts them anew."""

@@ -44,14 +44,12 @@ def sample_clip(window: np.ndarray, clip_length: int, start: int) -> np.ndarray:
     return window[start::interval][:clip_length]
 
 
-def eval_windows(
-    length: int, clip_length: int = 16, stride: int = 8
-) -> tuple[np.ndarray, np.ndarray]:
+def eval_windows(length: int, clip_length: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Clips that cover a track, every frame counted once.
 
     The track is cut into windows of `clip_length * stride` frames, its end padded by reflection,
-    and each window into `stride` interleaved clips: frames 0, 8, 16, ..., then 1, 9, 17, ... Clips
-    of nothing but padding are left out.
+    and each window into `stride` interleaved clips: with a stride of 8, frames 0, 8, 16, ..., then
+    1, 9, 17, ... Clips of nothing but padding are left out.
 
     Returns:
       Indices into the track, int64 `[clips clip_length]`, and a mask of the same shape that is true

@@ -30,11 +30,10 @@ def animate_results(
     from maed_jax.exports.people import export_people
     from maed_jax.inference import results
     from maed_jax.inference.page import write_page
-    from maed_jax.inference.work import stage_beside
+    from maed_jax.inference.unfinished import stage_beside
 
     out = Path(out)
     content, people = results.load_results(out)
-    results.check_page(content, out)
     body = results.load_results_body(content, body)
     with stage_beside(out) as stage:
         names = export_people(formats, people, body, stage)

@@ -101,7 +101,8 @@ def main(argv: list[str]) -> None:
     megabytes = Path(args.out).stat().st_size / 1e6
     print(
         f"{args.out}: {megabytes:.1f} MB; takes uint8 [any {length} {size} {size} 3], "
-        f"squares {estimator.margin:g} times as large as the person"
+        f"frames {estimator.interval} apart, squares {estimator.margin:g} times as large as the "
+        "person"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -54,6 +55,20 @@ def read_json(path: str | Path, form: Any = object, **options) -> Any:
       OSError: it cannot be read. ValueError: it is not JSON, or not of this form.
     """
     return parse_json(Path(path).read_bytes(), form, **options)
+
+
+def read_json_lines(path: str | Path, form: Any) -> list[Any]:
+    """Those lines of a file of JSON lines that have a form; others, such as one that was cut short
+    when its writer was killed, are left out.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    found = []
+    for line in Path(path).read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(parse_json(line, form))
+    return found
 
 
 def parse_json(text: str | bytes, form: Any = object, **options) -> Any:

@@ -136,7 +136,7 @@ def check_axes(
     for name, array in arrays.items():
         kind, *wanted = axes[name].split()
         fits = array.ndim == len(wanted) and array.dtype.kind in _KINDS[kind]
-        lengths = [int(a) if a.isdigit() else sizes.setdefault(a, n)
+        lengths = [int(a) if a.isdecimal() else sizes.setdefault(a, n)
                    for a, n in zip(wanted, array.shape)] if fits else []  # fmt: skip
         if not fits or tuple(lengths) != array.shape:
             raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not [{axes[name]}]")

@@ -20,12 +20,13 @@ from maed_jax.body.smpl import Body
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Keep, in_memory
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
 from maed_jax.models.maed import MAED
@@ -67,10 +68,6 @@ AXES = {
 ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
 
 
-def file_name(person_id: int) -> str:
-    return f"attention_{person_id}.npz"
-
-
 def attend(
     video: Video,
     tracks: Sequence[Track],
@@ -95,7 +92,7 @@ def attend(
         return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
 
     look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
-    look.margin = estimator.margin
+    look.margin, look.interval = estimator.margin, estimator.interval
     answers = each_frame(
         video,
         tracks,
@@ -112,7 +109,7 @@ def attend(
             id=track.id,
             frames=track.frames,
             blocks=blocks,
-            clip_frames=clip_frames(track, estimator.clip_length) if "time" in shapes else None,
+            clip_frames=clip_frames(track, estimator) if "time" in shapes else None,
             **{name: array.astype(np.float16) for name, array in mine.out.items()},
         )
         for track, mine in zip(tracks, answers)
@@ -136,12 +133,13 @@ def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def clip_frames(track: Track, clip_length: int) -> np.ndarray:
+def clip_frames(track: Track, estimator: Estimator) -> np.ndarray:
     """The frame numbers [n t] of the clip that answers for each frame of a track."""
-    out = np.zeros((len(track.frames), clip_length), np.int64)
+    length, interval = estimator.clip_length, estimator.interval
+    out = np.zeros((len(track.frames), length), np.int64)
     for part in track.runs():
         frames = track.frames[part]
-        for indices, mask in zip(*eval_windows(len(frames), clip_length=clip_length)):
+        for indices, mask in zip(*eval_windows(len(frames), length, interval)):
             out[part][indices[mask]] = frames[indices]
     return out
 
@@ -196,8 +194,7 @@ def load_attention(path: str | Path) -> Attention:
         with open_npz(path) as file:
             facts = {name: file[name] for name in ("format", "id")}
             check_axes(facts, AXES)
-            if facts["format"] > FORMAT:
-                raise ValueError(f"it is of format {facts['format']}, newer than {FORMAT}")
+            check_format(int(facts["format"]), FORMAT)
             arrays = {"frames": file["frames"], "blocks": file["blocks"]}
             arrays |= {name: file[name] for name in ARRAYS if name in file}
         check_axes(arrays, AXES)

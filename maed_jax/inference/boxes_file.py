@@ -15,7 +15,7 @@ import numpy as np
 from maed_jax.errors import UserError
 from maed_jax.files.numpy import open_npz
 from maed_jax.inference.detect import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, spread
+from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,9 @@ class BoxesFile:
             detections = Detections(self.boxes[here], self.scores[here])
             tracker.step((int(self.frames[here[0]]) - first) // every, detections)
         left = num_frames - first
-        tracks = [spread(track, every, left) for track in tracker.finish(math.ceil(left / every))]
+        tracks = [
+            interpolated(track, every, left) for track in tracker.finish(math.ceil(left / every))
+        ]
         return [dataclasses.replace(track, frames=track.frames + first) for track in tracks]
 
     def _place(self, row: int) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
-from maed_jax.inference.detect import DETECTORS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
     add("--boxes", metavar="FILE", help="people's boxes (.npz, or text in MOT layout); no detector")
     add(
         "--detector",
-        type=_detector,
         metavar="NAME|FILE.onnx",
         help="finds the people: hog, or a detector in an ONNX file (default: hog)",
     )
@@ -94,14 +92,6 @@ def _rate(text: str) -> float:
     if not 0.01 <= rate <= 1e6:  # what clocks of videos and readers of results.json can do
         raise argparse.ArgumentTypeError(f"needs a number from 0.01 to 1000000, not {text!r}")
     return rate
-
-
-def _detector(text: str) -> str:
-    if text not in DETECTORS and not text.lower().endswith(".onnx"):
-        raise argparse.ArgumentTypeError(
-            f"there is no detector {text!r}; choose {', '.join(DETECTORS)} or an .onnx file"
-        )
-    return text
 
 
 PASSES = {
@@ -175,8 +165,6 @@ def main(argv: list[str]) -> None:
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "body": estimator.body.name,
         "body_path": given and str(Path(given).expanduser().resolve()),
-        "image_size": estimator.image_size,
-        "clip_length": estimator.clip_length,
     }
 
     def predict(path: str, out: Path) -> None:

@@ -12,8 +12,6 @@ import numpy as np
 
 from maed_jax.errors import UserError
 
-DETECTORS = ("hog",)
-
 
 class Detections(NamedTuple):
     """People found in one picture, best first."""
@@ -57,9 +55,7 @@ def make_detector(name: str) -> Detector:
         from maed_jax.inference.onnx_detector import OnnxDetector
 
         return OnnxDetector(name)
-    raise UserError(
-        f"there is no detector {name!r}; choose {', '.join(DETECTORS)} or an .onnx file"
-    )
+    raise UserError(f"there is no detector {name!r}; choose hog or an .onnx file")
 
 
 def merge(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.4) -> Detections:

@@ -97,10 +97,10 @@ class OnnxDetector:
         """Finds people in a uint8 [h w 3] RGB picture.
 
         Raises:
-          UserError: the model fails.
+          UserError: the model fails, or its answers are not those of a known detector.
         """
         fed, scale, offset = self._prepare(image, self._size)
-        corners, scores = self._read(self._run(fed), self._size)
+        corners, scores = self._answer(fed)
         keep = scores >= self.weakest
         low, high = ((corners[keep, part] - offset) / scale for part in (slice(2), slice(2, 4)))
         edge = np.array(image.shape[1::-1], np.float32)
@@ -113,23 +113,27 @@ class OnnxDetector:
         """As a call: a network sees the whole picture or nothing."""
         return self(image)
 
-    def _run(self, fed: np.ndarray) -> Outputs:
+    def _answer(self, fed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corners [n 4] and scores [n] of what the model finds; see the readers below."""
         feed: dict[str, Any] = {self._image: fed.astype(self._type)}
         for name in self._others:  # RT-DETR's own export scales its boxes to this: width, height
             feed[name] = np.array([[self._size[1], self._size[0]]], np.int64)
         try:
             outputs = self._session.run(None, feed)
+            # Halves are too coarse to reckon in: whole pixels from 1024 on.
+            outputs = [a.astype(np.float32) if a.dtype == np.float16 else a for a in outputs]
+            corners, scores = self._read(dict(zip(self._names, outputs)), self._size)
+            if corners.shape != (*scores.shape, 4):
+                raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
             raise UserError(
                 f"{self._path} fails as a detector, give another or boxes: {_first_line(error)}"
             ) from None
-        # Halves are too coarse to reckon in: whole pixels from 1024 on.
-        outputs = [a.astype(np.float32) if a.dtype == np.float16 else a for a in outputs]
-        return dict(zip(self._names, outputs))
+        return corners, scores
 
 
 def _first_line(error: Exception) -> str:
-    """What ONNX Runtime says, which has an error of its own for every kind of failure."""
+    """What an error says; ONNX Runtime has one of its own for every kind of failure."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
 
 

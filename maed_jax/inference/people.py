@@ -14,9 +14,9 @@ from maed_jax.files.numpy import check_axes
 from maed_jax.inference.boxes_file import BoxesFile
 from maed_jax.inference.detect import Detector
 from maed_jax.inference.looks import detections, frames_per_look
-from maed_jax.inference.track import Track, Tracker, spread
+from maed_jax.inference.track import Track, Tracker, interpolated
+from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def find_people(
                 tracker.step(num_frames // every, seen)
             num_frames += 1
         tracks = tracker.finish(math.ceil(num_frames / every))
-        tracks = [spread(track, every, num_frames) for track in tracks]
+        tracks = [interpolated(track, every, num_frames) for track in tracks]
     if not tracks and isinstance(people, BoxesFile):
         raise UserError(
             f"no boxes in {people.path} could be linked: without ids they must be of nearly every "

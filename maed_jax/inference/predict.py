@@ -23,9 +23,9 @@ from maed_jax.inference.people import Found, find_people, no_progress
 from maed_jax.inference.pictures import FPS, Pictures, is_still, open_source
 from maed_jax.inference.reconstruct import reconstruct
 from maed_jax.inference.results import Person
-from maed_jax.inference.steady import settle
+from maed_jax.inference.smoothing import smooth_person
+from maed_jax.inference.unfinished import Work, many_files, reason, unfinished
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Work, many_files, reason, unfinished
 
 if TYPE_CHECKING:
     from maed_jax.estimator import Estimator
@@ -52,7 +52,7 @@ def predict_video(
       detector: name of a built-in detector, or the path of an ONNX file.
       batch: clips at a time.
       focal: focal length of the video's camera, pixels; its diagonal if None.
-      smooth: filter jitter out of rotations and camera; see `steady`.
+      smooth: filter jitter out of rotations and camera; see `smoothing`.
       one_shape: the mean shape of each track in all of its frames.
       fps: frames per second of a folder of pictures.
 
@@ -69,7 +69,7 @@ def predict_video(
         video, found.tracks, estimator, num_frames=found.num_frames, batch=batch, focal=focal
     )
     body = keypoint_body(estimator.body)
-    return [settle(p, body, smooth=smooth, one_shape=one_shape) for p in answers]
+    return [smooth_person(p, body, motion=smooth, one_shape=one_shape) for p in answers]
 
 
 def predict_to(
@@ -102,7 +102,7 @@ def predict_to(
       attention: whether to write what the model attended to, for which it runs once more.
       overlay: whether to write the overlay too, and with `attention` its films and plots.
       again: do it all again where the very same call has ended well before.
-      model: facts of the model, for results.json.
+      model: facts of the model besides the estimator's, for results.json.
       progress: gives for the name of a pass what wraps its frames.
       For the others see `predict_video`.
 
@@ -117,7 +117,9 @@ def predict_to(
         from maed_jax.inference.attended import kinds
 
         kinds(estimator)  # raises an error now, and not when all is done
-    model = (model or {}) | {"maed_jax": maed_jax.__version__}
+    facts = ("image_size", "clip_length", "margin", "interval")
+    model = (model or {}) | {name: getattr(estimator, name) for name in facts}
+    model["maed_jax"] = maed_jax.__version__
     people = make_detector(detector) if boxes is None else boxes
     source = {"detector": detector} if boxes is None else {"file": str(boxes.path)}
     job = {"video": _identity(video), "boxes": _file_identity(*source.values())}
@@ -147,15 +149,15 @@ def predict_to(
                 progress=progress("reconstruct"),
             )
             body = keypoint_body(estimator.body)
-            settled = [
-                settle(p, body, smooth=smooth, one_shape=one_shape, keep=work.array)
+            persons = [
+                smooth_person(p, body, motion=smooth, one_shape=one_shape, keep=work.array)
                 for p in answers
             ]
             stage = work.stage()
-            for person in settled:
+            for person in persons:
                 results.save_person(stage / results.file_name(person), person)
             content = results.summary(
-                settled,
+                persons,
                 video=_facts(video, found),
                 model=model,
                 job=job_id,
@@ -164,7 +166,7 @@ def predict_to(
                 one_shape=one_shape,
                 overlay=None,
                 attention=[],
-                exports=export_people(exports, settled, estimator.body, stage),
+                exports=export_people(exports, persons, estimator.body, stage),
             )
             _publish(work, content, out, first=True)
             if overlay:
@@ -174,7 +176,7 @@ def predict_to(
                 write_overlay(
                     work.stage() / content["overlay"],
                     video,
-                    settled,
+                    persons,
                     estimator.body,
                     num_frames=found.num_frames,
                     side_view=side_view,
@@ -187,7 +189,7 @@ def predict_to(
                 content["attention"] = write_attention(
                     work.stage(),
                     video,
-                    settled,
+                    persons,
                     found.tracks,
                     estimator,
                     num_frames=found.num_frames,

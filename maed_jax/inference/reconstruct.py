@@ -1,9 +1,9 @@
 """From a video and its tracks to bodies: crop, cut into clips, estimate, put back in order.
 
-Clips are those of the evaluation (`data.windows.eval_windows`): 128 frames make eight interleaved
-clips of every eighth frame. What is held in memory depends on how many people are in the picture at
-once and not on how long the video is; answers, some 2 kB per frame and person, go where `keep` puts
-them.
+Clips are those of the evaluation (`data.windows.eval_windows`): of the paper's model, 128 frames
+make eight interleaved clips of every eighth frame. What is held in memory depends on how many
+people are in the picture at once and not on how long the video is; answers, some 2 kB per frame and
+person, go where `keep` puts them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from maed_jax.body.camera import camera_from_crop_to_image, default_focal
 from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.estimator import check_finite
-from maed_jax.inference.results import Person
+from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Frame, Video
-from maed_jax.inference.work import Keep, in_memory
 
 # What is kept of a prediction, and its shape for one frame.
 OUTPUTS = {
@@ -54,12 +54,14 @@ class _Answers:
 class _Run:
     """Consecutive frames of one track: collects crops, lets clips go, takes in their results."""
 
-    def __init__(self, track: Track, part: slice, clip_length: int, answers: _Answers):
+    def __init__(
+        self, track: Track, part: slice, clip_length: int, interval: int, answers: _Answers
+    ):
         self.frames = track.frames[part]
         self.crops = answers.crops[part]
         self.times, self.done = answers.times[part], answers.done[part]
         self._out = {name: array[part] for name, array in answers.out.items()}
-        indices, mask = eval_windows(len(self.frames), clip_length=clip_length)
+        indices, mask = eval_windows(len(self.frames), clip_length, interval)
         left = ~(self.done[indices] | ~mask).all(axis=1)  # what an earlier run has not done
         indices, mask = indices[left], mask[left]
         order = np.argsort(indices.max(axis=1), kind="stable")  # as soon as they are complete
@@ -151,13 +153,13 @@ def reconstruct(
     focal: float | None = None,
     keep: Keep = in_memory,
     progress: Callable = lambda frames, total: frames,
-) -> list[Person]:
+) -> list[Reconstruction]:
     """Reconstructs every frame of every track exactly once.
 
     Args:
       tracks: people's boxes, as `people.find_people` gives them.
-      estimator: has `image_size`, `clip_length` and `margin`; maps normalised clips [b t h w 3] to
-        a `Prediction` (called with `vertices=False`).
+      estimator: has `image_size`, `clip_length`, `margin` and `interval`; maps normalised clips
+        [b t h w 3] to a `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
       batch: clips at a time, of whichever people.
       focal: pixels, of the whole image's camera; its diagonal if None.
@@ -180,7 +182,7 @@ def reconstruct(
     width, height = video.size
     focal = default_focal((height, width)) if focal is None else focal
     intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
-    return [_person(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+    return [_reconstruction(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
 
 
 def each_frame(
@@ -203,7 +205,7 @@ def each_frame(
     """
     answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
     runs = [
-        _Run(track, part, estimator.clip_length, mine)
+        _Run(track, part, estimator.clip_length, estimator.interval, mine)
         for track, mine in zip(tracks, answers)
         for part in track.runs()
     ]
@@ -243,12 +245,12 @@ def _pass(
     batches.finish()
 
 
-def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
+def _reconstruction(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Reconstruction:
     if not answers.done.all():
         raise AssertionError("a frame was never reconstructed")
     out, crops = answers.out, answers.crops
     check_finite(*out.values())
-    return Person(
+    return Reconstruction(
         id=track.id,
         frames=track.frames,
         times=answers.times,
@@ -256,18 +258,10 @@ def _person(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Person:
         crops=crops,
         detected=track.detected,
         confidence=track.scores,
-        translation=full_translation(out["camera"], crops, intrinsics),
+        translation=np.asarray(camera_from_crop_to_image(out["camera"], crops, intrinsics)),
         intrinsics=intrinsics,
         **out | {"keypoints_2d": to_pixels(out["keypoints_2d"], crops)},
     )
-
-
-def full_translation(camera: np.ndarray, crops: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Cameras [n 3] of crops [n 3] to translations [n 3] before the camera of the whole image,
-    whose fx, fy, cx, cy are `intrinsics` [4]; metres, float32."""
-    fx, _, cx, cy = (float(value) for value in intrinsics)
-    size = round(2 * cy), round(2 * cx)
-    return np.asarray(camera_from_crop_to_image(camera, crops, size, fx), np.float32)
 
 
 def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:

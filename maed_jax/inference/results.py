@@ -9,14 +9,15 @@ import dataclasses
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maed_jax.errors import UserError
+from maed_jax.files.formats import check_format
 from maed_jax.files.json import check_form, json_text, read_json
 from maed_jax.files.numpy import check_axes, open_npz
-from maed_jax.inference.work import reason
+from maed_jax.inference.unfinished import reason
 
 if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
@@ -39,35 +40,31 @@ AXES = {
     "intrinsics": "float 4", "joints_3d": "float n 24 3", "raw_rotmat": "float n 24 3 3",
     "raw_camera": "float n 3", "raw_shape": "float n 10", "id": "int",
 }  # fmt: skip
-# What everybody who reads results.json relies on, as `check_form` has it.
+# What those who read results.json rely on, as `check_form` has it. A model that was given in Python
+# has no checkpoint.
 FORM = {
-    "video": {"path": str, "frames": int, "fps": float, "width": int, "height": int},
-    "model": {"body?": str, "checkpoint?": str, "body_path?": (str, None)},
-    "overlay?": (str, None),
-    "people": [{"id": int, "file": str}],
-    "people_in_frame": [list],
-    "exports?": [str],
-    "attention?": [str],
-    "smoothed?": bool,
-    "one_shape?": bool,
-}
-# What its page relies on besides.
-PAGE_FORM = {
-    "video": {"damaged_frames": list},
-    "model": {"maed_jax": str},
+    "video": {
+        "path": str, "frames": int, "fps": float, "width": int, "height": int,
+        "damaged_frames": list,
+    },
+    "model": {"maed_jax": str, "body?": str, "checkpoint?": str, "body_path?": (str, None)},
     "boxes": dict,
     "overlay": (str, None),
-    "people": [{"frames": int, "detected": int}],
+    "people": [{"id": int, "file": str, "frames": int, "detected": int}],
+    "people_in_frame": [list],
     "exports": [str],
     "attention": [str],
     "smoothed": bool,
     "one_shape": bool,
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class Person:
-    """One person in every frame of their track. Camera frames have x right, y down, z forward."""
+class Reconstruction:
+    """What a model says of one person in every frame of their track.
+
+    Camera frames have x right, y down, z forward.
+    """
 
     id: int
     frames: np.ndarray
@@ -99,8 +96,17 @@ class Person:
     """float32 [n 49 2] pixels of the video, as the crop's camera sees them"""
     intrinsics: np.ndarray
     """float32 [4] fx, fy, cx, cy of the whole image's camera, pixels; assumed, not measured"""
-    joints_3d: np.ndarray | None = None
-    """float32 [n 24 3] metres, the body's own joints, as `keypoints_3d`; None in older files"""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclasses.dataclass(frozen=True)
+class Person(Reconstruction):
+    """One person in every frame of their track, as `smoothing.smooth_person` leaves them."""
+
+    joints_3d: np.ndarray
+    """float32 [n 24 3] metres, the body's own joints, as `keypoints_3d`"""
     raw_rotmat: np.ndarray | None = None
     """float32 [n 24 3 3] the model's own rotations, where `rotmat` is smoothed"""
     raw_camera: np.ndarray | None = None
@@ -108,12 +114,14 @@ class Person:
     raw_shape: np.ndarray | None = None
     """float32 [n 10] the model's own betas, where `shape` is their mean over the track"""
 
-    def __len__(self) -> int:
-        return len(self.frames)
-
 
 def file_name(person: Person) -> str:
     return f"person_{person.id}.npz"
+
+
+def attention_file_name(person_id: int) -> str:
+    """Of what `attended.save_attention` writes."""
+    return f"attention_{person_id}.npz"
 
 
 def save_person(path: str | Path, person: Person) -> None:
@@ -160,14 +168,14 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     """
     path = Path(out) / SUMMARY
     try:
-        content = read_json(path, FORM)
-        _check_files(content)
+        content = read_json(path, {"format": int})
+        check_format(content["format"], FORMAT)
+        check_form(content, FORM)
+        _check_facts(content)
     except FileNotFoundError:
         raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
-    # Older files lack these.
-    content = {"exports": [], "attention": [], "smoothed": False, "one_shape": False} | content
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
     for listed, person in zip(content["people"], people):
         if person.id != listed["id"] or person.frames[-1] >= content["video"]["frames"]:
@@ -208,11 +216,10 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
     return body
 
 
-def _check_files(content: dict) -> None:
+def _check_facts(content: dict) -> None:
     """Raises: ValueError: it names files outside of its folder, or a video that cannot be."""
     files = [person["file"] for person in content["people"]]
-    files += [*content.get("exports", []), *content.get("attention", [])]
-    for name in [*files, content.get("overlay") or SUMMARY]:
+    for name in [*files, *content["exports"], *content["attention"], content["overlay"] or SUMMARY]:
         if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):
             raise ValueError(f"it names a file {name!r:.80} outside of its folder")
     video = content["video"]
@@ -220,20 +227,8 @@ def _check_files(content: dict) -> None:
         raise ValueError("its video has no frames, too many, or no rate")
     if video["frames"] != len(content["people_in_frame"]):  # readers make room for each
         raise ValueError("people_in_frame is not as long as its video")
-
-
-def check_page(content: Any, out: str | Path) -> None:
-    """Whether the content of results.json has all that its page says.
-
-    Raises:
-      UserError: it has not.
-    """
-    try:
-        check_form(content, PAGE_FORM)
-        if len(content["boxes"]) != 1:
-            raise ValueError("boxes are not those of a video")
-    except ValueError as error:
-        raise UserError(f"{Path(out) / SUMMARY} cannot be read as results ({error})") from None
+    if len(content["boxes"]) != 1:
+        raise ValueError("boxes are not those of a video")
 
 
 def summary(people: list[Person], *, video: dict, **facts) -> dict:

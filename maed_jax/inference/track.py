@@ -96,7 +96,7 @@ class _Open:
 class Tracker:
     """Takes detections frame by frame and gives tracks at the end."""
 
-    def __init__(self, fps: float, sure: float = 0.5, parts: bool = True):
+    def __init__(self, fps: float, sure: float, parts: bool):
         """
         fps: frames per second. sure: the score from which on a detection may start a track. parts:
         whether detections may be of legs or a torso alone; then people who stay before others who
@@ -216,7 +216,7 @@ def fill(
     return Track(id, every, np.stack(columns, -1).astype(np.float32), detected, all_scores)
 
 
-def spread(track: Track, every: int, num_frames: int) -> Track:
+def interpolated(track: Track, every: int, num_frames: int) -> Track:
     """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
 
     Boxes in between are interpolated; they rest on detections where those on either side do. The

@@ -38,11 +38,11 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     """
     q = q * q.shape[-1] ** -0.5  # fewer than the scores are
     scores = _scores(q, k)
-    powers = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    share = 1 / powers.sum(axis=-1)
-    y = jnp.einsum("...qk,...kd->...qd", powers.astype(v.dtype), v)
+    exponentials = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    share = 1 / exponentials.sum(axis=-1)
+    y = jnp.einsum("...qk,...kd->...qd", exponentials.astype(v.dtype), v)
     y = full_einsum("...qd,...q->...qd", y, share.astype(v.dtype))
-    return y, (powers * share[..., None]).astype(v.dtype)
+    return y, (exponentials * share[..., None]).astype(v.dtype)
 
 
 @jax.custom_vjp

@@ -21,6 +21,7 @@ from flax import struct
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
+from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import open_npz
 from maed_jax.files.whole import whole_file
 from maed_jax.models.maed import MAED
@@ -160,8 +161,7 @@ def load_attention_maps(path: str | Path) -> AttentionMaps:
     try:
         with open_npz(path) as file:
             content = dict(file)
-        if int(content["format"]) > FORMAT:
-            raise ValueError(f"it is of format {content['format']}, newer than {FORMAT}")
+        check_format(int(content["format"]), FORMAT)
         maps = AttentionMaps(
             **{name: content.get(name) for name in AXES},
             blocks=tuple(content["blocks"].astype(int).tolist()),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
 from flax import linen as nn
 
 from maed_jax.body import skeleton
-from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
-from maed_jax.models.folded import FoldedDecoder, fold
+from maed_jax.models.folded import FoldedDecoder
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
-from maed_jax.models.regression import VECTOR
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 if TYPE_CHECKING:
@@ -38,8 +34,6 @@ def make_decoder(model: MAED) -> nn.Module:
       UserError: no such decoder.
     """
     width, dropout = model.decoder_width, model.dropout
-    if model.decoder != "folded":  # not a choice of users, but what `fold_decoder` makes
-        check_decoder(model.decoder)
     match model.decoder:
         case "ktd" | "ktd_random" | "ktd_reverse":
             tree = joints_read(model.decoder, model.tree_seed)
@@ -48,8 +42,10 @@ def make_decoder(model: MAED) -> nn.Module:
             return IterativeDecoder(width, dropout, name="decoder")
         case "vanilla":  # 0.5 is for the others, which have no attention; 0 turns either off
             return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
-        case "folded":
+        case "folded":  # not a choice of users, but what `folding.fold_decoder` makes
             return FoldedDecoder(name="decoder")
+        case name:
+            check_decoder(name)
 
 
 def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
@@ -67,26 +63,3 @@ def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
         case "ktd_reverse":
             return skeleton.descendants(skeleton.PARENTS)
     return skeleton.ANCESTORS
-
-
-def fold_decoder(
-    model: MAED, params: Mapping[str, Any], body: Body | None = None
-) -> tuple[MAED, dict[str, Any]]:
-    """The model and its parameters for inference, with the decoder folded into one matrix.
-
-    Answers are the same up to rounding. "vanilla" is not affine: it comes back as it was.
-
-    Args:
-      params: the model's.
-      body: whose mean the decoder "iterative" starts from; another body needs another folding.
-
-    Raises:
-      UserError: the decoder "iterative" and a body without its mean parameters.
-    """
-    if model.decoder in ("vanilla", "folded"):
-        return model, dict(params)
-    inputs = params["decoder"]["fc1"]["kernel"].shape[0]
-    feature_dim = inputs - VECTOR if model.decoder == "iterative" else inputs
-    folding = jax.jit(fold, static_argnums=(0, 2))
-    affine = folding(make_decoder(model), params["decoder"], feature_dim, body)
-    return model.clone(decoder="folded"), {**params, "decoder": affine._asdict()}

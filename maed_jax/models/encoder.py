@@ -9,17 +9,17 @@ from flax import linen as nn
 
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
 from maed_jax.models.dense import dense
-from maed_jax.models.frames import add_places, check_frames, places_in_time
+from maed_jax.models.frames import add_position_embedding, check_frames, time_embedding_of
 from maed_jax.models.gelu import gelu
 from maed_jax.models.layer_norm import LayerNorm
 from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
 
-EMBEDDING = nn.initializers.truncated_normal(0.02)
+TIME_INIT = nn.initializers.truncated_normal(0.02)
 # As large as the tokens that it is added to, or attention cannot tell places apart until training
 # has made it grow: from 0.02, where the original starts before pretrained weights take its place,
 # the demo's network grew it to 0.4. docs/demo.md compares.
-PLACES = nn.initializers.truncated_normal(1.0)
+SPACE_INIT = nn.initializers.truncated_normal(1.0)
 WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
 
 
@@ -95,13 +95,13 @@ class SpatialTemporalEncoder(Module):
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
     def add_positions(self, x: jax.Array) -> jax.Array:
-        """Prepends the trainable token and adds the embeddings of place and of time."""
+        """Prepends the trainable token and adds the spatial and the temporal embedding."""
         b, t, n, d = x.shape
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
-        places = self.param("space_embedding", PLACES, (1, 1, n + 1, d))
+        embedding = self.param("space_embedding", SPACE_INIT, (1, 1, n + 1, d))
         if self.mode not in WITHOUT_TIME:
-            time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, d))
-            places = places + places_in_time(time, t, interpolate=self.interpolate_time)
-        return add_places(x, jnp.broadcast_to(places, (1, t, n + 1, d)))
+            time = self.param("time_embedding", TIME_INIT, (1, self.clip_length, 1, d))
+            embedding = embedding + time_embedding_of(time, t, interpolate=self.interpolate_time)
+        return add_position_embedding(x, jnp.broadcast_to(embedding, (1, t, n + 1, d)))

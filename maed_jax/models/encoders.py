@@ -40,8 +40,6 @@ def check_encoder(model) -> None:
         raise UserError(
             f"model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
         )
-    if model.clip_length < 1:
-        raise UserError(f"model.clip_length must be at least 1, not {model.clip_length}")
     if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(model.stage_sizes))):
         raise UserError(
             f"model.width={model.width} makes layers of {channels} channels, which do not divide "

@@ -1,4 +1,4 @@
-"""What all encoders ask of the frames of a clip: their size, and their place in time."""
+"""What encoders share: the check of a clip's frames, and the position embeddings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_frames(clip: jax.Array, image_size: int) -> None:
         raise UserError(f"the model takes frames of {image_size}x{image_size} pixels, not {h}x{w}")
 
 
-def places_in_time(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Array:
+def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Array:
     """The temporal embedding `[1 t 1 d]` of `t` frames, from one `[1 length 1 d]`.
 
     Up to its length, frames take its first entries. More of them are spread over it evenly from
@@ -43,25 +43,25 @@ def places_in_time(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Ar
 
 
 @jax.custom_vjp
-def add_places(x: jax.Array, places: jax.Array) -> jax.Array:
-    """Tokens `[b ...]` plus the embeddings of their places `[1 ...]`, in the dtype of the tokens.
+def add_position_embedding(x: jax.Array, embedding: jax.Array) -> jax.Array:
+    """Tokens `[b ...]` plus the embedding of their positions `[1 ...]`, in the dtype of the tokens.
 
-    The embeddings' gradient is a sum over the batch, which is a product with ones here, as precise
+    The embedding's gradient is a sum over the batch, which is a product with ones here, as precise
     as other products. For a sum XLA on a GPU lays out the tokens of all blocks with the batch
     innermost, and transposes them before and after each product.
     """
-    return x + places.astype(x.dtype)
+    return x + embedding.astype(x.dtype)
 
 
-def _add_places_forward(x: jax.Array, places: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return add_places(x, places), places
+def _forward(x: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return add_position_embedding(x, embedding), embedding
 
 
-def _add_places_backward(places: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(embedding: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     clips = gradient.reshape(len(gradient), -1)
     ones = jnp.ones(len(clips), clips.dtype)
     sums = jnp.einsum("b,bk->k", ones, clips, preferred_element_type=jnp.float32)
-    return gradient, sums.reshape(places.shape).astype(places.dtype)
+    return gradient, sums.reshape(embedding.shape).astype(embedding.dtype)
 
 
-add_places.defvjp(_add_places_forward, _add_places_backward)
+add_position_embedding.defvjp(_forward, _backward)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
-from maed_jax.models.regression import SIZES, Regression, timid_linear, torch_linear
+from maed_jax.models.regression import SIZES, Regression, near_constant_linear, torch_linear
 
 
 class IterativeDecoder(nn.Module):
@@ -32,7 +32,7 @@ class IterativeDecoder(nn.Module):
         dropout = nn.Dropout(self.dropout, deterministic=not train)
         fc1, fc2 = torch_linear("fc1", self.width), torch_linear("fc2", self.width)
         heads = tuple(
-            timid_linear(name, (0.0,) * size)
+            near_constant_linear(name, (0.0,) * size)
             for name, size in zip(("pose", "shape", "camera"), SIZES)
         )
 

@@ -16,7 +16,7 @@ from maed_jax.models.regression import (
     REST_POSE,
     WHOLE_BODY,
     Regression,
-    timid_linear,
+    near_constant_linear,
     torch_linear,
 )
 
@@ -50,10 +50,10 @@ class KinematicTopologyDecoder(nn.Module):
         pose: dict[int, jax.Array] = {}
         for joint in reading_order(self.reads):
             inputs = jnp.concatenate([x, *(pose[other] for other in self.reads[joint])], axis=-1)
-            pose[joint] = timid_linear(f"joint{joint}", REST_POSE[joint])(inputs)
+            pose[joint] = near_constant_linear(f"joint{joint}", REST_POSE[joint])(inputs)
         in_order = [pose[joint] for joint in range(len(pose))]
         return Regression(
             pose6d=rearrange(in_order, "joints ... six -> ... joints six"),
-            shape=timid_linear("shape", MEAN_SHAPE)(x),
-            camera=timid_linear("camera", WHOLE_BODY)(x),
+            shape=near_constant_linear("shape", MEAN_SHAPE)(x),
+            camera=near_constant_linear("camera", WHOLE_BODY)(x),
         )

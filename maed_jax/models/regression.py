@@ -58,7 +58,7 @@ def torch_linear(name: str, width: int) -> Dense:
     return Dense(width, kernel_init=uniform, name=name)
 
 
-def timid_linear(name: str, start: tuple[float, ...]) -> Dense:
+def near_constant_linear(name: str, start: tuple[float, ...]) -> Dense:
     """A head that answers nearly `start` at first: Xavier-uniform weights of gain 0.01."""
     small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
 

@@ -7,8 +7,8 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.dense import dense
-from maed_jax.models.encoder import EMBEDDING, make_block
-from maed_jax.models.frames import check_frames, places_in_time
+from maed_jax.models.encoder import TIME_INIT, make_block
+from maed_jax.models.frames import check_frames, time_embedding_of
 from maed_jax.models.layer_norm import LayerNorm
 from maed_jax.models.parameters import Module
 from maed_jax.models.resnet import ResNetRoot
@@ -41,8 +41,8 @@ class TemporalEncoder(Module):
         x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
         x = dense(self.dim, "embedding", x.dtype)(x.mean(axis=(1, 2)))
         x = rearrange(x, "(b t) d -> b t 1 d", b=b)
-        time = self.param("time_embedding", EMBEDDING, (1, self.clip_length, 1, self.dim))
-        x = x + places_in_time(time, t, interpolate=self.interpolate_time).astype(x.dtype)
+        time = self.param("time_embedding", TIME_INIT, (1, self.clip_length, 1, self.dim))
+        x = x + time_embedding_of(time, t, interpolate=self.interpolate_time).astype(x.dtype)
         block = make_block(self.remat)
         for i in range(self.depth):
             x = block(self.heads, "temporal", name=f"block{i}")(x, None)

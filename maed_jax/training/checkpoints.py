@@ -2,7 +2,8 @@
 
 workdir/config.json           the run's settings
 workdir/checkpoints/<step>/   params, ema (with `config.ema` only), batch_stats (with BatchNorm
-                              only), training (optimiser, step) and facts (data position, sums)
+                              only), training (optimiser, step), facts (data position, sums)
+                              and metrics (of its validation, if there was one)
 workdir/damaged/<step>/       checkpoints that could not be read, set aside
 """
 
@@ -24,6 +25,7 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from maed_jax.errors import UserError
+from maed_jax.files.json import read_json
 from maed_jax.files.whole import whole_file
 from maed_jax.training.checkpoint_parts import (
     VARIABLES,
@@ -61,6 +63,7 @@ class Checkpoints:
         ]
         self._saving = None
         with self._faults("open"):
+            validated(workdir)  # Orbax would not say which one is damaged
             self._orbax = ocp.training.Checkpointer(
                 self.directory,
                 preservation_policy=_policies.AnyPreservationPolicy(kept),
@@ -228,20 +231,37 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
 def saved_steps(workdir: str | Path) -> list[int]:
     """The steps of the checkpoints in `workdir`, damaged ones too."""
     found = (Path(workdir) / "checkpoints").glob("*")
-    return sorted(int(path.name) for path in found if path.name.isdigit() and path.is_dir())
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
+
+
+def validated(workdir: str | Path) -> dict[int, float]:
+    """The `BEST` of each checkpoint in `workdir` that had a validation, by step.
+
+    Raises:
+      UserError: the file with one of them is damaged.
+    """
+    scores = {}
+    for step in saved_steps(workdir):
+        part = Path(workdir) / "checkpoints" / str(step) / "metrics"
+        try:
+            scores[step] = float(read_json(part / "metrics", {BEST: object})[BEST])
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{part} is damaged ({brief(error)}): delete it, and checkpoint {step} counts as "
+                "one that was not validated"
+            ) from None
+    return scores
 
 
 def best_step(workdir: str | Path) -> int:
     """The step of the checkpoint in `workdir` with the lowest `BEST` in its validation.
 
     Raises:
-      UserError: there was no validation.
+      UserError: there was no validation, or a file of one is damaged.
     """
-    with quietly():
-        saved = ocp.training.Checkpointer(Path(workdir).absolute() / "checkpoints")
-        scores = {known.step: known.metrics[BEST] for known in saved.checkpoints if known.metrics}
-        saved.close()
-    scores = {step: score for step, score in scores.items() if math.isfinite(score)}
+    scores = {step: score for step, score in validated(workdir).items() if math.isfinite(score)}
     if not scores:
         raise UserError(
             f"no checkpoint in {workdir} was validated, to be the best: leave out --step"
@@ -302,7 +322,7 @@ def _no_checkpoint(workdir: str | Path) -> str:
     for place in (path, *path.parents):
         if place.name == "checkpoints" and saved_steps(place.parent):
             step = path.relative_to(place).parts[:1]
-            which = f" and --step {step[0]}" if step and step[0].isdigit() else ""
+            which = f" and --step {step[0]}" if step and step[0].isdecimal() else ""
             return f"{workdir} is inside of a work directory: give {place.parent}{which}"
     if path.is_file():
         return (

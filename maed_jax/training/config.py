@@ -253,8 +253,7 @@ def _alike(new: Any, old: Any) -> bool:
         if not isinstance(new, tuple):
             return False
         return all(_alike(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
-    numbers = (int, float)
-    return isinstance(new, numbers if isinstance(old, numbers) else type(old))
+    return isinstance(new, int | float if isinstance(old, float) else type(old))
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

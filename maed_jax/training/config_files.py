@@ -7,9 +7,11 @@ imports JAX.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import inspect
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -81,10 +83,8 @@ def _load_module(name: str) -> ModuleType:
     path = _find(name)
     spec = importlib.util.spec_from_file_location(f"maed_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _mistakes(module):
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise UserError(f"the configuration {path} cannot be read: {error}") from None
     return module
 
 
@@ -98,16 +98,25 @@ def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
         raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
     optional = not parameters or parameters[0].default is not inspect.Parameter.empty
     arguments = () if optional and not variant else (variant or None,)
-    try:
+    with _mistakes(module):
         config = get_config(*arguments)
-    except (AttributeError, TypeError, NameError) as error:  # a wrong name or kind, as a rule
-        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"get_config of {name} returns a {type(config).__name__} and not a ConfigDict: "
             "end it with `return c`"
         )
     return config
+
+
+@contextlib.contextmanager
+def _mistakes(module: ModuleType) -> Iterator[None]:
+    """Makes a UserError of whatever a configuration's own code raises."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
 
 
 def _place(error: Exception, module: ModuleType) -> str:
@@ -121,7 +130,8 @@ def _reason(error: Exception) -> str:
     section = getattr(error, "obj", None)
     if isinstance(section, ConfigDict):
         return f"there is no setting {error.name!r}; {suggest_setting(error.name, list(section))}"
-    return str(error).partition("\n")[0]
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def suggest_setting(name: str, known: list[str]) -> str:

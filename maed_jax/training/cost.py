@@ -46,7 +46,7 @@ class Compiled:
     Later calls must have arguments of the same shapes and layouts.
     """
 
-    def __init__(self, function: Any, repeats: int = 1, options: Options = None):
+    def __init__(self, function: Any, repeats: int, options: Options):
         """
         Args:
           repeats: how often a loop that makes up the function runs; XLA counts its body once.

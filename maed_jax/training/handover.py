@@ -11,7 +11,7 @@ from maed_jax.errors import UserError
 from maed_jax.training.sharding import from_host
 
 
-def hand_over(variables: Any, earlier: Any, *, decoder: bool = False) -> tuple[Any, str]:
+def hand_over(variables: Any, earlier: Any, *, decoder: bool) -> tuple[Any, str]:
     """Starts a stage from an earlier one: its encoder, and its decoder where wanted.
 
     An array is taken where name and shape agree. Where the earlier one has a single entry along an

@@ -1,7 +1,8 @@
 """The four losses of the paper (section 3.4), as masked means.
 
 Every function takes predictions and labels with the same leading axes and ignores what is masked,
-even where the masked labels are not finite.
+even where the masked labels are not finite. `clips` and `frames` are how many of those the mask
+shows, by which the sum is divided (`count`): of the whole batch where that is worked off in parts.
 """
 
 from __future__ import annotations
@@ -32,22 +33,21 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def count(has: jax.Array) -> jax.Array:
-    """By how many a masked sum is divided: 1 where there are none, so that it stays 0."""
+    """How many a mask shows; 1 where it shows none, so that a sum over them stays 0."""
     return jnp.maximum(has.sum(), 1.0)
 
 
 def keypoint_3d_loss(
-    pred: jax.Array, target: jax.Array, has_3d: jax.Array, clips: jax.Array | None = None
+    pred: jax.Array, target: jax.Array, has_3d: jax.Array, clips: jax.Array
 ) -> jax.Array:
     """As in 2D, about the middle of the hips, over the clips where `has_3d [b]` is true.
 
     `[b t 49 3]` against `[b t 49 4]`, metres. Where any keypoint counts, the target's hips have to
-    be finite: they centre it whatever their own confidence, as in the original. Here and below,
-    what follows the masks is by how many to divide, if not by those which they show.
+    be finite: they centre it whatever their own confidence, as in the original.
     """
     weight = target[..., 3:] * rearrange(has_3d, "b -> b 1 1 1")
     squares = masked_squares(about_hips(pred), about_hips(target[..., :3]), weight)
-    return squares.sum() / ((count(has_3d) if clips is None else clips) * pred[0].size)
+    return squares.sum() / (clips * pred[0].size)
 
 
 def about_hips(points: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ def about_hips(points: jax.Array) -> jax.Array:
 
 
 def pose_loss(
-    rotmat: jax.Array, target: jax.Array, has_smpl: jax.Array, frames: jax.Array | None = None
+    rotmat: jax.Array, target: jax.Array, has_smpl: jax.Array, frames: jax.Array
 ) -> jax.Array:
     """Mean squared difference of rotation matrices over the frames where `has_smpl [b t]` is true.
 
@@ -67,20 +67,18 @@ def pose_loss(
     weight = rearrange(has_smpl, "b t -> b t 1 1")
     pose = jnp.where(weight > 0, pose, 0.0)
     squares = masked_squares(rotmat, matrix_from_axis_angle(pose), weight[..., None])
-    return squares.sum() / ((count(has_smpl) if frames is None else frames) * rotmat[0, 0].size)
+    return squares.sum() / (frames * rotmat[0, 0].size)
 
 
 def shape_loss(
-    shape: jax.Array, target: jax.Array, has_smpl: jax.Array, frames: jax.Array | None = None
+    shape: jax.Array, target: jax.Array, has_smpl: jax.Array, frames: jax.Array
 ) -> jax.Array:
     """Mean squared difference of betas `[b t 10]` where `has_smpl [b t]` is true."""
     squares = masked_squares(shape, target, has_smpl[..., None])
-    return squares.sum() / ((count(has_smpl) if frames is None else frames) * shape.shape[-1])
+    return squares.sum() / (frames * shape.shape[-1])
 
 
-def norm_loss(
-    pose: jax.Array, shape: jax.Array, has_3d: jax.Array, clips: jax.Array | None = None
-) -> jax.Array:
+def norm_loss(pose: jax.Array, shape: jax.Array, has_3d: jax.Array, clips: jax.Array) -> jax.Array:
     """Frobenius norm of pose `[b t 72]` and shape `[b t 10]` over the number of frames.
 
     Only the clips where `has_3d [b]` is true count.
@@ -88,14 +86,14 @@ def norm_loss(
     theta = jnp.concatenate([pose, shape], axis=-1)
     squares = (rearrange(has_3d, "b -> b 1 1") * theta**2).sum()
     norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-    return norm / ((count(has_3d) if clips is None else clips) * theta.shape[1])
+    return norm / (clips * theta.shape[1])
 
 
 def losses(
     prediction: Prediction,
     labels: Labels,
     weights: Mapping[str, float],
-    counts: Labels | None = None,
+    counts: Mapping[str, jax.Array],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The weighted sum of the four losses and the unweighted terms by name.
 
@@ -104,9 +102,9 @@ def losses(
       labels: `keypoints_2d [b t 49 3]`, `keypoints_3d [b t 49 4]`, `pose [b t 72]`,
         `shape [b t 10]`, `has_smpl [b t]` and `has_3d [b]`.
       weights: of the terms `keypoints_2d`, `keypoints_3d`, `pose`, `shape`, `norm`.
-      counts: of `has_3d` and `has_smpl`, where not by these labels' own; see `label_counts`.
+      counts: how many `has_3d` and `has_smpl` show, see `label_counts`.
     """
-    clips, frames = ((counts or {}).get(has) for has in ("has_3d", "has_smpl"))
+    clips, frames = counts["has_3d"], counts["has_smpl"]
     terms = {
         "keypoints_2d": keypoint_2d_loss(prediction.keypoints_2d, labels["keypoints_2d"]),
         "keypoints_3d": keypoint_3d_loss(
@@ -120,8 +118,11 @@ def losses(
 
 
 def label_counts(batch: Mapping[str, Labels], parts: int) -> dict[str, dict[str, jax.Array]]:
-    """For `combined_losses` of one of several equal parts of a batch: what to divide sums by, so
-    that the mean over the parts is the whole batch's loss however labels are spread over them."""
+    """How many labels of each kind of batch count in the mean over `parts` equal parts of it.
+
+    With these, `combined_losses` of the parts have the whole batch's as their mean, however labels
+    are spread over them.
+    """
     return {
         name: {has: count(labels[has]) / parts for has in ("has_3d", "has_smpl")}
         for name, labels in _as_counted(batch).items()
@@ -132,21 +133,21 @@ def combined_losses(
     predictions: Mapping[str, Prediction],
     batch: Mapping[str, Labels],
     weights: Mapping[str, float],
-    counts: Mapping[str, Labels] | None = None,
+    counts: Mapping[str, Mapping[str, jax.Array]],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The losses of a step on clips, images or both, each weighed by its share of the frames.
 
     As in the original the 3D loss and the norm are means over the clips with 3D labels, but over
     all images, of which some have none: the norm holds those back, too.
 
-    counts: for each kind of batch as in `losses`.
+    counts: see `label_counts`.
     """
     batch = _as_counted(batch)
     frames = {name: p.camera.shape[0] * p.camera.shape[1] for name, p in predictions.items()}
     total, terms = 0.0, {}
     for name, prediction in predictions.items():
         share = frames[name] / sum(frames.values())
-        part, part_terms = losses(prediction, batch[name], weights, (counts or {}).get(name))
+        part, part_terms = losses(prediction, batch[name], weights, counts[name])
         total += share * part
         terms |= {term: terms.get(term, 0.0) + share * v for term, v in part_terms.items()}
     return total, terms

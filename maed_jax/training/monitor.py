@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from maed_jax.errors import UserError
+from maed_jax.files.json import read_json_lines
+from maed_jax.files.whole import whole_file
 
 HUNGRY = 0.3  # share of the time spent waiting for batches from which on it is told
 PATIENCE = 3  # times in a row that metrics are written
@@ -193,17 +194,9 @@ class Monitor:
 
 def _open_lines(path: Path, start: int):
     """Opens a file of JSON lines for appending after those of step `start`."""
-    kept = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= start:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # cut short when the run was killed
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    os.replace(part, path)
+    told = read_json_lines(path, {"step": int}) if path.exists() else []
+    with whole_file(path, "w") as file:
+        file.writelines(json.dumps(line) + "\n" for line in told if line["step"] <= start)
     return path.open("a", encoding="utf-8")
 
 

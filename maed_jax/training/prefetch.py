@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+WAITING = 2  # batches, at most, that are there and not asked for yet
+
 
 class Prefetch:
     """Yields `(batch, position)`: position is the source's state just after that batch.
@@ -17,14 +19,13 @@ class Prefetch:
     Args:
       source: an iterator with `get_state()`, as Grain's; touched by no one else from here on.
       place: puts a batch on the devices.
-      depth: how many batches may wait.
 
     `waited` is for how many seconds in all the other side has waited for batches.
     """
 
-    def __init__(self, source: Any, place: Callable[[Any], Any], depth: int = 2):
+    def __init__(self, source: Any, place: Callable[[Any], Any]):
         self.waited = 0.0
-        self._queue: queue.Queue = queue.Queue(depth)
+        self._queue: queue.Queue = queue.Queue(WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(source, place), daemon=True)
         self._thread.start()

@@ -24,7 +24,7 @@ class Profile:
         self._directory, self._span, self._running = Path(workdir) / "profile", None, False
         if span is not None:
             start, _, stop = span.partition(":")
-            if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+            if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
                 raise UserError(f"--profile takes steps such as 100:110, not {span!r}")
             self._span = int(start), int(stop)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from maed_jax.body.files import Source, load_body, load_kept_body
+from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models import maed
 from maed_jax.training.checkpoints import Step, read_config, read_variables
+from maed_jax.training.settings import check_model
+from maed_jax.weights.layouts import variable_shapes
 
 
 class Run(NamedTuple):
@@ -28,24 +32,53 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
     model, config = read_model(workdir)
     kept = f"the body of {workdir} (--body gives another)"
     body = load_kept_body(config.body, kept) if body is None else load_body(body)
-    return Run(Estimator(model, variables, body, config.data.augment.margin), step, config)
+    _check_fit(model, variables, body, workdir)
+    data = config.data
+    estimator = Estimator(model, variables, body, data.augment.margin, data.eval_interval)
+    return Run(estimator, step, config)
 
 
 def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
     """The network that config.json describes, without its parameters, and all that it says.
 
     Raises:
-      UserError: there is no config.json, or it is damaged.
+      UserError: there is no config.json, or it is damaged, or describes what cannot be.
     """
     config = read_config(workdir)
     if config is None:
         raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
+    path = Path(workdir) / "config.json"
     try:
+        check_model(config)
         return maed.MAED(**config.model), config
+    except UserError as error:
+        raise UserError(f"{path} describes no network: {error}") from None
     except TypeError as error:
-        raise UserError(
-            f"{Path(workdir) / 'config.json'} is of another version's network: {error}"
-        ) from None
+        raise UserError(f"{path} is of another version's network: {error}") from None
+
+
+def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path):
+    """Whether the network has the arrays of the checkpoint.
+
+    Raises:
+      UserError: it has others.
+    """
+    found = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
+    blocks = sum(model.stage_sizes) + (0 if model.encoder == "cnn" else model.depth)
+    try:
+        # Each block has several arrays; to look for a billion of them would take for ever.
+        wanted = variable_shapes(model, body) if blocks < len(found) else {}
+    except UserError:
+        raise
+    except Exception:  # whatever the sizes make the layers below raise
+        wanted = {}
+    for path in sorted(found | wanted):
+        here, there = (shapes.get(path, "absent") for shapes in (wanted, found))
+        if here != there:
+            raise UserError(
+                f"{workdir}: config.json is of another network than its checkpoint "
+                f"({'/'.join(path)} is {here} in the one and {there} in the other)"
+            )
 
 
 def restore_estimator(

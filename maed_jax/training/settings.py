@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -55,27 +57,42 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     Raises:
       UserError: settings that cannot be, or that contradict each other.
     """
-    values = dict(flatten(config))
-    for needed, holds, names in BOUNDS:
-        for name in names:
-            if not holds(values[name]):
-                raise UserError(f"config.{name} must be {needed}, not {values[name]}")
-    stages = config.model.stage_sizes
-    if not stages or not all(type(units) is int and units >= 1 for units in stages):
-        raise UserError(
-            "config.model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
-            f"{tuple(stages)}"
-        )
-    for part in ("clips", "images", "clips_2d"):
+    _check_bounds(dict(flatten(config)))
+    check_model(config)
+    for part in ("clips_2d", "images"):
         Augment.of_part(config.data, part)
-    check_encoder(config.model)
-    check_decoder(config.model.decoder)
     _check_clip_length(config)
     if config.init_required and not config.init_from and not resumed:
         raise UserError(
             "this configuration starts from an earlier stage: name its work directory with "
             "--config.init_from=DIR, or start from nothing with --config.init_required=false"
         )
+
+
+def check_model(config: ConfigDict) -> None:
+    """Checks what a trained model depends on: also of a run's config.json, a stranger's perhaps.
+
+    Raises:
+      UserError: a network that cannot be, or crops that cannot.
+    """
+    _check_bounds({f"model.{name}": value for name, value in config.model.items()})
+    stages = config.model.stage_sizes
+    if not stages or not all(type(units) is int and units >= 1 for units in stages):
+        raise UserError(
+            "config.model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
+            f"{tuple(stages)}"
+        )
+    check_encoder(config.model)
+    check_decoder(config.model.decoder)
+    Augment.of_part(config.data, "clips")
+
+
+def _check_bounds(values: Mapping[str, Any]) -> None:
+    """Raises: UserError: one of these settings is not within `BOUNDS`."""
+    for needed, holds, names in BOUNDS:
+        for name in names:
+            if name in values and not holds(values[name]):
+                raise UserError(f"config.{name} must be {needed}, not {values[name]}")
 
 
 def _check_clip_length(config: ConfigDict) -> None:

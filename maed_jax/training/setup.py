@@ -46,7 +46,7 @@ class Setup(NamedTuple):
 
 
 def set_up(config: ConfigDict) -> Setup:
-    """Builds what `config` describes; nothing is compiled yet, and no parameter drawn.
+    """Builds what `config` describes; the step is not compiled yet, and no parameter drawn.
 
     Random streams hang on keys made from `config.seed` and on the step; nothing random is saved.
 
@@ -61,7 +61,7 @@ def set_up(config: ConfigDict) -> Setup:
     }
     both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
     sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
-    sharding.check_batch(mesh, config.accumulate, **sizes)
+    sharding.check_batch(mesh, config.accumulate, sizes)
     body = load_kept_body(config.body, "--config.body")
     points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -94,20 +95,18 @@ def gathered(params: Any, layout: Any) -> Any:
     return gather(params)
 
 
-def check_batch(mesh: Mesh, accumulate: int = 1, **batch_sizes: int) -> None:
-    """Checks that every batch divides over the mesh: `check_batch(mesh, clips_per_batch=8)`.
+def check_batch(mesh: Mesh, accumulate: int, sizes: Mapping[str, int]) -> None:
+    """Checks that every batch divides over the mesh.
 
     Args:
       accumulate: into how many parts each is split before.
+      sizes: setting in `config.data`, or a sum of some -> how many samples that is.
 
     Raises:
-      UserError: one does not, or there is nothing to train on.
+      UserError: one does not.
     """
-    if not any(batch_sizes.values()):
-        names = " or ".join(f"config.data.{name}" for name in batch_sizes)
-        raise UserError(f"there is nothing to train on: set {names} above 0")
-    for name, size in batch_sizes.items():
-        if size < 0 or size % (mesh.size * accumulate):
+    for name, size in sizes.items():
+        if size % (mesh.size * accumulate):
             if accumulate > 1:
                 raise UserError(
                     f"config.data.{name}={size} does not divide into config.accumulate="

@@ -88,23 +88,22 @@ def make_train_step(
         total, terms = combined_losses(predictions, batch, weights, counts)
         return total, (terms, batch_stats)
 
-    def differentiate(
-        params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any = None
-    ):
-        """Gradient, losses and BatchNorm's statistics of a whole batch, or of a part: `counts`."""
+    def differentiate(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
+        """Gradient, losses and BatchNorm's statistics, of a whole batch or of a part of it."""
         value_and_grad = jax.value_and_grad(loss, has_aux=True)
         (total, (terms, batch_stats)), gradient = value_and_grad(
             params, batch_stats, batch, key, counts
         )
         return gradient, {"loss": total, **terms}, batch_stats
 
-    def differentiate_by_parts(params: Any, batch_stats: Any, batch: Batch, key: jax.Array):
-        """The same, one part of the batch after the other."""
+    def differentiate_by_parts(
+        params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any
+    ):
+        """The same of a whole batch, one part of the batch after the other."""
         # Every part takes rows from every device's share: nothing moves between devices.
         parts = jax.tree.map(
             lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=accumulate), batch
         )
-        counts = label_counts(batch, accumulate)
 
         def add(carry, inputs):
             sums, batch_stats = carry
@@ -125,7 +124,9 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         find = differentiate if accumulate == 1 else differentiate_by_parts
-        gradient, losses, batch_stats = find(state.params, state.batch_stats, batch, key)
+        gradient, losses, batch_stats = find(
+            state.params, state.batch_stats, batch, key, label_counts(batch, accumulate)
+        )
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(losses["loss"]) & jnp.isfinite(norm)
         for leaf in jax.tree.leaves(batch_stats):

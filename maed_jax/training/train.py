@@ -142,9 +142,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 monitor.record(step, metrics)
                 trace.after(step, metrics)
 
-                stopping = stop.after(
-                    step
-                )  # a machine that is taken away leaves no time to validate
+                # A machine that is taken away leaves no time to validate.
+                stopping = stop.after(step)
                 last = stopping or step == config.steps
                 scores, best = None, False
                 if validation is not None and not stopping and step % config.eval_every == 0:

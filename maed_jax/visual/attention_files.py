@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maed_jax.estimator import Estimator
-from maed_jax.inference.attended import Attention, attend, file_name, save_attention
+from maed_jax.inference.attended import Attention, attend, save_attention
 from maed_jax.inference.pictures import is_still
-from maed_jax.inference.results import Person
+from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
+from maed_jax.inference.unfinished import Keep
 from maed_jax.inference.video import Video
-from maed_jax.inference.work import Keep
 from maed_jax.visual.attention_film import heated_crops, write_films
 from maed_jax.visual.attention_plot import crop_rows, write_plot
 
@@ -54,7 +54,7 @@ def write_attention(
         progress=progress("attend"),
     )
     for attention in attentions:
-        save_attention(folder / file_name(attention.id), attention)
+        save_attention(folder / attention_file_name(attention.id), attention)
     if drawn:
         _draw(folder, video, people, attentions, num_frames, progress("film"))
     return sorted(path.name for path in folder.glob("attention_*"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from maed_jax.body.camera import CROP, FOCAL, translation_from_weak_perspective
-from maed_jax.visual.render import FAR, NEAR, Renderer
+from maed_jax.visual.bodies import draw_bodies
+from maed_jax.visual.render import Renderer
 
 COLOR, OPACITY = (86, 160, 222), 0.85
 
@@ -34,11 +35,5 @@ def draw_crops(
     moved = verts + np.asarray(translation_from_weak_perspective(camera))[:, None]
     with Renderer(side) as renderer:
         for picture, body in zip(drawn, moved):
-            if not np.isfinite(body).all() or body[:, 2].min() <= NEAR:
-                continue
-            # Scaling everything about the camera changes no picture; the renderer sees so far only.
-            body = body * min(1.0, 0.9 * FAR / body[:, 2].max())
-            rgb, alpha = renderer.render(body, faces, np.array(COLOR, np.float32), intrinsics)
-            cover = alpha[..., None] * (OPACITY / 255)
-            picture[:] = (picture * (1 - cover) + rgb * OPACITY + 0.5).astype(np.uint8)
+            draw_bodies(picture, [body], faces, [COLOR], intrinsics, renderer, OPACITY)
     return drawn

@@ -22,11 +22,13 @@ from maed_jax.chunks import in_chunks
 from maed_jax.data.parallel import available_cores
 from maed_jax.files.whole import whole_file
 from maed_jax.inference.looks import side_by_side
-from maed_jax.inference.reconstruct import exactly
+from maed_jax.inference.reconstruct import exactly, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit
+from maed_jax.visual.bodies import draw_bodies
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.render import FAR, NEAR, Renderer, Window, project
+from maed_jax.visual.pixels import nearest, rescaled
+from maed_jax.visual.render import Renderer
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
@@ -81,13 +83,13 @@ def write_overlay(
                 if frame.index in rows
             ]
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
-            draw_bodies(picture, here, faces, scale, renderer)
+            draw_people(picture, here, faces, scale, renderer)
             for person, row, _ in here:
                 draw_label(picture, person, row, scale)
             if side_view:
                 turned = [(person, row, turn(verts)) for person, row, verts in here]
                 aside = np.full_like(picture, BACKGROUND)
-                draw_bodies(aside, turned, faces, scale, renderer)
+                draw_people(aside, turned, faces, scale, renderer)
                 picture = np.hstack([picture, aside])
             writer.write(picture, frame.time)
 
@@ -122,7 +124,7 @@ class PictureWriter:
         pass
 
 
-def draw_bodies(
+def draw_people(
     picture: np.ndarray,
     here: list[tuple[Person, int, np.ndarray]],
     faces: np.ndarray,
@@ -133,42 +135,13 @@ def draw_bodies(
 
     scale: [2] the picture's pixels per pixel of the video.
     """
-    visible = [entry for entry in here if _drawable(entry[2])]
-    if not visible:
+    if not here:
         return
-    # Scaling everything about the camera changes no picture; the renderer sees only so far.
-    scene = min(1.0, 0.9 * FAR / max(float(verts[:, 2].max()) for *_, verts in visible))
-    camera = visible[0][0].intrinsics
+    camera = here[0][0].intrinsics  # everybody's
     intrinsics = np.concatenate([camera[:2] * scale, rescaled(camera[2:], scale)])
-    bodies = [verts * np.float32(scene) for *_, verts in visible]
-    left, top, right, bottom = window = _window(bodies, intrinsics, picture.shape)
-    if right <= left or bottom <= top:
-        return
-    rgb, alpha = renderer.render(
-        bodies,
-        [faces] * len(visible),
-        [np.array(color_of(person.id), np.float32) for person, *_ in visible],
-        intrinsics,
-        window=window,
-    )
-    part = picture[top:bottom, left:right]
-    clear = cv2.cvtColor(cv2.convertScaleAbs(alpha, alpha=-OPACITY, beta=255), cv2.COLOR_GRAY2RGB)
-    part[:] = cv2.addWeighted(cv2.multiply(part, clear, scale=1 / 255), 1, rgb, OPACITY, 0)
-
-
-def rescaled(points: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
-    """Where points [... 2] of a picture are in one `scale` times as large; pixels' centres are at
-    whole numbers in both."""
-    return (points + 0.5) * scale - 0.5
-
-
-def _window(bodies: list[np.ndarray], intrinsics: np.ndarray, shape: tuple[int, ...]) -> Window:
-    """The part of a picture [h w 3] that bodies [verts 3] are seen in, a pixel more all around."""
-    height, width, _ = shape
-    pixels = np.concatenate([project(verts, intrinsics) for verts in bodies])
-    left, top = np.clip(np.floor(pixels.min(axis=0)) - 1, 0, [width, height]).astype(int)
-    right, bottom = np.clip(np.ceil(pixels.max(axis=0)) + 2, 0, [width, height]).astype(int)
-    return int(left), int(top), int(right), int(bottom)
+    colors = [color_of(person.id) for person, *_ in here]
+    bodies = [verts for *_, verts in here]
+    draw_bodies(picture, bodies, faces, colors, intrinsics, renderer, OPACITY)
 
 
 def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
@@ -178,7 +151,7 @@ def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray)
     color = color_of(person.id)
     line = max(1, round(max(picture.shape[:2]) / 640))
     if person.detected[row]:
-        cv2.rectangle(picture, _point(low), _point(high), color, line, cv2.LINE_AA)
+        cv2.rectangle(picture, nearest(low), nearest(high), color, line, cv2.LINE_AA)
     else:
         _draw_dashed(picture, low, high, color, line)
     size = max(0.4, max(picture.shape[:2]) / 1600)
@@ -186,12 +159,12 @@ def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray)
     pad = height // 2
     corner = np.clip(low, 0, np.array(picture.shape[1::-1]) - [width + 2 * pad, height + 2 * pad])
     cv2.rectangle(
-        picture, _point(corner), _point(corner + [width + 2 * pad, height + 2 * pad]), color, -1
+        picture, nearest(corner), nearest(corner + [width + 2 * pad, height + 2 * pad]), color, -1
     )
     cv2.putText(
         picture,
         str(person.id),
-        _point(corner + [pad, pad + height]),
+        nearest(corner + [pad, pad + height]),
         cv2.FONT_HERSHEY_SIMPLEX,
         size,
         (255, 255, 255),
@@ -208,7 +181,7 @@ def _draw_dashed(
         dashes = max(1, round(np.abs(end - start).sum() / (12 * line)))
         for i in range(dashes):
             a, b = (start + (end - start) * (i + part) / dashes for part in (0.2, 0.8))
-            cv2.line(picture, _point(a), _point(b), color, line, cv2.LINE_AA)
+            cv2.line(picture, nearest(a), nearest(b), color, line, cv2.LINE_AA)
 
 
 def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
@@ -235,15 +208,6 @@ def _camera_verts(
 ) -> jax.Array:
     verts = pose_body(body, rotmat, shape).verts
     in_crop = project_crop(verts, camera)
-    pixels = crop[:, None, :2] + in_crop * crop[:, None, 2:] / 2
+    pixels = to_pixels(in_crop, crop)
     depth = verts[..., 2:] + translation[:, None, 2:]
     return jnp.concatenate([(pixels - intrinsics[2:]) / intrinsics[:2] * depth, depth], axis=-1)
-
-
-def _drawable(verts: np.ndarray) -> bool:
-    """Wholly before the camera; an untrained model puts people anywhere."""
-    return bool(np.isfinite(verts).all() and verts[:, 2].min() > NEAR)
-
-
-def _point(xy: np.ndarray) -> tuple[int, int]:
-    return tuple(int(value) for value in np.clip(np.round(xy), -32000, 32000))

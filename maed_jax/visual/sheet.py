@@ -13,9 +13,11 @@ from maed_jax.data.images import decode_jpeg
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
+from maed_jax.visual.pixels import nearest, rescaled
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
+COLUMNS = 8  # tiles of a row; even, as they are pairs where tracks are single pictures
 
 
 def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -27,27 +29,25 @@ def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) ->
     """
     image = image.copy()
     if np.isfinite(box).all():
-        corners = _point(box[:2] - box[2:] / 2), _point(box[:2] + box[2:] / 2)
+        corners = nearest(box[:2] - box[2:] / 2), nearest(box[:2] + box[2:] / 2)
         cv2.rectangle(image, *corners, (255, 255, 0), 1)
     shown = np.isfinite(keypoints_2d).all(-1) & (keypoints_2d[:, 2] > 0)
     for start, end in SKELETON_BONES:
         if shown[start] and shown[end]:
-            ends = [_point(keypoints_2d[i, :2]) for i in (start, end)]
+            ends = [nearest(keypoints_2d[i, :2]) for i in (start, end)]
             cv2.line(image, *ends, _color(KEYPOINT_NAMES[end]), 1, cv2.LINE_AA)
     for i in np.flatnonzero(shown):
-        cv2.circle(image, _point(keypoints_2d[i, :2]), 1, _color(KEYPOINT_NAMES[i]), -1)
+        cv2.circle(image, nearest(keypoints_2d[i, :2]), 1, _color(KEYPOINT_NAMES[i]), -1)
     return image
 
 
-def write_sheet(
-    directory: str | Path, path: str | Path, split: str = "test", tracks: int = 8, frames: int = 8
-) -> None:
+def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int) -> None:
     """Writes a picture of tracks, labels on every other tile.
 
     A row shows frames of one track; or, where tracks are single pictures, several of them, each
     without labels and with.
 
-    directory: of the prepared dataset; tracks: how many rows; frames: tiles in a row.
+    directory: of the prepared dataset; tracks: how many rows.
 
     Raises:
       UserError: no such dataset or split, or the picture cannot be written.
@@ -57,19 +57,19 @@ def write_sheet(
         raise UserError(f"{directory} is no prepared dataset: it has no dataset_info.json")
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
-    wanted = tracks * max(1, frames // 2) if stills else tracks
-    tiles = []
+    wanted = tracks * COLUMNS // 2 if stills else tracks
+    tiles, blank = [], np.zeros((TILE, TILE, 3), np.uint8)
     for number in _spread(len(records.tracks), wanted):
         track = records.tracks[number]
-        moments = [0, 0] if stills else _spread(track.length, frames)
+        moments = [0, 0] if stills else _spread(track.length, COLUMNS)
         for i, t in enumerate(moments):
             tiles.append(_tile(records, track.start + t, labels=bool(i % 2)))
             if i == 0:
                 _write(tiles[-1], f"{track.name} {track.subset}")
-        tiles += [np.zeros_like(tiles[0])] * (0 if stills else frames - len(moments))
-    columns = max(2, frames // 2 * 2) if stills else frames
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)]
+        if not stills:
+            tiles += [blank] * (-len(tiles) % COLUMNS)
+    tiles += [blank] * (-len(tiles) % COLUMNS)
+    rows = [np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)]
     try:
         _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
@@ -91,11 +91,10 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
     size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if labels:
-        # The centre of the first pixel has another place in the smaller picture.
-        points = np.c_[(record["keypoints_2d"][:, :2] + 0.5) * scale - 0.5,
-                       record["keypoints_2d"][:, 2]]  # fmt: skip
-        box = np.r_[(record["box"][:2] + 0.5) * scale - 0.5, record["box"][2:] * scale]
-        image = draw_labels(image, points, box)
+        keypoints, box = record["keypoints_2d"], record["box"]
+        keypoints = np.c_[rescaled(keypoints[:, :2], scale), keypoints[:, 2]]
+        box = np.r_[rescaled(box[:2], scale), box[2:] * scale]
+        image = draw_labels(image, keypoints, box)
     height, width = image.shape[:2]
     return np.pad(image, ((0, TILE - height), (0, TILE - width), (0, 0)))
 
@@ -108,10 +107,6 @@ def _write(tile: np.ndarray, text: str, row: int = 12) -> None:
 
 def _spread(total: int, wanted: int) -> list[int]:
     return sorted(set(np.linspace(0, total - 1, min(total, max(1, wanted))).astype(int).tolist()))
-
-
-def _point(xy: np.ndarray) -> tuple[int, int]:
-    return tuple(int(value) for value in np.clip(np.round(xy), -32000, 32000))
 
 
 def _color(name: str) -> tuple[int, int, int]:

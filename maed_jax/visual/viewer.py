@@ -21,10 +21,15 @@ import numpy as np
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
+from maed_jax.inference.results import (
+    Person,
+    attention_file_name,
+    load_results,
+    load_results_body,
+)
 
 if TYPE_CHECKING:
     from maed_jax.inference.attended import Attention
-    from maed_jax.inference.results import Person
 
 LONGEST = 640  # pixels, longest side of the video in the page
 PORT = 8000
@@ -57,7 +62,6 @@ def gather(
     out: str | Path, directory: Path, body: str | Path | None = None
 ) -> tuple[bytes, str, Path | None]:
     """The page's data, its title, and its video below `directory` (None: there is none)."""
-    from maed_jax.inference.results import load_results, load_results_body
     from maed_jax.visual.viewer_data import page_data
 
     content, people = load_results(out)
@@ -77,7 +81,7 @@ def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
     Raises:
       UserError: a file is of other frames than its person.
     """
-    paths = [(person, out / f"attention_{person.id}.npz") for person in people]
+    paths = [(person, out / attention_file_name(person.id)) for person in people]
     found = [(person, path) for person, path in paths if path.is_file()]
     if not found:  # and need not wait for JAX
         return {}
@@ -105,7 +109,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     try:
         video = open_source(content["video"]["path"], content["video"]["fps"])
     except UserError:
-        overlay = out / (content.get("overlay") or "overlay.mp4")
+        overlay = out / (content["overlay"] or "overlay.mp4")
         found = overlay.is_file() and overlay.suffix == ".mp4"
         print(
             f"maed: the video {content['video']['path']} is not there any more; "

@@ -17,6 +17,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.files.torch import load_torch
+from maed_jax.models.attention import MODES
 from maed_jax.models.maed import MAED
 from maed_jax.weights.arrays import inner_state_dict
 from maed_jax.weights.layouts import listed, paper_model, take, torch_entry, variable_shapes
@@ -28,7 +29,6 @@ NOT_WEIGHTS = re.compile(r".*(\bsmpl\.|\.init_\w+$|num_batches_tracked$)")
 COUNTER = "num_batches_tracked"  # of BatchNorm; nobody misses it
 
 ENCODERS = ("ste", "cnn")
-MODES = ("parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal")
 DECODERS = ("ktd", "iterative")
 
 

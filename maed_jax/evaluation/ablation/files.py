@@ -7,7 +7,6 @@ result.json}, and the report: DIR/results.json, report.md and plots.
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from maed_jax.data.parallel import available_cores
 from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation.rows import ROWS
 from maed_jax.files import json as json_files
-from maed_jax.files.json import write_json
+from maed_jax.files.json import read_json_lines, write_json
 from maed_jax.training.config import check_same_run
 
 RESULT = "result.json"
@@ -54,7 +53,7 @@ def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
         (name, int(path.parent.name), read_json(path))
         for name in ROWS
         for path in sorted(
-            (p for p in (workdir / name).glob(f"*/{RESULT}") if p.parent.name.isdigit()),
+            (p for p in (workdir / name).glob(f"*/{RESULT}") if p.parent.name.isdecimal()),
             key=lambda p: int(p.parent.name),
         )
     ]
@@ -97,8 +96,8 @@ def last_loss(workdir: Path, every: int) -> float | None:
 
     A run that was interrupted among them has logged means over parts of them.
     """
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    means = {each["step"]: each["loss"] for each in map(json.loads, lines) if "loss" in each}
+    lines = read_json_lines(workdir / "metrics.jsonl", {"step": int, "loss": float})
+    means = {line["step"]: line["loss"] for line in lines}
     if not means:
         return None
     begin = (max(means) - 1) // every * every

@@ -15,13 +15,13 @@ import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.body.camera import project
+from maed_jax.body.camera import camera_from_crop_to_image, project
 from maed_jax.body.smpl import Body, keypoints, pose_body
 from maed_jax.chunks import in_chunks
-from maed_jax.inference.reconstruct import full_translation, to_pixels
-from maed_jax.inference.results import Person
+from maed_jax.inference.reconstruct import to_pixels
+from maed_jax.inference.results import Person, Reconstruction
 from maed_jax.inference.track import stretches
-from maed_jax.inference.work import Keep, in_memory
+from maed_jax.inference.unfinished import Keep, in_memory
 
 CHUNK = 128  # frames whose joints are computed at a time
 # Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
@@ -30,29 +30,30 @@ CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
 SPEED_CUTOFF = 1.0  # Hz, of the speed itself
 
 
-def settle(
-    person: Person,
+def smooth_person(
+    person: Reconstruction,
     body: Body,
     *,
-    smooth: bool = False,
+    motion: bool = False,
     one_shape: bool = True,
     keep: Keep = in_memory,
 ) -> Person:
-    """The person with one shape, smoothed on request, and with joints and keypoints to match.
+    """The person with one shape, on request without jitter, and with joints and keypoints to match.
 
     What is replaced is kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
 
     Args:
       body: that the person was reconstructed with; its `keypoint_body` is enough, and quicker.
-      smooth: filter rotations and camera.
+      motion: filter rotations and camera.
       one_shape: the mean shape of the track in every frame.
       keep: makes the new arrays.
     """
     changes: dict[str, np.ndarray] = {}
+    raw: dict[str, np.ndarray] = {}
     if one_shape:
         mean = np.asarray(person.shape, np.float64).mean(axis=0).astype(np.float32)
-        changes |= {"raw_shape": person.shape, "shape": np.tile(mean, (len(person), 1))}
-    if smooth:
+        changes["shape"], raw["raw_shape"] = np.tile(mean, (len(person), 1)), person.shape
+    if motion:
         rotmat = keep(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
         pose = keep(f"person_{person.id}_smooth_pose", person.pose.shape)
         camera = np.empty_like(person.camera)
@@ -63,17 +64,18 @@ def settle(
             vectors = Rotation.from_matrix(rotmat[part].reshape(-1, 3, 3)).as_rotvec()
             pose[part] = vectors.reshape(-1, pose.shape[1])
         changes |= {"rotmat": rotmat, "pose": pose, "camera": camera}
-        changes |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
-        changes["translation"] = full_translation(camera, person.crops, person.intrinsics)
+        translation = camera_from_crop_to_image(camera, person.crops, person.intrinsics)
+        changes["translation"] = np.asarray(translation)
+        raw |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
     person = dataclasses.replace(person, **changes)
-    return dataclasses.replace(person, **_points(person, body, keep))
+    return Person(**vars(person) | raw | _points(person, body, keep))
 
 
-def _points(person: Person, body: Body, keep: Keep) -> dict[str, np.ndarray]:
+def _points(person: Reconstruction, body: Body, keep: Keep) -> dict[str, np.ndarray]:
     """Joints and keypoints of the body as it is now."""
     n, joints = len(person), body.rest_joints.shape[0]
     points = {
-        name: keep(f"person_{person.id}_settled_{name}", (n, *shape))
+        name: keep(f"person_{person.id}_smooth_{name}", (n, *shape))
         for name, shape in (
             ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
         )

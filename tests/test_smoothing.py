@@ -6,7 +6,7 @@ from moving_person import camera_joints, moving_person
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.mannequin import mannequin
-from maed_jax.inference.steady import settle, smooth_camera, smooth_rotations
+from maed_jax.inference.smoothing import smooth_camera, smooth_person, smooth_rotations
 
 
 def shaken(person, degrees=4.0, seed=0):
@@ -30,33 +30,33 @@ def jitter(person):
 
 def test_one_shape_and_points_to_match():
     person = shaken(moving_person(n=130), degrees=0)  # more than one chunk
-    settled = settle(person, mannequin())
-    assert (settled.shape == settled.shape[0]).all()
-    np.testing.assert_allclose(settled.shape[0], person.shape.mean(0), atol=1e-5)
-    np.testing.assert_array_equal(settled.raw_shape, person.shape)
-    assert settled.raw_rotmat is None and settled.raw_camera is None
-    np.testing.assert_array_equal(settled.rotmat, person.rotmat)
-    np.testing.assert_array_equal(settled.pose, person.pose)
-    there = settled.joints_3d + settled.translation[:, None]
-    np.testing.assert_allclose(there, camera_joints(settled), atol=1e-5)
+    smooth = smooth_person(person, mannequin())
+    assert (smooth.shape == smooth.shape[0]).all()
+    np.testing.assert_allclose(smooth.shape[0], person.shape.mean(0), atol=1e-5)
+    np.testing.assert_array_equal(smooth.raw_shape, person.shape)
+    assert smooth.raw_rotmat is None and smooth.raw_camera is None
+    np.testing.assert_array_equal(smooth.rotmat, person.rotmat)
+    np.testing.assert_array_equal(smooth.pose, person.pose)
+    there = smooth.joints_3d + smooth.translation[:, None]
+    np.testing.assert_allclose(there, camera_joints(smooth), atol=1e-5)
 
 
 def test_nothing_asked_nothing_changed():
     person = moving_person()
-    settled = settle(person, mannequin(), one_shape=False)
-    np.testing.assert_allclose(settled.keypoints_3d, person.keypoints_3d, atol=1e-5)
+    smooth = smooth_person(person, mannequin(), one_shape=False)
+    np.testing.assert_allclose(smooth.keypoints_3d, person.keypoints_3d, atol=1e-5)
     # seen by the crop's camera, which has next to no perspective
-    assert np.median(np.abs(settled.keypoints_2d - person.keypoints_2d)) < 3
+    assert np.median(np.abs(smooth.keypoints_2d - person.keypoints_2d)) < 3
     for name in ("rotmat", "shape", "camera", "translation"):
-        np.testing.assert_array_equal(getattr(settled, name), getattr(person, name))
-    assert settled.raw_shape is None
+        np.testing.assert_array_equal(getattr(smooth, name), getattr(person, name))
+    assert smooth.raw_shape is None
 
 
 def test_less_jitter_and_no_more_error():
-    truth = settle(moving_person(n=90, fps=30), mannequin())
+    truth = smooth_person(moving_person(n=90, fps=30), mannequin())
     noisy = shaken(truth)
-    raw = settle(noisy, mannequin())
-    smooth = settle(noisy, mannequin(), smooth=True)
+    raw = smooth_person(noisy, mannequin())
+    smooth = smooth_person(noisy, mannequin(), motion=True)
 
     def error(person):
         return np.linalg.norm(person.joints_3d - truth.joints_3d, axis=-1).mean()
@@ -101,5 +101,5 @@ def test_cameras_of_untrained_models_and_single_frames(scale):
 def test_gaps_are_not_smoothed_over():
     person = moving_person(n=20)
     apart = dataclasses.replace(person, frames=np.r_[0:10, 100:110])
-    first = settle(apart, mannequin(), smooth=True).rotmat[:10]
+    first = smooth_person(apart, mannequin(), motion=True).rotmat[:10]
     np.testing.assert_allclose(first, smooth_rotations(person.rotmat[:10], person.times[:10]))

@@ -7,7 +7,7 @@ import pytest
 from faults import closed, full_disk
 
 from maed_jax.errors import UserError
-from maed_jax.inference.work import FOLDER, in_memory, many_files, stage_beside, unfinished
+from maed_jax.inference.unfinished import FOLDER, in_memory, many_files, stage_beside, unfinished
 
 
 def test_what_an_interrupted_run_left_is_there_again(tmp_path):
@@ -52,7 +52,7 @@ def test_after_a_users_mistake_nothing_is_left_but_what_is_wanted(tmp_path, want
 def test_a_killed_process_leaves_its_work(tmp_path):
     program = f"""
 import os, signal
-from maed_jax.inference.work import unfinished
+from maed_jax.inference.unfinished import unfinished
 with unfinished({str(tmp_path)!r}, {{}}) as work:
     work.array("x", (1000,))[:] = 3
     os.kill(os.getpid(), signal.SIGKILL)
