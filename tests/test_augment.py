@@ -130,7 +130,8 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     for position, expected in zip(far, (True, False)):
         row = (slice(None), position) if side in ("left", "right") else (position, slice(None))
         assert (blank[0][row] == expected).all()
-    for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):  # a pixel has its centre at 0
+    # A pixel has its centre at 0.
+    for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):
         y, x = (grid.ravel() for grid in np.mgrid[:7, :7] * 5 + first)
         points = np.stack([x + within, y + within, np.ones(49)], -1)[None].repeat(2, 0)
         hidden = augment.hide_erased(points, changes, 40)[..., 2] == 0

@@ -3,7 +3,8 @@ import pytest
 from fake_dataset import write_fake_dataset
 
 from maed_jax.data import images
-from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.data.eval_clips import EvaluationClips, evaluation_clips
+from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
 LENGTHS = [21, 1, 9, 4]
@@ -50,6 +51,12 @@ def test_batches_hold_crops_and_labels(directory):
     # The picture's brightness shows the frame's number.
     again = next(iter(whole(directory)))
     np.testing.assert_array_equal(again.image, first.image)
+
+
+def test_labels_that_have_been_read_are_not_read_again(directory):
+    records, read = Records(directory, "test"), ["the labels of a track"]
+    clips = EvaluationClips(records, records.tracks, 4, 16, stride=2, labels=read)
+    assert clips.labels is read
 
 
 def test_whole_clips_are_counted(directory):
