@@ -50,7 +50,9 @@ def test_batches_hold_crops(directory):
 
 def test_labels_that_have_been_read_are_not_read_again(directory):
     records, read = Records(directory, "test"), ["the labels of a track"]
-    clips = EvaluationClips(records, records.tracks, 4, 16, stride=2, labels=read)
+    clips = EvaluationClips(
+        records, records.tracks, 4, 16, labels=read, stride=2, batch_size=3, margin=1.1
+    )
     assert clips.labels is read
 
 

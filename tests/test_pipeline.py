@@ -123,7 +123,7 @@ from maed_jax.data.pipeline import training_batches
 
 def main(argv):
     batches = training_batches(CONFIG, 0, 8, shard=(0, 1))
-    batches.set_state({"batches": 1})
+    batches.set_state({"batches": 1, "replaced": 0})
     found = [next(batches)]
     one, other = multiprocessing.active_children()
     os.kill(one.pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all

@@ -27,9 +27,9 @@ def test_a_layer_starts_as_pytorchs_does():
     assert not found["bias"].any()
 
 
-def test_a_timid_head_answers_nearly_what_it_starts_from():
+def test_a_near_constant_head_answers_nearly_what_it_starts_from():
     start = tuple(float(i) for i in range(100))
-    found = started(regression.timid_linear("head", start), 500)
+    found = started(regression.near_constant_linear("head", start), 500)
     np.testing.assert_array_equal(found["bias"], start)
     bound = 0.01 * np.sqrt(6 / (100 + 500))  # Xavier's, of gain 0.01
     np.testing.assert_allclose(np.abs(found["kernel"]).max(), bound, rtol=1e-3)
