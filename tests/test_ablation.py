@@ -191,6 +191,7 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
     monkeypatch.setattr("maed_jax.evaluation.ablation.measure.has_gates", lambda model: False)
+    monkeypatch.setattr("maed_jax.training.runs._check_fit", lambda *_: None)  # it builds a MAED
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import itertools
 import heapq
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
