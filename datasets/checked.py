@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files import json as json_files
 
 
@@ -22,7 +22,7 @@ def read_json(path: str | Path, **options) -> Any:
     try:
         return json_files.read_json(path, **options)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON, or is damaged ({error})") from None
 

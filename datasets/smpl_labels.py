@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz, read_npy
 from maed_jax.files.unpickle import restricted_load
 
@@ -193,7 +193,7 @@ def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
         with open_npz(path) as content:
             return {name: content[name] for name in ("imgname", *_SPIN_FIELDS) if name in content}
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except ValueError as error:
         raise UserError(f"{path} does not hold plain arrays, or is damaged ({error})") from None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, bits reversed
 LARGEST = 1 << 31  # bytes of a record; protocol buffers cannot be larger
@@ -49,7 +49,7 @@ def read_records(path: str | Path) -> Iterator[bytes]:
                 yield data
                 number += 1
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
 
 
 class Example:

@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to read, and what it says of a word that is wrong."""
+"""The one kind of error that a user is meant to read, and words for messages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ class UserError(Exception):
         if len(text) > LONGEST:
             text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
         super().__init__(text)
+
+
+def reason(error: BaseException) -> str:
+    """What happened, as a part of a sentence: the first line of what an error says."""
+    said = getattr(error, "strerror", None)  # of an OSError, without its number and path
+    text = said.lower() if said else next(iter(str(error).strip().splitlines()), "")
+    text = text or type(error).__name__
+    return f"{text[:150]}..." if len(text) > 150 else text
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:

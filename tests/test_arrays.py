@@ -90,7 +90,7 @@ def test_a_header_that_lies_is_refused(about, tmp_path):
 
 
 def test_what_is_no_file_of_weights(tmp_path):
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match="cannot be read: no such file"):
         read_arrays(tmp_path / "none.npz")
     with pytest.raises(UserError, match="is a directory"):
         read_arrays(tmp_path)

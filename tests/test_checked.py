@@ -44,7 +44,7 @@ def test_json(tmp_path):
         path.write_text(content, encoding="latin1")
         with pytest.raises(UserError, match="x.json is not JSON"):
             checked.read_json(path)
-    with pytest.raises(UserError, match="none.json cannot be read: No such file"):
+    with pytest.raises(UserError, match="none.json cannot be read: no such file"):
         checked.read_json(tmp_path / "none.json")
 
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from maed_jax.errors import LONGEST, UserError
+from maed_jax.errors import LONGEST, UserError, reason
 
 
 def test_a_message_is_as_it_was_given():
@@ -23,3 +23,17 @@ def test_a_long_one_keeps_its_begin_and_its_end():
     text = str(UserError("x.json: " + "a" * 10_000 + " is no name"))
     assert text.startswith("x.json: aaa") and text.endswith("aaa is no name")
     assert len(text) < LONGEST + 10
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.txt"), "no such file or directory"),
+        (OSError("no disk"), "no disk"),
+        (ValueError("\none\ntwo"), "one"),
+        (KeyError(), "KeyError"),
+        (ValueError("x" * 200), "x" * 150 + "..."),
+    ],
+)
+def test_the_reason_is_a_part_of_a_sentence(error, said):
+    assert reason(error) == said

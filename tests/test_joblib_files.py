@@ -115,7 +115,7 @@ def test_other_files(tmp_path, start, message):
     path.write_bytes(start)
     with pytest.raises(UserError, match=f"other.pt.*{message}"):
         read_joblib(path)
-    with pytest.raises(UserError, match="none.pt cannot be read: No such file"):
+    with pytest.raises(UserError, match="none.pt cannot be read: no such file"):
         read_joblib(tmp_path / "none.pt")
 
 

@@ -161,7 +161,7 @@ def test_what_is_not_spin(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="x.npz does not hold plain arrays"):
             smpl_labels.read_spin(path)
-    with pytest.raises(UserError, match="none.npy cannot be read: No such file"):
+    with pytest.raises(UserError, match="none.npy cannot be read: no such file"):
         smpl_labels.read_spin(tmp_path / "none.npy")
     np.save(tmp_path / "x.npy", np.ones((3, 85)))
     with pytest.raises(UserError, match=r"x.npy: the array of fits is \[3, 85\]"):

@@ -63,7 +63,7 @@ def test_other_files(tmp_path):
     (tmp_path / "x.tfrecord").write_bytes(b"this is some text, and no TFRecord at all")
     with pytest.raises(UserError, match="record 0: the checksum.*not a TFRecord"):
         list(read_records(tmp_path / "x.tfrecord"))
-    with pytest.raises(UserError, match="none.tfrecord cannot be read: No such file"):
+    with pytest.raises(UserError, match="none.tfrecord cannot be read: no such file"):
         list(read_records(tmp_path / "none.tfrecord"))
 
 

@@ -74,7 +74,7 @@ def test_broken_files_are_refused_in_one_sentence(tmp_path, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="none.pth cannot be read: No such file"):
+    with pytest.raises(UserError, match="none.pth cannot be read: no such file"):
         load_torch(tmp_path / "none.pth")
 
 

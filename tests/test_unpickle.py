@@ -295,5 +295,5 @@ def test_a_reader_can_list_more(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match="cannot be opened: No such file"):
+    with pytest.raises(UserError, match="cannot be opened: no such file"):
         unpickle.restricted_load(tmp_path / "none.pkl")

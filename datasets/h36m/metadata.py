@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 _SUBJECTS = 11
@@ -60,7 +60,7 @@ def read_metadata(path: Path) -> Metadata:
         root = ElementTree.parse(path).getroot()
         return Metadata(_cameras(root), _actions(root))
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except (ElementTree.ParseError, AttributeError, ValueError, TypeError, LookupError) as error:
         raise UserError(
             f"{path} is not Human3.6M's metadata.xml, or is damaged ({error})"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 from ..checked import rows
 from ..matlab import read_mat
@@ -115,7 +115,7 @@ def read_calibration(path: Path, number: int) -> Camera:
     try:
         lines = path.read_text(encoding="latin1").splitlines()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     fields: dict[str, list[str]] = {}
     current = None
     for line in lines:

@@ -22,7 +22,7 @@ from maed_jax.data import parallel
 from maed_jax.data.builders import available, builder_class, is_own
 from maed_jax.data.records import ALIASES, dataset_directory, usual_name
 from maed_jax.data.summary import summary
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json
 from maed_jax.files.locks import lock
 from maed_jax.files.python import mistakes
@@ -129,7 +129,7 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = error.filename or data_dir
-        raise UserError(f"{where}: {error.strerror}; nothing that was finished is lost") from None
+        raise UserError(f"{where}: {reason(error)}; nothing that was finished is lost") from None
     print(summary(directory))
 
 

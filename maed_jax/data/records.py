@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.data import schema
-from maed_jax.errors import UserError, nearest, suggest
+from maed_jax.errors import UserError, nearest, reason, suggest
 from maed_jax.files.json import read_json
 
 # name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
@@ -175,7 +175,7 @@ class Records:
             raise self._damaged(index, error) from None
 
     def _damaged(self, index: int, error: Exception) -> UserError:
-        why = str(error).partition("\n")[0][:150]
+        why = reason(error)
         return UserError(f"{self.directory} is damaged in record {index} ({why}); {ANEW}")
 
     def __getstate__(self) -> dict:
@@ -237,10 +237,8 @@ def _builder(directory: Path) -> Any:
         files = [(directory / name).stat() for name in ("dataset_info.json", "features.json")]
         return _builder_as_of(directory, tuple((file.st_ino, file.st_mtime_ns) for file in files))
     except Exception as error:  # damaged descriptions of a dataset can raise nearly anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(
-            f"{directory} is no prepared dataset, or is damaged ({reason[:200]})"
-        ) from None
+        why = reason(error)
+        raise UserError(f"{directory} is no prepared dataset, or is damaged ({why})") from None
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maed_jax.arguments import Parser, add_step
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def write_model(path: str | Path, estimator: Estimator, *, vertices: bool = Fals
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror.lower()}") from None
+        raise UserError(f"{path} cannot be written: {reason(error)}") from None
     with whole_file(path) as file:
         file.write(exported(estimator, vertices=vertices).serialize())
 

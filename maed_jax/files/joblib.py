@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.bounds import Budget, read_exactly
 from maed_jax.files.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
 from maed_jax.files.unpickle import restricted_loads
@@ -47,7 +47,7 @@ def read_joblib(path: str | Path) -> Any:
                 return _load(file, _Mapped(path), path)
             return _load(_Bounded(unpacked, path.stat().st_size), _copied, path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def _unpacked(start: bytes, file: BinaryIO, path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 NAME = ".lock"
 
@@ -55,12 +55,12 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot write in {workdir}: {error.strerror or error}") from None
+        raise UserError(f"cannot write in {workdir}: {reason(error)}") from None
     with file:
         try:
             ours = lock(file)
         except OSError as error:
-            raise UserError(f"cannot lock {path}: {error.strerror}") from None
+            raise UserError(f"cannot lock {path}: {reason(error)}") from None
         if not ours:
             file.seek(0)
             raise InUse(

@@ -18,7 +18,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.bounds import Archive, Budget, read_exactly
 from maed_jax.files.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
 from maed_jax.files.unpickle import Replacing, restricted_loads
@@ -124,10 +124,11 @@ def load_torch(path: str | Path) -> Any:
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except Exception as error:  # what a damaged file holds can be wrong in nearly any way
-        reason = str(error).partition("\n")[0][:200]
-        raise UserError(f"{path} is not a PyTorch checkpoint, or is damaged ({reason})") from None
+        raise UserError(
+            f"{path} is not a PyTorch checkpoint, or is damaged ({reason(error)})"
+        ) from None
 
 
 class StorageTable:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.bounds import Budget, read_exactly
 from maed_jax.files.stand_ins import (
     CHUMPY_GLOBALS,
@@ -233,7 +233,7 @@ def restricted_load(path: str | Path, kind: str = "body file") -> Any:
         with open(path, "rb") as file:
             return restricted_loads(file, resolve, str(path), kind=kind)
     except OSError as error:
-        raise UserError(f"{path} cannot be opened: {error.strerror}") from None
+        raise UserError(f"{path} cannot be opened: {reason(error)}") from None
 
 
 class Replacing:

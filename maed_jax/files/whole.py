@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.locks import lock
 
 
@@ -56,8 +56,7 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
                 part.unlink()
         if not isinstance(error, OSError):
             raise
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path} cannot be written: {reason}") from None
+        raise UserError(f"{path} cannot be written: {reason(error)}") from None
 
 
 def _open_part(path: Path, mode: str) -> IO:

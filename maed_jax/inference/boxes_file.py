@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
 from maed_jax.inference.detect import Detections
 from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
@@ -118,7 +118,7 @@ def read_boxes(path: str | Path) -> BoxesFile:
     try:
         found = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     if not len(found.frames):
         raise UserError(f"{path} holds no boxes")
     bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)

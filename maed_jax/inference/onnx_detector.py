@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from maed_jax.data.images import MEAN, STD
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.inference.detect import Detections, merge
 
 SIZE = 640  # pixels, sides of the picture where the file leaves them open
@@ -67,9 +67,7 @@ class OnnxDetector:
                 str(path), options, providers=onnxruntime.get_available_providers()
             )
         except Exception as error:
-            raise UserError(
-                f"{path} cannot be read as an ONNX model: {_first_line(error)}"
-            ) from None
+            raise UserError(f"{path} cannot be read as an ONNX model: {reason(error)}") from None
         inputs = self._session.get_inputs()
         image = next((i for i in inputs if len(i.shape) == 4), None)
         shapes = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
@@ -127,14 +125,9 @@ class OnnxDetector:
                 raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
             raise UserError(
-                f"{self._path} fails as a detector, give another or boxes: {_first_line(error)}"
+                f"{self._path} fails as a detector, give another or boxes: {reason(error)}"
             ) from None
         return corners, scores
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says; ONNX Runtime has one of its own for every kind of failure."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
 
 
 # Each makes of a picture what a detector is fed, `[1 3 h w]`; a pixel p of the picture is then at

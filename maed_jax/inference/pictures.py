@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from maed_jax.data.images import ENDINGS
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.inference.video import Frame, Video, open_video
 
 FPS = 30.0  # of a folder that does not say
@@ -90,9 +90,7 @@ def read_picture(path: Path) -> np.ndarray | None:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
-        ) from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     except cv2.error:  # it claims more than 2^30 pixels

@@ -13,7 +13,7 @@ import numpy as np
 
 import maed_jax
 from maed_jax.body.smpl import keypoint_body
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.exports.people import export_people
 from maed_jax.inference import results
 from maed_jax.inference.boxes_file import BoxesFile, read_boxes
@@ -24,7 +24,7 @@ from maed_jax.inference.pictures import FPS, Pictures, is_still, open_source
 from maed_jax.inference.reconstruct import reconstruct
 from maed_jax.inference.results import Person
 from maed_jax.inference.smoothing import smooth_person
-from maed_jax.inference.unfinished import Work, many_files, reason, unfinished
+from maed_jax.inference.unfinished import Work, many_files, unfinished
 from maed_jax.inference.video import Video
 
 if TYPE_CHECKING:

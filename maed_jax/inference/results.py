@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.formats import check_format
 from maed_jax.files.json import check_form, json_text, read_json
 from maed_jax.files.numpy import check_axes, open_npz
-from maed_jax.inference.unfinished import reason
 
 if TYPE_CHECKING:
     from maed_jax.body.smpl import Body

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.json import parse_json
 from maed_jax.files.locks import lock
 from maed_jax.files.numpy import npy_header, open_npz
@@ -218,8 +218,3 @@ def _remove(made: list[Path]) -> None:
     for path in made:
         with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
             path.rmdir()
-
-
-def reason(error: OSError) -> str:
-    """Why a file cannot be written, for messages."""
-    return (error.strerror or str(error)).lower()

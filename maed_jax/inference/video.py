@@ -21,7 +21,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
 STRAY = 16  # frames that a time stamp may lie behind: no codec shifts one farther
@@ -289,7 +289,7 @@ class VideoWriter:
                 f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
             )
         except OSError as error:
-            raise UserError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise UserError(f"{self._path} cannot be written: {reason(error)}") from None
         return self
 
     def write(self, image: np.ndarray, time: float) -> None:
@@ -322,7 +322,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except FAILURES as error:  # the disk is full, or a day passes between two frames
-            raise UserError(f"{self._path} cannot be written: {error.strerror}") from None
+            raise UserError(f"{self._path} cannot be written: {reason(error)}") from None
 
     def _new_stream(self, width: int, height: int):
         stream = self._container.add_stream(
@@ -357,6 +357,6 @@ class VideoWriter:
                 self._part.replace(self._path)
         except FAILURES as failure:
             if not failed:
-                raise UserError(f"{self._path} cannot be written: {failure.strerror}") from None
+                raise UserError(f"{self._path} cannot be written: {reason(failure)}") from None
         finally:
             self._part.unlink(missing_ok=True)

@@ -105,13 +105,6 @@ def sum_bits(tree: Any) -> jax.Array:
     return total
 
 
-def brief(error: BaseException) -> str:
-    """What happened, short enough for a line."""
-    lines = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return f"{text[:150]}..." if len(text) > 150 else text
-
-
 def say(text: str) -> None:
     if jax.process_index() == 0:
         print(f"maed: {text}", file=sys.stderr)

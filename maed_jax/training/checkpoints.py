@@ -24,14 +24,13 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json
 from maed_jax.files.whole import whole_file
 from maed_jax.training.checkpoint_parts import (
     VARIABLES,
     Facts,
     arrays,
-    brief,
     load,
     metadata,
     quietly,
@@ -146,7 +145,7 @@ class Checkpoints:
                 read = functools.partial(self._orbax.load_checkpointables, step)
                 loaded, facts = load(read, arrays(abstract))
             except Exception as error:  # whatever the damage makes the layers below raise
-                why = brief(error)
+                why = reason(error)
             if not multihost_utils.process_allgather(loaded is not None).all():
                 damaged[step] = why  # so say all processes, or they would go on from two steps
                 continue
@@ -203,7 +202,7 @@ class Checkpoints:
             with quietly():
                 yield
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"could not {what} in {self.directory}: {brief(error)}") from None
+            raise UserError(f"could not {what} in {self.directory}: {reason(error)}") from None
 
 
 def read_config(workdir: str | Path) -> ConfigDict | None:
@@ -218,7 +217,7 @@ def read_config(workdir: str | Path) -> ConfigDict | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {brief(error)}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def write_config(workdir: str | Path, config: ConfigDict) -> None:
@@ -249,7 +248,7 @@ def validated(workdir: str | Path) -> dict[int, float]:
             continue
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"{part} is damaged ({brief(error)}): delete it, and checkpoint {step} counts as "
+                f"{part} is damaged ({reason(error)}): delete it, and checkpoint {step} counts as "
                 "one that was not validated"
             ) from None
     return scores
@@ -308,7 +307,7 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
                 variables["params"] = variables.pop("ema")
             return variables, candidate
         except Exception as error:  # whatever the damage makes the layers below raise
-            say(f"checkpoint {candidate} in {workdir} is damaged ({brief(error)})")
+            say(f"checkpoint {candidate} in {workdir} is damaged ({reason(error)})")
     if step is None:
         raise UserError(f"no checkpoint in {workdir} can be read")
     others = ", ".join(str(other) for other in steps if other != step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +41,9 @@ def initialize(options: argparse.Namespace) -> None:
     try:
         jax.distributed.initialize(*by_hand)
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"cannot join the other processes: {reason}; outside of Cloud TPU, Slurm and Open MPI "
-            "give --coordinator, --num_processes and --process_id"
+            f"cannot join the other processes: {reason(error)}; outside of Cloud TPU, Slurm and "
+            "Open MPI give --coordinator, --num_processes and --process_id"
         ) from None
     print(
         f"process {jax.process_index()} of {jax.process_count()}: "

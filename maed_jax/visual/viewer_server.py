@@ -7,7 +7,7 @@ import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 VIDEO = "/video.mp4"
 
@@ -79,7 +79,6 @@ def make_server(port: int) -> Server:
     try:
         return Server(("127.0.0.1", port), Handler)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"port {port} cannot be used ({reason}); choose another with --port"
+            f"port {port} cannot be used ({reason(error)}); choose another with --port"
         ) from None

@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
 from maed_jax.files.torch import load_torch
 
@@ -41,10 +41,11 @@ def read_arrays(path: str | Path) -> Mapping[str, Any]:
             if path.suffix == ".safetensors":
                 return load_safetensors(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except Exception as error:  # what a damaged file holds can be wrong in nearly any way
-        reason = str(error).partition("\n")[0][:200]
-        raise UserError(f"{path} does not hold arrays alone, or is damaged ({reason})") from None
+        raise UserError(
+            f"{path} does not hold arrays alone, or is damaged ({reason(error)})"
+        ) from None
     return inner_state_dict(load_torch(path), str(path))
 
 

@@ -12,7 +12,7 @@ import jax
 import optax
 
 from maed_jax.body.files import load_body
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files import locks
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
@@ -166,7 +166,7 @@ def write_workdir(
                 shutil.rmtree(part, ignore_errors=True)
                 raise
     except OSError as error:
-        raise UserError(f"{workdir} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{workdir} cannot be written: {reason(error)}") from None
 
 
 def _clear(workdir: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from maed_jax.data.parallel import available_cores
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.evaluation.ablation.rows import ROWS
 from maed_jax.files import json as json_files
 from maed_jax.files.json import read_json_lines, write_json
@@ -40,7 +40,7 @@ def claim_directory(config: ConfigDict, workdir: Path) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         write_config(workdir, config)
     except OSError as error:
-        raise UserError(f"cannot write {workdir}: {error.strerror}") from None
+        raise UserError(f"cannot write {workdir}: {reason(error)}") from None
 
 
 def result_path(workdir: Path, name: str, seed: int) -> Path:
