@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from maed_jax.errors import UserError, suggest
 
+SEEDS = 1 << 32  # how many there are: JAX's keys of larger ones are those of smaller ones again
+
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose mistakes are `UserError`s, without the usage."""
@@ -69,13 +71,21 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 def from_zero(text: str) -> int:
-    """The `type` of an argument that is a whole number from 0 on, such as a seed."""
+    """The `type` of an argument that is a whole number from 0 on."""
     try:
         value = int(text)
     except ValueError:
         value = -1
     if value < 0:
         raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, not {text!r}")
+    return value
+
+
+def seed(text: str) -> int:
+    """The `type` of an argument that is a seed."""
+    value = from_zero(text)
+    if value >= SEEDS:
+        raise argparse.ArgumentTypeError(f"needs a whole number below 2^32, not {text!r}")
     return value
 
 

@@ -86,6 +86,10 @@ def test_choices():
         choose_seeds("7", config)
     with pytest.raises(UserError, match="whole numbers such as 0,1, not 'a'"):
         choose_seeds("a", config)
+    for wrong in (-1, 2**32, 0.5):
+        config.study.seeds = (0, wrong)
+        with pytest.raises(UserError, match="config.study.seeds must be whole numbers from 0 on"):
+            choose_seeds("0", config)
 
 
 def test_settings_of_a_study():

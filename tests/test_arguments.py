@@ -1,6 +1,6 @@
 import pytest
 
-from maed_jax.arguments import Parser, add_step, from_zero, positive
+from maed_jax.arguments import Parser, add_step, from_zero, positive, seed
 from maed_jax.errors import UserError
 
 
@@ -10,7 +10,8 @@ def parser():
     parser.add_argument("--out", required=True)
     parser.add_argument("--batch", type=positive(int), default=8)
     parser.add_argument("--focal", type=positive(float))
-    parser.add_argument("--seed", type=from_zero, default=1)
+    parser.add_argument("--workers", type=from_zero)
+    parser.add_argument("--seed", type=seed, default=1)
     add_step(parser)
     return parser
 
@@ -36,7 +37,12 @@ def test_right_ones(parser):
         (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
         (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
+        (["--out", "x", "--workers", "-1"], "needs a whole number from 0 on, not '-1'"),
         (["--out", "x", "--seed", "-1"], "needs a whole number from 0 on, not '-1'"),
+        (
+            ["--out", "x", "--seed", "4294967296"],
+            "needs a whole number below 2^32, not '4294967296'",
+        ),
         (["--out", "x", "--step", "worst"], "needs the number of a step, or best, not 'worst'"),
         (["--out", "x", "--step", "-1"], "needs the number of a step, or best, not '-1'"),
         (["--out", "x", "--seed", "0.5"], "needs a whole number from 0 on, not '0.5'"),

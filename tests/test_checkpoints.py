@@ -284,6 +284,13 @@ def test_what_is_given_for_a_work_directory(two_steps):
             checkpoints.read_variables(given)
 
 
+def test_a_folder_of_work_directories_is_not_one(two_steps, tmp_path):
+    stage = tmp_path / "runs" / "stage2"
+    shutil.copytree(two_steps[0] / "checkpoints" / "2", stage / "checkpoints" / "2")
+    with pytest.raises(UserError, match=f"runs holds no checkpoint, but .*: give {stage}$"):
+        checkpoints.read_variables(tmp_path / "runs")
+
+
 def test_a_work_directory_may_lie_in_a_folder_of_any_name(two_steps, tmp_path):
     inside = tmp_path / "checkpoints" / "mine"
     shutil.copytree(two_steps[0] / "checkpoints" / "2", inside / "checkpoints" / "2")

@@ -163,6 +163,21 @@ def test_does_not_import_jax():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ('{"model": [1]}', "model is no section"),
+        ('{"data": {"augment": 3}}', "augment is no section"),
+        ('{"steps": {"a": 1}}', "steps is a section"),
+        ('{"model": {"depth": 1.5}}', "model.depth is no int"),
+        ('{"model": {"remat": 1}}', "model.remat is no bool"),
+    ],
+)
+def test_settings_of_another_kind(text, says):
+    with pytest.raises(ValueError, match=says):
+        configs.config_from_json(text)
+
+
 def test_settings_younger_than_a_text_have_their_defaults():
     config = configs.config_from_json('{"steps": 7, "data": {"clip_length": 4}, "study": {"n": 1}}')
     assert (config.steps, config.data.clip_length, config.study.n) == (7, 4, 1)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from test_conversion import SIZES, original
 
+from maed_jax.errors import UserError
 from maed_jax.weights import conversion, convert
 
 
@@ -16,6 +17,12 @@ def test_it_prints_the_report_and_where_it_wrote(tmp_path, capsys, monkeypatch):
     assert out.endswith(
         f"wrote {tmp_path / 'run'}: encoder ste, mode parallel, decoder iterative\n"
     )
+
+
+def test_seeds_are_those_of_the_other_verbs(tmp_path):
+    for wrong in ("-1", str(2**32)):
+        with pytest.raises(UserError, match="--seed: needs a whole number"):
+            convert.main(["w.npz", "--out", str(tmp_path / "run"), "--seed", wrong])
 
 
 def test_help_teaches(capsys):

@@ -37,7 +37,9 @@ def test_the_points_are_those_of_the_whole_body_from_few_of_its_vertices(body, s
     assert few.template.shape[0] < body.template.shape[0] / 4
     poses = some_poses(few, 3, 4)
     whole = points(body, smpl.pose_body(body, poses.rotmat, poses.shape))
-    np.testing.assert_allclose(posing.body_points(poses, source, 3), whole, atol=1e-6)
+    np.testing.assert_allclose(
+        posing.body_points(poses, source, 3, posing.CHUNK, 1), whole, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("frames", "posed"), [(1, posing.SHORT), (posing.SHORT + 1, posing.CHUNK)])

@@ -116,10 +116,10 @@ def test_no_config(trained):
 @pytest.mark.parametrize(
     "name, value, says",
     [
-        ("heads", 0, "describes no network: model.heads must be at least 1"),
-        ("heads", 3, "describes no network: .* does not over heads=3"),
+        ("heads", 0, "config.json: model.heads must be at least 1"),
+        ("heads", 3, "config.json: .* does not over heads=3"),
         ("depth", 1.5, "cannot be read: model.depth is no int"),
-        ("decoder", "folded", "describes no network: there is no decoder 'folded'"),
+        ("decoder", "folded", "config.json: there is no decoder 'folded'"),
         ("extra", 1, "another version's network: .*'extra'"),
         ("depth", 2, r"encoder/block1/\S* is \(.* in the one and absent in the other"),
         ("depth", 10**12, "is absent in the one and"),

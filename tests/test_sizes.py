@@ -18,7 +18,7 @@ from maed_jax.training.settings import check_settings
         ("depth", 0, "at least 1, not 0"),
         ("heads", 0, "at least 1, not 0"),
         ("width", -1, "at least 1, not -1"),
-        ("tree_seed", -1, "at least 0, not -1"),
+        ("tree_seed", 2**32, r"at least 0 and below 2\^32, not 4294967296"),
         ("dropout", 1.0, "at least 0 and below 1, not 1.0"),
         ("dropout", -0.1, "at least 0 and below 1, not -0.1"),
         ("dropout", np.nan, "at least 0 and below 1, not nan"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 import tqdm
 
-from maed_jax.arguments import from_zero
+from maed_jax.arguments import seed
 from maed_jax.data import schema
 from maed_jax.data.parallel import in_order
 from maed_jax.errors import UserError
@@ -99,7 +99,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         """The options of `maed data build mannequins`; they become arguments of the builder."""
-        parser.add_argument("--seed", type=from_zero, default=0, help="another seed, other people")
+        parser.add_argument("--seed", type=seed, default=0, help="another seed, other people")
         parser.add_argument(
             "--motions", metavar="DIR",
             help="folder of BVH or ASF/AMC motion capture: half of the tracks move as recorded",

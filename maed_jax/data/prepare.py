@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from maed_jax.arguments import Parser, from_zero, positive
+from maed_jax.arguments import Parser, positive, seed
 from maed_jax.data import parallel
 from maed_jax.data.records import ALIASES, dataset_directory, usual_name
 from maed_jax.data.summary import summary
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     _add_processes(check)
     video = verbs.add_parser("video", help="render a video of people walking, with its truth")
     video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
-    video.add_argument("--seed", type=from_zero, default=0, help="of people and motion; default: 0")
+    video.add_argument("--seed", type=seed, default=0, help="of people and motion; default: 0")
     video.add_argument("--frames", type=int, default=96, help="2 to 3000; default: 96")
     video.add_argument("--people", type=int, default=2, help="1 to 6; default: 2")
     arguments = vars(parser.parse_args(argv))

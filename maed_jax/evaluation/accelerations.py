@@ -51,7 +51,7 @@ def _within(track) -> np.ndarray:
     """Errors within a track, mm per frame^2 `[t]`, NaN where one of three frames does not count."""
     out = np.full(len(track.joints), np.nan)
     valid = np.isfinite(track.joint_errors)
-    out[1:-1] = metrics.accel_error(track.joints, track.target_joints, None, valid)
+    out[1:-1] = metrics.accel_error(track.joints, track.target_joints, valid)
     return out
 
 
@@ -64,7 +64,7 @@ def _across(tracks: Sequence) -> list[np.ndarray]:
     counted = np.flatnonzero(np.isfinite(apart).any(-1))
     out = np.full(len(joints), np.nan)
     valid = np.isfinite(apart[counted])
-    out[counted[1:-1]] = metrics.accel_error(joints[counted], target[counted], None, valid)
+    out[counted[1:-1]] = metrics.accel_error(joints[counted], target[counted], valid)
     return np.split(out, np.cumsum([len(track.joints) for track in tracks])[:-1])
 
 

@@ -19,7 +19,7 @@ from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.chunks import chunks, in_chunks
 from maed_jax.evaluation.interpolation import neighbours, stretch
-from maed_jax.evaluation.metrics import MILLIMETRES
+from maed_jax.evaluation.metrics import pve
 
 CHUNK = 128  # frames
 SHORT = 8  # frames of a chunk that holds all of a track: pictures come in tracks of one
@@ -121,6 +121,4 @@ def _compare(body, rotmat, shape, true_body, true_rotmat, true_shape, between, s
     if root is not None:
         verts = verts - points[:, root, :].mean(1, keepdims=True)
         true_verts = true_verts - true_points[:, root, :].mean(1, keepdims=True)
-    # Vertices are too many to fetch; their mean in float32 is right to 1e-4 mm.
-    apart = MILLIMETRES * jnp.linalg.norm(verts - true_verts, axis=-1).mean(-1)
-    return points, true_points, apart
+    return points, true_points, pve(verts, true_verts)

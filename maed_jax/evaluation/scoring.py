@@ -130,10 +130,9 @@ def _score_track(
         points = posing.body_points(
             posing.Poses(body, *answer), joint_set.source, len(labels), clips.span, clips.every
         )
-        truth = labels.keypoints_3d.astype(np.float64)
-        target, root = truth[:, joint_set.of_keypoints], truth[:, labelled_rows]
-        valid, rooted = target[..., 3] > 0, (root[..., 3] > 0).all(-1)
-        target, root = target[..., :3], root[..., :3].mean(1)
+        truth, labelled = labels.keypoints_3d[..., :3], labels.keypoints_3d[..., 3] > 0
+        target = metrics.centre(truth, labelled_rows)[:, joint_set.of_keypoints]
+        valid, rooted = labelled[:, joint_set.of_keypoints], labelled[:, labelled_rows].all(-1)
     else:
         true_body = bodies.of(labels.gender if protocol.truth == "gendered" else "neutral")
         points, true_points, errors["pve"] = posing.compare(
@@ -144,14 +143,14 @@ def _score_track(
             clips.span,
             clips.every,
         )
-        target, root = true_points[:, joint_set.of_body], true_points[:, rows].mean(1)
+        target = metrics.centre(true_points, rows)[:, joint_set.of_body]
         rooted = labels.has_smpl
         valid = np.broadcast_to(rooted[:, None], target.shape[:2])
-    joints = points[:, joint_set.of_body] - points[:, rows].mean(1)[:, None]
+    joints = metrics.centre(points, rows)[:, joint_set.of_body]
     counts = rooted & np.isfinite(joints).all((-1, -2))
     valid = valid & counts[:, None]
     joints = np.where(counts[:, None, None], joints, np.nan)
-    target = np.where(valid[..., None], target - root[:, None], np.nan)
+    target = np.where(valid[..., None], target, np.nan)
     apart = metrics.distances(joints, target)
     pa_apart = metrics.distances(metrics.procrustes_align(joints, target, valid), target)
     fourteen = list(joint_set.pck)

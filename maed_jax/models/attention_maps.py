@@ -23,7 +23,7 @@ from maed_jax.data.images import network_input
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.files.formats import check_format
-from maed_jax.files.numpy import open_npz
+from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.files.whole import whole_file
 from maed_jax.models.maed import MAED
 
@@ -186,12 +186,9 @@ def _check(maps: AttentionMaps) -> None:
     arrays = {name: getattr(maps, name) for name in AXES if getattr(maps, name) is not None}
     if not arrays.keys() & _KEYS.keys():
         raise ValueError("there are no weights in it")
-    sizes = {"blocks": len(maps.blocks), "heads": len(maps.heads)}
+    axes = {name: f"float {text}" for name, text in AXES.items()}
+    check_axes(arrays, axes, {"blocks": len(maps.blocks), "heads": len(maps.heads)})
     for name, array in arrays.items():
-        axes = AXES[name].split()
-        fits = array.ndim == len(axes) and array.dtype == np.float32
-        if not fits or any(sizes.setdefault(a, n) != n for a, n in zip(axes, array.shape)):
-            raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not [{AXES[name]}]")
         weights = (array >= 0).all() and (array <= 1 + _TOLERANCE).all()
         if name in _KEYS:
             weights &= (np.abs(array.sum(axis=_KEYS[name]) - 1) < _TOLERANCE).all()

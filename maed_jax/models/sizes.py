@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from maed_jax.arguments import SEEDS
 from maed_jax.errors import UserError
 
 Bounds = tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...]
@@ -19,7 +20,7 @@ BOUNDS: Bounds = (
             "decoder_width",
         ),
     ),
-    ("at least 0", lambda value: value >= 0, ("tree_seed",)),
+    ("at least 0 and below 2^32", lambda value: 0 <= value < SEEDS, ("tree_seed",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("dropout",)),
 )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
     Raises:
       ValueError: the sums disagree; and anything else that damaged files cause.
     """
-    with quietly():
+    with quietly(), interrupts_held():
         loaded = read({**wanted, "facts": Facts()})
     facts = loaded["facts"].content
     for name in wanted:
@@ -88,7 +90,7 @@ def metadata(path: Path, name: str) -> Any:
 
 @functools.lru_cache
 def _metadata(path: Path, name: str, changed: int) -> Any:
-    with quietly():
+    with quietly(), interrupts_held():
         return ocp.metadata(path, name).metadata
 
 
@@ -113,6 +115,30 @@ def brief(error: BaseException) -> str:
 def say(text: str) -> None:
     if jax.process_index() == 0:
         print(f"maed: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C acts at the end, and twice at once: Orbax takes it for a damaged file and goes on."""
+    held: list = []
+
+    def hold(number, frame):
+        if held:
+            signal.signal(signal.SIGINT, before)
+            signal.raise_signal(signal.SIGINT)
+        held.append(True)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield  # not ours to change
+        return
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

@@ -336,7 +336,8 @@ def _no_checkpoint(workdir: str | Path) -> str:
         )
     if not path.is_dir():
         return f"there is no work directory {workdir}: train one with `maed train`"
-    below = [str(Path(workdir) / run.name) for run in sorted(path.iterdir()) if saved_steps(run)]
+    below = [p.parent for p in sorted(Path(workdir).glob("*/checkpoints")) if saved_steps(p.parent)]
     if below:
-        return f"{workdir} holds no checkpoint, but work directories: give {' or '.join(below)}"
+        names = " or ".join(map(str, below))
+        return f"{workdir} holds no checkpoint, but work directories: give {names}"
     return f"{workdir} holds no checkpoint: train with `maed train --workdir {workdir}` first"

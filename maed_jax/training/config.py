@@ -170,11 +170,12 @@ def config_from_json(text: str) -> ConfigDict:
 
 
 def _filled(values: dict, known: dict) -> dict:
-    both = {
-        key: _filled(values[key], known[key])
-        for key in values.keys() & known.keys()
-        if isinstance(values[key], dict) and isinstance(known[key], dict)
-    }
+    both = {}
+    for key in sorted(values.keys() & known.keys()):
+        section = isinstance(values[key], dict)
+        if section != isinstance(known[key], dict):
+            raise ValueError(f"{key} is {'a' if section else 'no'} section")
+        both[key] = _filled(values[key], known[key]) if section else values[key]
     return known | values | both
 
 

@@ -66,7 +66,7 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         check_model(config)
         return maed.MAED(**config.model), config
     except UserError as error:
-        raise UserError(f"{path} describes no network: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     except TypeError as error:
         raise UserError(f"{path} is of another version's network: {error}") from None
 

@@ -6,6 +6,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from maed_jax.arguments import SEEDS
 from maed_jax.data.augment import Augment
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
@@ -27,11 +28,12 @@ BOUNDS: Bounds = (
         "at least 0",
         lambda value: value >= 0,
         (
-            *("seed", "eval_every", "eval_windows", "optimizer.clip_norm"),
+            *("eval_every", "eval_windows", "optimizer.clip_norm"),
             *("data.clips_per_batch", "data.clips_2d_per_batch", "data.images_per_batch"),
             "data.workers",
         ),
     ),
+    ("at least 0 and below 2^32", lambda value: 0 <= value < SEEDS, ("seed",)),
     (
         "at least 0, and finite",
         lambda value: 0 <= value < math.inf,

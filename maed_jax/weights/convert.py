@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import Parser, seed
 
 DESCRIPTION = """\
 Turns other people's weights into a work directory that `maed eval`, `maed predict` and
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         "with SMPL (docs/body.md)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of what is initialised anew; default: 0"
+        "--seed", type=seed, default=0, help="of what is initialised anew; default: 0"
     )
     options = parser.parse_args(argv)
 

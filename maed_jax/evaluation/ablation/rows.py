@@ -6,6 +6,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from maed_jax.arguments import SEEDS
 from maed_jax.errors import UserError
 from maed_jax.training.config import flatten, load_config
 
@@ -106,9 +107,13 @@ def choose_seeds(numbers: str | None, config: ConfigDict) -> list[int]:
     """The seeds that `numbers`, separated by commas, asks for; all of the study's by default.
 
     Raises:
-      UserError: not numbers, or others than the study's.
+      UserError: not numbers, or others than the study's, or those are no seeds.
     """
     known = list(config.study.seeds)
+    if not all(type(seed) is int and 0 <= seed < SEEDS for seed in known):
+        raise UserError(
+            f"config.study.seeds must be whole numbers from 0 on and below 2^32, not {tuple(known)}"
+        )
     try:
         chosen = known if numbers is None else [int(n) for n in numbers.split(",")]
     except ValueError:

@@ -1,0 +1,37 @@
+"""Reading parts of a checkpoint; what is saved and damaged is in test_checkpoints."""
+
+import signal
+
+import pytest
+
+from maed_jax.training.checkpoint_parts import interrupts_held
+
+
+def swallow_one():
+    """As Orbax does with whatever happens while it looks at a checkpoint."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+
+
+def test_an_interrupt_while_a_checkpoint_is_read_comes_afterwards():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        swallow_one()
+        reached.append("end")
+    assert reached == ["end"]
+
+
+def test_a_second_interrupt_comes_at_once():
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        swallow_one()
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("went on")
+
+
+def test_interrupts_are_as_before_afterwards():
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts_held():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
