@@ -33,6 +33,7 @@ setup(
     package_dir={f"maed_jax.{name}": name for name in MAPPED},
     install_requires=[
         "jax>=0.10,<0.12",
+        "flatbuffers",  # jax.export imports it without asking for it
         "flax>=0.12.7,<0.13",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12,<0.13",

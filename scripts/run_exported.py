@@ -1,4 +1,4 @@
-"""Runs a model that `maed export` wrote; needs JAX and NumPy, and not maed_jax.
+"""Runs a model that `maed export` wrote; needs jax, numpy and flatbuffers, and not maed_jax.
 
     python scripts/run_exported.py maed.stablehlo clips.npy answers.npz
 
@@ -7,6 +7,7 @@ than the person as `maed export` says. answers.npz: docs/prediction.md explains 
 [clips frames ...].
 """
 
+import struct
 import sys
 
 import jax
@@ -15,8 +16,17 @@ import numpy as np
 
 def main(model_file: str, clips_file: str, answers_file: str) -> None:
     with open(model_file, "rb") as file:
-        model = jax.export.deserialize(bytearray(file.read()))
-    answers = jax.jit(model.call)(np.load(clips_file))
+        data = bytearray(file.read())
+    try:
+        model = jax.jit(jax.export.deserialize(data).call)
+        answers = model(np.load(clips_file))
+    except ImportError as error:  # flatbuffers
+        sys.exit(str(error))
+    except (jax.errors.JaxRuntimeError, struct.error) as error:
+        said = str(error).splitlines()[0]
+        sys.exit(
+            f"{model_file} is damaged, or written by a newer JAX than {jax.__version__}: {said}"
+        )
     np.savez_compressed(answers_file, **answers)
     for name, array in sorted(answers.items()):
         print(name, *array.shape)

@@ -57,6 +57,21 @@ def test_the_originals_runs_across_sequences():
         assert np.nanmax(found.errors["accel_frame"]) < 1e-9
 
 
+def test_every_sequence_has_its_own_errors_of_those_run_together():
+    lengths = (4, 1, 3, 5)
+    tracks = [track(np.full(n, 0.01 * i)) for i, n in enumerate(lengths)]
+    found, _ = add(tracks, name="maed")
+    assert [len(error) for error in found] == list(lengths)
+    # A step of 10 mm shows on either side; two in a row are steady motion between.
+    expected = [np.nan, 0, 0, 10, 0, 10, 0, 10, 10, 0, 0, 0, np.nan]
+    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-9)
+
+
+def test_seconds_are_missing_where_one_rate_is():
+    _, missing = add([track(np.zeros(5)), track(np.zeros(5), rate=0.0)])
+    assert set(missing) == {"accel_second"}
+
+
 def test_gaps():
     """Frame 4 has no label, 7 is not there: the original closes gaps, the corrected form leaves out
     what is beside them."""

@@ -62,6 +62,15 @@ def test_ids_are_kept_and_short_gaps_filled(tmp_path):
     assert [list(five.frames[run])[0] for run in five.runs()] == [0, 59]
 
 
+def test_boxes_may_come_in_any_order(tmp_path):
+    lines = [f"{i},{id},{9 * i},0,20,{40 + i}" for i in range(1, 9) for id in (3, 5)]
+    in_order = read_boxes(text(tmp_path, "\n".join(lines))).tracks(8, fps=10)
+    shuffled = np.random.default_rng(0).permutation(lines)
+    for one, other in zip(read_boxes(text(tmp_path, "\n".join(shuffled))).tracks(8, 10), in_order):
+        for name in ("id", "frames", "boxes", "detected", "scores"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_boxes_without_ids_are_linked(tmp_path):
     lines = [f"{i},-1,{x + 3 * i},50,40,80,0.2" for i in range(1, 21) for x in (0, 300)]
     found = read_boxes(text(tmp_path, "\n".join(lines))).tracks(20, fps=10)

@@ -1,5 +1,6 @@
 """Checkpoints: exact resume, what is kept, damage, and what users are told."""
 
+import asyncio
 import gc
 import itertools
 import os
@@ -15,7 +16,7 @@ from faults import closed, full_disk
 from test_step import equal, run
 
 from maed_jax.errors import UserError
-from maed_jax.training import checkpoints, sharding
+from maed_jax.training import checkpoint_parts, checkpoints, sharding
 from maed_jax.training.config import load_config
 
 
@@ -370,3 +371,19 @@ def test_config_file(tmp_path):
     (tmp_path / "config.json").write_text('{"steps": ')
     with pytest.raises(UserError, match="cannot be read"):
         checkpoints.read_config(tmp_path)
+
+
+@pytest.mark.parametrize("process", [0, 1, 5])
+def test_a_process_that_was_not_there_when_facts_were_saved_reads_the_firsts(
+    tmp_path, monkeypatch, process
+):
+    for saved in range(2):
+        (tmp_path / f"process_{saved}.json").write_text(f'{{"position": {saved}}}')
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+
+    async def load(facts):
+        await (await facts.load(tmp_path))
+        return facts.content
+
+    found = asyncio.run(load(checkpoint_parts.Facts()))
+    assert found == {"position": {0: 0, 1: 1, 5: 0}[process]}

@@ -20,7 +20,7 @@ def test_a_program_is_compiled_once_and_knows_its_cost():
     for _ in range(2):
         assert program(x, x.T).shape == (64, 64)
     assert program.operations == pytest.approx(3 * 2 * 64 * 64 * 32, rel=0.02)
-    assert len(traced) == 1 and "GiB on each device" in program.summary()
+    assert len(traced) == 1 and "GiB on each device; compiled in" in program.summary()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import pytest
 from fake_dataset import write_fake_dataset
 
 from maed_jax.data import images
-from maed_jax.data.eval_clips import evaluation_clips
+from maed_jax.data.eval_clips import EvaluationClips, evaluation_clips
+from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
 LENGTHS = [21, 1, 9, 4]
@@ -45,6 +46,14 @@ def test_batches_hold_crops(directory):
     np.testing.assert_array_equal(first.frame, [[0, 2, 4, 6], [1, 3, 5, 7], [8, 10, 12, 14]])
     again = next(iter(whole(directory)))
     np.testing.assert_array_equal(again.image, first.image)
+
+
+def test_labels_that_have_been_read_are_not_read_again(directory):
+    records, read = Records(directory, "test"), ["the labels of a track"]
+    clips = EvaluationClips(
+        records, records.tracks, 4, 16, labels=read, stride=2, batch_size=3, margin=1.1
+    )
+    assert clips.labels is read
 
 
 def test_whole_clips_are_counted(directory):

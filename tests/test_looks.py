@@ -146,6 +146,9 @@ def test_what_is_known_is_not_looked_at_again(tmp_path):
         notes.write_text("".join(lines[:6]))
         resumed = list(looks.detections(video, hog, 1, work))
         assert notes.read_text() == "".join(lines)
+        notes.write_text("".join([*lines[:3], "null\n", *lines[4:]]))
+        damaged = [one is None for one in looks.detections(video, blind, 1, work)]
+        assert damaged == [i == 3 for i in range(10)]
     alone = [looks.detect(frame, hog) for frame in video.frames()]
     for plain, *others in zip(alone, found, again, resumed):
         assert len(plain.scores) > 0

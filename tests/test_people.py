@@ -59,6 +59,35 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)
 
 
+def kept(**changes):
+    """What is kept of two people in a video of five frames."""
+    tracks = [
+        Track(id, frames, np.ones((len(frames), 4)), frames > 1, frames / 5)
+        for id, frames in ((1, np.arange(3)), (4, np.arange(3, 5)))
+    ]
+    return people._pack(people.Found(tracks, 5, [2])) | changes
+
+
+def test_what_is_kept_of_the_people_says_it_all():
+    found = people._unpack(kept())
+    assert found.num_frames == 5 and found.damaged == [2] and [t.id for t in found.tracks] == [1, 4]
+    again = people._pack(found)
+    for name, array in kept().items():
+        np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lengths": np.array([5, 0])}, {"lengths": np.array([3, 3])}, {"num_frames": np.array(4)},
+        {"frames": np.arange(-1, 4)}, {"boxes": np.ones((4, 4))}, {"ids": np.array([1])},
+        {"detected": np.ones(5)},
+    ],
+)  # fmt: skip
+def test_what_is_kept_and_cannot_be_is_not_used(changes):
+    assert people._unpack(kept(**changes)) is None
+
+
 def boxes_file(path, numbers):
     path.write_text("".join(f"{n},-1,60,40,80,160\n" for n in numbers))
     return read_boxes(path)

@@ -123,7 +123,7 @@ from maed_jax.data.pipeline import training_batches
 
 def main(argv):
     batches = training_batches(CONFIG, 0, 8, shard=(0, 1))
-    batches.set_state({"batches": 1})
+    batches.set_state({"batches": 1, "replaced": 0})
     found = [next(batches)]
     one, other = multiprocessing.active_children()
     os.kill(one.pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all
@@ -333,8 +333,9 @@ def test_mistakes_are_named(config, change, message):
         ),
     ],
 )
-def test_the_dataset_to_evaluate_is_one_that_is_trained_on(config, change, first):
+def test_the_dataset_to_evaluate_is_the_one_named_or_one_that_is_trained_on(config, change, first):
     assert dataset_to_evaluate(config | change) == first
+    assert dataset_to_evaluate(config | change | {"val_dataset": "other"}) == "other"
     with pytest.raises(UserError, match="no part of config.data has both"):
         dataset_to_evaluate(config | {"clips_per_batch": 0, "images_per_batch": 0})
 

@@ -14,6 +14,19 @@ def test_standardised_kernels_have_zero_mean_and_unit_deviation():
     np.testing.assert_allclose(kernel.std((0, 1, 2)), 1, atol=1e-4)
 
 
+def test_kernels_standardised_beforehand_give_the_same():
+    x, conv = jax.random.normal(jax.random.key(0), (1, 5, 5, 4)), resnet.StdConv(3, 3)
+    params = conv.init(jax.random.key(1), x)["params"]
+    root = {"block1": {"conv1": params}, "gn": {"scale": jnp.ones(4)}}
+    beforehand = resnet.standardise_kernels(root)
+    assert set(beforehand["block1"]["conv1"]) == {"standardised"}
+    assert beforehand["gn"] == root["gn"]
+    found, expected = (
+        conv.apply({"params": part["block1"]["conv1"]}, x) for part in (beforehand, root)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_padding_of_an_odd_stride_is_tensorflows():
     # Size 4, kernel 3, stride 2: one column of zeros after, none before.
     x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)

@@ -44,7 +44,7 @@ def write_eft(path, *fits):
 
 
 def test_eft(tmp_path):
-    second = eft_fit(imageName="images/x.png", subjectId="a_0")
+    second = eft_fit(imageName="images/x.png", subjectId="a_0", parm_shape=[[0.1] * 10])
     del second["annotId"], second["gt_keypoint_2d"]
     found = smpl_labels.read_eft(write_eft(tmp_path / "eft.json", eft_fit(), second, second))
     assert found.image == ("COCO_train2014_000000044474.jpg", "x.png", "x.png")
@@ -125,9 +125,13 @@ def test_spin_fits_join_their_rows(tmp_path):
 def test_spin_keeps_the_flags_of_its_fits(tmp_path):
     pose = np.ones((3, 72))
     pose[0, 5] = np.nan
-    np.savez(tmp_path / "mview.npz", pose=pose, shape=np.ones((3, 10)), has_smpl=[1, 0, 1])
+    shape = np.ones((4, 10))
+    shape[3, 2] = np.inf
+    pose = np.r_[pose, pose[2:]]
+    np.savez(tmp_path / "mview.npz", pose=pose, shape=shape, has_smpl=[1, 0, 1, 1])
     found = smpl_labels.read_spin(tmp_path / "mview.npz")
-    assert found.has_smpl.tolist() == [False, False, True] and not found.pose[0].any()
+    assert found.has_smpl.tolist() == [False, False, True, False]
+    assert not found.pose[[0, 3]].any() and not found.shape[[0, 3]].any()
     assert found.imgname is None
 
 
@@ -172,7 +176,7 @@ def test_mosh_stands_on_its_feet(tmp_path):
     poses = np.full((2, 72), 0.2)
     poses[0, :3], poses[1, :3] = 0, [0, QUARTER, 0]
     path = tmp_path / "Directions 1_cam0_aligned.pkl"
-    path.write_bytes(pickle.dumps({"new_poses": poses, "betas": np.full(10, 0.5)}, 2))
+    path.write_bytes(pickle.dumps({"new_poses": poses, "betas": np.full((1, 10), 0.5)}, 2))
     pose, shape = smpl_labels.read_mosh(path)
     for row, forward in ((0, [0, 0, -1]), (1, [-1, 0, 0])):
         turn = smpl_labels.Rotation.from_rotvec(pose[row, :3])

@@ -1,7 +1,8 @@
 """`maed export`: a trained model as one file that runs without this package.
 
 The file is a StableHLO program that `jax.export` wrote, weights inside, for any number of clips and
-for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs only JAX and NumPy.
+for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs jax, numpy and
+flatbuffers.
 """
 
 from __future__ import annotations

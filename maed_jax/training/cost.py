@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 import jax
@@ -53,7 +54,7 @@ class Compiled:
           options: see `compiler_options`. What is compiled with any is not saved.
         """
         self._function, self._repeats, self._options = function, repeats, options
-        self._program = None
+        self._program, self._seconds = None, 0.0
         self.operations = 0.0
         """of one call, on all devices together: multiplications and additions that the program
         asks for, before XLA optimises it; what `remat` repeats is counted, what libraries are asked
@@ -62,14 +63,16 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         if self._program is None:
+            begun = time.monotonic()
             lowered = self._function.lower(*arguments)
             with without_cache() if self._options else contextlib.nullcontext():
                 self._program = lowered.compile(compiler_options=self._options)
             self.operations = self._repeats * (lowered.cost_analysis() or {}).get("flops", 0.0)
+            self._seconds = time.monotonic() - begun
         return self._program(*arguments)
 
     def summary(self) -> str:
-        """What is known of a call's cost, for people."""
+        """What is known of a call's cost, for people; after the first call."""
         known = []
         if self.operations:
             known.append(f"asks for {self.operations / 1e12:.3g} TFLOP")
@@ -77,7 +80,7 @@ class Compiled:
             taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
             taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
             known.append(f"takes {taken / 2**30:.3g} GiB on each device")
-        return f"a step {' and '.join(known) or 'is compiled'}"
+        return f"a step {' and '.join(known) or 'is ready'}; compiled in {self._seconds:.0f} s"
 
 
 def throughput(operations: float, calls_per_second: float, devices: int) -> dict[str, float]:

@@ -85,6 +85,8 @@ class Monitor:
         if self._since is None:
             jax.block_until_ready(metrics)
             self.restart_clock()
+            if self._bar is not None:
+                self._bar.unpause()
         if len(self._waiting) > 2:  # the host may run two steps ahead of the devices, not more
             jax.block_until_ready(self._waiting[-3])
         if self._bar is not None:

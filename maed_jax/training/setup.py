@@ -125,7 +125,8 @@ def first_state(
     if (restored := checkpoints.restore(setup.abstract)) is not None:
         state, position = restored
         setup.batches.set_state(position)
-        tell(f"going on from step {int(state.step)} in {workdir}")
+        if state.step < config.steps:
+            tell(f"going on from step {int(state.step)} in {workdir}")
         return state
     if not config.init_from:
         return setup.draw()

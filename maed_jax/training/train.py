@@ -110,13 +110,14 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
         if lead:
             write_config(workdir, config)
         start = int(state.step)
+        if start >= config.steps:
+            tell(f"{workdir} is done: it has {start} of {config.steps} steps")
+            return 0
         numbers = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         tell(
             f"{numbers / 1e6:.1f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
             f"steps {start} to {config.steps}; TensorBoard: {workdir / 'tensorboard'}"
         )
-        if start >= config.steps:
-            return 0
 
         with (
             Prefetch(setup.batches, lambda batch: sharding.to_devices(batch, mesh)) as prefetched,
@@ -135,6 +136,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             StopRequests() as stop,
         ):
             trace.after(start, state)
+            monitor.say("compiling the step, a minute or more on CPUs; Ctrl-C waits for it")
             for step, (batch, position) in zip(range(start + 1, config.steps + 1), prefetched):
                 state, metrics = train_step(state, batch, setup.step_key)
                 if step == start + 1:
