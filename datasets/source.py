@@ -148,7 +148,11 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         todo = [job for job in flat if done[job.stem] is None]
         kept = len(flat) - len(todo)
         if kept:
-            print(f"{kept} of {len(flat)} tasks were done before: going on", file=sys.stderr)
+            print(
+                f"{kept} of {len(flat)} tasks were done before: going on "
+                f"(remove {self.parts} to read them anew)",
+                file=sys.stderr,
+            )
         bar = tqdm.tqdm(
             total=len(flat), initial=kept, desc=f"reading {self.name}", unit=" tasks",
             smoothing=0.05, mininterval=0.5,

@@ -162,9 +162,9 @@ def test_mistakes(study, trained, tmp_path):
 
 
 def test_a_test_split_of_short_tracks_is_refused_before_the_training(study):
-    with pytest.raises(UserError, match="no whole clip to blank a frame of"):
+    with pytest.raises(UserError, match=r"no whole clip .* has 12 frames, and 8 .* 8 .* take 57$"):
         study("--rows", "ste-ktd", **{"study.test_split": "train"})
-    assert not (study.workdir / "ste-ktd").exists()
+    assert not study.workdir.exists()  # so that other settings may be tried there
 
 
 def test_rows_are_shared_out_to_processes(study, trained, capsys):
@@ -191,6 +191,7 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
     monkeypatch.setattr("maed_jax.evaluation.ablation.measure.has_gates", lambda model: False)
+    monkeypatch.setattr("maed_jax.training.runs._check_fit", lambda *_: None)  # it builds a MAED
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from maed_jax import cli
+from maed_jax.bench import record
 from maed_jax.bench.compare import compare, judge
 from maed_jax.errors import UserError
 
@@ -61,6 +62,8 @@ def test_mistakes_are_named(tmp_path):
         compare(result(a=1.0), result("train", a=1.0), 0.05)
     with pytest.raises(UserError, match="no measured row in common"):
         compare(result(a=1.0), result(b=1.0), 0.05)
+    with pytest.raises(UserError, match="is a folder: give the file .* --json"):
+        record.read(tmp_path)
     file = tmp_path / "other.json"
     for text in ("[]", "[" * 100_000, '{"bench": "a", "rows": [{"name": "b", "yards": {}}]}'):
         file.write_text(text)

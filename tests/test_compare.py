@@ -70,6 +70,17 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
 
 
+def test_folders_of_results_are_read_and_few_sequences_are_told(tmp_path, capsys):
+    for name, count in (("few", 2), ("many", 5)):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "results.json", results([50.0] * count))
+        compare.main([str(tmp_path / name)] * 2)
+    few, many = capsys.readouterr().out.split("5 sequences")
+    assert "An interval over so few sequences says little: 2." in few and "little" not in many
+    with pytest.raises(UserError, match="results.json cannot be read"):
+        compare.main([str(tmp_path)] * 2)
+
+
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
     with pytest.raises(UserError, match="cannot write .*c.json"):
         compare.main(["a.json", "b.json", "--json", str(tmp_path / "no" / "c.json")])
@@ -117,6 +128,17 @@ def test_parts_between_gaps_are_of_one_recording(dataset, names):
             row["name"] = name
     found = compare.compare(*content)
     assert (found["sequences"], found["tracks"]) == (2, 4)
+
+
+def test_people_of_ones_own_videos_are_of_one_recording_where_it_is_said():
+    content = [results([50.0, 60.0, 70.0, 80.0], dataset="garden/crops") for _ in range(2)]
+    for found in content:
+        for row, name in zip(found["sequences"], ["walk_0", "walk_1:57", "walk_12", "alone"]):
+            row["name"] = name
+    assert compare.compare(*content)["sequences"] == 4
+    assert compare.compare(*content, apart=r"_\d+")["sequences"] == 2
+    with pytest.raises(UserError, match=r"--apart: '_\(' is no regular expression"):
+        compare.main(["a", "b", "--apart", "_("])
 
 
 def test_tracks_of_one_recording_are_drawn_together():

@@ -130,8 +130,11 @@ def test_same_run():
         ("eval_windows=7", "eval_windows"),  # the best checkpoint would be of another measure
         ("data.val_split=test", "data.val_split"),
     ):
-        with pytest.raises(UserError, match=f"DIR .*{words}"):
+        with pytest.raises(UserError, match=f"DIR .*{words}.*another --workdir .*init_from=DIR "):
             configs.check_same_run(old, configs.load_config("debug", [f"--config.{change}"]), "DIR")
+    studies = [configs.load_config("ablation", [f"--config.seed={seed}"]) for seed in (0, 1)]
+    with pytest.raises(UserError, match="another --workdir$"):  # which has many runs
+        configs.check_same_run(*studies, "DIR")
 
 
 def test_a_body_is_kept_by_its_whole_path(tmp_path, monkeypatch):

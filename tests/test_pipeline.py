@@ -305,7 +305,7 @@ def test_a_third_entry_is_the_stride_or_every_nth(config):
     [
         ({"clips_per_batch": 0, "images_per_batch": 0}, "are all 0"),
         ({"clips": ()}, "config.data.clips is"),
-        ({"images": (("absent/crops", 1.0),)}, "maed data build absent"),
+        ({"images": (("absent/crops", 1.0),)}, "no prepared dataset in .*/absent/crops: "),
         ({"train_split": "trian"}, "no split 'trian'"),
         ({"augment": {"flop": 1}}, "no 'flop'"),
         ({"augment_images": {"flop": 1}}, "no 'flop'"),

@@ -78,6 +78,10 @@ def test_every_choice_can_be_changed_and_shows():
         ((("3dpw", "mead")), "3dpw has no protocol 'mead'; did you mean maed"),
         ((("3dpw", "4dpw/maed")), "no dataset '4dpw' has protocols; did you mean 3dpw"),
         ((("h36m", "wham")), "h36m has no protocol 'wham'; choose from maed, p1, p2"),
+        (
+            (("garden/crops", "spin")),
+            "garden/crops has only the protocol maed, .*3dpw/spin",
+        ),
         (("3dpw", "maed", [("rooot", "x")]), "protocols have no 'rooot'; did you mean root"),
         (("3dpw", "maed", [("root", "pelvs")]), "cannot be 'pelvs'; did you mean pelvis"),
         (("3dpw", "maed", [("name", "x")]), "protocols have no 'name'"),

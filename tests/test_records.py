@@ -158,3 +158,18 @@ def test_a_file_cut_short_while_it_is_read(record_file):
     record_file.write_bytes(record_file.read_bytes()[:65536])
     with pytest.raises(UserError, match="is damaged in record 0"):
         records[0]
+
+
+def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
+    for name, says in (
+        ("fake/cropz", r"did you mean fake/crops\?$"),
+        ("fak/crops", r"did you mean fake/crops\?$"),
+        ("garden/crops", "holds fake/crops; say where .*data_dir[^`]*$"),  # nothing builds it
+        ("mannequinz/demo", r"; did you mean mannequins\?$"),
+        ("mannequins/demo", "holds fake/crops; .*`maed data build mannequins --data_dir"),
+        ("", f"itself: choose from {data_dir}/fake/crops$"),
+    ):
+        with pytest.raises(UserError, match=f"no prepared dataset in .*{says}"):
+            dataset_directory(data_dir, name)
+    with pytest.raises(UserError, match="holds none; .*`maed data build 3dpw --manual_dir RAW"):
+        dataset_directory(tmp_path, "threedpw/crops")

@@ -277,3 +277,20 @@ def test_the_rate_of_a_file_that_does_not_say_is_measured(tmp_path, fps):
     assert _measured_rate(path) == pytest.approx(fps)
     one = write_video(tmp_path / "one.mp4", figure_images([[(100, 120)]]), fps=fps)
     assert _measured_rate(one) is None
+
+
+def test_a_variable_rate_is_the_average_of_the_times(tmp_path):
+    """Matroska states a rate that was meant, here 30; frames come 1/30 and then 1/15 s apart."""
+    path = tmp_path / "phone.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 30)
+        for time in [*range(20), *range(20, 60, 2)]:
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))
+            frame.pts, frame.time_base = time, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video = open_video(path)
+    assert video.fps == pytest.approx(39 / (58 / 30), rel=0.01)
+    assert video.announced == pytest.approx(40, abs=1)

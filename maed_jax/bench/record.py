@@ -135,6 +135,8 @@ def read(path: str) -> dict[str, Any]:
       UserError: the file is missing or something else.
     """
     spread = {"median": float, "low": float, "high": float}
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder: give the file that maed bench wrote by --json")
     form = {"bench": str, "rows": [{"name": str, "yards?": spread, "ratio?": spread}]}
     try:
         return read_json(path, form)

@@ -11,7 +11,6 @@ import inspect
 import io
 import json
 import logging
-import pkgutil
 import shutil
 import signal
 import sys
@@ -20,11 +19,13 @@ from pathlib import Path
 
 from maed_jax.arguments import Parser, positive, seed
 from maed_jax.data import parallel
+from maed_jax.data.builders import available, builder_class, is_own
 from maed_jax.data.records import ALIASES, dataset_directory, usual_name
 from maed_jax.data.summary import summary
-from maed_jax.errors import UserError, suggest
+from maed_jax.errors import UserError
 from maed_jax.files.json import read_json
 from maed_jax.files.locks import lock
+from maed_jax.files.python import mistakes
 
 
 def main(argv: list[str]) -> None:
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> None:
             print(f"{usual_name(name):<14} {about}")
         print(
             "\nAll but mannequins are made from their owners' files: maed data build NAME --help "
-            "shows how these must lie."
+            "shows how these must lie.\nOne of yours: maed data build FILE.py, see docs/data.md."
         )
     elif verb == "check":
         _check_command(**arguments)
@@ -80,12 +81,21 @@ def _build_command(argv: list[str]) -> None:
         names = ", ".join(map(usual_name, available()))
         if argv[:1] in (["-h"], ["--help"]):
             print("usage: maed data build NAME --data_dir DIR ...\n")
-            print(f"NAME is one of: {names}\n\nmaed data build NAME --help explains the rest.")
+            print(
+                f"NAME is one of: {names}; or the path of a Python file that defines a dataset of "
+                "yours, see docs/data.md.\n\nmaed data build NAME --help explains the rest."
+            )
             raise SystemExit(0)
         raise UserError(f"name a dataset: maed data build NAME ..., NAME one of {names}")
     name, *rest = argv
     name = ALIASES.get(name, name)
     cls = builder_class(name)
+    with mistakes(inspect.getfile(cls)) if is_own(name) else contextlib.nullcontext():
+        _build_with(name, cls, rest)
+
+
+def _build_with(name: str, cls: type, argv: list[str]) -> None:
+    """Builds the dataset `name` as the arguments behind it say, and prints what became of it."""
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
     parser = Parser(
         prog=f"maed data build {usual_name(name)}",
@@ -110,7 +120,7 @@ def _build_command(argv: list[str]) -> None:
             "--beam_options", default="", metavar="TEXT", help="its options, in one pair of quotes"
         )
     cls.add_arguments(parser)
-    options = vars(parser.parse_args(rest))
+    options = vars(parser.parse_args(argv))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
     data_dir = options.pop("data_dir")
     try:
@@ -143,40 +153,6 @@ def _check_command(directory: str, out: str, split: str | None, tracks: int, **o
         raise UserError(f"{directory} is broken: {some if faulty else 'see above'}")
 
 
-def available() -> dict[str, str]:
-    """The datasets that can be prepared: name -> one line about it."""
-    parallel.find_datasets()
-    package = importlib.import_module(parallel.DATASETS)
-    found = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        if module.ispkg:
-            text = importlib.import_module(f"{parallel.DATASETS}.{module.name}").__doc__ or ""
-            found[module.name] = text.strip().split("\n")[0]
-    return found
-
-
-def builder_class(name: str) -> type:
-    """The TFDS builder of a dataset: the class that its module `<name>/<name>.py` defines.
-
-    Raises:
-      UserError: there is no such dataset.
-    """
-    names = available()
-    name = ALIASES.get(name, name)
-    if name not in names:
-        raise UserError(f"there is no dataset {name!r}; {suggest(name, [*map(usual_name, names)])}")
-    module = importlib.import_module(f"{parallel.DATASETS}.{name}.{name}")
-    import tensorflow_datasets as tfds
-
-    return next(
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, tfds.core.DatasetBuilder)
-        and value.__module__ == module.__name__
-    )
-
-
 def build(
     name: str,
     data_dir: str | Path,
@@ -193,6 +169,7 @@ def build(
     Nothing is there before all of it is. One that was built with the same options is left alone.
 
     Args:
+      name: of a dataset, or the path of a Python file that defines one.
       beam: name of an Apache Beam runner, to read there; beam_options: its options as on a command
         line.
       options: arguments of the dataset's own builder.
@@ -215,6 +192,9 @@ def build(
     final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
     final = Path(final_of.data_dir)
     built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
+    if is_own(name):  # another text of it may make other records
+        file = Path(inspect.getfile(cls))
+        built_with[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     if not overwrite and _is_built(final, built_with):
         return final
     with _workplace(final_of, data_dir, built_with) as work:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.data import schema
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, nearest, suggest
 from maed_jax.files.json import read_json
 
 # name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
@@ -59,17 +59,50 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
     if len(configs) > 1:
         names = ", ".join(sorted(f"{name}/{p.name}".strip("/") for p in configs))
         raise UserError(f"{here} holds several datasets: choose from {names}")
-    if not versions and not name:
-        raise UserError(f"there is no prepared dataset in {here}: `maed data build` makes one")
     if not versions:
-        owners = "" if dataset == "mannequins" else " --manual_dir RAW"
-        option = f" --config {config}" if config else ""
-        raise UserError(
-            f"there is no prepared dataset in {here}: say where it lies by --data_dir (in training "
-            "--config.data.data_dir), or prepare it with "
-            f"`maed data build {usual_name(dataset)}{owners} --data_dir {data_dir}{option}`"
-        )
+        raise UserError(f"there is no prepared dataset in {here}{_where_else(data_dir, name)}")
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+
+
+def _where_else(data_dir: str | Path, name: str) -> str:
+    """What to say, behind its folder, of a dataset that is not there: what is, or what makes it."""
+    from maed_jax.data.builders import available  # which imports this module
+
+    folders = _prepared(Path(data_dir))
+    if not name:
+        paths = ", ".join(map(str, folders[:8]))
+        return f" itself: choose from {paths}" if paths else ": `maed data build` makes one"
+    found = [
+        "/".join((usual_name(first), *rest))
+        for first, *rest in (folder.relative_to(data_dir).parts for folder in folders)
+    ]
+    (dataset, _, config), builders = name.partition("/"), available()
+    can_be_built = ALIASES.get(dataset, dataset) in builders
+    if near := nearest(name, found, cutoff=0.9 if can_be_built else 0.75):
+        return f": did you mean {near[0]}?"
+    here = f"{data_dir} holds {', '.join(found[:8])}" if found else f"{data_dir} holds none"
+    where = f": {here}; say where it lies by --data_dir (in training --config.data.data_dir)"
+    if not can_be_built:
+        hint = suggest(dataset, map(usual_name, builders), otherwise="")
+        return f"{where}; {hint}" if hint else where
+    owners = "" if dataset == "mannequins" else " --manual_dir RAW"
+    option = f" --config {config}" if config else ""
+    return (
+        f"{where}, or prepare it with "
+        f"`maed data build {usual_name(dataset)}{owners} --data_dir {data_dir}{option}`"
+    )
+
+
+def _prepared(data_dir: Path) -> list[Path]:
+    """The folders of datasets below another, as deep as `dataset_directory` looks."""
+    return sorted(
+        {
+            path.parents[1]
+            for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json")
+            for path in data_dir.glob(pattern)
+            if _VERSION.fullmatch(path.parent.name)
+        }
+    )
 
 
 def _versions(directory: Path) -> list[Path]:

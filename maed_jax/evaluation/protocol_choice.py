@@ -28,16 +28,21 @@ def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -
     """
     own = family(dataset)
     wanted = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
-    found = [_changed(_preset(own, name.strip()), settings) for name in wanted]
+    found = [_changed(_preset(dataset, name.strip()), settings) for name in wanted]
     return list(dict.fromkeys(found))  # each once
 
 
-def _preset(own: str, name: str) -> Protocol:
-    key, _, short = name.rpartition("/")
+def _preset(dataset: str, name: str) -> Protocol:
+    own, (key, _, short) = family(dataset), name.rpartition("/")
     key = usual_name(key) or own
     if key not in PRESETS:
         raise UserError(f"no dataset {key!r} has protocols; {suggest(key, PRESETS)}")
     presets = {preset.name: preset for preset in PRESETS[key]}
+    if short.lower() not in presets and key == "other":
+        raise UserError(
+            f"{dataset} has only the protocol {', '.join(presets)}, not {short!r}; another "
+            "dataset's is taken by its name, such as 3dpw/spin"
+        )
     if short.lower() not in presets:
         raise UserError(f"{key} has no protocol {short!r}; {suggest(short.lower(), presets)}")
     preset = presets[short.lower()]

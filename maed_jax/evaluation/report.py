@@ -238,11 +238,13 @@ def write_text(file: str | Path, text: str) -> None:
 
 
 def read(file: str | Path) -> dict:
-    """Reads a results file.
+    """Reads a results file, or that in a folder of `maed eval --out`.
 
     Raises:
       UserError: it is missing, or something else.
     """
+    if Path(file).is_dir():
+        file = Path(file) / "results.json"
     try:
         found = read_json(file)
     except (OSError, ValueError) as error:

@@ -33,11 +33,14 @@ def draw_errors(scores: Scores, file: Path) -> None:
             panel.plot(track.labels.frame, track.errors[name], linewidth=0.8, label=title)
         panel.set_title(track.name, fontsize=8, loc="left")
         panel.tick_params(labelsize=7)
+        panel.set_xlabel("frame of the video", fontsize=7)
+    for panel in axes[::2]:
+        panel.set_ylabel("error, mm", fontsize=7)
     for panel in axes[len(shown) :]:
         panel.axis("off")
     axes[0].legend(fontsize=7)
     which = "" if len(shown) == len(tracks) else f", the {len(shown)} worst of {len(tracks)}"
-    figure.suptitle(f"{scores.protocol.label}: mm over frames of the video{which}", fontsize=10)
+    figure.suptitle(f"{scores.protocol.label}: errors over time{which}", fontsize=10)
     _save(figure, file)
 
 

@@ -90,7 +90,8 @@ def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
     if not ready:
         raise UserError(
             f"none of {', '.join(TITLES.values())} is prepared in {data_dir}; "
-            "maed data build --help says how"
+            f"`maed data build NAME --manual_dir RAW --data_dir {data_dir} --partial` prepares one "
+            f"from its test files, NAME one of {', '.join(TITLES)}, see docs/evaluation.md"
         )
     return ready, notes
 

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -147,7 +148,12 @@ def open_video(path: str | Path) -> Video:
         rotation = round(raw.rotation / 90) * 90 % 360
         aspect = stream.sample_aspect_ratio or Fraction(1)
         size = (max(1, round(raw.width * aspect)), raw.height)  # square pixels
-        rate = stream.average_rate or _measured_rate(path) or stream.guessed_rate
+        rate = stream.average_rate
+        if not stream.frames:  # Matroska: no count, and the rate that was meant, if any
+            measured = _measured_rate(path)
+            if measured and not (rate and abs(measured / float(rate) - 1) < 0.01):
+                rate = measured
+        rate = rate or stream.guessed_rate
         fps = float(rate) if rate and 0 < rate <= 1000 else 25.0
         announced = stream.frames
         if not announced and container.duration:
@@ -162,17 +168,16 @@ def open_video(path: str | Path) -> Video:
 
 
 def _measured_rate(path: Path) -> float | None:
-    """Frames per second by the packets' times, of a file that does not say: a browser's recording.
-    What FFmpeg guesses is then the clock's rate."""
+    """Frames per second by the packets' times: of a browser's recording, for which FFmpeg guesses
+    the clock's rate, and of frames that come as they please."""
     with _open(path) as container:
         stream = _picture_stream(container, path)
         try:
-            times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+            times = [packet.dts for packet in container.demux(stream) if packet.dts is not None]
         except FAILURES:
             return None
-        if len(times) < 2 or max(times) == min(times):
-            return None
-        return (len(times) - 1) / float((max(times) - min(times)) * stream.time_base)
+        steps = [after - before for before, after in itertools.pairwise(times) if after > before]
+        return len(steps) / float(sum(steps) * stream.time_base) if steps else None
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from maed_jax.arguments import read_settings
 from maed_jax.errors import UserError
 from maed_jax.files.json import parse_json
-from maed_jax.training.config_files import run_config, suggest_setting
+from maed_jax.training.config_files import KINDS, run_config, suggest_setting
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
 # they are spread, how often they are written and when to give up, and none of the numbers. What is
@@ -208,9 +208,11 @@ def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> Non
     ]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        start = f" (--config.init_from={workdir} --config.init_decoder=true takes its parameters)"
+        start = "" if "study" in new else start  # which has many
         raise UserError(
             f"{workdir} holds a run with other settings: {', '.join(differing[:3])}{more}; "
-            "use the same settings to go on with it, or another --workdir"
+            f"use the same settings to go on with it, or another --workdir{start}"
         )
 
 
@@ -241,8 +243,8 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             if not _alike(dict(flatten(parsed.config))[name], keys[name]):
                 raise TypeError  # a tuple of other things: the flag takes any
         except (flags.Error, TypeError, ValueError, SyntaxError):
-            kinds = {int: "a whole number", float: "a number", bool: "true or false"}
-            what = kinds.get(type(keys[name]), f'a tuple such as "{keys[name]}"')
+            kind = type(keys[name]).__name__
+            what = KINDS.get(kind, f'a tuple such as "{keys[name]}"')
             raise UserError(f"config.{name} must be {what}, not {value!r:.80}") from None
         config = parsed.config
     return config

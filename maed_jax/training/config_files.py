@@ -7,11 +7,9 @@ imports JAX.
 from __future__ import annotations
 
 import ast
-import contextlib
 import importlib.util
 import inspect
-import traceback
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -19,10 +17,24 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError, nearest, suggest
+from maed_jax.files.python import mistakes, told
 
 PACKAGE = Path(__file__).parents[1]
 # An installed package holds its configs/ inside; in a checkout they stand beside the package.
 PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+# What a setting must be, by the type of its default.
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+}
+_WRONG_TYPE = re.compile(  # what ml_collections says of one
+    r"Could not override field '(\w+)' .*?\. (.*) is of original type <class '([\w.]+)'> and "
+    r"cannot be casted to type <class '([\w.]+)'>",
+    re.DOTALL,
+)
 
 
 class Listed(NamedTuple):
@@ -83,7 +95,7 @@ def _load_module(name: str) -> ModuleType:
     path = _find(name)
     spec = importlib.util.spec_from_file_location(f"maed_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    with _mistakes(module):
+    with mistakes(module.__file__, _reason):
         spec.loader.exec_module(module)
     return module
 
@@ -98,7 +110,7 @@ def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
         raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
     optional = not parameters or parameters[0].default is not inspect.Parameter.empty
     arguments = () if optional and not variant else (variant or None,)
-    with _mistakes(module):
+    with mistakes(module.__file__, _reason):
         config = get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise UserError(
@@ -108,30 +120,16 @@ def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
     return config
 
 
-@contextlib.contextmanager
-def _mistakes(module: ModuleType) -> Iterator[None]:
-    """Makes a UserError of whatever a configuration's own code raises."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{_place(error, module)}: {_reason(error)}") from None
-
-
-def _place(error: Exception, module: ModuleType) -> str:
-    """The file of a configuration, and the line of it where `error` was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
-    return f"{module.__file__}, line {lines[-1]}" if lines else module.__file__
-
-
 def _reason(error: Exception) -> str:
     section = getattr(error, "obj", None)
     if isinstance(section, ConfigDict):
         return f"there is no setting {error.name!r}; {suggest_setting(error.name, list(section))}"
-    text = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if found := _WRONG_TYPE.fullmatch(str(error)):
+        name, value, given, wanted = found.groups()
+        given = repr(value) if given == "str" else value
+        what = KINDS.get(wanted, f"a {wanted.rpartition('.')[2]}")
+        return f"{name} must be {what}, not {given:.80}"
+    return told(error)
 
 
 def suggest_setting(name: str, known: list[str]) -> str:

@@ -133,9 +133,6 @@ def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:
     }
 
 
-NO_WHOLE_CLIP = "the test split has no whole clip to blank a frame of; its tracks are short"
-
-
 def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Up to `count` whole clips with labels, spread evenly over `clips`.
 
@@ -154,7 +151,7 @@ def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[st
                 poses.append(labels.pose[frame])
                 shapes.append(labels.shape[frame])
     if not images:
-        raise UserError(NO_WHOLE_CLIP)
+        raise UserError("no whole clip of the test split has labels and pictures to blank")
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     truth = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
     return np.stack(images)[chosen], truth

@@ -114,9 +114,11 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
         for stage, before in (("stage1", ""), ("stage2", "stage1")):
             check_settings(stage_config(config, ROWS[name], 0, stage, before))
     dataset_directory(config.data.data_dir, dataset_to_evaluate(config.data))  # may complain
-    claim_directory(config, workdir)
-    if not (workdir / "mean_pose.json").exists():
-        write_json(workdir / "mean_pose.json", measure_mean_pose(config))
+    fresh = not (workdir / "mean_pose.json").exists()
+    mean_pose = measure_mean_pose(config) if fresh else None
+    claim_directory(config, workdir)  # now that all has been checked: it is for these settings
+    if fresh:
+        write_json(workdir / "mean_pose.json", mean_pose)
     runs = [(name, seed) for seed in seeds for name in rows]
     waiting = [run for run in runs if not result_path(workdir, *run).exists()]
     if done := len(runs) - len(waiting):
@@ -216,13 +218,20 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     from maed_jax.body.files import load_body
     from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation.ablation.measure import NO_WHOLE_CLIP, errors
+    from maed_jax.evaluation.ablation.measure import errors
     from maed_jax.evaluation.baseline import FIELDS, mean_pose
     from maed_jax.evaluation.predictions import constant
 
     data, clips = config.data, test_clips(config)
-    if not clear_test_clips(config, clips).whole:
-        raise UserError(NO_WHOLE_CLIP)
+    clear = clear_test_clips(config, clips)
+    if not clear.whole:
+        length, apart = config.model.clip_length, data.eval_interval
+        raise UserError(
+            "the test split has no whole clip to blank a frame of: its longest track has "
+            f"{max(track.length for track in clear.tracks)} frames, and {length} "
+            f"(config.model.clip_length) that are {apart} (config.data.eval_interval) apart take "
+            f"{(length - 1) * apart + 1}"
+        )
     trained_on = dataset_to_evaluate({**data, "val_dataset": ""})
     directory = dataset_directory(data.data_dir, trained_on)
     records = Records(directory, data.train_split)
