@@ -1,4 +1,18 @@
-"""3D human shape and pose from video: MAED (Wan et al., ICCV 2021) in JAX."""
+"""3D human shape and pose from video: MAED (Wan et al., ICCV 2021) in JAX.
+
+restore_estimator   the model that was trained in a work directory, as an `Estimator`
+save_estimator      an `Estimator` as a work directory, for `maed eval`, `predict` and `export`
+from_torch          the `Estimator` of a checkpoint of the original code
+predict_video       the people in a video, by an `Estimator`
+crop_people         clips for an `Estimator` from frames and people's boxes
+Estimator           a model with its parameters and body: maps clips to a `Prediction`
+Prediction          bodies, keypoints and cameras in every frame of clips
+MAED                the network as a Flax module, to train by a loop of one's own
+load_body           the mannequin or SMPL, to pose by `maed_jax.body.smpl.pose_body`
+UserError           what mistakes raise: one sentence that says what to do
+
+docs/python.md shows each.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +26,12 @@ _EXPORTS = {
     "MAED": "maed_jax.models.maed",
     "Prediction": "maed_jax.models.maed",
     "UserError": "maed_jax.errors",
+    "crop_people": "maed_jax.inference.reconstruct",
     "from_torch": "maed_jax.weights.original",
     "load_body": "maed_jax.body.files",
     "predict_video": "maed_jax.inference.predict",
     "restore_estimator": "maed_jax.training.runs",
+    "save_estimator": "maed_jax.training.runs",
 }
 __all__ = sorted(_EXPORTS)
 
@@ -24,3 +40,7 @@ def __getattr__(name: str):
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maed_jax.body.smpl import Body, keypoint_body, landmark_regressor
-from maed_jax.data.images import CROP_MARGIN
+from maed_jax.data.images import CROP_MARGIN, network_input
 from maed_jax.errors import UserError
 from maed_jax.models.folding import fold_constants
 from maed_jax.models.maed import MAED, Prediction
@@ -28,10 +28,10 @@ def check_finite(*answers: np.ndarray) -> None:
 
 @functools.partial(jax.jit, static_argnames=("model", "vertices"))
 def _apply(model: MAED, variables: Any, body: Body, clip: jax.Array, vertices: bool) -> Prediction:
-    return model.apply(variables, clip, body, vertices=vertices)
+    return model.apply(variables, network_input(clip), body, vertices=vertices)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # of arrays, it would be neither True nor False
 class Estimator:
     """Maps clips of person crops to bodies. Compiled once for each shape of clip.
 
@@ -40,9 +40,9 @@ class Estimator:
     """
 
     model: MAED
-    variables: Any
+    variables: Any = dataclasses.field(repr=False)
     """{"params": ..., "batch_stats": ...}, the latter with BatchNorm only"""
-    body: Body
+    body: Body = dataclasses.field(repr=False)
     margin: float = CROP_MARGIN
     """side of the crops that it was trained on, in longer sides of people's boxes"""
     interval: int = 8
@@ -65,7 +65,13 @@ class Estimator:
         return self.model.clip_length
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
-        """Reconstructs float32 clips `[b t h w 3]`, RGB, ImageNet-normalised."""
+        """Reconstructs clips `[b t h w 3]`, RGB.
+
+        clip: uint8 pixels, 0 to 255, or float32 that `maed_jax.data.images.normalise` made of them.
+
+        Raises:
+          UserError: an array of another type or shape, more frames than the model takes.
+        """
         body = self.body if vertices else self._keypoint_body
         return _apply(*self.folded, body, clip, vertices)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import proof
 
-HALF = r"orbax-checkpoint-tmp|\.part\b|\.unfinished/results|incomplete|/\.convert-"
+HALF = r"orbax-checkpoint-tmp|\.part\b|\.unfinished/results|incomplete|/\.saving-"
 
 
 @dataclasses.dataclass(frozen=True)

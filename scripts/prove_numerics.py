@@ -105,13 +105,14 @@ def make_judge():
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.models.maed import reconstruct
     from maed_jax.models.regression import Regression
-    from maed_jax.training.losses import losses
+    from maed_jax.training.losses import label_counts, losses
 
     body = keypoint_body(mannequin())
 
     def loss(answer, labels):
         prediction = reconstruct(Regression(*answer), jnp.zeros((1, 1, 1)), body, vertices=False)
-        return losses(prediction, labels, WEIGHTS)[0]
+        counts = label_counts({"clips": labels}, parts=1)["clips"]
+        return losses(prediction, labels, WEIGHTS, counts)[0]
 
     def judge(answer, labels):
         value, gradient = jax.value_and_grad(loss)(answer, labels)

@@ -51,7 +51,7 @@ def write_fake_dataset(
     lengths: Sequence[int],
     *,
     name: str = "fake",
-    split: str = "train",
+    split: str | Sequence[str] = "train",
     subsets: Sequence[str] | None = None,
     size: tuple[int, int] = (48, 40),
     edit=lambda index, record: None,
@@ -59,8 +59,10 @@ def write_fake_dataset(
 ) -> Path:
     """Writes `<data_dir>/<name>/crops/1.0.0` with tracks of these lengths; returns that folder.
 
-    `edit(index, record)` may change a record (in place) before it is written.
+    `edit(index, record)` may change a record (in place) before it is written. Several splits hold
+    the same.
     """
+    splits = [split] if isinstance(split, str) else split
 
     class Fake(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.0.0")
@@ -72,7 +74,7 @@ def write_fake_dataset(
             )
 
         def _split_generators(self, dl_manager):
-            return {split: self._generate_examples()}
+            return {split: self._generate_examples() for split in splits}
 
         def _generate_examples(self):
             rng = np.random.default_rng(seed)
@@ -90,12 +92,10 @@ def write_fake_dataset(
         download_config=tfds.download.DownloadConfig(compute_stats="skip", try_download_gcs=False)
     )
     starts = np.cumsum([0, *lengths])
-    schema.write_tracks(
-        builder.data_dir,
-        split,
-        [
-            schema.Track(f"track{i}", int(starts[i]), length, subsets[i] if subsets else "")
-            for i, length in enumerate(lengths)
-        ],
-    )
+    tracks = [
+        schema.Track(f"track{i}", int(starts[i]), length, subsets[i] if subsets else "")
+        for i, length in enumerate(lengths)
+    ]
+    for split in splits:
+        schema.write_tracks(builder.data_dir, split, tracks)
     return Path(builder.data_dir)

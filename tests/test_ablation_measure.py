@@ -24,7 +24,7 @@ from maed_jax.models.maed import MAED
 
 SUBSETS = ("plain", "occlusion", "clutter")
 SMALL = dict(
-    image_size=32, clip_length=4, stage_sizes=(), width=4, dim=16, depth=2, heads=2,
+    image_size=32, clip_length=4, stage_sizes=(1,), width=4, dim=16, depth=2, heads=2,
     feature_dim=12, decoder_width=16, dropout=0.0,
 )  # fmt: skip
 

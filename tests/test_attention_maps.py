@@ -21,7 +21,7 @@ from maed_jax.models.attention_maps import (
 from maed_jax.models.maed import MAED
 
 SMALL = dict(
-    image_size=32, clip_length=4, stage_sizes=(), width=4, dim=16, depth=3, heads=4,
+    image_size=32, clip_length=4, stage_sizes=(1,), width=4, dim=16, depth=3, heads=4,
     feature_dim=12, decoder_width=16, decoder="iterative",
 )  # fmt: skip
 B, T, N = 2, 3, 1 + 8 * 8
@@ -97,6 +97,7 @@ def test_they_are_the_weights_of_the_blocks_asked_for():
     np.testing.assert_allclose(part.space, maps.space[jnp.array([2, 0]), :, :, 3:], atol=1e-6)
     np.testing.assert_allclose(part.time, maps.time[jnp.array([2, 0]), :, :, 3:], atol=1e-6)
     np.testing.assert_allclose(part.gates, maps.gates[jnp.array([2, 0])], atol=1e-6)
+    assert attention_maps(e, clip(), blocks=-1, heads=3).blocks == (2,)
 
 
 def test_a_gate_forced_open_to_time_is_one():

@@ -144,7 +144,7 @@ def test_there_is_no_best_without_a_validation(tmp_path):
     with checkpoints.Checkpoints(tmp_path) as saved:
         saved.save(state.replace(step=jnp.int32(1)), {})
         saved.save(state.replace(step=jnp.int32(2)), {}, {"pa_mpjpe": np.nan})
-    with pytest.raises(UserError, match="no checkpoint in .* was validated"):
+    with pytest.raises(UserError, match="was validated.*: take the latest, by asking for no step"):
         checkpoints.read_variables(tmp_path, "best")
     with pytest.raises(UserError, match="there is no work directory"):
         checkpoints.read_variables(tmp_path / "absent", "best")
@@ -254,6 +254,7 @@ def test_read_one_step(two_steps):
     directory, states, _ = two_steps
     variables, number = checkpoints.read_variables(directory, 1)
     assert number == 1 and equal(variables, states[0].variables)
+    assert not any(leaf.committed for leaf in jax.tree.leaves(variables))
     with pytest.raises(UserError, match=r"no checkpoint of step 5, only of \[1, 2\]"):
         checkpoints.read_variables(directory, 5)
 
@@ -277,8 +278,8 @@ def test_what_is_given_for_a_work_directory(two_steps):
     for given, says in (
         (weights, f"convert weights first, by `maed convert {weights} --out DIR`"),
         (inside, f"give {directory}$"),
-        (inside / "2", f"give {directory} and --step 2$"),
-        (inside / "2" / "params", f"give {directory} and --step 2$"),
+        (inside / "2", f"give {directory}, and step 2$"),
+        (inside / "2" / "params", f"give {directory}, and step 2$"),
     ):
         with pytest.raises(UserError, match=says):
             checkpoints.read_variables(given)

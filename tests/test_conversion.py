@@ -11,10 +11,10 @@ from torch_writer import write_torch
 
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
+from maed_jax.training import runs
 from maed_jax.training.checkpoints import read_config
 from maed_jax.training.handover import hand_over
 from maed_jax.training.runs import open_run, restore_estimator
-from maed_jax.weights import conversion
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.imagenet import google_entry
 from maed_jax.weights.layouts import paper_model, torch_entry, variable_shapes
@@ -139,7 +139,7 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
     for target in ("run", "R50.npz"):
-        with pytest.raises(UserError, match="give --out a directory that does not exist yet"):
+        with pytest.raises(UserError, match="give a directory that does not exist yet"):
             convert(tmp_path / "R50.npz", tmp_path / target, sizes=SIZES)
     assert (tmp_path / "run" / "config.json").read_text() == "{}"
 
@@ -151,7 +151,7 @@ def test_what_fails_leaves_nothing_behind(error, tmp_path, monkeypatch):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(conversion, "write_config", fail)
+    monkeypatch.setattr(runs, "write_config", fail)
     expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         convert(tmp_path / "R50.npz", tmp_path / "run", decoder="iterative", sizes=SIZES)

@@ -8,6 +8,7 @@ from random_params import random_params
 
 import maed_jax
 from maed_jax.body.mannequin import mannequin
+from maed_jax.data.images import normalise
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator, check_finite
 from maed_jax.models.maed import MAED
@@ -47,9 +48,36 @@ def test_the_first_call_may_be_traced():
     np.testing.assert_allclose(estimator(clip, vertices=False).pose, traced, atol=1e-5)
 
 
-def test_the_package_offers_its_names_without_loading_jax_for_them():
+def test_the_package_offers_its_names_and_says_what_they_are():
     for name in maed_jax.__all__:
         assert getattr(maed_jax, name) is not None
+        assert name in dir(maed_jax) and f"\n{name}  " in maed_jax.__doc__
+    assert "__version__" in dir(maed_jax)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    clip = np.zeros((1, 2, 32, 32, 3), np.float32)
+    return Estimator(MODEL, random_params(MODEL.init, clip, None, method="regress"), mannequin())
+
+
+def test_pixels_are_normalised(estimator):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 2, 32, 32, 3), np.uint8)
+
+    def pose(clip):
+        return estimator(clip, vertices=False).pose
+
+    expected = pose(normalise(pixels))
+    for other in (pose, jax.jit(pose), lambda clip: jax.vmap(pose)(clip[None])[0]):
+        np.testing.assert_allclose(other(pixels), expected, atol=1e-5)
+    with pytest.raises(UserError, match="clips are uint8 RGB pixels, or float32 .*, not int32"):
+        estimator(pixels.astype(np.int32))
+
+
+def test_it_is_printed_and_compared_without_its_arrays(estimator):
+    assert len(repr(estimator)) < 2000 and "margin=1.3" in repr(estimator)
+    other = dataclasses.replace(estimator)
+    assert estimator == estimator and estimator != other and len({estimator, other}) == 2
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

@@ -196,7 +196,7 @@ def test_mistakes(tmp_path, opened, data_dir):
     with pytest.raises(UserError, match="maed data build lspet"):  # what it was trained on
         run("--data_dir", data_dir)
     opened(Stub()).config.steps = 0
-    with pytest.raises(UserError, match="run was converted and .* --dataset NAME/CONFIG"):
+    with pytest.raises(UserError, match="run was converted or saved.* --dataset NAME/CONFIG"):
         run("--data_dir", data_dir)
     for main in (evaluate.main, table1.main):
         with pytest.raises(UserError, match="--batch: needs a whole number above 0, not '-5'"):

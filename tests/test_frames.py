@@ -42,6 +42,8 @@ def test_longer_ones_are_refused_by_default():
         ((1, 2, 32, 48, 3), "32x32 pixels, not 32x48"),
         ((2, 32, 32, 3), r"clips \[b t h w 3\], not an array \[2, 32, 32, 3\]"),
         ((1, 2, 3, 32, 32), r"clips \[b t h w 3\]"),
+        ((0, 2, 32, 32, 3), r"no picture in clips \[0, 2, 32, 32, 3\]"),
+        ((1, 0, 32, 32, 3), "no picture in clips"),
     ],
 )
 def test_clips_of_another_kind_are_refused(shape, says):

@@ -12,7 +12,7 @@ from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED, reconstruct
 from maed_jax.models.regression import Regression
-from maed_jax.training.losses import losses
+from maed_jax.training.losses import label_counts, losses
 
 SMALL = dict(
     image_size=32, clip_length=4, stage_sizes=(1, 1), width=8, dim=16, depth=2, heads=2,
@@ -45,6 +45,10 @@ def labels(b=2, t=3, pose=0.0, valid=1.0):
         "has_smpl": jnp.full((b, t), valid),
         "has_3d": jnp.full((b,), valid),
     }
+
+
+def loss(prediction, labels):
+    return losses(prediction, labels, WEIGHTS, label_counts({"clips": labels}, parts=1)["clips"])[0]
 
 
 def test_shapes_of_a_prediction(model_and_params):
@@ -86,7 +90,7 @@ def value_and_gradient(model_and_params, body):
     def total(params, labels):
         rngs = {"dropout": jax.random.key(1)}
         prediction = model.apply({"params": params}, clip(), body, train=True, rngs=rngs)
-        return losses(prediction, labels, WEIGHTS)[0]
+        return loss(prediction, labels)
 
     return jax.jit(jax.value_and_grad(total))
 
@@ -109,7 +113,7 @@ def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body)
     def total(regression):
         feature = jnp.zeros((2, 3, 4))
         prediction = reconstruct(regression, feature, body, vertices=False)
-        return losses(prediction, labels(), WEIGHTS)[0]
+        return loss(prediction, labels())
 
     gradient = jax.jit(jax.grad(total))(regression)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -206,6 +206,22 @@ def test_a_video_that_shows_a_picture_a_day(tmp_path):
     assert load_results(tmp_path / "out")[0] == content
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 0}, {"focal": -1.0}, {"focal": np.nan}, {"fps": 0}, {"fps": np.inf}],
+    ids=str,
+)
+def test_numbers_that_cannot_be(walk, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"^{name} must be above 0, not {value}"):
+        predict_video(walk, FakeEstimator(mannequin()), **wrong)
+
+
+def test_an_estimator_may_be_named_by_its_work_directory(walk, tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} holds no checkpoint"):
+        predict_video(walk, tmp_path)
+
+
 def test_unknown_detector(walk):
     with pytest.raises(UserError, match="no detector"):
         predict_video(walk, FakeEstimator(), detector="magic")

@@ -14,6 +14,7 @@ from maed_jax.inference.reconstruct import (
     OUTPUTS,
     _Answers,
     _Run,
+    crop_people,
     crop_squares,
     cut,
     exactly,
@@ -22,6 +23,7 @@ from maed_jax.inference.reconstruct import (
 )
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Work, in_memory
+from maed_jax.inference.video import fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +265,38 @@ def test_crops_of_a_frame_that_opencv_does_not_take():
 
     (crop,) = cut(Wide(0, size=(40_000, 8)), [np.array([20_000.0, 4, 6])], 8)
     assert (crop == 7).all()
+
+
+@pytest.mark.parametrize("side", [20, 150])  # that of a crop of the right size, and a larger one
+def test_crops_are_those_that_the_video_gives(side):
+    estimator = FakeEstimator()
+    frames = np.random.default_rng(0).integers(0, 256, (3, 120, 160, 3), np.uint8)
+    boxes = np.array([[60 + 9 * i, 50, side / 2, side] for i in range(3)])
+    crops = crop_people(frames, boxes, estimator)
+    assert crops.shape == (3, 32, 32, 3) and crops.dtype == np.uint8
+
+    class Noise(Picture):
+        def image(self, longest):
+            size = fit((160, 120), longest)
+            return cv2.resize(frames[self.index], size, interpolation=cv2.INTER_AREA)
+
+    for i, square in enumerate(crop_squares(boxes, estimator.margin)):
+        (seen,) = cut(Noise(i, (160, 120)), [square], 32)
+        assert np.abs(crops[i].astype(int) - seen).mean() < 2
+
+
+@pytest.mark.parametrize(
+    "frames, boxes, says",
+    [
+        (np.zeros((2, 9, 9, 3), np.uint8), np.ones((1, 4)), r"2 frames take boxes \[2 4\]"),
+        (np.zeros((1, 9, 9, 3), np.uint8), np.full((1, 4), np.nan), "finite numbers"),
+        (np.zeros((1, 9, 9, 3)), np.ones((1, 4)), "not float64"),
+        (np.zeros((1, 9, 9), np.uint8), np.ones((1, 4)), r"not uint8 \[9, 9\]"),
+    ],
+)
+def test_what_cannot_be_cropped_is_named(frames, boxes, says):
+    with pytest.raises(UserError, match=says):
+        crop_people(frames, boxes, FakeEstimator())
 
 
 def test_exactly():

@@ -47,6 +47,12 @@ def person(id=1, frames=(3, 4, 5)):
     )
 
 
+def test_a_person_is_printed_and_compared_without_arrays():
+    one = person()
+    assert repr(one) == "<Person 1: 3 frames, 3 to 5>"
+    assert one in [person(), one] and one != person()
+
+
 def test_a_person_comes_back(tmp_path):
     before = person()
     save_person(tmp_path / "person_1.npz", before)

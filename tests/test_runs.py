@@ -1,15 +1,19 @@
 """Trained models from work directories: whose body, and what users are told."""
 
+import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
+from maed_jax.estimator import Estimator
 from maed_jax.models.maed import MAED
 from maed_jax.training import runs
 from maed_jax.training.checkpoints import Checkpoints, write_config
@@ -56,6 +60,37 @@ def test_nothing_to_restore(tmp_path):
         runs.restore_estimator(tmp_path)
 
 
+def test_runs_below_are_named(trained, tmp_path):
+    with pytest.raises(UserError, match=f"but work directories: give {trained}$"):
+        runs.restore_estimator(tmp_path)
+
+
+def test_what_is_saved_comes_back(trained, tmp_path):
+    restored = runs.restore_estimator(trained)
+    variables = jax.tree.map(lambda a: a + 1, restored.variables)
+    before = Estimator(restored.model, variables, mannequin(), margin=1.7, interval=3)
+    runs.save_estimator(tmp_path / "saved", before)
+    after = runs.restore_estimator(tmp_path / "saved")
+    jax.tree.map(np.testing.assert_array_equal, after.variables, variables)
+    assert (after.model, after.margin, after.interval) == (before.model, 1.7, 3)
+    with pytest.raises(UserError, match="saved is not empty"):
+        runs.save_estimator(tmp_path / "saved", before)
+
+
+def test_what_could_not_be_restored_is_not_saved(trained, tmp_path):
+    good = runs.restore_estimator(trained)
+    half = {"params": {"encoder": good.variables["params"]["encoder"]}}
+    with pytest.raises(UserError, match=r"has others than its variables \(.* absent in the other"):
+        runs.save_estimator(tmp_path / "bad", dataclasses.replace(good, variables=half))
+    licensed = dataclasses.replace(good, body=dataclasses.replace(mannequin(), name="smpl"))
+    for estimator, body in ((licensed, "mannequin"), (good, "path/to/smpl")):
+        with pytest.raises(UserError, match="say by body=PATH where it is"):
+            runs.save_estimator(tmp_path / "bad", estimator, body=body)
+    assert not (tmp_path / "bad").exists()
+    runs.save_estimator(tmp_path / "good", licensed, body="path/to/smpl")
+    assert runs.read_model(tmp_path / "good")[1].body == str(Path("path/to/smpl").absolute())
+
+
 def test_a_body_that_has_moved(trained):
     change(trained, "", "body", "/old/smpl")
     with pytest.raises(UserError, match=r"--body gives another\): /old/smpl does not exist"):
@@ -81,7 +116,7 @@ def test_no_config(trained):
 @pytest.mark.parametrize(
     "name, value, says",
     [
-        ("heads", 0, "config.json: config.model.heads must be at least 1"),
+        ("heads", 0, "config.json: model.heads must be at least 1"),
         ("heads", 3, "config.json: .* does not over heads=3"),
         ("depth", 1.5, "cannot be read: model.depth is no int"),
         ("decoder", "folded", "config.json: there is no decoder 'folded'"),

@@ -63,6 +63,20 @@ def example(shape, seed=0, scale=0.6):
     return pose, rng.standard_normal((*shape, 10)).astype(np.float32)
 
 
+@pytest.mark.parametrize(
+    "rotations, betas, says",
+    [
+        ((8, 24, 3), (8, 10), r"matrices \[... 24 3 3\], not \[8, 24, 3\].*matrix_from_axis_angle"),
+        ((8, 22, 3, 3), (8, 10), r"not \[8, 22, 3, 3\]"),
+        ((8, 24, 3, 3), (8, 16), r"takes betas \[... 10\], not \[8, 16\]"),
+        ((24, 3, 3), (), r"takes betas \[... 10\], not \[\]"),
+    ],
+)
+def test_arrays_of_another_shape_are_named(small, rotations, betas, says):
+    with pytest.raises(UserError, match=says):
+        smpl.pose_body(small, jnp.zeros(rotations), jnp.zeros(betas))
+
+
 def test_vertices_keypoints_and_projection_as_the_original(body, vectors):
     posed, keypoints, _ = jitted_points(body, vectors["pose"], vectors["betas"])
     close(posed.verts[:, ::17], vectors["verts"], 1e-5)

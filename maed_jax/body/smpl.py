@@ -76,7 +76,11 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
       R_parent_joint: [... joints 3 3] rotation of each joint relative to its parent; the root's is
         its orientation in the world, about the pelvis.
       betas: [... 10] shape coefficients; its leading axes broadcast against those of the rotations.
+
+    Raises:
+      UserError: arrays of another shape.
     """
+    _check_shapes(body, R_parent_joint.shape, betas.shape)
     batch = jnp.broadcast_shapes(R_parent_joint.shape[:-3], betas.shape[:-1])
     # One flat batch axis turns everything below into plain matrix products.
     flat = math.prod(batch)
@@ -95,6 +99,18 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
         joints.reshape(*batch, *joints.shape[1:]),
         verts.reshape(*batch, *verts.shape[1:]),
     )
+
+
+def _check_shapes(body: Body, rotations: tuple[int, ...], betas: tuple[int, ...]) -> None:
+    wanted = (len(body.parents), 3, 3)
+    if rotations[-3:] != wanted:
+        raise UserError(
+            f"rotations are matrices [... {' '.join(map(str, wanted))}], not {list(rotations)}; "
+            "maed_jax.body.rotations.matrix_from_axis_angle makes them of axis-angle [... 24 3]"
+        )
+    count = body.shape_dirs.shape[-1]
+    if betas[-1:] != (count,):
+        raise UserError(f"this body takes betas [... {count}], not {list(betas)}")
 
 
 def _forward_kinematics(

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from maed_jax.data import jpeg
+from maed_jax.errors import UserError
 
 if TYPE_CHECKING:
     import jax
@@ -46,6 +47,22 @@ def normalise(image: Array) -> Array:
     """RGB values 0 to 255 `[... 3]`, NumPy or JAX, to float32 by ImageNet's mean and deviation."""
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
+
+
+def network_input(clip: Array) -> Array:
+    """Clips `[... 3]` as the network reads them: uint8 pixels are normalised, floats are already.
+
+    Raises:
+      UserError: they are of another type.
+    """
+    if clip.dtype == np.uint8:
+        return normalise(clip)
+    if clip.dtype.kind in "biu":
+        raise UserError(
+            "clips are uint8 RGB pixels, or float32 and normalised by ImageNet's mean and "
+            f"deviation, not {clip.dtype}"
+        )
+    return clip
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

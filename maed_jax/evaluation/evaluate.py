@@ -67,7 +67,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     data = opened.config.data
     if not options.dataset and not opened.config.steps:
         raise UserError(
-            f"{options.checkpoint} was converted and not trained here: name the dataset to "
+            f"{options.checkpoint} was converted or saved, not trained here: name the dataset to "
             "evaluate on, --dataset NAME/CONFIG"
         )
     dataset = options.dataset or dataset_to_evaluate(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 def predict_video(
     path: str | Path,
-    estimator: Estimator,
+    estimator: Estimator | str | Path,
     *,
     boxes: str | Path | None = None,
     detector: str = "hog",
@@ -47,7 +48,8 @@ def predict_video(
 
     Args:
       path: of a video, of a picture, or of a folder of a video's frames.
-      estimator: `Estimator`, as `maed_jax.from_torch` and `restore_estimator` give it.
+      estimator: as `maed_jax.from_torch` and `restore_estimator` give it, or the work directory to
+        restore it from.
       boxes: a file with people's boxes, in place of the detector; see `boxes_file.read_boxes`.
       detector: name of a built-in detector, or the path of an ONNX file.
       batch: clips at a time.
@@ -60,8 +62,14 @@ def predict_video(
       the people by the frame in which they appear.
 
     Raises:
-      UserError: the video or the boxes cannot be read, or there is nobody in it.
+      UserError: the video or the boxes cannot be read, there is nobody in it, or a number is not
+        above 0.
     """
+    for name, value in {"batch": batch, "focal": focal, "fps": fps}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name} must be above 0, not {value}")
+    if isinstance(estimator, (str, Path)):
+        estimator = maed_jax.restore_estimator(estimator)
     video = open_source(path, fps)
     people = make_detector(detector) if boxes is None else read_boxes(boxes)
     found = find_people(video, people)

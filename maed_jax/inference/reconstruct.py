@@ -11,18 +11,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 
 from maed_jax.body.camera import camera_from_crop_to_image, default_focal
 from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
+from maed_jax.errors import UserError
 from maed_jax.estimator import check_finite
 from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Frame, Video
+
+if TYPE_CHECKING:
+    from maed_jax.estimator import Estimator
 
 # What is kept of a prediction, and its shape for one frame.
 OUTPUTS = {
@@ -271,6 +276,36 @@ def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:
     """
     side = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1) * margin
     return np.concatenate([boxes[:, :2], side], axis=1).astype(np.float32)
+
+
+def crop_people(
+    frames: Sequence[np.ndarray], boxes: np.ndarray, estimator: Estimator
+) -> np.ndarray:
+    """What the estimator is to see of a person in frames: uint8 `[t side side 3]`, RGB.
+
+    This is what `predict_video` gives it; a clip of it is `crops[None]`, of frames
+    `estimator.interval` apart and at most `estimator.clip_length` of them.
+
+    Args:
+      frames: t of them, uint8 `[h w 3]` RGB.
+      boxes: `[t 4]` centre x, centre y, width, height of the person, pixels.
+
+    Raises:
+      UserError: arrays of another type or shape.
+    """
+    boxes = np.asarray(boxes, np.float32)
+    if boxes.shape != (len(frames), 4) or not np.isfinite(boxes).all():
+        raise UserError(
+            f"{len(frames)} frames take boxes [{len(frames)} 4] of finite numbers, one a frame"
+        )
+    crops = []
+    for image, square in zip(frames, crop_squares(boxes, estimator.margin)):
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise UserError(f"frames are uint8 [h w 3], not {image.dtype} {list(image.shape)}")
+        raw = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = Frame(len(crops), 0.0, False, raw, image.shape[1::-1], rotation=0)
+        crops += cut(frame, [square], estimator.image_size)
+    return np.stack(crops)
 
 
 def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:

@@ -58,7 +58,7 @@ FORM = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
     """What a model says of one person in every frame of their track.
 
@@ -99,8 +99,12 @@ class Reconstruction:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def __repr__(self) -> str:
+        first, last = self.frames[0], self.frames[-1]
+        return f"<{type(self).__name__} {self.id}: {len(self)} frames, {first} to {last}>"
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Person(Reconstruction):
     """One person in every frame of their track, as `smoothing.smooth_person` leaves them."""
 

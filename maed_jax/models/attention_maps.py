@@ -19,6 +19,7 @@ import numpy as np
 from flax import struct
 
 from maed_jax.body.smpl import Body
+from maed_jax.data.images import network_input
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.files.formats import check_format
@@ -66,10 +67,10 @@ class AttentionMaps:
 def attention_maps(
     estimator: Estimator,
     clip: jax.Array,
-    blocks: Sequence[int] | None = None,
-    heads: Sequence[int] | None = None,
+    blocks: int | Sequence[int] | None = None,
+    heads: int | Sequence[int] | None = None,
 ) -> AttentionMaps:
-    """What the estimator's encoder attends to in float32 clips `[b t h w 3]`, normalised.
+    """What the estimator's encoder attends to in clips `[b t h w 3]`, as `Estimator` takes.
 
     Token 0 of a frame is the one that is read in the end; the others are the patches of the root's
     grid, row by row. One token stands for a frame in encoder "te" and in mode "temporal" (n = 1).
@@ -104,6 +105,7 @@ def _record(
     blocks: tuple[int, ...],
     heads: tuple[int, ...],
 ) -> dict[str, jax.Array | None]:
+    clip = network_input(clip)
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
     encoder = state["intermediates"]["encoder"]
     layers = [encoder[f"block{i}"]["attention"] for i in blocks]
@@ -125,9 +127,9 @@ def _record(
     return maps | {"gates": jnp.stack(gates).astype(jnp.float32) if gated else None}
 
 
-def _choose(what: str, chosen: Sequence[int] | None, count: int) -> tuple[int, ...]:
+def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
     """The chosen ones of `count`, counted from 0."""
-    chosen = tuple(range(count) if chosen is None else chosen)
+    chosen = range(count) if chosen is None else np.atleast_1d(chosen).tolist()
     if not chosen or not all(-count <= i < count for i in chosen):
         raise UserError(f"there are {what}s 0 to {count - 1}; {list(chosen)} is no choice of them")
     return tuple(int(i) % count for i in chosen)

@@ -15,6 +15,7 @@ from maed_jax.models.attention import Mode
 from maed_jax.models.decoders import make_decoder
 from maed_jax.models.encoders import make_encoder
 from maed_jax.models.regression import Regression
+from maed_jax.models.sizes import check_sizes
 
 
 @struct.dataclass
@@ -97,7 +98,8 @@ class MAED(nn.Module):
 
         Raises:
           UserError: frames of another size, or more of them than the temporal embedding holds; no
-            such encoder, mode or decoder; a body without the mean parameters that a decoder needs.
+            such encoder, mode or decoder; sizes that cannot be; a body without the mean parameters
+            that a decoder needs.
         """
         feature, regression = self.regress(clip, body, train=train)
         return reconstruct(regression, feature, body, vertices=vertices)
@@ -107,6 +109,7 @@ class MAED(nn.Module):
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False
     ) -> tuple[jax.Array, Regression]:
         """The part with parameters: features `[b t d]`, and pose, shape and camera from them."""
+        check_sizes(self)
         feature = make_encoder(self)(clip.astype(self.dtype), train=train)
         feature = feature.astype(jnp.float32)  # decoder, rotations and body are small, and delicate
         return feature, make_decoder(self)(feature, body, train=train)

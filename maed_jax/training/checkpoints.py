@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
@@ -263,13 +264,17 @@ def best_step(workdir: str | Path) -> int:
     scores = {step: score for step, score in validated(workdir).items() if math.isfinite(score)}
     if not scores:
         raise UserError(
-            f"no checkpoint in {workdir} was validated, to be the best: leave out --step"
+            f"no checkpoint in {workdir} was validated, to be the best: take the latest, by asking "
+            "for no step"
         )
     return min(scores, key=scores.get)
 
 
 def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, Any], int]:
-    """A model's variables as they were saved, on this process's first device, and their step.
+    """A model's variables as they were saved, and their step.
+
+    They lie on this process's first device, but are not bound to it (committed, in JAX's words):
+    what is computed with them and other arrays would be compiled a second time at its second step.
 
     Where the run kept a moving average of its parameters, that is what "params" holds.
 
@@ -305,7 +310,7 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
                 raise ValueError(f"{missing.pop()} is not there")
             if "ema" in variables:
                 variables["params"] = variables.pop("ema")
-            return variables, candidate
+            return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), variables), candidate
         except Exception as error:  # whatever the damage makes the layers below raise
             say(f"checkpoint {candidate} in {workdir} is damaged ({reason(error)})")
     if step is None:
@@ -321,7 +326,7 @@ def _no_checkpoint(workdir: str | Path) -> str:
     for place in (path, *path.parents):
         if place.name == "checkpoints" and saved_steps(place.parent):
             step = path.relative_to(place).parts[:1]
-            which = f" and --step {step[0]}" if step and step[0].isdecimal() else ""
+            which = f", and step {step[0]}" if step and step[0].isdecimal() else ""
             return f"{workdir} is inside of a work directory: give {place.parent}{which}"
     if path.is_file():
         return (
@@ -330,6 +335,8 @@ def _no_checkpoint(workdir: str | Path) -> str:
         )
     if not path.is_dir():
         return f"there is no work directory {workdir}: train one with `maed train`"
-    if inside := [p.parent for p in sorted(path.glob("*/checkpoints")) if saved_steps(p.parent)]:
-        return f"{workdir} holds no checkpoint, but work directories: give {inside[-1]}"
-    return f"{workdir} holds no checkpoint: train with --workdir {workdir} first"
+    below = [p.parent for p in sorted(Path(workdir).glob("*/checkpoints")) if saved_steps(p.parent)]
+    if below:
+        names = " or ".join(map(str, below))
+        return f"{workdir} holds no checkpoint, but work directories: give {names}"
+    return f"{workdir} holds no checkpoint: train with `maed train --workdir {workdir}` first"

@@ -1,20 +1,33 @@
-"""Trained models, from the work directories that they were trained in."""
+"""Trained models, from the work directories that they were trained in, and into such."""
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import optax
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from maed_jax.body.files import Source, load_body, load_kept_body
 from maed_jax.body.smpl import Body
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.estimator import Estimator
+from maed_jax.files import locks
 from maed_jax.models import maed
-from maed_jax.training.checkpoints import Step, read_config, read_variables
+from maed_jax.training.checkpoints import (
+    Checkpoints,
+    Step,
+    read_config,
+    read_variables,
+    write_config,
+)
+from maed_jax.training.config import defaults, whole_body
 from maed_jax.training.settings import check_model
+from maed_jax.training.state import create_state
 from maed_jax.weights.layouts import variable_shapes
 
 
@@ -32,7 +45,8 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
     model, config = read_model(workdir)
     kept = f"the body of {workdir} (--body gives another)"
     body = load_kept_body(config.body, kept) if body is None else load_body(body)
-    _check_fit(model, variables, body, workdir)
+    mistake = f"{workdir}: config.json is of another network than its checkpoint"
+    _check_fit(model, variables, body, mistake)
     data = config.data
     estimator = Estimator(model, variables, body, data.augment.margin, data.eval_interval)
     return Run(estimator, step, config)
@@ -57,13 +71,11 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         raise UserError(f"{path} is of another version's network: {error}") from None
 
 
-def _check_fit(
-    model: maed.MAED, variables: dict[str, Any], body: Body, workdir: str | Path
-) -> None:
-    """Whether the network has the arrays of the checkpoint.
+def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, mistake: str) -> None:
+    """Whether the network has these arrays.
 
     Raises:
-      UserError: it has others.
+      UserError: it has others; `mistake` begins the message.
     """
     found = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
     blocks = sum(model.stage_sizes) + (0 if model.encoder == "cnn" else model.depth)
@@ -78,8 +90,7 @@ def _check_fit(
         here, there = (shapes.get(path, "absent") for shapes in (wanted, found))
         if here != there:
             raise UserError(
-                f"{workdir}: config.json is of another network than its checkpoint "
-                f"({'/'.join(path)} is {here} in the one and {there} in the other)"
+                f"{mistake} ({'/'.join(path)} is {here} in the one and {there} in the other)"
             )
 
 
@@ -97,3 +108,88 @@ def restore_estimator(
       UserError: the directory holds no such checkpoint, or its body is not at hand.
     """
     return open_run(workdir, step, body=body).estimator
+
+
+def save_estimator(
+    workdir: str | Path, estimator: Estimator, *, body: str | Path = "mannequin"
+) -> None:
+    """Saves an estimator as a work directory, which `restore_estimator` and all verbs take.
+
+    Args:
+      workdir: is made; it may exist only if it is empty.
+      body: the path of the estimator's body, where it is none of the mannequin's: it is looked for
+        there, and not saved.
+
+    Raises:
+      UserError: the directory is in use or cannot be written, the variables are not those of the
+        model, or the body is another one.
+    """
+    check_free(workdir)
+    if (estimator.body.name == "mannequin") != (body == "mannequin"):
+        raise UserError(
+            f"the estimator's body is of the kind {estimator.body.name!r}, not {str(body)!r}: "
+            "say by body=PATH where it is, or leave that out for the mannequin"
+        )
+    mistake = "the estimator's model has others than its variables"
+    _check_fit(estimator.model, estimator.variables, estimator.body, mistake)
+    config = defaults()
+    config.body = whole_body(str(body))
+    config.data.augment.margin, config.data.eval_interval = estimator.margin, estimator.interval
+    write_run(workdir, estimator.model, estimator.variables, config)
+
+
+def check_free(workdir: str | Path) -> None:
+    """Raises `UserError` where something would be overwritten."""
+    path = Path(workdir)
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"{workdir} is not empty; give a directory that does not exist yet")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{workdir} is a file; give a directory that does not exist yet")
+
+
+def write_run(
+    workdir: str | Path,
+    model: maed.MAED,
+    variables: Mapping[str, Any],
+    config: ConfigDict,
+    beside: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a work directory as a training does; it has its name only once it is whole.
+
+    Args:
+      config: settings, among which those of the model are set here.
+      beside: more files, text by name.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    workdir = Path(workdir)
+    config.steps = 0  # no training has this few: none goes on here, which has no optimiser's state
+    sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
+    # Beside its place, so that moving it there is one step; what one that was killed left is there.
+    part = workdir.absolute().with_name(f".saving-{workdir.name}")
+    try:
+        with locks.only_run_in(part, "directory"):
+            try:
+                _clear(part)
+                state = create_state(variables, optax.identity())
+                with Checkpoints(part) as checkpoints:
+                    checkpoints.save(state, position=None)
+                for name, text in (beside or {}).items():
+                    (part / name).write_text(text, encoding="utf-8")
+                write_config(part, config)
+                part.rename(workdir)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be written: {reason(error)}") from None
+
+
+def _clear(workdir: Path) -> None:
+    for path in workdir.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != locks.NAME:
+            path.unlink()

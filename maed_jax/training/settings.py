@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -13,17 +11,16 @@ from maed_jax.data.augment import Augment
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.encoders import check_encoder, has_time_embedding
+from maed_jax.models.sizes import Bounds, check_bounds, check_sizes
 from maed_jax.training.config import flatten
 
-# What settings must be, as a comparison that NaN does not pass, and which of them.
-BOUNDS = (
+# Of settings other than the model's.
+BOUNDS: Bounds = (
     (
         "at least 1",
         lambda value: value >= 1,
         (
             *("steps", "log_every", "checkpoint_every", "keep", "max_skipped", "accumulate"),
-            *("model.image_size", "model.clip_length", "model.width", "model.dim", "model.depth"),
-            *("model.heads", "model.feature_dim", "model.decoder_width"),
             *("data.clip_length", "data.interval", "data.eval_interval"),
         ),
     ),
@@ -36,7 +33,7 @@ BOUNDS = (
             "data.workers",
         ),
     ),
-    ("at least 0 and below 2^32", lambda value: 0 <= value < SEEDS, ("seed", "model.tree_seed")),
+    ("at least 0 and below 2^32", lambda value: 0 <= value < SEEDS, ("seed",)),
     (
         "at least 0, and finite",
         lambda value: 0 <= value < math.inf,
@@ -46,7 +43,7 @@ BOUNDS = (
         ),
     ),
     ("above 0, and finite", lambda value: 0 < value < math.inf, ("optimizer.learning_rate",)),
-    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema", "model.dropout")),
+    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("ema",)),
 )
 
 
@@ -59,7 +56,7 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     Raises:
       UserError: settings that cannot be, or that contradict each other.
     """
-    _check_bounds(dict(flatten(config)))
+    check_bounds(dict(flatten(config)), BOUNDS, "config.")
     check_model(config)
     for part in ("clips_2d", "images"):
         Augment.of_part(config.data, part)
@@ -77,24 +74,10 @@ def check_model(config: ConfigDict) -> None:
     Raises:
       UserError: a network that cannot be, or crops that cannot.
     """
-    _check_bounds({f"model.{name}": value for name, value in config.model.items()})
-    stages = config.model.stage_sizes
-    if not stages or not all(type(units) is int and units >= 1 for units in stages):
-        raise UserError(
-            "config.model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
-            f"{tuple(stages)}"
-        )
+    check_sizes(config.model)
     check_encoder(config.model)
     check_decoder(config.model.decoder)
     Augment.of_part(config.data, "clips")
-
-
-def _check_bounds(values: Mapping[str, Any]) -> None:
-    """Raises: UserError: one of these settings is not within `BOUNDS`."""
-    for needed, holds, names in BOUNDS:
-        for name in names:
-            if name in values and not holds(values[name]):
-                raise UserError(f"config.{name} must be {needed}, not {values[name]}")
 
 
 def _check_clip_length(config: ConfigDict) -> None:

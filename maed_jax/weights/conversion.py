@@ -1,24 +1,19 @@
-"""From a file of weights to a work directory: recognises, converts, writes."""
+"""From a file of weights to a work directory: recognises and converts."""
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import optax
 
 from maed_jax.body.files import load_body
-from maed_jax.errors import UserError, reason
-from maed_jax.files import locks
+from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
-from maed_jax.training.checkpoints import Checkpoints, write_config
 from maed_jax.training.config import defaults, whole_body
-from maed_jax.training.state import create_state
+from maed_jax.training.runs import check_free, write_run
 from maed_jax.weights import imagenet, original
 from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.layouts import paper_model
@@ -59,7 +54,6 @@ def convert(
       UserError: the work directory is in use; a file that cannot be read or holds other weights; a
         choice that does not exist or that the weights do not fit.
     """
-    workdir = Path(workdir)
     check_free(workdir)
     state = read_arrays(source)
     kind = recognise(state, str(source))
@@ -86,7 +80,9 @@ def convert(
         model = paper_model(encoder, mode or MAED.mode, decoder, sizes or {})
         key = jax.random.key(seed)
         variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)
-    write_workdir(workdir, model, variables, whole_body(body), str(report))
+    config = defaults()
+    config.body = whole_body(body)
+    write_run(workdir, model, variables, config, {"conversion.txt": f"{report}\n"})
     return Converted(kind, model, report)
 
 
@@ -127,51 +123,3 @@ def original_model(
         modes = ", ".join(map(repr, found.modes))
         raise UserError(f"the weights fit all of the modes {modes}: say which one by --mode")
     return original.model_of(encoder, mode or found.modes[0], decoder or found.decoder, sizes)
-
-
-def check_free(workdir: Path) -> None:
-    """Raises `UserError` where something would be overwritten."""
-    if workdir.is_dir() and any(workdir.iterdir()):
-        raise UserError(f"{workdir} is not empty; give --out a directory that does not exist yet")
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir} is a file; give --out a directory that does not exist yet")
-
-
-def write_workdir(
-    workdir: Path, model: MAED, variables: Mapping[str, Any], body: str, about: str
-) -> None:
-    """Writes a work directory as a training does; it has its name only once it is whole.
-
-    Raises:
-      UserError: it cannot be written.
-    """
-    config = defaults()
-    config.body = body
-    config.steps = 0  # no training has this few: none goes on here, which has no optimiser's state
-    sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
-    # Beside its place, so that moving it there is one step; what one that was killed left is there.
-    part = workdir.absolute().with_name(f".convert-{workdir.name}")
-    try:
-        with locks.only_run_in(part, "--out"):
-            try:
-                _clear(part)
-                state = create_state(variables, optax.identity())
-                with Checkpoints(part) as checkpoints:
-                    checkpoints.save(state, position=None)
-                (part / "conversion.txt").write_text(f"{about}\n", encoding="utf-8")
-                write_config(part, config)
-                part.rename(workdir)
-            except BaseException:
-                shutil.rmtree(part, ignore_errors=True)
-                raise
-    except OSError as error:
-        raise UserError(f"{workdir} cannot be written: {reason(error)}") from None
-
-
-def _clear(workdir: Path) -> None:
-    for path in workdir.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != locks.NAME:
-            path.unlink()

@@ -183,7 +183,7 @@ def from_torch(
       decoder: "ktd" or "iterative".
 
     Returns:
-      A callable on float32 clips `[b t 224 224 3]`, ImageNet-normalised, that gives a `Prediction`.
+      The estimator, which takes clips `[b t 224 224 3]`.
 
     Raises:
       UserError: no such variant; a file that cannot be read; weights that do not fit the variant;
