@@ -251,7 +251,8 @@ def prove_cycles(directory: Path, cycles: int) -> None:
 
     from maed_jax.evaluation import evaluate
     from maed_jax.evaluation.protocol_choice import choose
-    from maed_jax.training.checkpoints import read_variables, restore_estimator
+    from maed_jax.training.checkpoints import read_variables
+    from maed_jax.training.runs import restore_estimator
 
     proof.with_dataset(directory)
     if not (directory / "short").exists():
