@@ -154,7 +154,7 @@ def test_mistakes_have_one_line(tmp_path):
 
 def test_a_full_disk_has_one_line(builder, tmp_path):
     builder["fail_at"], builder["error"] = 3, OSError(28, "No space left on device")
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match="no space left on device"):
         prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--config", "tiny"])
     builder["error"] = OSError(5, "Input/output error")
     with pytest.raises(OSError, match="Input/output"):
