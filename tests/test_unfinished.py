@@ -93,7 +93,10 @@ def test_what_is_added_to_results_leaves_an_unfinished_run_alone(tmp_path):
 
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match="cannot write to .*out"), unfinished(tmp_path / "out", {}):
+    with (
+        pytest.raises(UserError, match="cannot write to .*out: it is a file"),
+        unfinished(tmp_path / "out", {}),
+    ):
         pass
     with pytest.raises(UserError, match="cannot write"), unfinished(tmp_path / "out" / "b", {}):
         pass

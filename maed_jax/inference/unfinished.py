@@ -152,7 +152,8 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
                 print(f"maed: going on with what an earlier run left in {folder}", file=sys.stderr)
         except OSError as error:
             _remove(made)
-            raise UserError(f"cannot write to {out}: {reason(error)}") from None
+            why = "it is a file" if isinstance(error, FileExistsError) else reason(error)
+            raise UserError(f"cannot write to {out}: {why}") from None
         work = Work(folder)
         try:
             yield work
