@@ -73,8 +73,3 @@ def test_seconds_add_up_over_attempts(tmp_path):
         pass
     seconds = files.read_json(tmp_path / "seconds.json")
     assert 100 <= seconds["stage1"] < 101 and seconds["stage2"] < 1
-
-
-def test_environment_is_known():
-    found = files.environment()
-    assert found["cores"] >= 1 and found["cpu"] and found["jax"].count(".") == 2

@@ -33,29 +33,6 @@ def where(_):
     return os.environ["JAX_PLATFORMS"], maed_jax.datasets.mannequins.__name__
 
 
-@pytest.mark.parametrize(
-    ("known", "cores"),
-    [
-        (("process_cpu_count", "sched_getaffinity", "cpu_count"), 2),
-        (("sched_getaffinity", "cpu_count"), 3),
-        (("cpu_count",), 4),
-        ((), 1),
-    ],
-)
-def test_the_cores_are_those_that_this_process_may_use(known, cores, monkeypatch):
-    answers = {
-        "process_cpu_count": lambda: 2,
-        "sched_getaffinity": lambda _: {0, 5, 6},
-        "cpu_count": lambda: 4 if known else None,
-    }
-    for name, answer in answers.items():
-        if name in known or name == "cpu_count":
-            monkeypatch.setattr(os, name, answer, raising=False)
-        else:
-            monkeypatch.delattr(os, name, raising=False)
-    assert parallel.available_cores() == cores
-
-
 def test_results_come_in_order_from_other_processes():
     results = list(parallel.in_order(slow_square, range(20), processes=2))
     assert [square for square, _ in results] == [x * x for x in range(20)]

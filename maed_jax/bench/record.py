@@ -16,6 +16,7 @@ from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
 from maed_jax.files.json import read_json, write_json
 from maed_jax.files.whole import check_writable
+from maed_jax.machine import available_cores, processor
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -146,24 +147,16 @@ def read(path: str) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What was measured on, and how busy it was."""
-    found = {"processor": processor(), "python": platform.python_version()}
+    found = {
+        "processor": f"{processor()}, {available_cores()} cores",
+        "python": platform.python_version(),
+    }
     if jax := sys.modules.get("jax"):
         devices = jax.devices()
         found |= {"jax": jax.__version__, "device": devices[0].device_kind, "devices": len(devices)}
     if hasattr(os, "getloadavg"):
         found["load"] = [round(value, 2) for value in os.getloadavg()]
     return found
-
-
-def processor() -> str:
-    """The name of the processor and the number of its cores that may be used."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from maed_jax.data import parallel
 from maed_jax.errors import UserError
+from maed_jax.machine import available_cores
 
 DEATHS = 3  # of worker processes, that one batch may cost
 
@@ -55,7 +56,7 @@ class TrainingBatches:
         self.replaced = 0
         self._parts, self._workers = dict(parts), workers
         self._rows = _share({name: size for name, (_, size) in parts.items()}, *shard)
-        self._threads = threads or (1 if workers else parallel.available_cores())
+        self._threads = threads or (1 if workers else available_cores())
         self._batches = 0
         self._iterators: dict[str, Iterator] | None = None
         _prepare_process()

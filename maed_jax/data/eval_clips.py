@@ -13,10 +13,10 @@ import numpy as np
 
 from maed_jax.data import images, samples, schema, windows
 from maed_jax.data.augment import Changes
-from maed_jax.data.parallel import available_cores
 from maed_jax.data.records import Records, dataset_directory
 from maed_jax.data.track_labels import TrackLabels, read_labels
 from maed_jax.errors import UserError
+from maed_jax.machine import available_cores
 
 
 @dataclasses.dataclass(frozen=True)

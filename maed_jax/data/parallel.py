@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from maed_jax.errors import UserError
+from maed_jax.machine import available_cores
 
 DATASETS = "maed_jax.datasets"
 T = TypeVar("T")
@@ -45,15 +46,6 @@ def find_datasets() -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules[DATASETS] = maed_jax.datasets = module
     spec.loader.exec_module(module)
-
-
-def available_cores() -> int:
-    """How many cores this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -234,7 +234,7 @@ def measure(
 
 def provenance(opened: Opened) -> dict:
     """What the figures come from, for the file."""
-    from maed_jax.evaluation.ablation.files import environment
+    from maed_jax.machine import environment
 
     config = Path(opened.checkpoint) / "config.json"
     return {

@@ -18,11 +18,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from maed_jax.data.parallel import available_cores
 from maed_jax.inference.detect import Detections, Detector
 from maed_jax.inference.track import match
 from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Frame, Video
+from maed_jax.machine import available_cores
 
 LOOKS = 7  # a second, at least: people do not walk away in between
 ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too

@@ -7,7 +7,6 @@ result.json}, and the report: DIR/results.json, report.md and plots.
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from maed_jax.data.parallel import available_cores
 from maed_jax.errors import UserError, reason
 from maed_jax.evaluation.ablation.rows import ROWS
 from maed_jax.files import json as json_files
@@ -65,30 +63,6 @@ def read_json(path: Path) -> dict:
         return json_files.read_json(path, dict)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it and run again") from None
-
-
-def environment() -> dict:
-    """Machine and versions, for the record."""
-    import flax
-    import jax
-    import numpy
-
-    import maed_jax
-
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, IndexError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = [line for line in lines if line.startswith("model name")][0].partition(": ")[2]
-    return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": cpu,
-        "cores": available_cores(),
-        "python": platform.python_version(),
-        "maed_jax": maed_jax.__version__,
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "numpy": numpy.__version__,
-    }
 
 
 def last_loss(workdir: Path, every: int) -> float | None:

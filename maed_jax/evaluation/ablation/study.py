@@ -17,7 +17,6 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation.ablation.files import (
     RESULT,
     claim_directory,
-    environment,
     last_loss,
     read_json,
     read_results,
@@ -35,6 +34,7 @@ from maed_jax.evaluation.ablation.rows import (
 from maed_jax.files.json import write_json
 from maed_jax.files.locks import InUse, only_run_in
 from maed_jax.files.whole import whole_file
+from maed_jax.machine import environment
 
 if TYPE_CHECKING:
     from maed_jax.data.eval_clips import EvaluationClips
