@@ -26,7 +26,7 @@ from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
-from maed_jax.inference.video import Video
+from maed_jax.inference.video import Video, no_progress
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.joint_attention import listening
 from maed_jax.models.maed import MAED
@@ -76,7 +76,7 @@ def attend(
     num_frames: int,
     batch: int = 8,
     keep: Keep = in_memory,
-    progress: Callable = lambda frames, total: frames,
+    progress: Callable = no_progress,
 ) -> list[Attention]:
     """Runs the model over every frame of every track again, this time looking inside.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from maed_jax.inference.detect import Detector
 from maed_jax.inference.looks import detections, frames_per_look
 from maed_jax.inference.track import Track, Tracker, interpolated
 from maed_jax.inference.unfinished import Work
-from maed_jax.inference.video import Video
+from maed_jax.inference.video import Video, no_progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,6 @@ class Found:
     num_frames: int
     damaged: list[int]
     """numbers of the frames that could not be decoded whole"""
-
-
-def no_progress(frames: Iterator, total: int) -> Iterator:
-    return frames
 
 
 def find_people(

@@ -20,13 +20,13 @@ from maed_jax.inference import results
 from maed_jax.inference.boxes_file import BoxesFile, read_boxes
 from maed_jax.inference.detect import make_detector
 from maed_jax.inference.page import write_page
-from maed_jax.inference.people import Found, find_people, no_progress
+from maed_jax.inference.people import Found, find_people
 from maed_jax.inference.pictures import FPS, Pictures, is_still, open_source
 from maed_jax.inference.reconstruct import reconstruct
 from maed_jax.inference.results import Person
 from maed_jax.inference.smoothing import smooth_person
 from maed_jax.inference.unfinished import Work, many_files, unfinished
-from maed_jax.inference.video import Video
+from maed_jax.inference.video import Video, no_progress
 
 if TYPE_CHECKING:
     from maed_jax.estimator import Estimator

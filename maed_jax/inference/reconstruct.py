@@ -24,7 +24,7 @@ from maed_jax.estimator import check_finite
 from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
-from maed_jax.inference.video import Frame, Video
+from maed_jax.inference.video import Frame, Video, no_progress
 
 if TYPE_CHECKING:
     from maed_jax.estimator import Estimator
@@ -157,7 +157,7 @@ def reconstruct(
     batch: int = 8,
     focal: float | None = None,
     keep: Keep = in_memory,
-    progress: Callable = lambda frames, total: frames,
+    progress: Callable = no_progress,
 ) -> list[Reconstruction]:
     """Reconstructs every frame of every track exactly once.
 

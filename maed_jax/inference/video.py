@@ -127,6 +127,11 @@ class Video:
         return Frame(index, time, damaged, raw, self.size, self.rotation)
 
 
+def no_progress(frames: Iterator, total: int) -> Iterator:
+    """In place of a progress bar over `total` frames, 0 where their number is not known."""
+    return frames
+
+
 def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Width and height scaled down, never up, so that no side exceeds `longest`."""
     scale = min(1.0, longest / max(size))

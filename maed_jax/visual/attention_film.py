@@ -13,7 +13,7 @@ import numpy as np
 from maed_jax.inference.attended import Attention
 from maed_jax.inference.reconstruct import cut, exactly
 from maed_jax.inference.results import Person
-from maed_jax.inference.video import Frame, Video, VideoWriter
+from maed_jax.inference.video import Frame, Video, VideoWriter, no_progress
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.pixels import rescaled
 
@@ -49,7 +49,7 @@ def write_films(
     attentions: Sequence[Attention],
     *,
     num_frames: int,
-    progress: Callable = lambda frames, total: frames,
+    progress: Callable = no_progress,
 ) -> None:
     """Writes one film a person, in one pass over the video.
 

@@ -23,7 +23,7 @@ from maed_jax.files.whole import whole_file
 from maed_jax.inference.looks import side_by_side
 from maed_jax.inference.reconstruct import exactly, to_pixels
 from maed_jax.inference.results import Person
-from maed_jax.inference.video import Video, VideoWriter, fit
+from maed_jax.inference.video import Video, VideoWriter, fit, no_progress
 from maed_jax.machine import available_cores
 from maed_jax.visual.bodies import draw_bodies
 from maed_jax.visual.colors import color_of
@@ -45,7 +45,7 @@ def write_overlay(
     *,
     num_frames: int,
     side_view: bool = False,
-    progress: Callable = lambda frames, total: frames,
+    progress: Callable = no_progress,
 ) -> None:
     """Writes `video` with everybody's body, box and number drawn over it; every frame, same times.
 
