@@ -14,7 +14,7 @@ encoders by PA-MPJPE, all rows within 4.9 mm; of decoders only the Transformer's
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 
 def get_config(variant: str | None = None) -> ConfigDict:

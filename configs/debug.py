@@ -9,7 +9,7 @@ Hardware: any CPU. Time: seconds, most of them compiling. Result: none; no one l
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 
 def get_config(variant: str | None = None) -> ConfigDict:

@@ -16,7 +16,7 @@ Result on the test split: MPJPE 139.7 mm and PA-MPJPE 83.5 mm, 0.37 and 0.58 of 
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 
 def get_config(variant: str | None = None) -> ConfigDict:

@@ -17,7 +17,7 @@ stages; its results are those of stage 2.
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 # (dataset, weight of each of its images, every so many frames)
 IMAGES = (

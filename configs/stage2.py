@@ -17,7 +17,7 @@ and 85.1), Human3.6M 38.7 and 56.4 (38.7 and 56.3). Ours: none yet.
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 # (dataset, weight of each of its windows, frames from window to window)
 CLIPS = (("h36m/crops", 1.0, 64), ("mpi_inf_3dhp/crops", 1.0, 64), ("threedpw/crops", 1.0, 8))

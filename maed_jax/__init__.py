@@ -29,9 +29,9 @@ _EXPORTS = {
     "crop_people": "maed_jax.inference.reconstruct",
     "from_torch": "maed_jax.weights.original",
     "load_body": "maed_jax.body.files",
-    "predict_video": "maed_jax.inference.predict",
-    "restore_estimator": "maed_jax.training.runs",
-    "save_estimator": "maed_jax.training.runs",
+    "predict_video": "maed_jax.prediction.predict",
+    "restore_estimator": "maed_jax.runs.restore",
+    "save_estimator": "maed_jax.runs.restore",
 }
 __all__ = sorted(_EXPORTS)
 

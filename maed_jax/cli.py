@@ -28,10 +28,10 @@ VERBS = {
     ),
     "table1": ("maed_jax.evaluation.table1", "the paper's Table 1 with a checkpoint's own rows"),
     "ablate": (
-        "maed_jax.evaluation.ablation.study",
+        "maed_jax.ablation.study",
         "train and compare the rows of the paper's Table 2",
     ),
-    "predict": ("maed_jax.inference.command", "reconstruct the people in videos or pictures"),
+    "predict": ("maed_jax.prediction.command", "reconstruct the people in videos or pictures"),
     "view": ("maed_jax.visual.viewer", "look at what predict wrote, in the browser"),
     "animate": (
         "maed_jax.exports.animate",

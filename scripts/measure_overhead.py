@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.models.maed import MAED
-from maed_jax.training.checkpoints import Checkpoints
-from maed_jax.training.config import load_config
+from maed_jax.runs.checkpoints import Checkpoints
+from maed_jax.runs.config import load_config
+from maed_jax.runs.state import create_state
 from maed_jax.training.monitor import Monitor
-from maed_jax.training.state import create_state, make_optimizer
+from maed_jax.training.optimizer import make_optimizer
 
 TERMS = ("loss", "keypoints_2d", "keypoints_3d", "pose", "shape", "norm")
 METRICS = (*TERMS, "gradient_norm", "learning_rate")

@@ -119,7 +119,7 @@ def digest(run: Path, step: int) -> dict[str, str]:
     import jax
     from orbax.checkpoint import v1 as ocp
 
-    from maed_jax.training.checkpoint_parts import VARIABLES, load, metadata
+    from maed_jax.runs.checkpoint_parts import VARIABLES, load, metadata
 
     path = run / "checkpoints" / str(step)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

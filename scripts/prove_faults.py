@@ -35,7 +35,7 @@ import proof
 from interrupts import Command, Start, environment, interrupt, located
 
 STUDY = """
-from maed_jax.training.config import load_config
+from maed_jax.runs.config import load_config
 def get_config(variant=None):
     c = load_config("ablation").copy_and_resolve_references().unlock()
     c.data.clips = c.data.images = (("mannequins/tiny", 1.0),)
@@ -176,8 +176,9 @@ def prepare(directory: Path) -> None:
 
 def write_resnet(path: Path) -> None:
     """Noise as torchvision's ResNet-50, the smallest network that `maed convert` takes."""
+    from maed_jax.models.maed import variable_shapes
     from maed_jax.weights.imagenet import torch_encoder_entry
-    from maed_jax.weights.layouts import paper_model, variable_shapes
+    from maed_jax.weights.layouts import paper_model
 
     model, rng = paper_model("cnn", "parallel", "ktd", {}), np.random.default_rng(0)
     encoder = [(p, s) for p, s in variable_shapes(model).items() if p[1] == "encoder"]

@@ -140,8 +140,8 @@ def nothing_more(early: list[Sample], late: list[Sample]) -> None:
 
 
 def prove_train(directory: Path, steps: int) -> None:
+    from maed_jax.runs.config import load_config
     from maed_jax.training import monitor
-    from maed_jax.training.config import load_config
     from maed_jax.training.train import train
 
     proof.with_dataset(directory)
@@ -251,8 +251,8 @@ def prove_cycles(directory: Path, cycles: int) -> None:
 
     from maed_jax.evaluation import evaluate
     from maed_jax.evaluation.protocol_choice import choose
-    from maed_jax.training.checkpoints import read_variables
-    from maed_jax.training.runs import restore_estimator
+    from maed_jax.runs.checkpoints import read_variables
+    from maed_jax.runs.restore import restore_estimator
 
     proof.with_dataset(directory)
     if not (directory / "short").exists():

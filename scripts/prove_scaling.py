@@ -22,7 +22,7 @@ os.environ.update(proof.environment(devices=8))  # before JAX starts
 import jax
 import jax.numpy as jnp
 
-from maed_jax.training.config import defaults, load_config
+from maed_jax.runs.config import defaults, load_config
 from maed_jax.training.train import train
 
 STEPS = 20
@@ -54,8 +54,9 @@ def bytes_held(fsdp: int) -> float:
     from maed_jax.body.mannequin import mannequin
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.models.maed import MAED
+    from maed_jax.runs.state import create_state
     from maed_jax.training import sharding
-    from maed_jax.training.state import create_state, make_optimizer
+    from maed_jax.training.optimizer import make_optimizer
 
     c = defaults()
     mesh = sharding.make_mesh(8 // fsdp, fsdp)

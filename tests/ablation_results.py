@@ -1,8 +1,8 @@
 """Results of a study as its runs write them, with figures that tell row and seed."""
 
-from maed_jax.evaluation.ablation.measure import FRACTIONS
-from maed_jax.evaluation.ablation.rows import ROWS
-from maed_jax.training.config import load_config
+from maed_jax.ablation.measure import FRACTIONS
+from maed_jax.ablation.rows import ROWS
+from maed_jax.runs.config import load_config
 
 SUBSETS = ("plain", "occlusion", "all")
 

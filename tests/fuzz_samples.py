@@ -25,8 +25,8 @@ from maed_jax.body import skeleton
 from maed_jax.data.parallel import find_datasets
 from maed_jax.inference import people, results
 from maed_jax.inference.unfinished import Work
-from maed_jax.training.checkpoints import write_config
-from maed_jax.training.config import load_config
+from maed_jax.runs.checkpoints import write_config
+from maed_jax.runs.config import load_config
 
 find_datasets()
 from maed_jax.datasets.mannequins import motion  # noqa: E402

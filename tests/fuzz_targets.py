@@ -49,18 +49,19 @@ from fuzzing import Target
 from joblib_writer import joblib_bytes
 from small_videos import figure_images, write_video
 
+from maed_jax.ablation.study import summarise
 from maed_jax.body.files import load_body
 from maed_jax.data import schema
 from maed_jax.data.parallel import find_datasets
 from maed_jax.evaluation import compare, report
-from maed_jax.evaluation.ablation.study import summarise
 from maed_jax.files.json import write_json
-from maed_jax.inference import attended, looks, page, people, pictures, results, video
+from maed_jax.inference import attended, looks, people, pictures, results, video
+from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.unfinished import Work
-from maed_jax.models.attention_maps import load_attention_maps
-from maed_jax.training.config import load_config
-from maed_jax.training.runs import read_model
+from maed_jax.runs.config import load_config
+from maed_jax.runs.restore import read_model
+from maed_jax.visual import index_page as page
 from maed_jax.weights.arrays import read_arrays
 
 find_datasets()

@@ -8,12 +8,12 @@ import tiny
 from ablation_results import mean_pose, result
 from fake_dataset import write_fake_dataset
 
+from maed_jax.ablation import study as ablation
+from maed_jax.ablation.files import result_path
+from maed_jax.ablation.rows import ROWS, STAGES
 from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation import study as ablation
-from maed_jax.evaluation.ablation.files import result_path
-from maed_jax.evaluation.ablation.rows import ROWS, STAGES
 from maed_jax.files.locks import only_run_in
-from maed_jax.training.checkpoints import read_config, write_config
+from maed_jax.runs.checkpoints import read_config, write_config
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def trained(monkeypatch):
             if key in ("subsets", "joints", "blanked", "gates", "parameters", "steps")
         }
 
-    monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
+    monkeypatch.setattr("maed_jax.ablation.plots.draw", lambda *_: [])
     monkeypatch.setattr("maed_jax.training.train.train", train)
     monkeypatch.setattr(ablation, "measure_run", measure_run)
     monkeypatch.setattr(ablation, "measure_mean_pose", lambda config: mean_pose())
@@ -189,9 +189,9 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
     """A step of each stage of the tiny model, against `maed eval` of its checkpoint."""
     from maed_jax.evaluation import evaluate
 
-    monkeypatch.setattr("maed_jax.evaluation.ablation.plots.draw", lambda *_: [])
-    monkeypatch.setattr("maed_jax.evaluation.ablation.measure.has_gates", lambda model: False)
-    monkeypatch.setattr("maed_jax.training.runs._check_fit", lambda *_: None)  # it builds a MAED
+    monkeypatch.setattr("maed_jax.ablation.plots.draw", lambda *_: [])
+    monkeypatch.setattr("maed_jax.ablation.measure.has_gates", lambda model: False)
+    monkeypatch.setattr("maed_jax.runs.restore._check_fit", lambda *_: None)  # it builds a MAED
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),

@@ -5,10 +5,10 @@ import json
 import pytest
 from ablation_results import result
 
+from maed_jax.ablation import files
 from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation import files
 from maed_jax.files.json import write_json
-from maed_jax.training.config import load_config
+from maed_jax.runs.config import load_config
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -9,6 +9,7 @@ from random_params import random_params
 from scipy.spatial.transform import Rotation
 from stub_estimator import Oracle
 
+from maed_jax.ablation import measure
 from maed_jax.body import smpl
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import ANCESTORS
@@ -17,7 +18,6 @@ from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.data.records import Records
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import scoring, table
-from maed_jax.evaluation.ablation import measure
 from maed_jax.evaluation.baseline import FIELDS, mean_pose
 from maed_jax.evaluation.predictions import constant, predict
 from maed_jax.models.maed import MAED

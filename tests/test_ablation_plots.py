@@ -7,8 +7,8 @@ import pytest
 from ablation_results import mean_pose, result, settings
 from test_ablation_report import summary
 
-from maed_jax.evaluation.ablation.plots import PLOTS, draw
-from maed_jax.evaluation.ablation.summary import summarise
+from maed_jax.ablation.plots import PLOTS, draw
+from maed_jax.ablation.summary import summarise
 
 
 def test_all_plots_are_pictures(tmp_path):

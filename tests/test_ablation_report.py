@@ -2,9 +2,9 @@
 
 from ablation_results import mean_pose, result, settings
 
-from maed_jax.evaluation.ablation.report import cell, report, table2
-from maed_jax.evaluation.ablation.rows import ROWS, TABLE
-from maed_jax.evaluation.ablation.summary import stat, summarise
+from maed_jax.ablation.report import cell, report, table2
+from maed_jax.ablation.rows import ROWS, TABLE
+from maed_jax.ablation.summary import stat, summarise
 
 
 def summary(rows=tuple(ROWS), seeds=(0, 1, 2)):

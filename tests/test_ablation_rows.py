@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation.rows import (
+from maed_jax.ablation.rows import (
     LINE_OF,
     ROWS,
     TABLE,
@@ -15,10 +14,11 @@ from maed_jax.evaluation.ablation.rows import (
     load_study,
     stage_config,
 )
+from maed_jax.errors import UserError
 from maed_jax.models.decoders import DECODERS
 from maed_jax.models.maed import MAED
-from maed_jax.training.config import load_config
-from maed_jax.training.settings import check_settings
+from maed_jax.runs.config import load_config
+from maed_jax.runs.settings import check_settings
 
 # As printed, PA-MPJPE and MPJPE on 3DPW, part by part; None: not in the paper.
 PRINTED = (

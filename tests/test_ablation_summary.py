@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ablation_results import mean_pose, result, settings
 
-from maed_jax.evaluation.ablation.summary import by_depth, stat, summarise
+from maed_jax.ablation.summary import by_depth, stat, summarise
 
 
 def test_stat():

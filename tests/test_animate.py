@@ -13,10 +13,10 @@ from maed_jax.cli import run
 from maed_jax.errors import UserError
 from maed_jax.exports.animate import animate_results, main
 from maed_jax.exports.people import FORMATS, export_people
-from maed_jax.inference.predict import predict_to
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.unfinished import unfinished
 from maed_jax.inference.video import open_video
+from maed_jax.prediction.predict import predict_to
 
 
 @pytest.fixture(scope="module")

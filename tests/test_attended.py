@@ -11,9 +11,9 @@ from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.inference import attended
 from maed_jax.inference.attended import Attention, attend, load_attention, save_attention
+from maed_jax.inference.attention_maps import attention_maps
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
-from maed_jax.models.attention_maps import attention_maps
 from maed_jax.models.maed import MAED
 
 T = SMALL["clip_length"]
@@ -131,7 +131,7 @@ def test_other_files_are_refused(tmp_path, make, message):
 
 def test_prediction_leaves_them_only_where_asked(walk, tmp_path):
     from maed_jax.inference.boxes_file import read_boxes
-    from maed_jax.inference.predict import predict_to
+    from maed_jax.prediction.predict import predict_to
 
     np.savez(tmp_path / "boxes.npz", frames=np.arange(10), boxes=track(range(10)).boxes)
     boxes = read_boxes(tmp_path / "boxes.npz")

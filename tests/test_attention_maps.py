@@ -10,14 +10,14 @@ from random_params import random_params
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.models import attention
-from maed_jax.models.attention import MODES
-from maed_jax.models.attention_maps import (
+from maed_jax.inference.attention_maps import (
     AttentionMaps,
     attention_maps,
     load_attention_maps,
     save_attention_maps,
 )
+from maed_jax.models import attention
+from maed_jax.models.attention import MODES
 from maed_jax.models.maed import MAED
 
 SMALL = dict(

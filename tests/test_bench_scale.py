@@ -12,7 +12,7 @@ import small_bench
 from maed_jax import cli
 from maed_jax.bench import scale_program
 from maed_jax.errors import UserError
-from maed_jax.training.config import load_config
+from maed_jax.runs.config import load_config
 
 
 def test_programs_and_predictions(tmp_path, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from maed_jax.training.checkpoint_parts import interrupts_held
+from maed_jax.runs.checkpoint_parts import interrupts_held
 
 
 def swallow_one():

@@ -16,8 +16,9 @@ from faults import closed, full_disk
 from test_step import equal, run
 
 from maed_jax.errors import UserError
-from maed_jax.training import checkpoint_parts, checkpoints, sharding
-from maed_jax.training.config import load_config
+from maed_jax.runs import checkpoint_parts, checkpoints
+from maed_jax.runs.config import load_config
+from maed_jax.training import sharding
 
 
 def abstract(state, mesh=None):

@@ -13,9 +13,9 @@ from small_videos import FakeEstimator, figure_images, write_video
 from maed_jax.body.mannequin import mannequin
 from maed_jax.cli import run
 from maed_jax.errors import UserError
-from maed_jax.inference import command
 from maed_jax.inference.results import load_person
 from maed_jax.inference.video import open_video
+from maed_jax.prediction import command
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,14 @@ def empty(tmp_path_factory):
 def estimator(monkeypatch):
     """What every checkpoint directory "holds"."""
     estimator = FakeEstimator(mannequin())
-    module = types.ModuleType("maed_jax.training.runs")
+    module = types.ModuleType("maed_jax.runs.restore")
 
     def restore(directory, step, *, body):
         estimator.body_asked_for = body
         return [estimator][step or 0]
 
     module.restore_estimator = restore
-    monkeypatch.setitem(sys.modules, "maed_jax.training.runs", module)
+    monkeypatch.setitem(sys.modules, "maed_jax.runs.restore", module)
     return estimator
 
 

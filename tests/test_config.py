@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.training import config as configs
-from maed_jax.training import config_files
+from maed_jax.runs import config as configs
+from maed_jax.runs import config_files
 
 
 def test_every_config_loads_and_has_exactly_the_known_keys():
@@ -76,7 +76,7 @@ def test_override_in_two_words_and_several():
         ("debug", ["--config.optimizer.learning_rte=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.lerning_rate=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.optimizer.lr=1"], "did you mean optimizer.learning_rate"),
-        ("debug", ["--config.xyz=1"], "training/config.py lists all"),
+        ("debug", ["--config.xyz=1"], "runs/config.py lists all"),
         ("debug", ["--config.optimizer=1"], "is a section"),
         ("debug", ["--config.steps=many"], "config.steps must be a whole number, not 'many'"),
         ("debug", ["--config.steps=1.5"], "whole number"),
@@ -160,7 +160,7 @@ def test_a_run_from_before_a_setting_goes_on_with_its_default():
 
 
 def test_does_not_import_jax():
-    code = "import sys; from maed_jax.training import config, config_files"
+    code = "import sys; from maed_jax.runs import config, config_files"
     code += "; config.load_config('demo'); config_files.list_configs()"
     code += "; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,8 +3,8 @@
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.training import config as configs
-from maed_jax.training import config_files
+from maed_jax.runs import config as configs
+from maed_jax.runs import config_files
 
 
 def test_the_list_tells_variants_and_studies():
@@ -30,7 +30,7 @@ def test_broken_file(tmp_path):
 
 def own_config(tmp_path, body, parameters="variant=None"):
     """The path of a user's configuration that starts from the defaults and goes on with `body`."""
-    lines = ["from maed_jax.training.config import defaults", f"def get_config({parameters}):"]
+    lines = ["from maed_jax.runs.config import defaults", f"def get_config({parameters}):"]
     lines += ["    c = defaults()", *(f"    {line}" for line in body)]
     (tmp_path / "own.py").write_text("\n".join(lines) + "\n")
     return str(tmp_path / "own.py")

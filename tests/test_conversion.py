@@ -10,14 +10,14 @@ from random_params import random_params
 from torch_writer import write_torch
 
 from maed_jax.errors import UserError
-from maed_jax.models.maed import MAED
-from maed_jax.training import runs
-from maed_jax.training.checkpoints import read_config
+from maed_jax.models.maed import MAED, variable_shapes
+from maed_jax.runs import restore as runs
+from maed_jax.runs.checkpoints import read_config
+from maed_jax.runs.restore import open_run, restore_estimator
 from maed_jax.training.handover import hand_over
-from maed_jax.training.runs import open_run, restore_estimator
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.imagenet import google_entry
-from maed_jax.weights.layouts import paper_model, torch_entry, variable_shapes
+from maed_jax.weights.layouts import paper_model, torch_entry
 from maed_jax.weights.original import convert_original
 
 SIZES = dict(

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from fake_dataset import write_fake_dataset
 
-from maed_jax.data import check, prepare, schema
+from maed_jax.data import check, prepare, schema, sheet
 from maed_jax.data.images import encode_jpeg
 from maed_jax.errors import UserError
-from maed_jax.visual import sheet
 
 
 def sound(index, record):

@@ -20,7 +20,7 @@ from maed_jax.errors import UserError
 from maed_jax.evaluation import benchmark, evaluate, table1
 from maed_jax.evaluation.scoring import Bodies
 from maed_jax.files.locks import only_run_in
-from maed_jax.training.config import defaults
+from maed_jax.runs.config import defaults
 
 
 @pytest.fixture(scope="module")

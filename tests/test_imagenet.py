@@ -9,9 +9,9 @@ import parity_rules as rules
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.models.maed import MAED
+from maed_jax.models.maed import MAED, variable_shapes
 from maed_jax.weights.imagenet import ANEW, convert_imagenet, google_entry, torch_encoder_entry
-from maed_jax.weights.layouts import paper_model, torch_entry, variable_shapes
+from maed_jax.weights.layouts import paper_model, torch_entry
 
 # The iterative decoder has the fewest layers to draw.
 TINY = MAED(

@@ -34,9 +34,9 @@ def images():
 
 
 def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, capsys):
-    module = types.ModuleType("maed_jax.training.runs")
+    module = types.ModuleType("maed_jax.runs.restore")
     module.restore_estimator = lambda directory, step, *, body: {(7, "smpl"): estimator}[step, body]
-    monkeypatch.setitem(sys.modules, "maed_jax.training.runs", module)
+    monkeypatch.setitem(sys.modules, "maed_jax.runs.restore", module)
     path = tmp_path / "new" / "maed.stablehlo"
     args = ["--checkpoint", "work", "--step", "7", "--body", "smpl", "--out", str(path)]
     run(export.main, [*args, "--vertices"])

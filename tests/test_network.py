@@ -7,7 +7,7 @@ import pytest
 from maed_jax.bench import network, original
 from maed_jax.bench.operations import count
 from maed_jax.errors import UserError
-from maed_jax.training.config import load_config
+from maed_jax.runs.config import load_config
 
 
 @pytest.fixture(scope="module")

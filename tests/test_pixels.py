@@ -1,6 +1,6 @@
 import numpy as np
 
-from maed_jax.visual.pixels import nearest, rescaled
+from maed_jax.data.pixels import nearest, rescaled
 
 
 def test_places_stay_on_what_they_show():

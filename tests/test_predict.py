@@ -11,9 +11,9 @@ import maed_jax
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.inference.boxes_file import read_boxes
-from maed_jax.inference.predict import predict_to, predict_video
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
+from maed_jax.prediction.predict import predict_to, predict_video
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
 
     estimator = FakeEstimator(mannequin())
     with monkeypatch.context() as patch:
-        patch.setattr(f"maed_jax.inference.predict.{where}", full)
+        patch.setattr(f"maed_jax.prediction.predict.{where}", full)
         with pytest.raises((UserError, OSError), match="(?i)no space left on device"):
             predict_to(tmp_path, open_video(walk), estimator, overlay=False)
     calls = len(estimator.shapes)
@@ -169,7 +169,7 @@ def test_answers_of_another_interval_are_not_resumed(walk, tmp_path, monkeypatch
 
     estimator = FakeEstimator(mannequin())
     with monkeypatch.context() as patch:
-        patch.setattr("maed_jax.inference.predict.smooth_person", stops)
+        patch.setattr("maed_jax.prediction.predict.smooth_person", stops)
         with pytest.raises(KeyboardInterrupt):
             predict_to(tmp_path, open_video(walk), estimator, overlay=False)
     calls = len(estimator.shapes)

@@ -12,8 +12,8 @@ from small_videos import figure_images, write_video
 pytest.importorskip("pyvista")
 import maed_jax
 from maed_jax.body.mannequin import mannequin
-from maed_jax.inference.predict import predict_to
 from maed_jax.inference.video import open_video
+from maed_jax.prediction.predict import predict_to
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 MODEL = maed_jax.MAED(

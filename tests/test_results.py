@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-import test_page
+import test_index_page
 
 from maed_jax.errors import UserError
 from maed_jax.inference.results import (
@@ -148,7 +148,7 @@ def test_the_mannequin_needs_no_checkpoint():
 
 @pytest.mark.parametrize("name", ["format", *FORM])
 def test_what_readers_rely_on_has_to_be_there(tmp_path, name):
-    content = test_page.content(people=[])
+    content = test_index_page.content(people=[])
     write_summary(tmp_path, content)
     load_results(tmp_path)
     del content[name]
@@ -166,7 +166,7 @@ def test_results_of_a_newer_format_are_refused(tmp_path):
 def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
     """Readers make room for all of them, and a number costs nothing to write."""
     save_person(tmp_path / "person_1.npz", person(1))
-    content = test_page.content(people=test_page.content()["people"][:1])
+    content = test_index_page.content(people=test_index_page.content()["people"][:1])
     write_summary(tmp_path, content)
     assert len(load_results(tmp_path)[1]) == 1
     for frames in (19, 21, 1 << 26):

@@ -17,8 +17,8 @@ import tiny_run
 from fake_dataset import write_fake_dataset
 from test_step import equal
 
-from maed_jax.training.checkpoints import read_variables
-from maed_jax.training.config import load_config
+from maed_jax.runs.checkpoints import read_variables
+from maed_jax.runs.config import load_config
 from maed_jax.training.train import train
 
 TESTS = Path(__file__).parent

@@ -5,8 +5,8 @@ import pytest
 from maed_jax.errors import UserError
 from maed_jax.models import sizes
 from maed_jax.models.encoders import ENCODERS
-from maed_jax.training import config as configs
-from maed_jax.training.settings import BOUNDS, check_settings
+from maed_jax.runs import config as configs
+from maed_jax.runs.settings import BOUNDS, check_settings
 
 
 def settings(spec="debug", **changes):

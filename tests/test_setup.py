@@ -8,8 +8,8 @@ from fake_dataset import write_fake_dataset
 from test_step import equal
 
 from maed_jax.errors import UserError
-from maed_jax.training.checkpoints import Checkpoints, write_config
-from maed_jax.training.config import load_config
+from maed_jax.runs.checkpoints import Checkpoints, write_config
+from maed_jax.runs.config import load_config
 from maed_jax.training.setup import first_state, set_up
 
 

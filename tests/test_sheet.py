@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maed_jax.body.skeleton import KEYPOINT_FLIP, KEYPOINT_NAMES
-from maed_jax.visual import sheet
+from maed_jax.data import sheet
 
 
 def test_labels_are_drawn_on_a_copy_in_the_colours_of_their_side():

@@ -8,8 +8,8 @@ import pytest
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
 from maed_jax.models.sizes import check_sizes
-from maed_jax.training import config as configs
-from maed_jax.training.settings import check_settings
+from maed_jax.runs import config as configs
+from maed_jax.runs.settings import check_settings
 
 
 @pytest.mark.parametrize(

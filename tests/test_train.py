@@ -15,10 +15,11 @@ from test_step import equal
 
 from maed_jax.errors import UserError
 from maed_jax.files.locks import only_run_in
-from maed_jax.training import checkpoints, setup
+from maed_jax.runs import checkpoints
+from maed_jax.runs.checkpoints import read_config, read_variables, saved_steps
+from maed_jax.runs.config import load_config
+from maed_jax.training import setup
 from maed_jax.training import train as train_module
-from maed_jax.training.checkpoints import read_config, read_variables, saved_steps
-from maed_jax.training.config import load_config
 from maed_jax.training.profile import Profile
 
 
@@ -239,7 +240,7 @@ def test_a_second_run_in_the_same_place_is_refused(small, tmp_path):
 def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
     """The real network: two steps, a validation, the checkpoint restored, the table printed."""
     from maed_jax.evaluation import evaluate
-    from maed_jax.training.runs import restore_estimator
+    from maed_jax.runs.restore import restore_estimator
 
     write_fake_dataset(tmp_path / "data", [12, 9], split="train")
     work = str(tmp_path / "work")

@@ -8,8 +8,8 @@ from fake_dataset import write_fake_dataset
 
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
+from maed_jax.runs.config import load_config
 from maed_jax.training import sharding, validation
-from maed_jax.training.config import load_config
 
 
 def test_devices_change_nothing(tmp_path):

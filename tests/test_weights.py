@@ -19,8 +19,8 @@ from maed_jax.models import cnn, resnet
 from maed_jax.models.decoders import make_decoder
 from maed_jax.models.encoder import Block
 from maed_jax.models.encoders import make_encoder
-from maed_jax.models.maed import MAED, reconstruct
-from maed_jax.weights.layouts import torch_entry, torch_name, variable_shapes
+from maed_jax.models.maed import MAED, reconstruct, variable_shapes
+from maed_jax.weights.layouts import torch_entry, torch_name
 from maed_jax.weights.original import convert_original, from_torch, with_means
 
 # Behind the sixteen ReLU bottlenecks float32 decides some signs by chance: the gradient of the

@@ -13,9 +13,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from maed_jax.body.rotations import matrix_from_6d
 from maed_jax.models.cnn import batch_norm
 from maed_jax.models.maed import Prediction
+from maed_jax.runs.config import defaults
+from maed_jax.runs.state import create_state
 from maed_jax.training import sharding
-from maed_jax.training.config import defaults
-from maed_jax.training.state import create_state, make_optimizer, make_schedule
+from maed_jax.training.optimizer import make_optimizer, make_schedule
 from maed_jax.training.step import make_train_step
 
 SIZE = 8

@@ -64,9 +64,9 @@ def make_cases(
     from maed_jax.estimator import Estimator
     from maed_jax.inference.detect import make_detector
     from maed_jax.inference.people import find_people
-    from maed_jax.inference.predict import predict_to
     from maed_jax.inference.reconstruct import reconstruct
     from maed_jax.inference.video import open_video
+    from maed_jax.prediction.predict import predict_to
 
     write_walk(folder / "walk.mp4", frames, size)
     video = open_video(folder / "walk.mp4")

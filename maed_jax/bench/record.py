@@ -70,7 +70,7 @@ def load(config: str, overrides: Sequence[str]) -> ConfigDict:
     Raises:
       UserError: see `load_config`.
     """
-    from maed_jax.training.config import load_config
+    from maed_jax.runs.config import load_config
 
     return load_config(config, ["--config.body=mannequin", *overrides])
 

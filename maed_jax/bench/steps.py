@@ -14,8 +14,9 @@ from maed_jax.bench.operations import count
 from maed_jax.body.smpl import Body
 from maed_jax.compiler_options import for_training
 from maed_jax.models.maed import MAED
+from maed_jax.runs.state import TrainState, create_state
 from maed_jax.training import sharding
-from maed_jax.training.state import TrainState, create_state, make_optimizer, make_schedule
+from maed_jax.training.optimizer import make_optimizer, make_schedule
 from maed_jax.training.step import make_train_step
 
 

@@ -135,7 +135,7 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
     from maed_jax.data.check import check, splits_of
-    from maed_jax.visual.sheet import write_sheet
+    from maed_jax.data.sheet import write_sheet
 
     directory = dataset_directory(directory)
     splits = splits_of(directory)

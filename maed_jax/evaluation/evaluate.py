@@ -169,7 +169,7 @@ def open_checkpoint(
 
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.evaluation.scoring import Bodies
-    from maed_jax.training.runs import open_run
+    from maed_jax.runs.restore import open_run
 
     run = open_run(checkpoint, step, body=body)
     whole = run.estimator.body

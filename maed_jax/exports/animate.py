@@ -29,8 +29,8 @@ def animate_results(
     """
     from maed_jax.exports.people import export_people
     from maed_jax.inference import results
-    from maed_jax.inference.page import write_page
     from maed_jax.inference.unfinished import stage_beside
+    from maed_jax.visual.index_page import write_page
 
     out = Path(out)
     content, people = results.load_results(out)

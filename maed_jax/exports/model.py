@@ -93,7 +93,7 @@ def main(argv: list[str]) -> None:
     if Path(args.out).is_dir():
         raise UserError(f"{args.out} is a directory; give the name of a file")
     from maed_jax import jax_setup
-    from maed_jax.training.runs import restore_estimator
+    from maed_jax.runs.restore import restore_estimator
 
     jax_setup.configure()
     estimator = restore_estimator(args.checkpoint, args.step, body=args.body)

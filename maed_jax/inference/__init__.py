@@ -1,1 +1,1 @@
-"""From a video to bodies: detect, track, crop, reconstruct, write."""
+"""From a video to bodies: detect, track, crop, reconstruct, smooth; attention; results on disk."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
 from flax import linen as nn
-from flax import struct
+from flax import struct, traverse_util
 
 from maed_jax.body import camera as weak_perspective
 from maed_jax.body import smpl
@@ -113,3 +115,19 @@ class MAED(nn.Module):
         feature = make_encoder(self)(clip.astype(self.dtype), train=train)
         feature = feature.astype(jnp.float32)  # decoder, rotations and body are small, and delicate
         return feature, make_decoder(self)(feature, body, train=train)
+
+
+def variable_shapes(
+    model: MAED, body: smpl.Body | None = None
+) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """The shape of each variable of `model` by its path, the collection ("params") first.
+
+    None is computed. The body is for decoders that start from its mean parameters.
+
+    Raises:
+      UserError: the body has none.
+    """
+    clip = jax.ShapeDtypeStruct((1, 1, model.image_size, model.image_size, 3), jnp.float32)
+    init = functools.partial(model.init, method="regress")
+    flat = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0), clip, body))
+    return {path: leaf.shape for path, leaf in flat.items()}

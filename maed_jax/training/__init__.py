@@ -1,1 +1,1 @@
-"""Losses, optimiser, the step and the loop, checkpoints and logs."""
+"""Losses, optimiser, the step and the loop, devices and processes, logs."""

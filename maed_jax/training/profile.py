@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 
 from maed_jax.errors import UserError
-from maed_jax.training.checkpoint_parts import say
+from maed_jax.runs.checkpoint_parts import say
 
 
 class Profile:

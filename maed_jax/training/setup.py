@@ -18,12 +18,13 @@ from maed_jax.compiler_options import for_training, hastily
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import training_batches
 from maed_jax.models import maed
+from maed_jax.runs.checkpoints import Checkpoints, read_config, read_variables
+from maed_jax.runs.config import check_same_run
+from maed_jax.runs.state import TrainState, create_state
 from maed_jax.training import sharding
-from maed_jax.training.checkpoints import Checkpoints, read_config, read_variables
-from maed_jax.training.config import check_same_run
 from maed_jax.training.cost import Compiled
 from maed_jax.training.handover import hand_over
-from maed_jax.training.state import TrainState, create_state, make_optimizer, make_schedule
+from maed_jax.training.optimizer import make_optimizer, make_schedule
 from maed_jax.training.step import make_train_step
 from maed_jax.training.validation import Validation
 

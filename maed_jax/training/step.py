@@ -13,9 +13,9 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.data.images import normalise
+from maed_jax.runs.state import TrainState
 from maed_jax.training import sharding
 from maed_jax.training.losses import combined_losses, label_counts
-from maed_jax.training.state import TrainState
 
 # Each kind of batch draws from a stream of its own: their places in this tuple are part of the
 # result, append only.

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
+from maed_jax.runs.config import load_config
+from maed_jax.runs.config_files import list_configs
 from maed_jax.training import distributed
-from maed_jax.training.config import load_config
-from maed_jax.training.config_files import list_configs
 
 EPILOG = """\
 configurations:
@@ -21,7 +21,7 @@ configurations:
 
 Any setting of a configuration can be changed on the command line:
   maed train --config demo:stage1 --workdir runs/mine --config.optimizer.learning_rate=3e-4
-maed_jax/training/config.py lists and explains them all.
+maed_jax/runs/config.py lists and explains them all.
 
 The same command resumes where a run stopped. Ctrl-C or SIGTERM saves and stops after the current
 step; the exit status is then 130 or 143.
@@ -80,12 +80,12 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
 
     from maed_jax import jax_setup
     from maed_jax.files.locks import only_run_in
+    from maed_jax.runs.checkpoints import Checkpoints, saved_steps, write_config
+    from maed_jax.runs.settings import check_settings
     from maed_jax.training import cost, sharding
-    from maed_jax.training.checkpoints import Checkpoints, saved_steps, write_config
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile
-    from maed_jax.training.settings import check_settings
     from maed_jax.training.setup import first_state, set_up
     from maed_jax.training.stop import StopRequests
 

@@ -1,1 +1,1 @@
-"""Pictures: meshes rendered alone or over the video."""
+"""Pictures: meshes rendered alone or over the video, attention, the viewer."""

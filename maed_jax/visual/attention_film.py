@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maed_jax.data.pixels import rescaled
 from maed_jax.inference.attended import Attention
 from maed_jax.inference.reconstruct import cut, exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Frame, Video, VideoWriter, no_progress
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.pixels import rescaled
 
 HEAT = np.array([[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]])
 """from cold to warm, RGB; the page of the viewer has the same"""

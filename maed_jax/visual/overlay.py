@@ -19,6 +19,7 @@ import numpy as np
 from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
 from maed_jax.chunks import in_chunks
+from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.files.whole import whole_file
 from maed_jax.inference.looks import side_by_side
 from maed_jax.inference.reconstruct import exactly, to_pixels
@@ -27,7 +28,6 @@ from maed_jax.inference.video import Video, VideoWriter, fit, no_progress
 from maed_jax.machine import available_cores
 from maed_jax.visual.bodies import draw_bodies
 from maed_jax.visual.colors import color_of
-from maed_jax.visual.pixels import nearest, rescaled
 from maed_jax.visual.render import Renderer
 
 BACKGROUND = 236  # grey of the side view

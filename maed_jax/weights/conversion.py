@@ -12,8 +12,8 @@ from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
-from maed_jax.training.config import defaults, whole_body
-from maed_jax.training.runs import check_free, write_run
+from maed_jax.runs.config import defaults, whole_body
+from maed_jax.runs.restore import check_free, write_run
 from maed_jax.weights import imagenet, original
 from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.layouts import paper_model

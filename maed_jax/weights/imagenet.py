@@ -21,8 +21,8 @@ from flax import traverse_util
 from maed_jax.body.smpl import Body
 from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
-from maed_jax.models.maed import MAED
-from maed_jax.weights.layouts import Entry, listed, take, torch_entry, variable_shapes
+from maed_jax.models.maed import MAED, variable_shapes
+from maed_jax.weights.layouts import Entry, listed, take, torch_entry
 from maed_jax.weights.report import Report
 
 # What is MAED's own, or the business of the task.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,9 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
-from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
 from maed_jax.models.maed import MAED
@@ -103,22 +100,6 @@ def paper_model(
         raise UserError(f"there is no mode {mode!r}; choose from {', '.join(MODES)}")
     root = {"stage_sizes": (3, 4, 6, 3)} if encoder == "cnn" else {}
     return MAED(encoder=encoder, mode=mode, decoder=decoder, **(root | dict(sizes or {})))
-
-
-def variable_shapes(
-    model: MAED, body: Body | None = None
-) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """The shape of each variable of `model` by its path, the collection ("params") first.
-
-    None is computed. The body is for decoders that start from its mean parameters.
-
-    Raises:
-      UserError: the body has none.
-    """
-    clip = jax.ShapeDtypeStruct((1, 1, model.image_size, model.image_size, 3), jnp.float32)
-    init = functools.partial(model.init, method="regress")
-    flat = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0), clip, body))
-    return {path: leaf.shape for path, leaf in flat.items()}
 
 
 def take(

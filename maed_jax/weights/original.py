@@ -18,9 +18,9 @@ from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.files.torch import load_torch
 from maed_jax.models.attention import MODES
-from maed_jax.models.maed import MAED
+from maed_jax.models.maed import MAED, variable_shapes
 from maed_jax.weights.arrays import inner_state_dict
-from maed_jax.weights.layouts import listed, paper_model, take, torch_entry, variable_shapes
+from maed_jax.weights.layouts import listed, paper_model, take, torch_entry
 from maed_jax.weights.report import Report
 
 # Buffers of the original that are not weights: the body, the mean parameters, BatchNorm's counter.

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from maed_jax.ablation.rows import LINE_OF, ROWS
 from maed_jax.body.skeleton import LEVELS
 from maed_jax.data.pipeline import dataset_to_evaluate
 from maed_jax.evaluation import scoring, table
-from maed_jax.evaluation.ablation.rows import LINE_OF, ROWS
 
 JOINT_ERRORS = ("position_mm", "rotation_deg")
 DECODER_PAIRS = (("ste-ktd", "ste-iterative"), ("cnn-ktd", "cnn-iterative"))

@@ -18,17 +18,17 @@ from maed_jax.errors import UserError, reason
 from maed_jax.estimator import Estimator
 from maed_jax.files import locks
 from maed_jax.models import maed
-from maed_jax.training.checkpoints import (
+from maed_jax.models.maed import variable_shapes
+from maed_jax.runs.checkpoints import (
     Checkpoints,
     Step,
     read_config,
     read_variables,
     write_config,
 )
-from maed_jax.training.config import defaults, whole_body
-from maed_jax.training.settings import check_model
-from maed_jax.training.state import create_state
-from maed_jax.weights.layouts import variable_shapes
+from maed_jax.runs.config import defaults, whole_body
+from maed_jax.runs.settings import check_model
+from maed_jax.runs.state import create_state
 
 
 class Run(NamedTuple):

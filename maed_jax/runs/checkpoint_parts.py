@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
-from maed_jax.training.state import TrainState
+from maed_jax.runs.state import TrainState
 
 # The parts that an estimator is made of; each is there only where a run has it.
 VARIABLES = ("params", "ema", "batch_stats")

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from maed_jax.ablation.rows import ROWS
 from maed_jax.errors import UserError, reason
-from maed_jax.evaluation.ablation.rows import ROWS
 from maed_jax.files import json as json_files
 from maed_jax.files.json import read_json_lines, write_json
-from maed_jax.training.config import check_same_run
+from maed_jax.runs.config import check_same_run
 
 RESULT = "result.json"
 
@@ -28,7 +28,7 @@ def claim_directory(config: ConfigDict, workdir: Path) -> None:
 
     More or fewer seeds are the same study.
     """
-    from maed_jax.training.checkpoints import read_config, write_config
+    from maed_jax.runs.checkpoints import read_config, write_config
 
     if (earlier := read_config(workdir)) is not None:
         old, new = (ConfigDict(c.to_dict()).unlock() for c in (earlier, config))

@@ -10,10 +10,10 @@ import numpy as np
 from maed_jax.body.skeleton import KEYPOINT_NAMES, SKELETON_BONES
 from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
+from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
-from maed_jax.visual.pixels import nearest, rescaled
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels

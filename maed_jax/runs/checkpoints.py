@@ -28,7 +28,7 @@ from orbax.checkpoint import v1 as ocp
 from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json
 from maed_jax.files.whole import whole_file
-from maed_jax.training.checkpoint_parts import (
+from maed_jax.runs.checkpoint_parts import (
     VARIABLES,
     Facts,
     arrays,
@@ -38,8 +38,8 @@ from maed_jax.training.checkpoint_parts import (
     say,
     sum_bits,
 )
-from maed_jax.training.config import config_from_json, config_to_json
-from maed_jax.training.state import TrainState
+from maed_jax.runs.config import config_from_json, config_to_json
+from maed_jax.runs.state import TrainState
 
 BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
 Step = int | Literal["best"] | None

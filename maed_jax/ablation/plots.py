@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maed_jax.ablation.report import DEPTH_ROWS, label_of
+from maed_jax.ablation.rows import ROWS
 from maed_jax.evaluation import table
-from maed_jax.evaluation.ablation.report import DEPTH_ROWS, label_of
-from maed_jax.evaluation.ablation.rows import ROWS
 from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from maed_jax.ablation.rows import LINE_OF, TABLE
 from maed_jax.body.skeleton import JOINT_NAMES, LEVELS
 from maed_jax.evaluation import table
-from maed_jax.evaluation.ablation.rows import LINE_OF, TABLE
 from maed_jax.evaluation.report import markdown_table, number
 
 MANNEQUIN = (

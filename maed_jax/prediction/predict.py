@@ -19,7 +19,6 @@ from maed_jax.exports.people import export_people
 from maed_jax.inference import results
 from maed_jax.inference.boxes_file import BoxesFile, read_boxes
 from maed_jax.inference.detect import make_detector
-from maed_jax.inference.page import write_page
 from maed_jax.inference.people import Found, find_people
 from maed_jax.inference.pictures import FPS, Pictures, is_still, open_source
 from maed_jax.inference.reconstruct import reconstruct
@@ -27,6 +26,7 @@ from maed_jax.inference.results import Person
 from maed_jax.inference.smoothing import smooth_person
 from maed_jax.inference.unfinished import Work, many_files, unfinished
 from maed_jax.inference.video import Video, no_progress
+from maed_jax.visual.index_page import write_page
 
 if TYPE_CHECKING:
     from maed_jax.estimator import Estimator

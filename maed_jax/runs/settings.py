@@ -12,7 +12,7 @@ from maed_jax.errors import UserError
 from maed_jax.models.decoders import check_decoder
 from maed_jax.models.encoders import check_encoder, has_time_embedding
 from maed_jax.models.sizes import Bounds, check_bounds, check_sizes
-from maed_jax.training.config import flatten
+from maed_jax.runs.config import flatten
 
 # Of settings other than the model's.
 BOUNDS: Bounds = (

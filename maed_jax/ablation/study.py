@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
-from maed_jax.arguments import Parser
-from maed_jax.errors import UserError
-from maed_jax.evaluation.ablation.files import (
+from maed_jax.ablation.files import (
     RESULT,
     claim_directory,
     last_loss,
@@ -23,7 +21,7 @@ from maed_jax.evaluation.ablation.files import (
     result_path,
     timed,
 )
-from maed_jax.evaluation.ablation.rows import (
+from maed_jax.ablation.rows import (
     ROWS,
     STAGES,
     choose_rows,
@@ -31,6 +29,8 @@ from maed_jax.evaluation.ablation.rows import (
     load_study,
     stage_config,
 )
+from maed_jax.arguments import Parser
+from maed_jax.errors import UserError
 from maed_jax.files.json import write_json
 from maed_jax.files.locks import InUse, only_run_in
 from maed_jax.files.whole import whole_file
@@ -101,7 +101,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     from maed_jax import jax_setup
     from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import dataset_directory
-    from maed_jax.training.settings import check_settings
+    from maed_jax.runs.settings import check_settings
 
     jax_setup.configure()
     if not seeds:
@@ -189,10 +189,10 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     """All that is measured on the model trained in `workdir`."""
     import jax
 
+    from maed_jax.ablation import measure
     from maed_jax.body.smpl import keypoint_body
-    from maed_jax.evaluation.ablation import measure
     from maed_jax.evaluation.predictions import predict
-    from maed_jax.training.runs import open_run
+    from maed_jax.runs.restore import open_run
 
     run = open_run(workdir)
     body = run.estimator.body
@@ -215,10 +215,10 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     Raises:
       UserError: the test split would not do for what is measured after training.
     """
+    from maed_jax.ablation.measure import errors
     from maed_jax.body.files import load_body
     from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation.ablation.measure import errors
     from maed_jax.evaluation.baseline import FIELDS, mean_pose
     from maed_jax.evaluation.predictions import constant
 
@@ -270,7 +270,7 @@ def write_report(workdir: Path) -> None:
     Raises:
       UserError: there are none.
     """
-    from maed_jax.evaluation.ablation import plots, report
+    from maed_jax.ablation import plots, report
 
     summary = summarise(workdir)
     write_json(workdir / "results.json", summary)
@@ -286,8 +286,8 @@ def summarise(workdir: Path) -> dict:
     Raises:
       UserError: there are none, or one is not as it was written.
     """
-    from maed_jax.evaluation.ablation import summary
-    from maed_jax.training.checkpoints import read_config
+    from maed_jax.ablation import summary
+    from maed_jax.runs.checkpoints import read_config
 
     results = [result for _, _, result in read_results(workdir)]
     if not results:

@@ -23,7 +23,7 @@ from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import metrics, scoring, table
 from maed_jax.evaluation.predictions import Predicted
-from maed_jax.models.attention_maps import attention_maps
+from maed_jax.inference.attention_maps import attention_maps
 from maed_jax.models.maed import MAED
 
 FRACTIONS = tuple(part / 10 for part in range(10))

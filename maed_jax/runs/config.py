@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from maed_jax.arguments import read_settings
 from maed_jax.errors import UserError
 from maed_jax.files.json import parse_json
-from maed_jax.training.config_files import KINDS, run_config, suggest_setting
+from maed_jax.runs.config_files import KINDS, run_config, suggest_setting
 
 # What a second run in the same work directory may set otherwise: it changes where things lie, how
 # they are spread, how often they are written and when to give up, and none of the numbers. What is
@@ -110,7 +110,7 @@ def defaults() -> ConfigDict:
     c.loss.norm = 1.0
 
     c.optimizer = ConfigDict()
-    c.optimizer.name = "adam"  # or "muon", see training/state.py
+    c.optimizer.name = "adam"  # or "muon", see training/optimizer.py
     c.optimizer.learning_rate = 1e-4
     c.optimizer.schedule = "step"  # or "cosine", which ends at 0
     c.optimizer.decay_at = (0.6, 0.9)  # of all steps; for "step"

@@ -155,8 +155,8 @@ def main(argv: list[str]) -> None:
         open_source(args.inputs[0], args.fps)
 
     from maed_jax import jax_setup
-    from maed_jax.inference.predict import predict_to
-    from maed_jax.training.runs import restore_estimator
+    from maed_jax.prediction.predict import predict_to
+    from maed_jax.runs.restore import restore_estimator
 
     jax_setup.configure()
     estimator = restore_estimator(args.checkpoint, args.step, body=args.body)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from maed_jax.arguments import SEEDS
 from maed_jax.errors import UserError
-from maed_jax.training.config import flatten, load_config
+from maed_jax.runs.config import flatten, load_config
 
 
 @dataclasses.dataclass(frozen=True)

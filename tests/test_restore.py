@@ -15,10 +15,10 @@ from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models.maed import MAED
-from maed_jax.training import runs
-from maed_jax.training.checkpoints import Checkpoints, write_config
-from maed_jax.training.config import load_config
-from maed_jax.training.state import create_state
+from maed_jax.runs import restore as runs
+from maed_jax.runs.checkpoints import Checkpoints, write_config
+from maed_jax.runs.config import load_config
+from maed_jax.runs.state import create_state
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import html.parser
 
-from maed_jax.inference.page import page, write_page
+from maed_jax.visual.index_page import page, write_page
 
 
 def content(**changes):

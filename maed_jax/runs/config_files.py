@@ -141,7 +141,7 @@ def suggest_setting(name: str, known: list[str]) -> str:
         # the right word in the wrong section
         or [last[n] for n in nearest(word, last)]
     )
-    many = "`defaults()` in maed_jax/training/config.py lists all there are"
+    many = "`defaults()` in maed_jax/runs/config.py lists all there are"
     return suggest(name, sorted(known), near=near, otherwise=many if len(known) > 20 else None)
 
 

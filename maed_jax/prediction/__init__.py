@@ -1,0 +1,1 @@
+"""`maed predict`: from a video to a folder of results."""
