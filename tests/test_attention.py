@@ -11,6 +11,8 @@ from random_params import random_params
 from maed_jax.models import attention as A
 
 B, T, HEADS, N, DH = 2, 3, 2, 5, 4
+over_time = functools.partial(A.over_time, attend=A.attend)
+over_space_time = functools.partial(A.over_space_time, attend=A.attend)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,9 @@ def test_each_attention_reads_what_it_says(qkv):
     space = one_query(query, k[b, t, h], v[b, t, h])
     time = one_query(query, k[b, :, h, n], v[b, :, h, n])
     both = one_query(query, k[b, :, h].reshape(-1, DH), v[b, :, h].reshape(-1, DH))
-    np.testing.assert_allclose(A.over_space(*qkv)[0][b, t, h, n], space, rtol=1e-5)
-    np.testing.assert_allclose(A.over_time(*qkv)[0][b, t, h, n], time, rtol=1e-5)
-    np.testing.assert_allclose(A.over_space_time(*qkv)[0][b, t, h, n], both, rtol=1e-5)
+    np.testing.assert_allclose(A.attend(*qkv)[0][b, t, h, n], space, rtol=1e-5)
+    np.testing.assert_allclose(over_time(*qkv)[0][b, t, h, n], time, rtol=1e-5)
+    np.testing.assert_allclose(over_space_time(*qkv)[0][b, t, h, n], both, rtol=1e-5)
 
 
 def test_it_is_softmax_attention_with_its_gradients(qkv):
@@ -94,19 +96,19 @@ def test_the_answer_is_the_values_by_the_weights(queries, qkv):
     q, k, v = qkv
     q = q[..., :queries, :]
     for over, product in (
-        (A.over_space, "bthqn,bthnd->bthqd"),
-        (A.over_time, "bnhst,bthnd->bshnd"),
-        (A.over_space_time, "bhsqtn,bthnd->bshqd"),
+        (A.attend, "bthqn,bthnd->bthqd"),
+        (over_time, "bnhst,bthnd->bshnd"),
+        (over_space_time, "bhsqtn,bthnd->bshqd"),
     ):
         y, weights = over(q, k, v)
-        values = v[..., :queries, :] if over is A.over_time else v
+        values = v[..., :queries, :] if over is over_time else v
         np.testing.assert_allclose(jnp.einsum(product, weights, values), y, atol=1e-5)
         np.testing.assert_allclose(y, over(*qkv)[0][..., :queries, :], atol=1e-6)
 
 
 def test_an_image_bypasses_time(qkv):
     q, k, v = (a[:, :1] for a in qkv)
-    y, weights = A.over_time(q, k, v)
+    y, weights = over_time(q, k, v)
     np.testing.assert_array_equal(y, v)
     np.testing.assert_array_equal(weights, np.ones((B, N, HEADS, 1, 1)))
 
@@ -175,7 +177,7 @@ def test_parallel_v1_is_the_mean_of_the_branches():
     p = params["params"]
     qkv = tokens() @ p["qkv"]["kernel"] + p["qkv"]["bias"]
     qkv = rearrange(qkv, "b t n (three h dh) -> three b t h n dh", three=3, h=HEADS)
-    mean = (A.over_space(*qkv)[0] + A.over_time(*qkv)[0]) / 2
+    mean = (A.attend(*qkv)[0] + over_time(*qkv)[0]) / 2
     expected = A.merge_heads(mean) @ p["proj"]["kernel"] + p["proj"]["bias"]
     np.testing.assert_allclose(apply(params, tokens()), expected, atol=1e-5)
 

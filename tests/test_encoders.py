@@ -35,8 +35,8 @@ def test_every_encoder_by_its_name(settings, dim):
     [
         ({"encoder": "rnn"}, f"no encoder 'rnn'; choose from {', '.join(ENCODERS)}"),
         ({"mode": "both"}, f"no mode 'both'; choose from {', '.join(MODES)}"),
-        ({"heads": 3}, "'ste' needs .* dim=16 does not over heads=3"),
-        ({"encoder": "te", "heads": 5}, "'te' needs .* dim=16 does not over heads=5"),
+        ({"heads": 3}, "model.dim=16 must be a multiple of model.heads=3"),
+        ({"encoder": "te", "heads": 5}, "model.dim=16 must be a multiple of model.heads=5"),
         ({"encoder": "cnn", "stage_sizes": (3, 4, 9)}, "ResNet-50 with .*=\\(3, 4, 6, 3\\)"),
         ({"width": 48}, "model.width=48 makes layers of 48 channels, .* GroupNorm's 32 groups"),
         ({"width": 24, "stage_sizes": (1, 1)}, "width=24 makes layers of 48 channels"),

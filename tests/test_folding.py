@@ -1,6 +1,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from random_params import random_params
@@ -8,7 +9,8 @@ from random_params import random_params
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.errors import UserError
-from maed_jax.models.folding import fold_constants, fold_decoder
+from maed_jax.models.decoders import FoldedDecoder, make_decoder
+from maed_jax.models.folding import fold, fold_constants, fold_decoder
 from maed_jax.models.maed import MAED
 from maed_jax.models.resnet import standardise
 
@@ -16,6 +18,7 @@ SMALL = dict(
     image_size=32, clip_length=4, width=8, dim=16, depth=1, heads=2, feature_dim=12,
     decoder_width=16,
 )  # fmt: skip
+AFFINE = ("ktd", "ktd_random", "ktd_reverse", "iterative")
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +86,41 @@ def test_folding_needs_the_mean_of_the_iterative_decoder(body):
     params = random_params(model.init, clip, body, method="regress")["params"]
     with pytest.raises(UserError, match="mean parameters"):
         fold_decoder(model, params, None)
+
+
+def decoder_alone(name, body, dim=8):
+    decoder = make_decoder(MAED(decoder=name, decoder_width=16, dim=8, heads=2))
+    feature = jax.random.normal(jax.random.key(0), (2, 3, dim))
+    return decoder, random_params(decoder.init, feature, body, train=False)["params"], feature
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_folded_is_the_decoder(name, body):
+    """Value, and gradients for the feature and, through the folding, all parameters."""
+    decoder, params, feature = decoder_alone(name, body)
+    weigh = jax.random.normal(jax.random.key(1), (2, 3, 157))
+
+    def whole(params, feature):
+        vector = decoder.apply({"params": params}, feature, body, train=False).to_vector()
+        return (vector * weigh).sum(), vector
+
+    def folded(params, feature):
+        layer = {"params": fold(decoder, params, 8, body)}
+        vector = FoldedDecoder().apply(layer, feature, train=False).to_vector()
+        return (vector * weigh).sum(), vector
+
+    results = [
+        jax.jit(jax.grad(form, argnums=(0, 1), has_aux=True))(params, feature)
+        for form in (whole, folded)
+    ]
+    for expected, got in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(got, expected, atol=2e-6 * max(1, np.abs(expected).max()))
+
+
+def test_the_matrix_has_a_column_for_every_number(body):
+    decoder, params, _ = decoder_alone("ktd", body)
+    layer = jax.jit(lambda params: fold(decoder, params, 8))(params)
+    assert layer["kernel"].shape == (8, 157)
+    at_zero = decoder.apply({"params": params}, jnp.zeros(8), train=False)
+    np.testing.assert_allclose(layer["bias"], at_zero.to_vector(), atol=1e-6)
+    np.testing.assert_allclose(layer["bias"][-3:], at_zero.camera, atol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 from random_params import random_params
 
 from maed_jax.models.decoders import joints_read
-from maed_jax.models.joint_attention import listening
+from maed_jax.models.joint_attention import joint_shares
 from maed_jax.models.ktd import KinematicTopologyDecoder
 from maed_jax.models.regression import REST_POSE
 
@@ -23,7 +23,7 @@ def decoder_of(name):
 def test_shares_are_those_of_the_decoders_own_sum(name):
     """The image's part, worked out from the feature, makes up what the ancestors leave."""
     reads, params, feature, pose6d = decoder_of(name)
-    shares = np.asarray(listening(params, pose6d, reads))
+    shares = np.asarray(joint_shares(params, pose6d, reads))
     x = feature
     for layer in ("fc1", "fc2"):
         x = x @ params[layer]["kernel"] + params[layer]["bias"]
@@ -50,15 +50,15 @@ def test_extremes():
     reads, params, feature, pose6d = decoder_of("ktd")
     for joint in range(24):
         params[f"joint{joint}"]["kernel"][8:] = 0
-    assert (listening(params, pose6d, reads) == 0).all()
+    assert (joint_shares(params, pose6d, reads) == 0).all()
     rest = jnp.array(REST_POSE)
-    shares = listening(params, jnp.stack([rest, rest]), reads)
+    shares = joint_shares(params, jnp.stack([rest, rest]), reads)
     assert jnp.isfinite(shares).all() and (shares == 0).all()
 
     knee, hip = 4, 1  # the knee copies the hip's way from rest and takes nothing else
     params["joint4"]["kernel"][8 + 6 : 8 + 12] = np.eye(6)
     assert reads[knee] == (0, hip)
     pose6d = pose6d.at[:, knee].set(rest[knee] + pose6d[:, hip] - rest[hip])
-    shares = listening(params, pose6d, reads)
+    shares = joint_shares(params, pose6d, reads)
     np.testing.assert_allclose(shares[:, knee, hip], 1.0, atol=1e-5)
     assert shares[:, :, 0].max() == 0

@@ -21,7 +21,7 @@ def started(layer, inputs):
 
 
 def test_a_layer_starts_as_pytorchs_does():
-    found = started(regression.torch_linear("fc", 300), 64)
+    found = started(regression.torch_linear(300, "fc"), 64)
     np.testing.assert_allclose(np.abs(found["kernel"]).max(), 1 / 8, rtol=1e-3)
     np.testing.assert_allclose(np.std(found["kernel"]), 1 / 8 / np.sqrt(3), rtol=0.02)
     assert not found["bias"].any()
@@ -29,7 +29,7 @@ def test_a_layer_starts_as_pytorchs_does():
 
 def test_a_near_constant_head_answers_nearly_what_it_starts_from():
     start = tuple(float(i) for i in range(100))
-    found = started(regression.near_constant_linear("head", start), 500)
+    found = started(regression.near_constant_linear(start, "head"), 500)
     np.testing.assert_array_equal(found["bias"], start)
     bound = 0.01 * np.sqrt(6 / (100 + 500))  # Xavier's, of gain 0.01
     np.testing.assert_allclose(np.abs(found["kernel"]).max(), bound, rtol=1e-3)

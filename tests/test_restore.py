@@ -117,7 +117,7 @@ def test_no_config(trained):
     "name, value, says",
     [
         ("heads", 0, "config.json: model.heads must be at least 1"),
-        ("heads", 3, "config.json: .* does not over heads=3"),
+        ("heads", 3, "config.json: .* a multiple of model.heads=3"),
         ("depth", 1.5, "cannot be read: model.depth is no int"),
         ("decoder", "folded", "config.json: there is no decoder 'folded'"),
         ("extra", 1, "another version's network: .*'extra'"),

@@ -1,4 +1,4 @@
-"""Sizes of a network that cannot be, each named in one sentence, whoever asks for them."""
+"""Sizes of a network and of clips that cannot be, each named in one sentence."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
-from maed_jax.models.sizes import check_sizes
+from maed_jax.models.sizes import check_clip, check_sizes
 from maed_jax.runs import config as configs
 from maed_jax.runs.settings import check_settings
 
@@ -37,3 +37,18 @@ def test_what_cannot_be_is_named(name, value, says):
     config.model[name] = value
     with pytest.raises(UserError, match=says):
         check_settings(config)
+
+
+@pytest.mark.parametrize(
+    "shape, says",
+    [
+        ((1, 2, 32, 48, 3), "32x32 pixels, not 32x48"),
+        ((2, 32, 32, 3), r"clips \[b t h w 3\], not an array \[2, 32, 32, 3\]"),
+        ((1, 2, 3, 32, 32), r"clips \[b t h w 3\]"),
+        ((0, 2, 32, 32, 3), r"clips \[0, 2, 32, 32, 3\] are empty"),
+        ((1, 0, 32, 32, 3), "are empty: give at least one frame"),
+    ],
+)
+def test_clips_of_another_kind_are_refused(shape, says):
+    with pytest.raises(UserError, match=says):
+        check_clip(jnp.zeros(shape), 32)

@@ -210,7 +210,7 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
     "changes, says",
     [
         ({"data.clip_length": 9}, "data.clip_length=9 is more than"),
-        ({"model.dim": 33}, "'ste' needs .* dim=33 does not over heads=2"),
+        ({"model.dim": 33}, "model.dim=33 must be a multiple of model.heads=2"),
         ({"model.encoder": "rnn"}, "no encoder 'rnn'; choose from ste, te, cnn"),
         ({"steps": 0}, "config.steps must be at least 1"),
         ({"accumulate": 0}, "config.accumulate must be at least 1"),

@@ -30,7 +30,7 @@ from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video, no_progress
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.encoder import attention_seen
-from maed_jax.models.joint_attention import listening
+from maed_jax.models.joint_attention import joint_shares
 from maed_jax.models.maed import MAED
 
 FORMAT = 1  # raised when a reader of older files would go wrong
@@ -170,7 +170,7 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
         out["gates"] = reduce(gates, "b t n (heads dh) -> b t n heads", "mean", heads=model.heads)
     if model.decoder.startswith("ktd"):
         reads = joints_read(model.decoder, model.tree_seed)
-        out["joints"] = listening(variables["params"]["decoder"], regression.pose6d, reads)
+        out["joints"] = joint_shares(variables["params"]["decoder"], regression.pose6d, reads)
     return {name: array.astype(jnp.float32) for name, array in out.items()}
 
 

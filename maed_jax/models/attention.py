@@ -33,8 +33,9 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     CPU that takes half the time of a softmax before the product with the values.
 
     Returns:
-      What each query reads, and its weights over the keys `[... queries n]`. `over_space`,
-      `over_time` and `over_space_time` return the same, computed by `attend`.
+      What each query reads, and its weights over the keys `[... queries n]`. Over
+      queries, keys and values `[b t heads n dh]` that is attention over space (MSA-S): the tokens
+      of a frame attend to one another.
     """
     q = q * q.shape[-1] ** -0.5  # fewer than the scores are
     scores = _scores(q, k)
@@ -75,12 +76,7 @@ def attend_unseen(
     return attend(q, *(a[..., :tokens, :] for a in (k, v)))
 
 
-def over_space(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
-    """MSA-S: the tokens of a frame attend to one another. Weights `[b t heads queries n]`."""
-    return attend(q, k, v)
-
-
-def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
+def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend):
     """MSA-T: a token attends to those at its own place in all frames. Weights `[b n heads t t]`."""
     b, t, heads, queries, _ = q.shape
     k, v = k[..., :queries, :], v[..., :queries, :]
@@ -91,7 +87,7 @@ def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend)
     return rearrange(y, "b n heads t dh -> b t heads n dh"), weights
 
 
-def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend = attend):
+def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend):
     """MSA-C: a token attends to every token of the clip. Weights `[b heads t queries t n]`."""
     t = q.shape[1]
     q, k, v = (rearrange(a, "b t heads n dh -> b heads (t n) dh") for a in (q, k, v))
@@ -184,9 +180,17 @@ class SpatialTemporalAttention(nn.Module):
         tokens = x.shape[2]
         # Attention over space may be fused, but not where someone looks at its weights.
         keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
-        apart = flash.fits(keys) and not self.is_mutable_collection("intermediates")
-        read_space = functools.partial(self.read, "space", over_space, tokens=tokens)
-        read_time = functools.partial(self.read, "time", over_time)
+        observed = self.is_mutable_collection("intermediates")
+        apart = flash.fits(keys) and not observed
+        over_space = attend if observed else functools.partial(attend_unseen, tokens=tokens)
+        attend_along = attend if observed else attend_unseen
+
+        def read_space(qkv: tuple[jax.Array, ...]) -> jax.Array:
+            return self.answer("space", *over_space(*qkv))
+
+        def read_time(qkv: tuple[jax.Array, ...]) -> jax.Array:
+            return self.answer("time", *over_time(*qkv, attend_along))
+
         match self.mode:
             case "parallel":
                 # Shared by both branches; for all tokens, as the gate averages over them.
@@ -200,7 +204,7 @@ class SpatialTemporalAttention(nn.Module):
                 y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
                 y = read_time(qkv(y))  # the same projection again, as released
             case "coupling":
-                y = self.read("joint", over_space_time, qkv(x, queries))
+                y = self.answer("joint", *over_space_time(*qkv(x, queries), attend_along))
             case "vanilla":
                 y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
             case "temporal":
@@ -208,21 +212,8 @@ class SpatialTemporalAttention(nn.Module):
                 y = read_time(qkv(x.mean(axis=2, keepdims=True)))
         return dense(x.shape[-1], "proj", x.dtype)(y)
 
-    def read(
-        self,
-        name: str,
-        over: Callable,
-        qkv: tuple[jax.Array, ...],
-        tokens: int | None = None,
-    ) -> jax.Array:
-        """What the queries read `[b t queries d]`; their weights are left under `name`.
-
-        Args:
-          tokens: see `attend_unseen`.
-        """
-        observed = self.is_mutable_collection("intermediates")
-        unseen = functools.partial(attend_unseen, tokens=tokens)
-        y, weights = over(*qkv, attend if observed else unseen)
+    def answer(self, name: str, y: jax.Array, weights: jax.Array | None) -> jax.Array:
+        """What the queries read, as tokens `[b t queries d]`; leaves the weights under `name`."""
         self.sow("intermediates", name, weights)
         return merge_heads(y)
 

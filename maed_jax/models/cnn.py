@@ -12,9 +12,9 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.convolution import convolve
-from maed_jax.models.frames import check_frames
 from maed_jax.models.parameters import BatchNorm, Module
 from maed_jax.models.resnet import max_pool
+from maed_jax.models.sizes import check_clip
 
 
 class Conv(Module):
@@ -98,7 +98,7 @@ class ConvolutionalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
-        check_frames(clip, self.image_size)
+        check_clip(clip, self.image_size)
         x = rearrange(clip, "b t h w c -> (b t) h w c")
         x = nn.relu(batch_norm("bn1", train, x.dtype)(Conv(self.width, 7, 2, name="conv1")(x)))
         x = mirror(max_pool(mirror(x)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import jax
 from flax import linen as nn
 
 from maed_jax.body import skeleton
+from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
-from maed_jax.models.folded import FoldedDecoder
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
+from maed_jax.models.parameters import Dense
+from maed_jax.models.regression import VECTOR, Regression
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
@@ -41,6 +44,15 @@ def make_decoder(model) -> nn.Module:
             return FoldedDecoder(name="decoder")
         case name:
             check_decoder(name)
+
+
+class FoldedDecoder(Dense):
+    """Features `[... d]` to a `Regression` by one linear layer; see `folding.fold`."""
+
+    features: int = VECTOR
+
+    def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
+        return Regression.from_vector(super().__call__(feature))
 
 
 def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:

@@ -12,11 +12,12 @@ from flax import linen as nn
 
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
 from maed_jax.models.dense import dense
-from maed_jax.models.frames import add_position_embedding, check_frames, time_embedding_of
 from maed_jax.models.gelu import gelu
 from maed_jax.models.layer_norm import LayerNorm
 from maed_jax.models.parameters import Module
+from maed_jax.models.position_embedding import add_position_embedding, time_embedding_of
 from maed_jax.models.resnet import ResNetRoot
+from maed_jax.models.sizes import check_clip
 
 TIME_INIT = nn.initializers.truncated_normal(0.02)
 # As large as the tokens that it is added to, or attention cannot tell places apart until training
@@ -85,20 +86,16 @@ class SpatialTemporalEncoder(Module):
     dim: int
     depth: int
     heads: int
-    mode: Mode
     feature_dim: int
+    mode: Mode
     interpolate_time: bool = False
     remat: bool = False
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
-        check_frames(clip, self.image_size)
-        b = clip.shape[0]
+        check_clip(clip, self.image_size)
         root = ResNetRoot(self.stage_sizes, self.width, self.remat, name="root")
-        x = root(rearrange(clip, "b t h w c -> (b t) h w c"))
-        x = dense(self.dim, "embedding", x.dtype)(x)
-        x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)
-        x = self.add_positions(x)
+        x = self.tokens(root(rearrange(clip, "b t h w c -> (b t) h w c")), b=clip.shape[0])
         block = make_block(self.remat)
         observed = self.is_mutable_collection("intermediates")
         for i in range(self.depth):
@@ -108,14 +105,23 @@ class SpatialTemporalEncoder(Module):
         x = LayerNorm(name="norm")(x[:, :, 0])
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
-    def add_positions(self, x: jax.Array) -> jax.Array:
-        """Prepends the trainable token and adds the spatial and the temporal embedding."""
-        b, t, n, d = x.shape
+    def tokens(self, x: jax.Array, *, b: int) -> jax.Array:
+        """The root's features `[(b t) h w c]` as tokens `[b t n d]` that know their positions.
+
+        The trainable token comes first, then one for each place.
+        """
+        x = dense(self.dim, "embedding", x.dtype)(x)
+        x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)
+        _, t, n, d = x.shape
         token = self.param("token", nn.initializers.zeros, (1, 1, 1, d))
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
         embedding = self.param("space_embedding", SPACE_INIT, (1, 1, n + 1, d))
         if self.mode not in WITHOUT_TIME:
-            time = self.param("time_embedding", TIME_INIT, (1, self.clip_length, 1, d))
-            embedding = embedding + time_embedding_of(time, t, interpolate=self.interpolate_time)
+            embedding = embedding + self.time_embedding(t)
         return add_position_embedding(x, jnp.broadcast_to(embedding, (1, t, n + 1, d)))
+
+    def time_embedding(self, t: int) -> jax.Array:
+        """The temporal embedding of `t` frames, `[1 t 1 d]`."""
+        embedding = self.param("time_embedding", TIME_INIT, (1, self.clip_length, 1, self.dim))
+        return time_embedding_of(embedding, t, interpolate=self.interpolate_time)

@@ -27,10 +27,7 @@ def check_encoder(model) -> None:
     if model.mode not in MODES:
         raise UserError(f"there is no mode {model.mode!r}; choose from {', '.join(MODES)}")
     if model.encoder != "cnn" and model.dim % model.heads:
-        raise UserError(
-            f"the encoder {model.encoder!r} needs a width that divides over its heads: "
-            f"dim={model.dim} does not over heads={model.heads}"
-        )
+        raise UserError(f"model.dim={model.dim} must be a multiple of model.heads={model.heads}")
     if model.encoder == "cnn" and tuple(model.stage_sizes) == ROOT:
         raise UserError(
             f"model.stage_sizes={ROOT} are those of the root before a transformer; the encoder "

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.models.decoders import make_decoder
-from maed_jax.models.folded import fold
 from maed_jax.models.maed import MAED
 from maed_jax.models.regression import VECTOR
 from maed_jax.models.resnet import standardise_kernels
@@ -50,5 +51,31 @@ def fold_decoder(
     inputs = params["decoder"]["fc1"]["kernel"].shape[0]
     feature_dim = inputs - VECTOR if model.decoder == "iterative" else inputs
     folding = jax.jit(fold, static_argnums=(0, 2))
-    affine = folding(make_decoder(model), params["decoder"], feature_dim, body)
-    return model.clone(decoder="folded"), {**params, "decoder": affine._asdict()}
+    folded = folding(make_decoder(model), params["decoder"], feature_dim, body)
+    return model.clone(decoder="folded"), {**params, "decoder": folded}
+
+
+def fold(
+    decoder: nn.Module, params: Mapping[str, Any], feature_dim: int, body: Body | None = None
+) -> dict[str, jax.Array]:
+    """A decoder without activations as the one affine map that it is while dropout is off.
+
+    That holds for KTD on any tree, and for the iterative decoder with the mean of a given body.
+    The matrix is the decoder's derivative, so nothing cancels: equal up to float32's rounding.
+
+    Args:
+      decoder: a `KinematicTopologyDecoder` or an `IterativeDecoder`.
+      params: its parameters.
+      feature_dim: how many numbers a feature has.
+      body: whose mean the iterative decoder starts from.
+
+    Returns:
+      The parameters of a `FoldedDecoder`, "kernel" `[d 157]` and "bias" `[157]`.
+    """
+
+    def vector(feature: jax.Array) -> jax.Array:
+        return decoder.apply({"params": params}, feature, body, train=False).to_vector()
+
+    with jax.default_matmul_precision("highest"):
+        bias, derivative = jax.linearize(vector, jnp.zeros(feature_dim))
+        return {"kernel": jax.vmap(derivative)(jnp.eye(feature_dim)), "bias": bias}

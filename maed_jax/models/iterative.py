@@ -30,9 +30,9 @@ class IterativeDecoder(nn.Module):
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None, *, train: bool) -> Regression:
         dropout = nn.Dropout(self.dropout, deterministic=not train)
-        fc1, fc2 = torch_linear("fc1", self.width), torch_linear("fc2", self.width)
+        fc1, fc2 = torch_linear(self.width, "fc1"), torch_linear(self.width, "fc2")
         heads = tuple(
-            near_constant_linear(name, (0.0,) * size)
+            near_constant_linear((0.0,) * size, name)
             for name, size in zip(("pose", "shape", "camera"), SIZES)
         )
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from maed_jax.models.regression import REST_POSE
 
 
-def listening(
+def joint_shares(
     params: Mapping[str, Any], pose6d: jax.Array, reads: Sequence[Sequence[int]]
 ) -> jax.Array:
     """The share that each joint's rotation owes to each joint that it reads, `[... joints joints]`.

@@ -44,16 +44,16 @@ class KinematicTopologyDecoder(nn.Module):
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
         dropout = nn.Dropout(self.dropout, deterministic=not train)
-        x = dropout(torch_linear("fc1", self.width)(feature))
-        x = dropout(torch_linear("fc2", self.width)(x))
+        x = dropout(torch_linear(self.width, "fc1")(feature))
+        x = dropout(torch_linear(self.width, "fc2")(x))
 
         pose: dict[int, jax.Array] = {}
         for joint in reading_order(self.reads):
             inputs = jnp.concatenate([x, *(pose[other] for other in self.reads[joint])], axis=-1)
-            pose[joint] = near_constant_linear(f"joint{joint}", REST_POSE[joint])(inputs)
+            pose[joint] = near_constant_linear(REST_POSE[joint], f"joint{joint}")(inputs)
         in_order = [pose[joint] for joint in range(len(pose))]
         return Regression(
             pose6d=rearrange(in_order, "joints ... six -> ... joints six"),
-            shape=near_constant_linear("shape", MEAN_SHAPE)(x),
-            camera=near_constant_linear("camera", WHOLE_BODY)(x),
+            shape=near_constant_linear(MEAN_SHAPE, "shape")(x),
+            camera=near_constant_linear(WHOLE_BODY, "camera")(x),
         )

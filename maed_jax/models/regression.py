@@ -20,6 +20,7 @@ UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)  # facing the camera, whose y axis poi
 REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis turns the whole body
 MEAN_SHAPE = (0.0,) * 10
 WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows it
+HEAD_INIT = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")  # Xavier's, gain 0.01
 
 # How many numbers pose, shape and camera are, in the order that they have in a vector.
 SIZES = (6 * len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY))
@@ -49,7 +50,7 @@ class Regression(NamedTuple):
         return jnp.concatenate([pose6d, self.shape, self.camera], axis=-1)
 
 
-def torch_linear(name: str, width: int) -> Dense:
+def torch_linear(width: int, name: str) -> Dense:
     """A layer whose kernel starts as PyTorch's Linear does, uniform within 1 / sqrt(inputs).
 
     Its bias starts at zero, where PyTorch's is drawn from the same range.
@@ -58,11 +59,10 @@ def torch_linear(name: str, width: int) -> Dense:
     return Dense(width, kernel_init=uniform, name=name)
 
 
-def near_constant_linear(name: str, start: tuple[float, ...]) -> Dense:
-    """A head that answers nearly `start` at first: Xavier-uniform weights of gain 0.01."""
-    small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
+def near_constant_linear(start: tuple[float, ...], name: str) -> Dense:
+    """A head that answers nearly `start` at first."""
 
     def bias(key, shape, dtype):
         return jnp.asarray(start, dtype)
 
-    return Dense(len(start), kernel_init=small, bias_init=bias, name=name)
+    return Dense(len(start), kernel_init=HEAD_INIT, bias_init=bias, name=name)

@@ -1,9 +1,11 @@
-"""The sizes of a `MAED`, which may come out of a stranger's file, checked before they are used."""
+"""Checks of the sizes of a `MAED`, which may come out of a stranger's file, and of its clips."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
 
 from maed_jax.arguments import SEEDS
 from maed_jax.errors import UserError
@@ -39,6 +41,17 @@ def check_sizes(model) -> None:
             "model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
             f"{tuple(stages)}"
         )
+
+
+def check_clip(clip: jax.Array, image_size: int) -> None:
+    """Raises: UserError: `clip` is not `[b t h w 3]` with frames of the model's size."""
+    if clip.ndim != 5 or clip.shape[-1] != 3:
+        raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")
+    if 0 in clip.shape[:2]:
+        raise UserError(f"clips {list(clip.shape)} are empty: give at least one frame")
+    h, w = clip.shape[2:4]
+    if (h, w) != (image_size, image_size):
+        raise UserError(f"the model takes frames of {image_size}x{image_size} pixels, not {h}x{w}")
 
 
 def check_bounds(values: Mapping[str, Any], bounds: Bounds, where: str) -> None:

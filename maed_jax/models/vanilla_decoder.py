@@ -12,7 +12,7 @@ from maed_jax.errors import UserError
 from maed_jax.models.dense import dense
 from maed_jax.models.layer_norm import LayerNorm
 from maed_jax.models.parameters import Module
-from maed_jax.models.regression import MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
+from maed_jax.models.regression import HEAD_INIT, MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
 
 JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
 
@@ -93,7 +93,6 @@ class QueryHead(Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        small = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")
         start = jnp.asarray(self.start)
-        kernel = self.param("kernel", small, (x.shape[-1], start.shape[-1]))
+        kernel = self.param("kernel", HEAD_INIT, (x.shape[-1], start.shape[-1]))
         return x @ kernel + self.param("bias", lambda key: start)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.models.frames import add_position_embedding, check_frames, time_embedding_of
+from maed_jax.models.position_embedding import add_position_embedding, time_embedding_of
 
 EMBEDDING = jax.random.normal(jax.random.key(0), (1, 4, 1, 3))
 
@@ -34,21 +34,6 @@ def test_an_embedding_of_one_frame_serves_all():
 def test_longer_ones_are_refused_by_default():
     with pytest.raises(UserError, match="5 frames is longer than the 4 .*interpolate_time"):
         time_embedding_of(EMBEDDING, 5, interpolate=False)
-
-
-@pytest.mark.parametrize(
-    "shape, says",
-    [
-        ((1, 2, 32, 48, 3), "32x32 pixels, not 32x48"),
-        ((2, 32, 32, 3), r"clips \[b t h w 3\], not an array \[2, 32, 32, 3\]"),
-        ((1, 2, 3, 32, 32), r"clips \[b t h w 3\]"),
-        ((0, 2, 32, 32, 3), r"no picture in clips \[0, 2, 32, 32, 3\]"),
-        ((1, 0, 32, 32, 3), "no picture in clips"),
-    ],
-)
-def test_clips_of_another_kind_are_refused(shape, says):
-    with pytest.raises(UserError, match=says):
-        check_frames(jnp.zeros(shape), 32)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("bfloat16", 2e-2)])

@@ -1,4 +1,4 @@
-"""What encoders share: the check of a clip's frames, and the position embeddings."""
+"""What tokens learn of their positions: the temporal embedding, and how embeddings are added."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from maed_jax.errors import UserError
-
-
-def check_frames(clip: jax.Array, image_size: int) -> None:
-    """Raises UserError unless `clip` is `[b t h w 3]` with frames of the model's size."""
-    if clip.ndim != 5 or clip.shape[-1] != 3:
-        raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")
-    if 0 in clip.shape[:2]:
-        raise UserError(f"there is no picture in clips {list(clip.shape)}: give one at least")
-    h, w = clip.shape[2:4]
-    if (h, w) != (image_size, image_size):
-        raise UserError(f"the model takes frames of {image_size}x{image_size} pixels, not {h}x{w}")
 
 
 def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Array:
