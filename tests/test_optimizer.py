@@ -27,10 +27,8 @@ def test_adam_with_l2_in_the_gradient():
     params, opt_state = state.params, state.opt_state
     for t in range(1, 6):
         g = rng.normal(size=5)
-        direction, opt_state = optimizer.update(
-            {"w": jnp.asarray(g, jnp.float32)}, opt_state, params
-        )
-        params = {"w": params["w"] - 0.01 * direction["w"]}
+        updates, opt_state = optimizer.update({"w": jnp.asarray(g, jnp.float32)}, opt_state, params)
+        params = {"w": params["w"] - 0.01 * updates["w"]}
         g = g + 0.1 * w
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
         w = w - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
@@ -59,18 +57,18 @@ def test_muon_takes_all_directions_of_a_hidden_matrix_alike():
     gradient = layers(kernel, bias)
     muon = make_optimizer(options(name="muon", l2=0.0))
     adam = make_optimizer(options(l2=0.0))
-    direction, _ = muon.update(gradient, muon.init(params), params)
+    updates, _ = muon.update(gradient, muon.init(params), params)
     likewise, _ = adam.update(gradient, adam.init(params), params)
-    hidden = direction["decoder"]["fc1"].pop("kernel")
+    hidden = updates["decoder"]["fc1"].pop("kernel")
     likewise["decoder"]["fc1"].pop("kernel")
     values = np.linalg.svd(hidden)[1]
     assert values.max() / values.min() < 3  # 50 in the gradient
     assert jnp.all(jnp.diag(hidden) > 0)  # with the gradient: the step subtracts it
     np.testing.assert_allclose(jnp.sqrt(jnp.mean(hidden**2)), 0.2, rtol=0.5)
     # All else goes by Adam (with Nesterov's momentum, hence a little further).
-    further = direction["decoder"]["fc1"]["bias"][0]
+    further = updates["decoder"]["fc1"]["bias"][0]
     chex.assert_trees_all_close(
-        direction, jax.tree.map(lambda x: further * x, likewise), rtol=1e-4, atol=1e-6
+        updates, jax.tree.map(lambda x: further * x, likewise), rtol=1e-4, atol=1e-6
     )
 
 

@@ -2,7 +2,7 @@
 
 Every function takes predictions and labels with the same leading axes and ignores what is masked,
 even where the masked labels are not finite. `clips` and `frames` are how many of those the mask
-shows, by which the sum is divided (`count`): of the whole batch where that is worked off in parts.
+shows, by which the sum is divided (`count`): of the whole batch where that is processed in parts.
 """
 
 from __future__ import annotations

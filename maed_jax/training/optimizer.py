@@ -26,25 +26,25 @@ def make_optimizer(config) -> optax.GradientTransformation:
     and frames, and what reads the pose, the shape and the camera out of a decoder.
     `configs/demo.py` compares the two.
 
-    It gives directions; the step multiplies them with the learning rate, which depends on the step
+    It gives updates; the step multiplies them by the learning rate, which depends on the step
     alone and so survives skipped steps and resumed runs.
 
     Raises:
       UserError: no such optimiser.
     """
     if config.name == "adam":
-        direction = optax.scale_by_adam()
+        transform = optax.scale_by_adam()
     elif config.name == "muon":
         muon = optax.contrib.muon(
             1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_between_layers
         )
-        direction = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
+        transform = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
     else:
         raise UserError(f"config.optimizer.name must be 'adam' or 'muon', not {config.name!r}")
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
         optax.add_decayed_weights(config.l2),
-        direction,
+        transform,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from flax import linen as nn
 
 from maed_jax.body.smpl import Body
 from maed_jax.data.images import normalise
+from maed_jax.models.maed import Prediction
 from maed_jax.runs.state import TrainState
 from maed_jax.training import sharding
 from maed_jax.training.losses import combined_losses, label_counts
@@ -23,20 +25,6 @@ STREAMS = ("clips", "images")
 
 Batch = Mapping[str, Mapping[str, jax.Array]]
 Metrics = dict[str, jax.Array]
-
-
-@jax.custom_jvp
-def _of_its_own(params: Any) -> Any:
-    """The same parameters, but others as far as XLA sees.
-
-    Of products of two kinds of batch with the same kernel XLA makes one on a GPU, for which it
-    copies all tokens of both. Their gradients stay in its sight: it adds them up before it sends
-    them to other devices, once for both kinds.
-    """
-    return jax.lax.optimization_barrier(params)
-
-
-_of_its_own.defjvp(lambda primals, tangents: (_of_its_own(*primals), *tangents))
 
 
 def make_train_step(
@@ -61,96 +49,125 @@ def make_train_step(
     the metrics.
 
     Args:
-      accumulate: into how many parts a batch is split, one worked off after the other to save
+      accumulate: into how many parts a batch is split, processed one after the other to save
         memory. Losses and gradients are the batch's but for the loss "norm", which is the mean of
         the parts'. BatchNorm goes by one part at a time.
       ema: decay of the moving average, in a state that has one. In the first steps it is lower,
         (1 + step) / (10 + step), so that the average soon forgets where it started.
       layout: how the state lies on several devices, see `sharding.state_shardings`.
     """
-    weights = dict(loss_weights)
 
-    def loss(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
-        predictions = {}
+    def losses(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
+        """The total; the losses by name and BatchNorm's statistics."""
         if layout is not None:
             params = sharding.gathered(params, layout.params)
-        for name, labels in batch.items():  # BatchNorm goes by the kinds apart, one after the other
-            params = _of_its_own(params)
-            predictions[name], updated = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                normalise(labels["image"]),
-                body,
-                train=True,
-                rngs={"dropout": jax.random.fold_in(key, STREAMS.index(name))},
-                mutable=["batch_stats"],
-            )
-            batch_stats = updated.get("batch_stats", batch_stats)
-        total, terms = combined_losses(predictions, batch, weights, counts)
-        return total, (terms, batch_stats)
-
-    def differentiate(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
-        """Gradient, losses and BatchNorm's statistics, of a whole batch or of a part of it."""
-        value_and_grad = jax.value_and_grad(loss, has_aux=True)
-        (total, (terms, batch_stats)), gradient = value_and_grad(
-            params, batch_stats, batch, key, counts
-        )
-        return gradient, {"loss": total, **terms}, batch_stats
-
-    def differentiate_by_parts(
-        params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any
-    ):
-        """The same of a whole batch, one part of the batch after the other."""
-        # Every part takes rows from every device's share: nothing moves between devices.
-        parts = jax.tree.map(
-            lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=accumulate), batch
-        )
-
-        def add(carry, inputs):
-            sums, batch_stats = carry
-            number, part = inputs
-            *found, batch_stats = differentiate(
-                params, batch_stats, part, jax.random.fold_in(key, number), counts
-            )
-            return (jax.tree.map(jnp.add, sums, found), batch_stats), None
-
-        first = jax.tree.map(lambda x: x[0], parts)
-        shapes = jax.eval_shape(differentiate, params, batch_stats, first, key, counts)[:2]
-        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), list(shapes))
-        (sums, batch_stats), _ = jax.lax.scan(
-            add, (zeros, batch_stats), (jnp.arange(accumulate), parts)
-        )
-        return *jax.tree.map(lambda x: x / accumulate, sums), batch_stats
+        predictions, batch_stats = predict(model, body, params, batch_stats, batch, key)
+        total, terms = combined_losses(predictions, batch, loss_weights, counts)
+        return total, ({"loss": total, **terms}, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+        differentiate = functools.partial(
+            jax.grad(losses, has_aux=True), state.params, counts=label_counts(batch, accumulate)
+        )
         key = jax.random.fold_in(key, state.step)
-        find = differentiate if accumulate == 1 else differentiate_by_parts
-        gradient, losses, batch_stats = find(
-            state.params, state.batch_stats, batch, key, label_counts(batch, accumulate)
+        gradient, found, batch_stats = accumulate_gradients(
+            differentiate, state.batch_stats, batch, key, accumulate
+        )
+        rate = schedule(state.step)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.tree.add_scale(state.params, -rate, updates)
+        learned = state.replace(
+            params=params,
+            opt_state=opt_state,
+            batch_stats=batch_stats,
+            ema=moving_average(state, params, ema) if state.ema else state.ema,
         )
         norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(losses["loss"]) & jnp.isfinite(norm)
-        for leaf in jax.tree.leaves(batch_stats):
-            finite &= jnp.isfinite(leaf).all()
-        direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        rate = schedule(state.step)
-        params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
-        average = state.ema
-        if average:
-            decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-            average = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), average, params)
-
-        def if_finite(new, old):
-            return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
-
-        metrics = {**losses, "gradient_norm": norm, "learning_rate": rate}
-        metrics["skipped"] = jnp.where(finite, 0, state.skipped + 1)
-        return TrainState(
-            step=state.step + 1,
-            params=if_finite(params, state.params),
-            opt_state=if_finite(opt_state, state.opt_state),
-            skipped=metrics["skipped"],
-            batch_stats=if_finite(batch_stats, state.batch_stats),
-            ema=if_finite(average, state.ema),
-        ), metrics
+        finite = all_finite((found["loss"], norm, batch_stats))
+        skipped = jnp.where(finite, 0, state.skipped + 1)
+        metrics = {**found, "gradient_norm": norm, "learning_rate": rate, "skipped": skipped}
+        state = optax.tree.where(finite, learned, state)
+        return state.replace(step=state.step + 1, skipped=skipped), metrics
 
     return train_step
+
+
+def predict(
+    model: nn.Module, body: Body, params: Any, batch_stats: Any, batch: Batch, key: jax.Array
+) -> tuple[dict[str, Prediction], Any]:
+    """Predictions for each kind of batch, and BatchNorm's statistics after them.
+
+    BatchNorm goes by the kinds apart, one after the other.
+    """
+    predictions = {}
+    for name, labels in batch.items():
+        params = _of_its_own(params)
+        predictions[name], updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalise(labels["image"]),
+            body,
+            train=True,
+            rngs={"dropout": jax.random.fold_in(key, STREAMS.index(name))},
+            mutable=["batch_stats"],
+        )
+        batch_stats = updated.get("batch_stats", batch_stats)
+    return predictions, batch_stats
+
+
+@jax.custom_jvp
+def _of_its_own(params: Any) -> Any:
+    """The same parameters, but others as far as XLA sees.
+
+    XLA would merge the products of both kinds of batch with the same kernel into one, for which it
+    copies all tokens of both on a GPU. Their gradients stay in its sight: it adds them up before it
+    sends them to other devices, once for both kinds.
+    """
+    return jax.lax.optimization_barrier(params)
+
+
+_of_its_own.defjvp(lambda primals, tangents: (_of_its_own(*primals), *tangents))
+
+
+def accumulate_gradients(
+    differentiate: Callable[..., tuple[Any, tuple[Metrics, Any]]],
+    batch_stats: Any,
+    batch: Batch,
+    key: jax.Array,
+    parts: int,
+) -> tuple[Any, Metrics, Any]:
+    """Gradient and losses, each the mean over equal parts of a batch, and BatchNorm's statistics.
+
+    Args:
+      differentiate: gives the gradient, and the losses and the statistics beside it, from
+        statistics, a part and a key. A part goes on from the statistics of the one before.
+    """
+    if parts == 1:
+        gradient, (losses, batch_stats) = differentiate(batch_stats, batch, key)
+        return gradient, losses, batch_stats
+    # Every part takes rows from every device's share: nothing moves between devices.
+    batch = jax.tree.map(lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=parts), batch)
+
+    def add(carry, inputs):
+        sums, batch_stats = carry
+        number, part = inputs
+        gradient, (losses, batch_stats) = differentiate(
+            batch_stats, part, jax.random.fold_in(key, number)
+        )
+        return (jax.tree.map(jnp.add, sums, (gradient, losses)), batch_stats), None
+
+    first = jax.tree.map(lambda x: x[0], batch)
+    gradient, (losses, _) = jax.eval_shape(differentiate, batch_stats, first, key)
+    zeros = optax.tree.zeros_like((gradient, losses))
+    (sums, batch_stats), _ = jax.lax.scan(add, (zeros, batch_stats), (jnp.arange(parts), batch))
+    return *optax.tree.scale(1 / parts, sums), batch_stats
+
+
+def moving_average(state: TrainState, params: Any, decay: float) -> Any:
+    """The average of `state` a step on. At first it decays faster, to forget where it started."""
+    decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
+    return optax.incremental_update(params, state.ema, 1 - decay)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no number in it is infinite or NaN."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
