@@ -13,14 +13,10 @@ encoders by PA-MPJPE, all rows within 4.9 mm; of decoders only the Transformer's
 
 from ml_collections import ConfigDict
 
-from maed_jax.errors import UserError
 from maed_jax.runs.config import defaults
 
 
-def get_config(variant: str | None = None) -> ConfigDict:
-    """It has no variants."""
-    if variant:
-        raise UserError(f"ablation has no variants, not even {variant!r}")
+def get_config() -> ConfigDict:
     c = defaults()
     c.mesh.data = 1  # one device, however many there are
 

@@ -16,7 +16,6 @@ stages; its results are those of stage 2.
 
 from ml_collections import ConfigDict
 
-from maed_jax.errors import UserError
 from maed_jax.runs.config import defaults
 
 # (dataset, weight of each of its images, every so many frames)
@@ -31,10 +30,7 @@ IMAGES_PER_EPOCH = 620_000  # about: 312 + 210 + 79 + 14 + 3 thousand
 EPOCHS, BATCH = 100, 512
 
 
-def get_config(variant: str | None = None) -> ConfigDict:
-    """It has no variants."""
-    if variant:
-        raise UserError(f"stage1 has no variants, not even {variant!r}")
+def get_config() -> ConfigDict:
     c = defaults()
     c.body = "body"
     c.model.clip_length = 1  # single frames: the branch over time sees only the frame itself

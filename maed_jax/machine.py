@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
+import sys
 from pathlib import Path
+from typing import Any
 
 
 def available_cores() -> int:
@@ -25,21 +28,14 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def environment() -> dict:
-    """Machine and versions, for the record."""
-    import flax
-    import jax
-    import numpy
-
-    import maed_jax
-
+def environment() -> dict[str, Any]:
+    """Machine and versions, for the record; JAX's and its device where the program imported it."""
+    jax = sys.modules.get("jax")
+    versions = ("maed_jax", *(("jax", "flax") if jax else ()), "numpy")
     return {
-        "device": jax.devices()[0].device_kind,
+        **({"device": jax.devices()[0].device_kind} if jax else {}),
         "cpu": processor(),
         "cores": available_cores(),
         "python": platform.python_version(),
-        "maed_jax": maed_jax.__version__,
-        "jax": jax.__version__,
-        "flax": flax.__version__,
-        "numpy": numpy.__version__,
+        **{package: importlib.import_module(package).__version__ for package in versions},
     }

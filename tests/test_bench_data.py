@@ -31,7 +31,7 @@ def test_all_readers_are_compared(small, tmp_path, capsys):
         assert 0 < row["frames/s"]["low"] <= row["frames/s"]["high"]
         assert row["kilobytes"] > 0 and name in printed.out
     assert rows["original, 160 x 160"]["ratio"]["median"] == 1
-    assert "cores" in result["machine"]["processor"] and "round 3 of 3" in printed.err
+    assert result["machine"]["cores"] >= 1 and "round 3 of 3" in printed.err
 
 
 def test_without_pillow_the_original_is_left_out(small, monkeypatch, capsys):

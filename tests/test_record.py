@@ -28,7 +28,7 @@ def test_what_is_written_is_read(tmp_path, capsys):
     record.write(str(path), "made-up", [{"name": "a"}], settings={"n": 1})
     found = record.read(str(path))
     assert found["bench"] == "made-up" and found["rows"] == [{"name": "a"}]
-    assert found["settings"] == {"n": 1} and "cores" in found["machine"]["processor"]
+    assert found["settings"] == {"n": 1} and found["machine"]["cores"] >= 1
     assert str(path) in capsys.readouterr().out
     record.write(None, "made-up", [])
 

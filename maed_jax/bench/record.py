@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maed_jax import machine
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
 from maed_jax.errors import UserError
 from maed_jax.files.json import read_json, write_json
 from maed_jax.files.whole import check_writable
-from maed_jax.machine import available_cores, processor
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -124,7 +123,12 @@ def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
       more: what belongs to it besides: settings, the yardstick's summary.
     """
     if path:
-        content = {"bench": bench, "machine": machine(), **more, "rows": rows}
+        found = machine.environment()
+        if jax := sys.modules.get("jax"):
+            found["devices"] = jax.device_count()
+        if hasattr(os, "getloadavg"):  # how busy it was
+            found["load"] = [round(value, 2) for value in os.getloadavg()]
+        content = {"bench": bench, "machine": found, **more, "rows": rows}
         write_json(path, content)
         print(f"wrote {path}")
 
@@ -143,20 +147,6 @@ def read(path: str) -> dict[str, Any]:
         return read_json(path, form)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a result of maed bench ({error})") from None
-
-
-def machine() -> dict[str, Any]:
-    """What was measured on, and how busy it was."""
-    found = {
-        "processor": f"{processor()}, {available_cores()} cores",
-        "python": platform.python_version(),
-    }
-    if jax := sys.modules.get("jax"):
-        devices = jax.devices()
-        found |= {"jax": jax.__version__, "device": devices[0].device_kind, "devices": len(devices)}
-    if hasattr(os, "getloadavg"):
-        found["load"] = [round(value, 2) for value in os.getloadavg()]
-    return found
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

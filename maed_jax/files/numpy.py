@@ -15,7 +15,7 @@ import numpy as np
 
 from maed_jax.files.bounds import Archive, read_exactly
 
-_LONGEST = 10_000  # bytes of a header, as NumPy itself has it
+_LONGEST_HEADER = 10_000  # bytes of a header, as NumPy itself has it
 _ENTRIES = (
     re.compile(rb"['\"]descr['\"]: *['\"]([<>=|]?[biufcSUO][0-9]{0,9})['\"]"),
     re.compile(rb"['\"]fortran_order['\"]: *(True|False)"),
@@ -78,7 +78,7 @@ def array_from_bytes(data: bytearray) -> np.ndarray:
     Raises:
       HoldsObjects; ValueError: not such bytes, or not as many as the array needs.
     """
-    head = io.BytesIO(data[: _LONGEST + 12])
+    head = io.BytesIO(data[: _LONGEST_HEADER + 12])
     shape, fortran, dtype = npy_header(head)
     if dtype.hasobject:
         raise HoldsObjects("it holds Python objects, which are not read")
@@ -105,7 +105,7 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     if start[:6] != b"\x93NUMPY" or wide is None:
         raise ValueError("it is no array of NumPy's")
     length = int.from_bytes(file.read(wide), "little")
-    text = file.read(min(length, _LONGEST))
+    text = file.read(min(length, _LONGEST_HEADER))
     kind, order, shape = (pattern.search(text) for pattern in _ENTRIES)
     if len(text) < length or not (order and shape):
         raise ValueError("its header is damaged")

@@ -214,11 +214,10 @@ def restricted_loads(
     except UserError:
         raise
     except Exception as error:  # a broken pickle can raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = reason[:200] if reason.isprintable() else ascii(reason[:200])
-        if not reason.startswith("it "):
-            reason = f"it is damaged, or not a pickle ({reason})"
-        raise UserError(f"{what} cannot be read as a {kind}: {reason}") from None
+        why = reason(error)
+        if not why.startswith("it "):
+            why = f"it is damaged, or not a pickle ({why})"
+        raise UserError(f"{what} cannot be read as a {kind}: {why}") from None
 
 
 def restricted_load(path: str | Path, kind: str = "body file") -> Any:
