@@ -6,8 +6,9 @@ from examples import examples
 from fake_dataset import UNCHANGED
 from hypothesis import given
 from hypothesis import strategies as st
+from mirror_vertices import mirror_vertices
 
-from maed_jax.body.mannequin import mannequin, mirror_vertices
+from maed_jax.body.mannequin import mannequin
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.body.skeleton import KEYPOINT_FLIP
 from maed_jax.body.smpl import pose_body

@@ -28,13 +28,12 @@ class Hands:
         return self.readings - 1
 
 
-def test_all_cases_have_their_turn_in_each_round_between_readings():
+def test_all_cases_have_their_turn_in_each_round_between_readings(monkeypatch):
     hands = Hands()
     cases = {"slow": hands.work("slow", 3.0), "quick": hands.work("quick", 0.5)}
     told = []
-    times = clock.rounds(
-        cases, 2, hands.read, turn=1.0, say=told.append, seconds=lambda: hands.time
-    )
+    monkeypatch.setattr(clock, "TURN", 1.0)
+    times = clock.rounds(cases, 2, hands.read, say=told.append, seconds=lambda: hands.time)
     turn = ["read", "slow", "read", "quick", "quick", "read"]  # as often as fits into a second
     assert hands.log == ["slow", "quick", *turn, *turn]
     assert times["slow"].seconds == [3.0, 3.0] and times["quick"].seconds == [0.5, 0.5]
@@ -43,11 +42,12 @@ def test_all_cases_have_their_turn_in_each_round_between_readings():
     assert told == ["round 1 of 2", "round 2 of 2"]
 
 
-def test_seconds_are_of_one_work_where_a_case_does_several():
+def test_seconds_are_of_one_work_where_a_case_does_several(monkeypatch):
     hands = Hands()
     case = hands.work("four times", 2.0)
     case.calls = 4
-    times = clock.rounds({"": case}, 1, hands.read, turn=3.0, seconds=lambda: hands.time)
+    monkeypatch.setattr(clock, "TURN", 3.0)
+    times = clock.rounds({"": case}, 1, hands.read, seconds=lambda: hands.time)
     assert times[""].seconds == [0.5]
     assert hands.log == ["four times", "read", "four times", "four times", "read"]
 

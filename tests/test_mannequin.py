@@ -5,11 +5,13 @@ import functools
 import jax
 import numpy as np
 import pytest
+from mirror_vertices import mirror_vertices
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body import mannequin as module
 from maed_jax.body import mannequin_anatomy as anatomy
-from maed_jax.body.mannequin import SHAPE_NAMES, mannequin, mirror_vertices
+from maed_jax.body.mannequin import mannequin
+from maed_jax.body.mannequin_shape import SHAPE_NAMES
 from maed_jax.body.skeleton import JOINT_FLIP, JOINT_NAMES, KEYPOINT_FLIP, LANDMARK_NAMES
 from maed_jax.body.smpl import h36m_joints, keypoints, pose_body
 

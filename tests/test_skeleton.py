@@ -64,19 +64,9 @@ def test_conversion_to_49(vectors, key):
     assert converted.dtype == vectors[f"{key}/in"].dtype
 
 
-@pytest.mark.parametrize("key", ["common", "h36m", "coco", "insta"])
-def test_conversion_back_gives_the_same(vectors, key):
-    points = vectors[f"{key}/in"]
-    known = skeleton.joint_map(key, "spin")
-    back = skeleton.convert_joints(skeleton.to_keypoints49(points, key), "spin", key)
-    for joint in range(points.shape[-2]):
-        expected = points[:, joint] if joint in known else np.zeros_like(points[:, joint])
-        np.testing.assert_array_equal(back[:, joint], expected)
-
-
 def test_conversion_refuses_other_joints():
     with pytest.raises(UserError, match="no joint set 'cocoo'"):
-        skeleton.joint_map("cocoo", "spin")
+        skeleton.to_keypoints49(np.zeros((17, 3)), "cocoo")
     with pytest.raises(ValueError, match="17"):
         skeleton.to_keypoints49(np.zeros((2, 16, 3)), "coco")
 
@@ -141,13 +131,12 @@ def test_flipping_twice_is_nothing_and_once_is_the_mirror(seed):
 SOME = st.lists(st.sampled_from(skeleton.KEYPOINT_NAMES), min_size=1, max_size=20, unique=True)
 
 
-@given(SOME, SOME)
-def test_points_follow_their_names_from_any_set_to_any(src, dst):
+@given(SOME)
+def test_points_follow_their_names_from_any_set(src):
     points = np.array([[skeleton.KEYPOINT_NAMES.index(name), 1.0] for name in src])
-    for name, found in zip(dst, skeleton.convert_joints(points, src, dst)):
-        known = name in src
-        assert (skeleton.joint_map(src, [name]) == -1).all() != known
-        assert found.tolist() == [skeleton.KEYPOINT_NAMES.index(name) if known else 0, known]
+    converted = skeleton.to_keypoints49(points, src)
+    for number, (name, found) in enumerate(zip(skeleton.KEYPOINT_NAMES, converted, strict=True)):
+        assert found.tolist() == ([number, 1] if name in src else [0, 0])
 
 
 @given(trees())

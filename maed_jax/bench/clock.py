@@ -36,7 +36,6 @@ def rounds(
     number: int,
     read: Callable[[], int],
     *,
-    turn: float | None = None,
     say: Callable[[str], None] = lambda text: None,
     seconds: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
@@ -47,29 +46,27 @@ def rounds(
         fits into a turn, once at least. One that does its work several times says so by `calls`.
       read: measures the machine's own rates and returns the number of that reading; called before
         each turn and after the last.
-      turn: seconds, `TURN` by default.
       seconds: the clock: of the wall, or of the processor (`time.process_time`), which counts the
         work of all our threads and nothing that others do.
     """
     for case in cases.values():
         case()
-    turn = TURN if turn is None else turn
     times = {name: Times() for name in cases}
     for round_number in range(number):
         say(f"round {round_number + 1} of {number}")
         before = read()
         for name, case in cases.items():
-            times[name].seconds.append(_turn(case, turn, seconds))
+            times[name].seconds.append(_turn(case, seconds))
             after = read()
             times[name].readings.append((before, after))
             before = after
     return times
 
 
-def _turn(case: Callable[[], Any], turn: float, seconds: Callable[[], float]) -> float:
+def _turn(case: Callable[[], Any], seconds: Callable[[], float]) -> float:
     """Mean seconds of the case's work."""
     done, start = 0, seconds()
-    while done == 0 or seconds() - start < turn:
+    while done == 0 or seconds() - start < TURN:
         case()
         done += getattr(case, "calls", 1)
     return (seconds() - start) / done

@@ -10,6 +10,7 @@ import numpy as np
 from maed_jax.bench.pictures import photo
 from maed_jax.inference.video import VideoWriter
 
+FPS = 30.0
 # Ellipses of somebody who stands: centre, width and height in heights of the person.
 PARTS = (
     (0.0, -0.43, 0.11, 0.14),
@@ -21,17 +22,17 @@ PARTS = (
 )
 
 
-def write_walk(path: Path, frames: int, size: tuple[int, int], fps: float = 30.0) -> None:
+def write_walk(path: Path, frames: int, size: tuple[int, int]) -> None:
     """Writes an H.264 video of `frames` pictures; size is width and height, pixels."""
     width, height = size
     ground = cv2.resize(photo(256), size, interpolation=cv2.INTER_CUBIC)
     ground = cv2.addWeighted(ground, 0.25, np.full_like(ground, 190), 0.75, 0)
-    with VideoWriter(path, fps) as writer:
+    with VideoWriter(path, FPS) as writer:
         for number in range(frames):
             share = 0.3 + 0.4 * number / max(frames - 1, 1)
             picture = ground.copy()
             draw_person(picture, share * width, 0.5 * height, 0.6 * height)
-            writer.write(picture, number / fps)
+            writer.write(picture, number / FPS)
 
 
 def draw_person(picture: np.ndarray, x: float, y: float, height: float) -> None:

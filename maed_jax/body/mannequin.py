@@ -33,17 +33,10 @@ from scipy.spatial.transform import Rotation
 from maed_jax.body import mannequin_anatomy as anatomy
 from maed_jax.body import mannequin_surface as surface
 from maed_jax.body.mannequin_rig import pose_dirs, regressor_row, skin_weights
-from maed_jax.body.mannequin_shape import SHAPE_NAMES, shape_dirs
+from maed_jax.body.mannequin_shape import shape_dirs
 from maed_jax.body.skeleton import JOINT_FLIP
 from maed_jax.body.smpl import Body
-
-__all__ = [
-    "PART_NAMES",
-    "SHAPE_NAMES",
-    "mannequin",
-    "mirror_vertices",
-    "vertex_parts",
-]
+from maed_jax.body.surface import Surface
 
 PART_NAMES = (
     "skin", "hair", "eyes", "lips", "brows", "shirt", "sleeves", "trousers", "shoes", "soles",
@@ -186,7 +179,7 @@ def mannequin() -> Body:
     """The built-in body: deterministic, built once per process in a second or two."""
     verts, faces, mirror = _rest()
     mean = surface.neighbour_mean(faces, len(verts))
-    normals = surface.normals(verts, faces)
+    normals = Surface(faces, len(verts)).normals(verts)
     joints = anatomy.rest_joints()
     weights = skin_weights(verts, mirror, mean)
     by_shape = shape_dirs(verts, normals, joints, weights, mirror, mean)
@@ -208,11 +201,6 @@ def mannequin() -> Body:
     )
     with jax.ensure_compile_time_eval():  # it is kept, and the first call may be under a trace
         return jax.tree.map(jnp.asarray, body)
-
-
-def mirror_vertices() -> np.ndarray:
-    """For each vertex of the mannequin the index of its mirror partner. [verts]"""
-    return _rest()[2].copy()
 
 
 @functools.cache

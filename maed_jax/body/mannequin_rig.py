@@ -13,8 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body.mannequin_anatomy import smooth_step
 from maed_jax.body.skeleton import JOINT_FLIP, PARENTS, descendants
+from maed_jax.body.surface import INFLUENCES
 
-MAX_JOINTS_PER_VERTEX = 4
+KEPT = 0.8  # how much of what keeps the volume of bends, see `pose_dirs`
 
 # Where a vertex passes from a joint's parent to the joint: a point of the plane, its direction
 # (towards the joint's side) and half the width of the blend; for joints of the left half and the
@@ -40,8 +41,8 @@ _SPLITS = {
 def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix) -> np.ndarray:
     """Skin weights [verts joints]: planes through the joints, smoothed over the mesh.
 
-    At most four joints per vertex, rows add up to one, exactly mirror symmetric. `mean` replaces
-    each vertex by the mean of its neighbours.
+    At most `INFLUENCES` joints per vertex, rows add up to one, exactly mirror symmetric. `mean`
+    replaces each vertex by the mean of its neighbours.
     """
     x, y = np.abs(verts[:, 0]), verts[:, 1]
     folded = verts.copy()
@@ -76,19 +77,17 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     for _ in range(4):
         weights = 0.5 * weights + 0.5 * (mean @ weights)
     weights = 0.5 * (weights + weights[mirror][:, JOINT_FLIP])
-    surplus = np.sort(weights, axis=1)[:, -MAX_JOINTS_PER_VERTEX - 1, None]
+    surplus = np.sort(weights, axis=1)[:, -INFLUENCES - 1, None]
     weights = np.where((weights > surplus) & (weights > 0.004), weights, 0.0)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def pose_dirs(
-    verts: np.ndarray, joints: np.ndarray, weights: np.ndarray, amount: float = 0.8
-) -> np.ndarray:
+def pose_dirs(verts: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """What joints' rotations add to the rest mesh [verts 3 207] so that bends keep their volume.
 
     Linear blend skinning averages positions, which makes bent joints thin. For each joint the
     difference to averaging rotations (quaternions; every point keeps its distance to the joint) is
-    fitted by the nine numbers of R - 1 over rotations up to 120 degrees, and `amount` of it taken.
+    fitted by the nine numbers of R - 1 over rotations up to 120 degrees, and `KEPT` of it taken.
     """
     axes = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
     axes = axes[np.any(axes != 0, axis=1)].astype(np.float64)
@@ -114,7 +113,7 @@ def pose_dirs(
         )
         wanted = turned.reshape(len(ids), len(vectors), 3)
         extra = np.linalg.solve(linear, wanted[..., None])[..., 0] - local[:, None]
-        out[ids, :, 9 * (joint - 1) : 9 * joint] = amount * np.einsum("fr,nri->nif", fit, extra)
+        out[ids, :, 9 * (joint - 1) : 9 * joint] = KEPT * np.einsum("fr,nri->nif", fit, extra)
     return out
 
 

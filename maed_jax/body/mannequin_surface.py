@@ -143,16 +143,6 @@ def surface_nets(
     return verts, np.concatenate(quads), cells
 
 
-def normals(verts: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit vertex normals [verts 3]."""
-    a, b, c = (verts[faces[:, i]] for i in range(3))
-    face = np.cross(b - a, c - a)
-    total = np.zeros_like(verts)
-    for i in range(3):
-        np.add.at(total, faces[:, i], face)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-
-
 def neighbour_mean(faces: np.ndarray, verts: int) -> sparse.csr_matrix:
     """Sparse matrix [verts verts] that replaces each vertex by the mean of its neighbours."""
     sides = faces.shape[1]
@@ -164,8 +154,9 @@ def neighbour_mean(faces: np.ndarray, verts: int) -> sparse.csr_matrix:
     return sparse.diags(1.0 / graph.sum(axis=1).A1) @ graph
 
 
-def _gradient(distance, points, eps=2e-4):
+def _gradient(distance, points):
     """Value and gradient by a tetrahedral stencil, [n] and [n 3]."""
+    eps = 2e-4  # metres
     stencil = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], dtype=np.float64)
     samples = points[None] + eps * stencil[:, None]
     values = distance(samples.reshape(-1, 3)).reshape(4, -1)
@@ -260,7 +251,7 @@ class _Half:
 
 
 def extract(
-    distance: Field, seams: Sequence[Field] = (), rounds: int = 8
+    distance: Field, seams: Sequence[Field] = ()
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mesh the zero set of a mirror-symmetric distance function.
 
@@ -268,7 +259,6 @@ def extract(
       distance: [n 3] -> [n], negative inside.
       seams: functions [n 3] -> [n] whose zero sets cut the surface where edges are to run, so that
         colours can change there along clean lines; NaN where a seam does not matter.
-      rounds: of evening out.
 
     Returns vertices [verts 3], outward triangles [f 3] and mirror [verts]: the index of each
     vertex's mirror partner across x = 0 (its own index on the middle line). Positions are exactly
@@ -280,7 +270,7 @@ def extract(
     verts, quads, cells = surface_nets(points, values)
     # The first layer of cells straddles x = 0; its vertices are on the middle line by symmetry.
     half = _Half(verts, quads, middle=int((cells[:, 0] == 0).sum()))
-    for _ in range(rounds):
+    for _ in range(8):
         half.settle(distance, (), rate=0.6)
     for index, seam in enumerate(seams):
         half.pinned[_snap(seam, half.verts, quads)] = index

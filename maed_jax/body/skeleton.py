@@ -193,31 +193,21 @@ def joint_names(joints: str | Sequence[str]) -> tuple[str, ...]:
     return JOINT_SETS[joints]
 
 
-def joint_map(src: str | Sequence[str], dst: str | Sequence[str]) -> np.ndarray:
-    """For each joint of `dst` its index in `src`, -1 where `src` lacks it. Int64 [dst]."""
-    index = {name: i for i, name in enumerate(joint_names(src))}
-    return np.array([index.get(name, -1) for name in joint_names(dst)], np.int64)
-
-
-def convert_joints(
-    points: np.ndarray, src: str | Sequence[str], dst: str | Sequence[str]
-) -> np.ndarray:
-    """Reorders `points` [... src c] to [... dst c]; rows that `src` lacks are zeros.
+def to_keypoints49(points: np.ndarray, src: str | Sequence[str]) -> np.ndarray:
+    """Joints of a dataset [... src c] as the 49 keypoints [... 49 c]; unknown ones are zeros.
 
     The last channel is a confidence or validity as a rule, so that zeros say "unknown".
+
+    Args:
+      src: the joint set, see `joint_names`.
     """
-    points = np.asarray(points)
-    names = joint_names(src)
+    points, names = np.asarray(points), joint_names(src)
     if points.ndim < 2 or points.shape[-2] != len(names):
         raise ValueError(f"expected [... {len(names)} c] for {src!r}, got {points.shape}")
-    index = joint_map(names, dst)
-    picked = points[..., np.maximum(index, 0), :]
-    return np.where((index >= 0)[:, None], picked, np.zeros((), points.dtype))
-
-
-def to_keypoints49(points: np.ndarray, src: str | Sequence[str]) -> np.ndarray:
-    """Joints of a dataset [... src c] as the 49 keypoints [... 49 c]; unknown ones are zeros."""
-    return convert_joints(points, src, "spin")
+    index = {name: i for i, name in enumerate(names)}
+    place = np.array([index.get(name, -1) for name in KEYPOINT_NAMES])
+    picked = points[..., np.maximum(place, 0), :]
+    return np.where((place >= 0)[:, None], picked, np.zeros((), points.dtype))
 
 
 # --- Selections -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from maed_jax.evaluation.benchmark import Result
+from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.scoring import Scores
 from maed_jax.files.whole import whole_file
 
@@ -78,8 +78,8 @@ def draw_worst(result: Result, file: Path) -> None:
     _save(figure, file)
 
 
-def worst_frames(scores: Scores, count: int = PANELS) -> list[tuple[int, int]]:
-    """The worst (track, frame)s, those of one track at least `APART` apart."""
+def worst_frames(scores: Scores) -> list[tuple[int, int]]:
+    """The `PANELS` worst (track, frame)s, those of one track at least `APART` apart."""
     errors = [track.errors["mpjpe"] for track in scores.tracks]
     where = [(i, f) for i, track in enumerate(errors) for f in np.flatnonzero(np.isfinite(track))]
     where.sort(key=lambda place: -errors[place[0]][place[1]])
@@ -87,7 +87,7 @@ def worst_frames(scores: Scores, count: int = PANELS) -> list[tuple[int, int]]:
     for track, frame in where:
         if all(track != t or abs(frame - f) >= APART for t, f in chosen):
             chosen.append((track, int(frame)))
-        if len(chosen) == count:
+        if len(chosen) == PANELS:
             break
     return chosen
 
