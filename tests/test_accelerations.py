@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maed_jax.data.track_labels import TrackLabels
-from maed_jax.evaluation import accelerations
+from maed_jax.evaluation.accelerations import add_acceleration_errors
 from maed_jax.evaluation.protocol_choice import choose
 from maed_jax.evaluation.scoring import TrackScores
 
@@ -28,7 +28,7 @@ def track(positions, frame=None, rate=30.0, missing=()):
 
 def add(tracks, *settings, name="tcmr"):
     (protocol,) = choose("3dpw", name, settings)
-    missing = accelerations.add(tracks, protocol)
+    missing = add_acceleration_errors(tracks, protocol)
     return [t.errors["accel"] for t in tracks], missing
 
 

@@ -17,7 +17,7 @@ from maed_jax.body import smpl
 from maed_jax.body.mannequin import mannequin
 from maed_jax.data import prepare
 from maed_jax.errors import UserError
-from maed_jax.evaluation import benchmark, evaluate, table1
+from maed_jax.evaluation import evaluate, protocol_run, table1
 from maed_jax.evaluation.scoring import Bodies
 from maed_jax.files.locks import only_run_in
 from maed_jax.runs.config import defaults
@@ -60,7 +60,7 @@ def opened(tmp_path, monkeypatch):
         monkeypatch.setattr(evaluate, "open_checkpoint", lambda *_: found)
         if isinstance(estimator, Oracle):
             monkeypatch.setattr(evaluate, "_progress", estimator.watch)
-            monkeypatch.setattr(benchmark, "on_local_devices", lambda *same: same)
+            monkeypatch.setattr(protocol_run, "on_local_devices", lambda *same: same)
         return found
 
     return open_with

@@ -37,7 +37,7 @@ def errors(predicted: Predicted, clips: EvaluationClips, body: smpl.Body) -> dic
       predicted, clips, body: as `scoring.plain_scores` takes them.
 
     Returns:
-      `subsets`: name (and "all") -> figures of `table.COLUMNS`; `joints`: see `joint_errors`.
+      `subsets`: name (and "all") -> figures of the protocol `PLAIN`; `joints`: see `joint_errors`.
     """
     scores = scoring.plain_scores(predicted, clips, body)
     counts = np.isfinite(np.concatenate([track.errors["mpjpe"] for track in scores]))

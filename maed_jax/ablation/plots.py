@@ -12,6 +12,7 @@ import numpy as np
 from maed_jax.ablation.report import DEPTH_ROWS, label_of
 from maed_jax.ablation.rows import ROWS
 from maed_jax.evaluation import table
+from maed_jax.evaluation.protocols import METRICS
 from maed_jax.files.whole import whole_file
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _plot_table(figure: Figure, summary: dict) -> bool:
             )
         mean_pose = summary["mean_pose"]["subsets"][table.ALL][metric]
         axes.axvline(mean_pose, color="tab:red", linestyle="--", label="mean pose")
-        axes.set_title(f"{table.COLUMNS[metric]}, mannequins, mm")
+        axes.set_title(f"{METRICS[metric].title}, mannequins, mm")
         axes.grid(axis="x", alpha=0.3)
         axes.set_ylim(-0.6, len(rows) - 0.4)
     panels[0].set_yticks(y, [label_of(name) for name in rows])

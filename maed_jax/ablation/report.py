@@ -8,6 +8,7 @@ from typing import Any
 from maed_jax.ablation.rows import LINE_OF, TABLE
 from maed_jax.body.skeleton import JOINT_NAMES, LEVELS
 from maed_jax.evaluation import table
+from maed_jax.evaluation.protocols import METRICS
 from maed_jax.evaluation.report import markdown_table, number
 
 MANNEQUIN = (
@@ -43,7 +44,7 @@ def table2(summary: dict) -> str:
     """The paper's table with our columns beside its own; parts are set apart as there."""
     head = ["Encoder", "Decoder"]
     head += [f"paper, 3DPW: {name}" for name in ("PA-MPJPE", "MPJPE")]
-    head += [f"ours, mannequins: {table.COLUMNS[m]}" for m in _METRICS] + ["seeds"]
+    head += [f"ours, mannequins: {METRICS[m].title}" for m in _METRICS] + ["seeds"]
     rows: list[list[str]] = []
     for part in TABLE:
         if rows:
@@ -181,7 +182,7 @@ def _subsets(summary: dict) -> str:
             scaled = [_over(stat, mean_pose[s][metric]) for s, stat in stats.items()]
             shares.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
         rows.append(["mean pose", *(number(row[metric]) for row in mean_pose.values())])
-        head, title = ["network", *mean_pose], table.COLUMNS[metric]
+        head, title = ["network", *mean_pose], METRICS[metric].title
         text.append(f"{title}, mm:\n\n" + markdown_table([head, *rows], left=1))
         text.append(
             f"{title} as a share of the mean pose's:\n\n" + markdown_table([head, *shares], left=1)

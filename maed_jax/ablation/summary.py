@@ -10,7 +10,7 @@ import numpy as np
 from maed_jax.ablation.rows import LINE_OF, ROWS
 from maed_jax.body.skeleton import LEVELS
 from maed_jax.data.pipeline import dataset_to_evaluate
-from maed_jax.evaluation import scoring, table
+from maed_jax.evaluation import scoring
 
 JOINT_ERRORS = ("position_mm", "rotation_deg")
 DECODER_PAIRS = (("ste-ktd", "ste-iterative"), ("cnn-ktd", "cnn-iterative"))
@@ -92,7 +92,7 @@ def _row(name: str, runs: Sequence[dict]) -> dict:
         "subsets": {
             subset: {
                 metric: stat(run["subsets"][subset][metric] for run in runs)
-                for metric in table.COLUMNS
+                for metric in scoring.PLAIN.metrics
             }
             for subset in first["subsets"]
         },

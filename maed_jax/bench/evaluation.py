@@ -55,7 +55,7 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
     from maed_jax.bench.readers import CROP, crop_of
     from maed_jax.data.eval_clips import EvaluationClips
     from maed_jax.estimator import Estimator
-    from maed_jax.evaluation import benchmark
+    from maed_jax.evaluation import protocol_run
     from maed_jax.evaluation.predictions import predict
     from maed_jax.evaluation.protocol_choice import choose
     from maed_jax.evaluation.scoring import Bodies, score
@@ -82,13 +82,13 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         margin=margin,
     )
     predicted = predict(stages.Idle(estimator), clips)
-    how = benchmark.Pass(stride, margin, batch)
+    how = protocol_run.Pass(stride, margin, batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),
         "reading clips": lambda: [None for _ in clips],
         "the pass": lambda: predict(estimator, clips),
         "scoring": lambda: score(predicted, clips, bodies, protocol),
-        "everything": lambda: benchmark.run(estimator, bodies, records, [protocol], how),
+        "everything": lambda: protocol_run.run(estimator, bodies, records, [protocol], how),
     }
 
 

@@ -10,14 +10,14 @@ from maed_jax.evaluation import metrics
 from maed_jax.evaluation.protocols import Protocol
 
 
-def add(tracks: Sequence, protocol: Protocol) -> dict[str, str]:
-    """Adds `accel`, `accel_frame` and `accel_second` to the errors of tracks.
+def add_acceleration_errors(tracks: Sequence, protocol: Protocol) -> dict[str, str]:
+    """Adds `accel`, `accel_frame` and `accel_second` to the errors of these tracks themselves.
 
     Args:
       tracks: `scoring.TrackScores`; an error stands at the middle of its three frames.
 
     Returns:
-      Metrics that cannot be measured, and why.
+      Why metrics are missing, by name; they are NaN in the errors.
     """
     missing = {}
     rates = [track.labels.rate for track in tracks]

@@ -192,13 +192,13 @@ def measure(
     """Evaluates under some protocols, with progress on stderr.
 
     Returns:
-      The content of a results file (see `report`), and `benchmark.Result`s.
+      The content of a results file (see `report`), and `protocol_run.Result`s.
 
     Raises:
       UserError: what is needed is not there, or `every` does not divide the windows.
     """
     from maed_jax.data.records import Records, dataset_directory
-    from maed_jax.evaluation import benchmark, report
+    from maed_jax.evaluation import protocol_run, report
     from maed_jax.evaluation.protocol_choice import family
 
     stride = opened.config.data.eval_interval if windows == "interleaved" else 1
@@ -210,11 +210,11 @@ def measure(
     directory = dataset_directory(data_dir, dataset)
     records = Records(directory, split)
     margin = opened.config.data.augment.margin
-    how = benchmark.Pass(stride, margin, batch, every)
+    how = protocol_run.Pass(stride, margin, batch, every)
     mean_pose = None
     if family(dataset) == "other":
         mean_pose = _mean_pose(directory, opened.config.data.train_split)
-    results = benchmark.run(
+    results = protocol_run.run(
         opened.estimator, opened.bodies, records, protocols, how,
         baseline=mean_pose, progress=_progress,
     )  # fmt: skip

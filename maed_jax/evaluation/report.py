@@ -20,7 +20,7 @@ import numpy as np
 
 from maed_jax.errors import UserError
 from maed_jax.evaluation import table
-from maed_jax.evaluation.benchmark import Result
+from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
 from maed_jax.files.json import check_form, read_json
 from maed_jax.files.whole import whole_file
@@ -172,39 +172,39 @@ def markdown_table(lines: Sequence[Sequence[str]], left: int = 3) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def notes(found: dict) -> list[str]:
+def notes(results: dict) -> list[str]:
     """What a table needs said below it: the protocols, units, and why figures are missing."""
-    lines = [p["text"] + "." for p in found["protocols"]]
-    names = {name for row in found["rows"] for name in row}
+    lines = [p["text"] + "." for p in results["protocols"]]
+    names = {name for row in results["rows"] for name in row}
     if "accel_second" in names:
         lines.append(
             "After ACCEL its corrected form: within sequences, over consecutive frames only."
         )
     percent = "; PCK (150 mm) and AUC (0 to 150 mm) in %" if "pck" in names else ""
     lines.append(f"Errors in mm, ACCEL as said{percent}.")
-    for label, reasons in found["missing"].items():
+    for label, reasons in results["missing"].items():
         lines += [f"-: {label}: no {why}." for why in dict.fromkeys(reasons.values())]
-    lines += found["about"].get("notes", [])
+    lines += results["about"].get("notes", [])
     return lines
 
 
-def title(found: dict) -> str:
-    about = found["about"]
+def title(results: dict) -> str:
+    about = results["about"]
     return (
         f"{about['dataset']} {about['dataset_version']}, split {about['split']}; "
         f"{about['checkpoint']}, step {about['step']}"
     )
 
 
-def as_text(found: dict) -> str:
+def as_text(results: dict) -> str:
     return "\n".join(
-        [title(found), "", text_table(cells(found["rows"]), apart=1), "", *notes(found)]
+        [title(results), "", text_table(cells(results["rows"]), apart=1), "", *notes(results)]
     )
 
 
-def as_markdown(found: dict) -> str:
-    listed = "\n".join(f"- {note.removeprefix('-: ')}" for note in notes(found))
-    return f"{title(found)}\n\n{markdown_table(cells(found['rows']))}\n\n{listed}\n"
+def as_markdown(results: dict) -> str:
+    listed = "\n".join(f"- {note.removeprefix('-: ')}" for note in notes(results))
+    return f"{title(results)}\n\n{markdown_table(cells(results['rows']))}\n\n{listed}\n"
 
 
 def as_csv(rows: Sequence[dict]) -> str:

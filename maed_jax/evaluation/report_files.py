@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.evaluation import report
-from maed_jax.evaluation.benchmark import Result
+from maed_jax.evaluation.protocol_run import Result
 from maed_jax.files.json import write_json
 from maed_jax.files.whole import whole_file
 

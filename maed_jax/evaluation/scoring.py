@@ -11,7 +11,8 @@ from maed_jax.body import smpl
 from maed_jax.body.files import Source, load_body
 from maed_jax.data.track_labels import TrackLabels
 from maed_jax.errors import UserError
-from maed_jax.evaluation import accelerations, metrics, posing
+from maed_jax.evaluation import metrics, posing
+from maed_jax.evaluation.accelerations import add_acceleration_errors
 from maed_jax.evaluation.predictions import Predicted
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 
@@ -111,7 +112,7 @@ def score(predicted: Predicted, clips, bodies: Bodies, protocol: Protocol) -> Sc
     if not any(np.isfinite(track.errors["mpjpe"]).any() for track in tracks):
         lacks = "3D keypoint labels" if protocol.truth == "keypoints" else "pose labels"
         raise UserError(f"no frame of this split could be compared: none has {lacks}")
-    missing = accelerations.add(tracks, protocol)
+    missing = add_acceleration_errors(tracks, protocol)
     if protocol.truth == "keypoints":
         missing["pve"] = "PVE: the truth is keypoints, which have no surface"
     return Scores(protocol, tracks, missing)

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maed_jax.evaluation.scoring import TrackScores
+from maed_jax.evaluation.scoring import PLAIN, TrackScores
 
-COLUMNS = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pve": "PVE", "accel": "ACCEL"}
-"""the figures of the study's and of training's rows"""
 ALL = "all"
 
 Row = dict[str, str | int | float]
 
 
 def rows(
-    predictor: str, scores: Sequence[TrackScores], metrics: Sequence[str] = tuple(COLUMNS)
+    predictor: str, scores: Sequence[TrackScores], metrics: Sequence[str] = PLAIN.metrics
 ) -> list[Row]:
     """One row for each subset, then one for all: means over frames, `frames` how many."""
     subsets = [s for s in dict.fromkeys(track.subset for track in scores) if s]

@@ -86,7 +86,7 @@ class Validation:
 
         predicted = predict(estimator, self._clips)
         row = table.rows("model", scoring.plain_scores(predicted, self._clips, self._body))[-1]
-        return {name: row[name] for name in table.COLUMNS}
+        return {name: row[name] for name in scoring.PLAIN.metrics}
 
     def look(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
         """What the model makes of the first clips of the split, always the same.

@@ -18,12 +18,12 @@ from maed_jax.data.images import normalise
 from maed_jax.data.records import Records
 from maed_jax.data.windows import reflect
 from maed_jax.errors import UserError
-from maed_jax.evaluation import benchmark, posing, report
+from maed_jax.evaluation import posing, protocol_run, report
 from maed_jax.evaluation.predictions import predict
 from maed_jax.evaluation.protocol_choice import choose
 from maed_jax.evaluation.scoring import Bodies
 
-HOW = benchmark.Pass(stride=2, margin=1.3, frames_per_batch=12)
+HOW = protocol_run.Pass(stride=2, margin=1.3, frames_per_batch=12)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,11 @@ class TruthOfRecords(Oracle):
 def run(directory, body, estimator, protocols, how=HOW, monkeypatch=None, **options):
     records = Records(directory, "test")
     if monkeypatch is not None:  # an oracle sees one batch at a time, on one device
-        monkeypatch.setattr(benchmark, "on_local_devices", lambda *same: same)
+        monkeypatch.setattr(protocol_run, "on_local_devices", lambda *same: same)
         options["progress"] = estimator.watch
-    return benchmark.run(estimator, Bodies(body, "mannequin"), records, protocols, how, **options)
+    return protocol_run.run(
+        estimator, Bodies(body, "mannequin"), records, protocols, how, **options
+    )
 
 
 def frames(result):
@@ -101,7 +103,7 @@ def test_3dpw_filters_frames_as_each_protocol_says(like_3dpw, body, monkeypatch)
     )
     seen = []
     monkeypatch.setattr(
-        benchmark, "predict", lambda *a, **k: seen.append(a[1].frames) or predict(*a, **k)
+        protocol_run, "predict", lambda *a, **k: seen.append(a[1].frames) or predict(*a, **k)
     )
     found = run(like_3dpw, body, Oracle(), protocols, monkeypatch=monkeypatch)
     whole = list(range(9))
