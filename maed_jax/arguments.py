@@ -101,7 +101,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         "--step",
         type=read,
         metavar="N",
-        help="which checkpoint of it, or best: that of the best validation (default: the latest)",
+        help="checkpoint step, or `best` for the one with the best validation (default: latest)",
     )
 
 

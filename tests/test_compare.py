@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
     [
         (results([1.0, 2.0], split="train"), "split is test in one and train in the other"),
         (results([1.0, 2.0], label="spin"), "share no protocol: maed in one, spin in the other"),
-        (results([1.0]), "1 tracks have not the same frames in both, s1"),
+        (results([1.0]), "1 tracks do not have the same frames in both, such as s1"),
         (results([1.0, 2.0], [10, 9]), "not the same frames in both, s1"),
     ],
 )
@@ -136,9 +136,9 @@ def test_people_of_ones_own_videos_are_of_one_recording_where_it_is_said():
         for row, name in zip(found["sequences"], ["walk_0", "walk_1:57", "walk_12", "alone"]):
             row["name"] = name
     assert compare.compare(*content)["sequences"] == 4
-    assert compare.compare(*content, apart=r"_\d+")["sequences"] == 2
-    with pytest.raises(UserError, match=r"--apart: '_\(' is no regular expression"):
-        compare.main(["a", "b", "--apart", "_("])
+    assert compare.compare(*content, recording_suffix=r"_\d+")["sequences"] == 2
+    with pytest.raises(UserError, match=r"--recording_suffix: '_\(' is not a regular expression"):
+        compare.main(["a", "b", "--recording_suffix", "_("])
 
 
 def test_tracks_of_one_recording_are_drawn_together():

@@ -169,11 +169,13 @@ def test_does_not_import_jax():
 @pytest.mark.parametrize(
     "text, says",
     [
-        ('{"model": [1]}', "model is no section"),
-        ('{"data": {"augment": 3}}', "augment is no section"),
+        ('{"model": [1]}', "model is not a section"),
+        ('{"data": {"augment": 3}}', "augment is not a section"),
         ('{"steps": {"a": 1}}', "steps is a section"),
-        ('{"model": {"depth": 1.5}}', "model.depth is no int"),
-        ('{"model": {"remat": 1}}', "model.remat is no bool"),
+        ('{"model": {"depth": 1.5}}', "model.depth must be a whole number, not 1.5"),
+        ('{"model": {"remat": 1}}', "model.remat must be true or false, not 1"),
+        ('{"steps": true}', "steps must be a whole number, not True"),
+        ('{"optimizer": {"learning_rate": true}}', "learning_rate must be a number, not True"),
     ],
 )
 def test_settings_of_another_kind(text, says):

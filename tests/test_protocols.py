@@ -76,19 +76,22 @@ def test_every_choice_can_be_changed_and_shows():
     "arguments, message",
     [
         ((("3dpw", "mead")), "3dpw has no protocol 'mead'; did you mean maed"),
-        ((("3dpw", "4dpw/maed")), "no dataset '4dpw' has protocols; did you mean 3dpw"),
+        ((("3dpw", "4dpw/maed")), "no protocols for dataset '4dpw'; did you mean 3dpw"),
         ((("h36m", "wham")), "h36m has no protocol 'wham'; choose from maed, p1, p2"),
         (
             (("garden/crops", "spin")),
             "garden/crops has only the protocol maed, .*3dpw/spin",
         ),
-        (("3dpw", "maed", [("rooot", "x")]), "protocols have no 'rooot'; did you mean root"),
+        (("3dpw", "maed", [("rooot", "x")]), "protocols have no field 'rooot'; did you mean root"),
         (("3dpw", "maed", [("root", "pelvs")]), "cannot be 'pelvs'; did you mean pelvis"),
-        (("3dpw", "maed", [("name", "x")]), "protocols have no 'name'"),
+        (("3dpw", "maed", [("name", "x")]), "protocols have no field 'name'"),
         (("3dpw", "maed", [("metrics", "mpjp")]), "no metric 'mpjp'; did you mean mpjpe"),
-        (("3dpw", "maed", [("flip", "yes")]), "protocol.flip is true or false, not 'yes'"),
-        (("3dpw", "maed", [("margin", "-1")]), "protocol.margin is a number from 0 on, not '-1'"),
-        (("3dpw", "maed", [("accel_trim", "1.5")]), "protocol.accel_trim is a number"),
+        (("3dpw", "maed", [("flip", "yes")]), "protocol.flip must be true or false, not 'yes'"),
+        (
+            ("3dpw", "maed", [("margin", "-1")]),
+            "protocol.margin must be a number of at least 0",
+        ),
+        (("3dpw", "maed", [("accel_trim", "1.5")]), "protocol.accel_trim must be a number"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -1,4 +1,4 @@
-"""`maed ablate`: trains and evaluates every row of the paper's Table 2, and writes the report."""
+"""`maed ablate`: train and evaluate every row of the paper's Table 2, and write the report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         prog="maed ablate",
         usage="maed ablate --config ablation --workdir DIR [--rows A,B] [--seeds 0,1] "
         "[--report-only] [--config.KEY=VALUE ...]",
-        description=__doc__.partition(": ")[2].capitalize(),
+        description="Train and evaluate every row of the paper's Table 2, and write the report.",
         epilog=EPILOG.format(rows="\n  ".join(ROWS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--tolerance", type=float, default=0.05, help="default: 0.05")
     options = parser.parse_args(argv)
     if options.tolerance < 0:
-        raise UserError("--tolerance is at least 0")
+        raise UserError("--tolerance must be at least 0")
     verdicts = compare(record.read(options.old), record.read(options.new), options.tolerance)
     lines = [[v.name, f"{v.change:.3f}", f"{v.gap:+.3f}", v.word] for v in verdicts]
     print(record.table(("", "new / old", "gap", ""), lines))

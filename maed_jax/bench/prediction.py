@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     record.check(options)
     width, _, height = options.size.partition("x")
     if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 16):
-        raise UserError(f"--size is such as 1280x720, not {options.size!r}")
+        raise UserError(f"--size must be such as 1280x720, not {options.size!r}")
     from maed_jax.bench import stages
 
     config = record.load(options.config, overrides)

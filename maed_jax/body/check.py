@@ -90,14 +90,14 @@ def main(argv: list[str]) -> None:
     """
     parser = Parser(
         prog="maed body",
-        description="Body models: SMPL's files, which their users fetch themselves (docs/body.md), "
-        "and the built-in mannequin.",
+        description="See what body models hold: SMPL's files, which their users fetch themselves "
+        "(docs/body.md), and the built-in mannequin.",
     )
     actions = parser.add_subparsers(required=True, metavar="check")
     check = actions.add_parser(
         "check",
         help="print what a body's files hold and what is missing",
-        description="Prints what a body's files hold, what is missing, who needs it and where it "
+        description="Print what a body's files hold, what is missing, who needs it and where it "
         "is found. Nothing in the files is executed. Exit status 1 if one is not a body.",
     )
     check.add_argument(

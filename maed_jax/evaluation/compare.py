@@ -1,4 +1,4 @@
-"""`maed compare`: two results of `maed eval` on the same split, sequence by sequence."""
+"""`maed compare`: compare two results of `maed eval` on the same split, sequence by sequence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maed_jax.files.whole import check_writable
 DRAWS = 10_000
 # What tells tracks of one recording apart, at the end of their names, by dataset; behind it stands
 # the first frame of a part between gaps.
-OF_ONE_RECORDING = {"3dpw": r"_\d+", "h36m": r"\.\d+"}
+RECORDING_SUFFIX = {"3dpw": r"_\d+", "h36m": r"\.\d+"}
 PART = r"(:\d+)?$"
 FEW = 5  # sequences, of which a bootstrap knows too little
 EPILOG = """\
@@ -26,8 +26,8 @@ Differences are B - A of means over frames. Their 95 % intervals are of a paired
 sequences are drawn with replacement, the same for A and B, because frames of one sequence are not
 independent. Parts of a track between gaps are one sequence, and so are the people of a 3DPW
 recording and the cameras of one of Human3.6M. In other datasets every track is a sequence, unless
---apart says what tells those of one recording apart: with '_\\d+' walk_0 and walk_1 are one.
-An interval without 0 says that the difference is more than this choice of sequences.
+--recording_suffix says what to strip: with '_\\d+' walk_0 and walk_1 are one.
+If the interval excludes 0, the difference is unlikely to come from the choice of sequences alone.
 """
 
 
@@ -44,11 +44,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("b", metavar="B", help="the same of another model, step or setting")
     parser.add_argument("--protocol", help="label in both files (default: the first they share)")
     parser.add_argument(
-        "--apart",
+        "--recording_suffix",
         metavar="REGEX",
         type=_pattern,
-        help="the end of names that tells tracks of one recording apart (default: that of 3DPW or "
-        "Human3.6M, none for other datasets)",
+        help="part at the end of track names to strip, so that tracks of one recording share a "
+        "name (default: that of 3DPW or Human3.6M, none for other datasets)",
     )
     parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
     options = parser.parse_args(argv)
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.evaluation import report
 
     results = report.read(options.a), report.read(options.b)
-    found = compare(*results, options.protocol, options.apart)
+    found = compare(*results, options.protocol, options.recording_suffix)
     print(as_text(found, options.a, options.b))
     if options.json:
         write_json(options.json, found)
@@ -67,17 +67,20 @@ def _pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from None
+        what = f"{text!r} is not a regular expression ({error})"
+        raise argparse.ArgumentTypeError(what) from None
     return text
 
 
-def compare(a: dict, b: dict, protocol: str | None = None, apart: str | None = None) -> dict:
+def compare(
+    a: dict, b: dict, protocol: str | None = None, recording_suffix: str | None = None
+) -> dict:
     """Compares the contents of two results files.
 
     Args:
       protocol: its label; default: the first that they share.
-      apart: what tells tracks of one recording apart, at the end of their names; default: what it
-        is in `OF_ONE_RECORDING`.
+      recording_suffix: part at the end of track names to strip, so that tracks of one recording
+        share a name, a regular expression; default: that in `RECORDING_SUFFIX`.
 
     Returns:
       `protocol` (its sentence), how many `sequences`, `tracks` and `frames`, and `metrics`: for
@@ -89,8 +92,8 @@ def compare(a: dict, b: dict, protocol: str | None = None, apart: str | None = N
     for key in ("dataset", "dataset_version", "split"):
         if a["about"][key] != b["about"][key]:
             raise UserError(
-                f"not to be compared: {key} is {a['about'][key]} in one and {b['about'][key]} in "
-                "the other"
+                f"the results cannot be compared: {key} is {a['about'][key]} in one and "
+                f"{b['about'][key]} in the other"
             )
     text = _protocol(a, b, protocol)
     rows_a, rows_b = (
@@ -103,16 +106,16 @@ def compare(a: dict, b: dict, protocol: str | None = None, apart: str | None = N
         if rows_a.get(name, {}).get("frames") != rows_b.get(name, {}).get("frames")
     ]:
         raise UserError(
-            f"not to be compared: {len(differ)} tracks have not the same frames in both, "
-            f"{differ[0]} for one"
+            f"the results cannot be compared: {len(differ)} tracks do not have the same frames in "
+            f"both, such as {differ[0]}"
         )
     pairs = [(rows_a[name], rows_b[name]) for name in rows_a if rows_a[name]["frames"]]
     if not pairs:
-        raise UserError("not to be compared: no track has errors")
+        raise UserError("the results cannot be compared: no track has errors")
     pairs_a, metrics = [row for row, _ in pairs], {}
-    if apart is None:
-        apart = OF_ONE_RECORDING.get(family(a["about"]["dataset"]), "")
-    end = f"(?:{apart})?{PART}"
+    if recording_suffix is None:
+        recording_suffix = RECORDING_SUFFIX.get(family(a["about"]["dataset"]), "")
+    end = f"(?:{recording_suffix})?{PART}"
     _, sequence = np.unique([re.sub(end, "", row["name"]) for row in pairs_a], return_inverse=True)
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)

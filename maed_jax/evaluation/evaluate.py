@@ -1,4 +1,4 @@
-"""`maed eval`: the errors of a trained model on a split of a dataset, under a protocol."""
+"""`maed eval`: evaluate a trained model on a split of a dataset, under a protocol."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ maed compare reads results.json.
 
 --predictions writes one .npz with a row for every frame, tracks one after another: `track`,
 `frame` (number within the video), `pose` [72] axis-angle, `shape` [10], `camera` [3], `joints`
-and `target_joints` [joints 3] metres about the root, and each error; NaN where there is none. Of
-several protocols it is the first's.
+and `target_joints` [joints 3] metres about the root, and each error; NaN where there is none.
+With several protocols, those of the first are written.
 
-On datasets without a protocol of their own, the rows below the model's are those of a predictor
-that never looks: it always answers with the mean pose and shape of the training split.
+On datasets without a protocol of their own, the rows below the model's are those of a baseline
+that ignores the images: it always answers with the mean pose and shape of the training split.
 """
 DOLLS = (
     "Mannequins are rendered dolls: never compare these figures with those of benchmarks "

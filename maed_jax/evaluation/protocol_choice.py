@@ -36,7 +36,7 @@ def _preset(dataset: str, name: str) -> Protocol:
     own, (key, _, short) = family(dataset), name.rpartition("/")
     key = usual_name(key) or own
     if key not in PRESETS:
-        raise UserError(f"no dataset {key!r} has protocols; {suggest(key, PRESETS)}")
+        raise UserError(f"there are no protocols for dataset {key!r}; {suggest(key, PRESETS)}")
     presets = {preset.name: preset for preset in PRESETS[key]}
     if short.lower() not in presets and key == "other":
         raise UserError(
@@ -54,7 +54,7 @@ def _changed(protocol: Protocol, settings: Sequence[tuple[str, str]]) -> Protoco
     fields = [name for name in kinds if name not in ("name", "source", "changed")]
     for name, text in settings:
         if name not in fields:
-            raise UserError(f"protocols have no {name!r}; {suggest(name, fields)}")
+            raise UserError(f"protocols have no field {name!r}; {suggest(name, fields)}")
         value = _value(name, text, kinds[name])
         if value != getattr(protocol, name):
             changed = (*protocol.changed, f"{name}={text}")
@@ -74,7 +74,7 @@ def _value(name: str, text: str, kind: type) -> object:
         return tuple(metric for metric in METRICS if metric in text.split(","))
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise UserError(f"protocol.{name} is true or false, not {text!r}")
+            raise UserError(f"protocol.{name} must be true or false, not {text!r}")
         return text.lower() == "true"
     if kind is str:
         return text
@@ -83,7 +83,7 @@ def _value(name: str, text: str, kind: type) -> object:
     except ValueError:
         number = -1
     if not 0 <= number < float("inf"):
-        raise UserError(f"protocol.{name} is a number from 0 on, not {text!r}")
+        raise UserError(f"protocol.{name} must be a number of at least 0, not {text!r}")
     return number
 
 

@@ -1,4 +1,4 @@
-"""`maed table1`: The paper's Table 1 with our rows, for the datasets that are prepared."""
+"""`maed table1`: print the paper's Table 1 with our rows, for the datasets that are prepared."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from maed_jax.evaluation.published import COLUMNS, TABLE_1, TITLES
 from maed_jax.files.json import write_json
 
 SOURCE = (
-    "Other rows: Wan et al., ICCV 2021, Table 1, as printed. Every system measured itself in its "
-    "own way; our row `maed` is by the code behind the paper's rows of MAED."
+    "Other rows: Wan et al., ICCV 2021, Table 1, as printed. Each system was evaluated with its "
+    "own code; our row `maed` follows the code behind the paper's MAED rows."
 )
 
 
 def main(argv: list[str]) -> None:
     parser = Parser(
         prog="maed table1",
-        description=__doc__.partition(": ")[2],
+        description="Print the paper's Table 1 with our rows, for the datasets that are prepared.",
         epilog=SOURCE,
     )
     parser.add_argument(

@@ -84,7 +84,7 @@ def array_from_bytes(data: bytearray) -> np.ndarray:
         raise HoldsObjects("it holds Python objects, which are not read")
     size = math.prod(shape) * dtype.itemsize
     if size != len(data) - head.tell() or not dtype.itemsize:
-        raise ValueError("it has not as many bytes as its array needs")
+        raise ValueError("it does not have as many bytes as its array needs")
     if not size:
         return np.zeros(shape, dtype)
     values = np.frombuffer(data, dtype, offset=head.tell())
@@ -103,7 +103,7 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     start = file.read(8)
     wide = {b"\1": 2, b"\2": 4, b"\3": 4}.get(start[6:7])
     if start[:6] != b"\x93NUMPY" or wide is None:
-        raise ValueError("it is no array of NumPy's")
+        raise ValueError("it is not a NumPy array")
     length = int.from_bytes(file.read(wide), "little")
     text = file.read(min(length, _LONGEST_HEADER))
     kind, order, shape = (pattern.search(text) for pattern in _ENTRIES)

@@ -264,8 +264,8 @@ def best_step(workdir: str | Path) -> int:
     scores = {step: score for step, score in validated(workdir).items() if math.isfinite(score)}
     if not scores:
         raise UserError(
-            f"no checkpoint in {workdir} was validated, to be the best: take the latest, by asking "
-            "for no step"
+            f"no checkpoint in {workdir} was validated, so none is the best: leave out --step to "
+            "take the latest"
         )
     return min(scores, key=scores.get)
 
@@ -327,10 +327,10 @@ def _no_checkpoint(workdir: str | Path) -> str:
         if place.name == "checkpoints" and saved_steps(place.parent):
             step = path.relative_to(place).parts[:1]
             which = f", and step {step[0]}" if step and step[0].isdecimal() else ""
-            return f"{workdir} is inside of a work directory: give {place.parent}{which}"
+            return f"{workdir} is inside a work directory: give {place.parent}{which}"
     if path.is_file():
         return (
-            f"{workdir} is a file and no work directory: convert weights first, by "
+            f"{workdir} is a file, not a work directory: convert weights first, by "
             f"`maed convert {workdir} --out DIR`"
         )
     if not path.is_dir():

@@ -165,7 +165,7 @@ def config_from_json(text: str) -> ConfigDict:
     kinds = dict(flatten(known))
     for key, value in flatten(values):
         if not _alike(value, kinds.get(key, value)):
-            raise ValueError(f"{key} is no {type(kinds[key]).__name__}")
+            raise ValueError(f"{key} must be {_kind(kinds[key])}, not {value!r:.80}")
     return ConfigDict(_filled(values, known)).lock()
 
 
@@ -174,7 +174,7 @@ def _filled(values: dict, known: dict) -> dict:
     for key in sorted(values.keys() & known.keys()):
         section = isinstance(values[key], dict)
         if section != isinstance(known[key], dict):
-            raise ValueError(f"{key} is {'a' if section else 'no'} section")
+            raise ValueError(f"{key} is {'a' if section else 'not a'} section")
         both[key] = _filled(values[key], known[key]) if section else values[key]
     return known | values | both
 
@@ -243,8 +243,7 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             if not _alike(dict(flatten(parsed.config))[name], keys[name]):
                 raise TypeError  # a tuple of other things: the flag takes any
         except (flags.Error, TypeError, ValueError, SyntaxError):
-            kind = type(keys[name]).__name__
-            what = KINDS.get(kind, f'a tuple such as "{keys[name]}"')
+            what = _kind(keys[name])
             raise UserError(f"config.{name} must be {what}, not {value!r:.80}") from None
         config = parsed.config
     return config
@@ -256,7 +255,14 @@ def _alike(new: Any, old: Any) -> bool:
         if not isinstance(new, tuple):
             return False
         return all(_alike(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
+    if isinstance(new, bool) != isinstance(old, bool):
+        return False  # to Python true is the number 1
     return isinstance(new, int | float if isinstance(old, float) else type(old))
+
+
+def _kind(known: Any) -> str:
+    """What a setting has to be, by its default."""
+    return KINDS.get(type(known).__name__, f'a tuple such as "{known}"')
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

@@ -17,9 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="join the others; Cloud TPU, Slurm and Open MPI tell JAX who they are",
     )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="elsewhere: the first process")
-    group.add_argument("--num_processes", type=int, metavar="N", help="elsewhere: how many")
-    group.add_argument("--process_id", type=int, metavar="I", help="elsewhere: which, from 0")
+    elsewhere = "on other clusters: "
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help=elsewhere + "address of process 0"
+    )
+    group.add_argument(
+        "--num_processes", type=int, metavar="N", help=elsewhere + "number of processes"
+    )
+    group.add_argument(
+        "--process_id", type=int, metavar="I", help=elsewhere + "this process's index, from 0"
+    )
 
 
 def initialize(options: argparse.Namespace) -> None:

@@ -79,7 +79,9 @@ def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
             f"the run, not {warmup}"
         )
     if not all(0 <= share <= 1 for share in config.decay_at):
-        raise UserError(f"config.optimizer.decay_at are shares of the steps, not {config.decay_at}")
+        raise UserError(
+            f"config.optimizer.decay_at must be shares of the steps, not {config.decay_at}"
+        )
     decay_steps = jnp.array([round(share * steps) for share in config.decay_at], jnp.int32)
 
     def rate(step: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""`maed train`: trains a model, or goes on training one."""
+"""`maed train`: train a model, or go on training one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(
         prog="maed train",
         usage="maed train --config NAME[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]",
-        description="Trains a model, or goes on training one.",
+        description="Train a model, or go on training one.",
         epilog=EPILOG.format(configs=configs),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

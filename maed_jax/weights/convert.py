@@ -1,4 +1,4 @@
-"""`maed convert`: other people's weights to a work directory of ours."""
+"""`maed convert`: turn other people's weights into a work directory of ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from maed_jax.arguments import Parser, seed
 
 DESCRIPTION = """\
-Turns other people's weights into a work directory that `maed eval`, `maed predict` and
+Turn other people's weights into a work directory that `maed eval`, `maed predict` and
 `config.init_from` of `maed train` accept. What SOURCE holds is found out from what is in it:
 
   the original MAED's checkpoint (.pth.tar)         all of it
