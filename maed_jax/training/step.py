@@ -66,10 +66,10 @@ def make_train_step(
         return total, ({"loss": total, **terms}, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(key, state.step)
         differentiate = functools.partial(
             jax.grad(losses, has_aux=True), state.params, counts=label_counts(batch, accumulate)
         )
-        key = jax.random.fold_in(key, state.step)
         gradient, found, batch_stats = accumulate_gradients(
             differentiate, state.batch_stats, batch, key, accumulate
         )
