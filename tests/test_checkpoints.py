@@ -145,7 +145,7 @@ def test_there_is_no_best_without_a_validation(tmp_path):
     with checkpoints.Checkpoints(tmp_path) as saved:
         saved.save(state.replace(step=jnp.int32(1)), {})
         saved.save(state.replace(step=jnp.int32(2)), {}, {"pa_mpjpe": np.nan})
-    with pytest.raises(UserError, match="was validated.*: take the latest, by asking for no step"):
+    with pytest.raises(UserError, match="was validated, .*: leave out --step"):
         checkpoints.read_variables(tmp_path, "best")
     with pytest.raises(UserError, match="there is no work directory"):
         checkpoints.read_variables(tmp_path / "absent", "best")

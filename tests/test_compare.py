@@ -91,8 +91,8 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
     [
         (results([1.0, 2.0], split="train"), "split is test in one and train in the other"),
         (results([1.0, 2.0], label="spin"), "share no protocol: maed in one, spin in the other"),
-        (results([1.0]), "1 tracks do not have the same frames in both, such as s1"),
-        (results([1.0, 2.0], [10, 9]), "not the same frames in both, s1"),
+        (results([1.0]), "1 of 2 tracks do not have the same frames in both, such as s1"),
+        (results([1.0, 2.0], [10, 9]), "1 of 2 tracks do not have the same frames"),
     ],
 )
 def test_unlike_results_are_refused(other, message):

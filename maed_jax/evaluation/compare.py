@@ -100,14 +100,15 @@ def compare(
         {row["name"]: row for row in found["sequences"] if row["protocol"] == text["label"]}
         for found in (a, b)
     )
+    names = sorted(rows_a.keys() | rows_b.keys())
     if differ := [
         name
-        for name in sorted(rows_a.keys() | rows_b.keys())
+        for name in names
         if rows_a.get(name, {}).get("frames") != rows_b.get(name, {}).get("frames")
     ]:
         raise UserError(
-            f"the results cannot be compared: {len(differ)} tracks do not have the same frames in "
-            f"both, such as {differ[0]}"
+            f"the results cannot be compared: {len(differ)} of {len(names)} tracks do not have the "
+            f"same frames in both, such as {differ[0]}"
         )
     pairs = [(rows_a[name], rows_b[name]) for name in rows_a if rows_a[name]["frames"]]
     if not pairs:
