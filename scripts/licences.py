@@ -1,4 +1,4 @@
-"""Lists the licences of everything that scripts/lock.txt installs, read from the installed packages.
+"""Lists the licences of all that scripts/lock.txt installs, read from the installed packages.
 
     python scripts/licences.py            prints the table; status 1 if a licence is not allowed
     python scripts/licences.py --write    writes it to docs/licences.md
