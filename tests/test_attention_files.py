@@ -8,8 +8,8 @@ import pytest
 from small_results import FRAMES, attention_of, moving_person
 from small_videos import figure_images, write_video
 
-from maed_jax.inference.attended import load_attention
 from maed_jax.inference.people import no_progress
+from maed_jax.inference.person_attention import load_attention
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import in_memory
 from maed_jax.inference.video import open_video

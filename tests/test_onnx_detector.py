@@ -33,7 +33,7 @@ def picture(channel, size):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_person_is_found_where_the_file_says(kind, detector_of):
     detector = detector_of(kind)
-    assert detector.longest == 64
+    assert detector.max_side == 64
     found = detector(picture(KINDS[kind], (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]], atol=0.5)  # doubles are merged

@@ -42,15 +42,16 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     hog, seen = make_detector("hog"), []
 
     class Counting:
-        longest, sure, parts = hog.longest, hog.sure, hog.parts
+        max_side, sure_score = hog.max_side, hog.sure_score
+        detects_parts = hog.detects_parts
 
         def __call__(self, image):
             seen.append(image)
             return hog(image)
 
-        def again(self, image, boxes):
+        def redetect_near(self, image, boxes):
             seen.append(image)
-            return hog.again(image, boxes)
+            return hog.redetect_near(image, boxes)
 
     (track,) = people.find_people(video, Counting()).tracks
     assert len(seen) == len(range(0, frames, every))

@@ -109,7 +109,7 @@ def test_interrupted_while_finding_it_goes_on_there(tmp_path, monkeypatch):
         return merge(*windows)
 
     monkeypatch.setattr(hog, "merge", stops)
-    monkeypatch.setattr("maed_jax.inference.looks.available_cores", lambda: 1)
+    monkeypatch.setattr("maed_jax.threads.available_cores", lambda: 1)
 
     def predict(out):
         estimator = FakeEstimator(mannequin())
@@ -190,7 +190,7 @@ def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
         return merge(*windows)
 
     monkeypatch.setattr(hog, "merge", full)
-    monkeypatch.setattr("maed_jax.inference.looks.available_cores", lambda: 1)
+    monkeypatch.setattr("maed_jax.threads.available_cores", lambda: 1)
     for _ in range(2):
         with contextlib.suppress(UserError):
             predict_to(tmp_path, open_video(walk), FakeEstimator(mannequin()), overlay=False)

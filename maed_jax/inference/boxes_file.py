@@ -15,7 +15,7 @@ import numpy as np
 from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
 from maed_jax.inference.detections import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
+from maed_jax.inference.track import Track, Tracker, fill, interpolated, max_gap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ class BoxesFile:
     def tracks(self, num_frames: int, fps: float) -> list[Track]:
         """The people of a video of `num_frames` frames.
 
-        Boxes with ids keep them: gaps up to `MAX_GAP` seconds are interpolated and longer ones
-        stay, and nothing is dropped. Those without are linked with each other as a detector's are,
-        and numbered after the largest id.
+        Boxes with ids keep them: gaps up to `track.max_gap` are interpolated and longer ones stay,
+        and nothing is dropped. Those without are linked with each other as a detector's are, and
+        numbered after the largest id.
 
         Raises:
           UserError: a frame number that the video does not have.
@@ -62,7 +62,7 @@ class BoxesFile:
         """The track of those boxes that have this id."""
         mine = np.flatnonzero(self.ids == id)
         mine = mine[np.argsort(self.frames[mine])]
-        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max(2, round(MAX_GAP * fps))) + 1
+        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max_gap(fps)) + 1
         parts = []
         for part in np.split(mine, breaks):
             frames = self.frames[part]

@@ -37,10 +37,10 @@ Outputs = dict[str, np.ndarray]
 
 
 class OnnxDetector:
-    """A detector in an ONNX file; see `detect.Detector`."""
+    """A detector in an ONNX file; see `detections.Detector`."""
 
-    sure = 0.5
-    parts = False
+    sure_score = 0.5
+    detects_parts = False
     weakest = 0.1
 
     def __init__(self, path: str | Path):
@@ -89,7 +89,7 @@ class OnnxDetector:
         self._path, self._type = path, FED[image.type]
         self._prepare, self._read = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]
-        self.longest = max(self._size)
+        self.max_side = max(self._size)
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Finds people in a uint8 [h w 3] RGB picture.
@@ -107,7 +107,7 @@ class OnnxDetector:
         real = (boxes[:, 2:] >= 2).all(axis=1)
         return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
 
-    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+    def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         """As a call: a network sees the whole picture or nothing."""
         return self(image)
 

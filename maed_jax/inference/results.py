@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
 
 FORMAT = 1  # raised when a reader of older files would go wrong
-LONGEST = 1 << 26  # frames of a video: three weeks
+MAX_FRAMES = 1 << 26  # frames of a video: three weeks
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
     r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|attention_\d+\.(npz|mp4|png)|"
@@ -123,7 +123,7 @@ def file_name(person: Person) -> str:
 
 
 def attention_file_name(person_id: int) -> str:
-    """Of what `attended.save_attention` writes."""
+    """Of what `person_attention.save_attention` writes."""
     return f"attention_{person_id}.npz"
 
 
@@ -227,7 +227,7 @@ def _check_facts(content: dict) -> None:
         if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):
             raise ValueError(f"it names a file {name!r:.80} outside of its folder")
     video = content["video"]
-    if not (0 < video["frames"] <= LONGEST and 0 < video["fps"] <= 1e6):
+    if not (0 < video["frames"] <= MAX_FRAMES and 0 < video["fps"] <= 1e6):
         raise ValueError("its video has no frames, too many, or no rate")
     if video["frames"] != len(content["people_in_frame"]):  # readers make room for each
         raise ValueError("people_in_frame is not as long as its video")

@@ -122,7 +122,7 @@ def predict_to(
     """
     out = Path(out)
     if attention:
-        from maed_jax.inference.attended import kinds
+        from maed_jax.inference.person_attention import kinds
 
         kinds(estimator)  # raises an error now, and not when all is done
     facts = ("image_size", "clip_length", "margin", "interval")

@@ -9,7 +9,7 @@ import numpy as np
 
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.errors import UserError
-from maed_jax.inference.attended import Attention
+from maed_jax.inference.person_attention import Attention
 from maed_jax.visual.attention_film import BLOCK, HEAT
 
 CROPS = 8  # pictures in the uppermost strip

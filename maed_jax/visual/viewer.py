@@ -29,9 +29,9 @@ from maed_jax.inference.results import (
 )
 
 if TYPE_CHECKING:
-    from maed_jax.inference.attended import Attention
+    from maed_jax.inference.person_attention import Attention
 
-LONGEST = 640  # pixels, longest side of the video in the page
+MAX_SIDE = 640  # pixels, longest side of the video in the page
 PORT = 8000
 
 
@@ -85,7 +85,7 @@ def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
     found = [(person, path) for person, path in paths if path.is_file()]
     if not found:  # and need not wait for JAX
         return {}
-    from maed_jax.inference.attended import load_attention
+    from maed_jax.inference.person_attention import load_attention
 
     attentions = {}
     for person, path in found:
@@ -122,7 +122,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     frames = itertools.islice(video.frames(), total)
     with VideoWriter(path, video.fps) as writer:
         for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
-            writer.write(frame.image(LONGEST), frame.time)
+            writer.write(frame.image(MAX_SIDE), frame.time)
     return path, False
 
 

@@ -1,4 +1,4 @@
-"""Why a person came out as they did: what the model attended to, frame by frame, as a file.
+"""What the model attended to in every frame of a person's track, and a file that keeps it.
 
 docs/prediction.md explains the file to users; `attention_maps` gives all weights of a clip.
 """
@@ -9,7 +9,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -70,7 +69,7 @@ AXES = {
 ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
 
 
-def attend(
+def attention_of_tracks(
     video: Video,
     tracks: Sequence[Track],
     estimator: Estimator,
@@ -89,16 +88,11 @@ def attend(
       UserError: the model has no attention of any kind.
     """
     model, shapes = estimator.model, kinds(estimator)
-
-    def look(clips: jax.Array, *, vertices: bool) -> SimpleNamespace:
-        return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
-
-    look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
-    look.margin, look.interval = estimator.margin, estimator.interval
     answers = each_frame(
         video,
         tracks,
-        look,
+        estimator,
+        functools.partial(_look, model, estimator.variables, estimator.body),
         shapes,
         num_frames=num_frames,
         batch=batch,
