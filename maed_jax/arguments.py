@@ -13,7 +13,10 @@ SEEDS = 1 << 32  # how many there are: JAX's keys of larger ones are those of sm
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose mistakes are `UserError`s, without the usage."""
+    """An `ArgumentParser` whose mistakes are `UserError`s, without the usage.
+
+    Hyphens in the name of an option stand for its underscores: `--data-dir` is `--data_dir`.
+    """
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None):
         """Reads all arguments.
@@ -34,6 +37,8 @@ class Parser(argparse.ArgumentParser):
           UserError: an argument is missing or of the wrong kind.
         """
         args = sys.argv[1:] if args is None else list(args)
+        end = args.index("--") if "--" in args else len(args)
+        args[:end] = map(self._underscored, args[:end])
         try:
             return super().parse_known_args(args, namespace)
         except UserError as error:
@@ -44,6 +49,13 @@ class Parser(argparse.ArgumentParser):
                     if word.startswith("--") and word not in known and not dotted:
                         self._refuse(word)
             raise
+
+    def _underscored(self, word: str) -> str:
+        """A word with the name of an option as it is spelt here; any other word as it is."""
+        name, equals, value = word.partition("=")
+        name = f"--{name[2:].replace('-', '_')}"
+        known = any(option.startswith(name) for option in self._option_string_actions)
+        return name + equals + value if word.startswith("--") and known else word
 
     def _refuse(self, word: str) -> NoReturn:
         hint = suggest(word, self._option_string_actions, otherwise="")

@@ -12,6 +12,8 @@ def parser():
     parser.add_argument("--focal", type=positive(float))
     parser.add_argument("--workers", type=from_zero)
     parser.add_argument("--seed", type=seed, default=1)
+    parser.add_argument("--data_dir")
+    parser.add_argument("names", nargs="*")
     add_step(parser)
     return parser
 
@@ -26,11 +28,36 @@ def test_right_ones(parser):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["--data-dir", "a-b_c"],
+        ["--data-dir=a-b_c"],
+        ["--data_dir=a-b_c"],
+        ["--data-d", "a-b_c"],  # abbreviated
+        ["--dat=a-b_c"],
+    ],
+    ids=" ".join,
+)
+def test_hyphens_stand_for_underscores(parser, words):
+    assert parser.parse_args(["--out", "x", *words]).data_dir == "a-b_c"
+
+
+def test_only_in_names_of_options(parser):
+    words = ["--out=--data-dir", "--config.data.val-dataset=a-b", "--other-dir", "x-y"]
+    found, rest = parser.parse_known_args([*words, "--", "--data-dir"])
+    assert found.out == "--data-dir" and found.data_dir is None
+    assert found.names == ["x-y", "--data-dir"]
+    assert rest == ["--config.data.val-dataset=a-b", "--other-dir"]
+
+
+@pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--out", "x", "--bacht=4"], "there is no argument '--bacht'; did you mean --batch? maed"),
         (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
         ([], "the following arguments are required: --out"),
+        (["--data-dir", "x"], "the following arguments are required: --out"),
+        (["--out", "x", "--data-dri", "y"], "no argument '--data-dri'; did you mean --data_dir?"),
         (["--otu", "x"], "there is no argument '--otu'; did you mean --out? maed"),
         (["--config.out=x"], "the following arguments are required: --out"),
         (["--out"], "argument --out: expected one argument"),

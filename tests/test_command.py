@@ -74,7 +74,7 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
     boxes = tmp_path / "boxes.txt"
     boxes.write_text("".join(f"{i},9,60,40,80,160,1\n" for i in (3, 4, 6)))
     out = tmp_path / "out"
-    args = [str(walk), "--checkpoint", "w", "--out", str(out), "--no-video", "--boxes", str(boxes)]
+    args = [str(walk), "--checkpoint", "w", "--out", str(out), "--no_video", "--boxes", str(boxes)]
     run(command.main, args)
     assert sorted(path.name for path in out.iterdir()) == [
         "index.html", "person_9.npz", "results.json",
@@ -113,7 +113,7 @@ def test_wrong_boxes(walk, tmp_path, estimator, capsys):
 
 def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
     (tmp_path / "boxes.txt").write_text("1,9,60,40,80,160,1\n")
-    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no-video"]
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no_video"]
     args += ["--boxes", tmp_path / "boxes.txt"]
     for name in ("hog", "yolox.onnx"):
         line = failing(tmp_path, capsys, [*args, "--detector", name])
@@ -148,7 +148,7 @@ def test_an_output_that_cannot_be_written(walk, tmp_path, estimator, capsys):
 
 
 def test_a_full_disk(walk, tmp_path, estimator, capsys):
-    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no-video"]
+    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no_video"]
     with full_disk(5000), pytest.raises(SystemExit) as error:
         run(command.main, args)
     assert error.value.code == f"maed: cannot write to {tmp_path / 'out'}: file too large"
@@ -170,7 +170,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         "Interrupted", (FakeEstimator,), {"__call__": lambda s, c, **_: interrupt(c)}
     )
     before = signal.getsignal(signal.SIGTERM)
-    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no-video"]
+    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no_video"]
     with pytest.raises(SystemExit) as error:
         run(command.main, args)
     assert error.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
@@ -206,9 +206,9 @@ def test_an_unknown_detector_is_told_before_anything_is_loaded(walk, tmp_path, c
 
 
 def test_a_side_view_without_the_video_that_it_is_part_of(walk, tmp_path, capsys):
-    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side-view", "--no-video"]
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side_view", "--no_video"]
     line = failing(tmp_path, capsys, args)
-    assert line.startswith("maed: --side-view is a part of the overlay video")
+    assert line.startswith("maed: --side_view is a part of the overlay video")
     with pytest.raises(SystemExit):
         command.parser().parse_args(["--help"])
     assert "films and plots" in " ".join(capsys.readouterr().out.split())
@@ -253,7 +253,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     for i, image in enumerate(figure_images([[(90 + 3 * i, 120)] for i in range(4)])):
         cv2.imwrite(str(tmp_path / f"{i}.png"), image)
     out = tmp_path / "out"
-    args = [str(tmp_path), "--checkpoint", "w", "--out", str(out), "--no-video", "--fps", "8"]
+    args = [str(tmp_path), "--checkpoint", "w", "--out", str(out), "--no_video", "--fps", "8"]
     run(command.main, [*args, "--export", "glb,bvh,obj", "--smooth"])
     content = json.loads((out / "results.json").read_text())
     assert content["exports"] == ["person_1.glb", "person_1.bvh", "person_1_obj", "people.glb"]

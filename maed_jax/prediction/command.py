@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=_rate, default=30.0, help="of folders of pictures (default: 30)")
     add("--smooth", action="store_true", help="filter jitter out of rotations and camera")
     add(
-        "--shape-per-frame",
+        "--shape_per_frame",
         action="store_true",
         help="keep the shape of every frame, in place of one shape for each person",
     )
@@ -78,9 +78,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write what the model attended to: a file, a film and a plot for each person",
     )
-    add("--side-view", action="store_true", help="bodies from the side beside the overlay video")
+    add("--side_view", action="store_true", help="bodies from the side beside the overlay video")
     add(
-        "--no-video",
+        "--no_video",
         action="store_true",
         help="write no overlay video, and no films and plots of attention",
     )
@@ -146,7 +146,7 @@ def main(argv: list[str]) -> None:
     if args.boxes is not None and args.detector is not None:
         raise UserError("--boxes takes the place of a detector: leave out --detector or --boxes")
     if args.side_view and args.no_video:
-        raise UserError("--side-view is a part of the overlay video: leave out --no-video or it")
+        raise UserError("--side_view is a part of the overlay video: leave out --no_video or it")
     boxes = None if args.boxes is None else read_boxes(args.boxes)
     detector = args.detector or "hog"
     if boxes is None:
