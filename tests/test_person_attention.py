@@ -136,15 +136,14 @@ def test_other_files_are_refused(tmp_path, make, message):
 
 def test_prediction_leaves_them_only_where_asked(walk, tmp_path):
     from maed_jax.inference.boxes_file import read_boxes
-    from maed_jax.prediction.predict import predict_to
+    from maed_jax.prediction.predict import Options, predict_to
 
     np.savez(tmp_path / "boxes.npz", frames=np.arange(10), boxes=track(range(10)).boxes)
     boxes = read_boxes(tmp_path / "boxes.npz")
     out = tmp_path / "out"
-    content = predict_to(
-        out, walk, estimator(), boxes=boxes, batch=2, overlay=False, attention=True
-    )
+    options = Options(boxes=boxes, batch=2, overlay=False, attention=True)
+    content = predict_to(out, walk, estimator(), options)
     assert content["attention"] == ["attention_1.npz"]
     np.testing.assert_array_equal(load_attention(out / "attention_1.npz").frames, np.arange(10))
-    content = predict_to(out, walk, estimator(), boxes=boxes, batch=2, overlay=False)
+    content = predict_to(out, walk, estimator(), dataclasses.replace(options, attention=False))
     assert content["attention"] == [] and not list(out.glob("attention*"))

@@ -155,7 +155,7 @@ def main(argv: list[str]) -> None:
         open_source(args.inputs[0], args.fps)
 
     from maed_jax import jax_setup
-    from maed_jax.prediction.predict import predict_to
+    from maed_jax.prediction.predict import Options, predict_to
     from maed_jax.runs.restore import restore_estimator
 
     jax_setup.configure()
@@ -167,21 +167,25 @@ def main(argv: list[str]) -> None:
         "body_path": given and str(Path(given).expanduser().resolve()),
     }
 
+    options = Options(
+        boxes=boxes,
+        detector=detector,
+        batch=args.batch,
+        focal=args.focal,
+        smooth=args.smooth,
+        one_shape=not args.shape_per_frame,
+        exports=exports,
+        attention=args.attention,
+        overlay=not args.no_video,
+        side_view=args.side_view,
+    )
+
     def predict(path: str, out: Path) -> None:
         content = predict_to(
             out,
             open_source(path, args.fps),
             estimator,
-            boxes=boxes,
-            detector=detector,
-            batch=args.batch,
-            focal=args.focal,
-            smooth=args.smooth,
-            one_shape=not args.shape_per_frame,
-            exports=exports,
-            attention=args.attention,
-            overlay=not args.no_video,
-            side_view=args.side_view,
+            options,
             again=len(args.inputs) == 1,
             model=model,
             progress=progress_bar,
