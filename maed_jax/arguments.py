@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from maed_jax.errors import UserError, suggest
 
+CHECKPOINT_HELP = "work directory of maed train or maed convert"
+BODY_HELP = "body model in place of the checkpoint's: a path, or mannequin"
+RESULTS_BODY_HELP = "body model, where the one that the results were made with is not at hand"
 SEEDS = 1 << 32  # how many there are: JAX's keys of larger ones are those of smaller ones again
 
 
@@ -83,13 +86,13 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 def from_zero(text: str) -> int:
-    """The `type` of an argument that is a whole number from 0 on."""
+    """The `type` of an argument that is a whole number of at least 0."""
     try:
         value = int(text)
     except ValueError:
         value = -1
     if value < 0:
-        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, not {text!r}")
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 0, not {text!r}")
     return value
 
 
@@ -106,14 +109,14 @@ def add_step(parser: argparse.ArgumentParser) -> None:
 
     def read(text: str) -> int | str:
         if text != "best" and not text.isdecimal():
-            raise argparse.ArgumentTypeError(f"needs the number of a step, or best, not {text!r}")
+            raise argparse.ArgumentTypeError(f"needs a step's number, or best, not {text!r}")
         return text if text == "best" else int(text)
 
     parser.add_argument(
         "--step",
         type=read,
         metavar="N",
-        help="which checkpoint of it, or best: that of the best validation (default: the latest)",
+        help="step of the checkpoint, or best: the one that validated best (default: the latest)",
     )
 
 

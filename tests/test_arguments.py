@@ -64,15 +64,18 @@ def test_only_in_names_of_options(parser):
         (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
         (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
-        (["--out", "x", "--workers", "-1"], "needs a whole number from 0 on, not '-1'"),
-        (["--out", "x", "--seed", "-1"], "needs a whole number from 0 on, not '-1'"),
+        (["--out", "x", "--workers", "-1"], "needs a whole number of at least 0, not '-1'"),
+        (["--out", "x", "--seed", "-1"], "needs a whole number of at least 0, not '-1'"),
         (
             ["--out", "x", "--seed", "4294967296"],
             "needs a whole number below 2^32, not '4294967296'",
         ),
-        (["--out", "x", "--step", "worst"], "needs the number of a step, or best, not 'worst'"),
-        (["--out", "x", "--step", "-1"], "needs the number of a step, or best, not '-1'"),
-        (["--out", "x", "--seed", "0.5"], "needs a whole number from 0 on, not '0.5'"),
+        (
+            ["--out", "x", "--step", "worst"],
+            "needs a step's number, or best, not 'worst'",
+        ),
+        (["--out", "x", "--step", "-1"], "needs a step's number, or best, not '-1'"),
+        (["--out", "x", "--seed", "0.5"], "needs a whole number of at least 0, not '0.5'"),
     ],
 )
 def test_wrong_ones_are_answered_by_one_line(parser, argv, message, capsys):

@@ -83,7 +83,7 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
     assert content["people_in_frame"] == [[], [], [9], [9], [9], [9]] + [[]] * 6
     assert content["people"][0]["detected"] == 3 and content["overlay"] is None
     assert content["boxes"] == {"file": str(boxes)}
-    assert "8 frames show nobody" in capsys.readouterr().out
+    assert "nobody in 8 frames" in capsys.readouterr().out
 
 
 def failing(tmp_path, capsys, args):
@@ -117,7 +117,7 @@ def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
     args += ["--boxes", tmp_path / "boxes.txt"]
     for name in ("hog", "yolox.onnx"):
         line = failing(tmp_path, capsys, [*args, "--detector", name])
-        assert line.startswith("maed: --boxes takes the place of a detector")
+        assert line.startswith("maed: --boxes replaces the detector")
     monkeypatch.delattr(cv2, "HOGDescriptor")  # as in OpenCV 5
     line = failing(tmp_path, capsys, args[:-2])
     assert line.startswith("maed: this OpenCV has no HOG person detector")
@@ -155,7 +155,7 @@ def test_a_full_disk(walk, tmp_path, estimator, capsys):
     assert "Traceback" not in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".unfinished"]
     run(command.main, args)
-    assert "going on with what an earlier run left" in capsys.readouterr().err
+    assert "resuming from what an earlier run left" in capsys.readouterr().err
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 
@@ -180,7 +180,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
     run(command.main, args)
     printed = capsys.readouterr()
     assert "finding people" not in printed.err and "2 people in 12 frames" in printed.out
-    assert "going on with what an earlier run left" in printed.err
+    assert "resuming from what an earlier run left" in printed.err
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 
@@ -208,10 +208,10 @@ def test_an_unknown_detector_is_told_before_anything_is_loaded(walk, tmp_path, c
 def test_a_side_view_without_the_video_that_it_is_part_of(walk, tmp_path, capsys):
     args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side_view", "--no_video"]
     line = failing(tmp_path, capsys, args)
-    assert line.startswith("maed: --side_view is a part of the overlay video")
+    assert line.startswith("maed: --side_view is part of the overlay")
     with pytest.raises(SystemExit):
         command.parser().parse_args(["--help"])
-    assert "films and plots" in " ".join(capsys.readouterr().out.split())
+    assert "videos or plots" in " ".join(capsys.readouterr().out.split())
 
 
 def test_several_inputs_each_have_their_own_results(walk, empty, tmp_path, estimator, capsys):
@@ -262,7 +262,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     assert len(list((out / "person_1_obj").iterdir())) == 4
     with pytest.raises(SystemExit, match="no format 'fbx'"):
         run(command.main, [*args, "--export", "glb,fbx"])
-    with pytest.raises(SystemExit, match="--boxes is for one video"):
+    with pytest.raises(SystemExit, match="--boxes is for a single video"):
         run(command.main, [str(tmp_path), *args, "--boxes", "a.txt"])
 
 

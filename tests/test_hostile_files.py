@@ -297,7 +297,7 @@ def test_results_name_files_of_their_own_folder_alone(tmp_path, watched, name, p
     out = tmp_path / "folder"
     out.mkdir()
     (out / "results.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="outside of its folder"):
+    with pytest.raises(UserError, match="outside its folder"):
         load_results(out)
 
 

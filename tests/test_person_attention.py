@@ -122,8 +122,8 @@ def test_clips_are_those_of_the_evaluation(walk):
     ("make", "message"),
     [
         (lambda path: None, "there is no file"),
-        (lambda path: path.write_bytes(b"hello"), "is not a file of attention"),
-        (lambda path: np.savez(path, format=1, id=1), "is not a file of attention"),
+        (lambda path: path.write_bytes(b"hello"), "is not an attention file"),
+        (lambda path: np.savez(path, format=1, id=1), "is not an attention file"),
         (lambda path: np.savez(path, format=99, id=1), "newer than 1"),
     ],
 )

@@ -288,7 +288,7 @@ def test_crops_are_those_that_the_video_gives(side):
 @pytest.mark.parametrize(
     "frames, boxes, says",
     [
-        (np.zeros((2, 9, 9, 3), np.uint8), np.ones((1, 4)), r"2 frames take boxes \[2 4\]"),
+        (np.zeros((2, 9, 9, 3), np.uint8), np.ones((1, 4)), r"2 frames need boxes \[2 4\]"),
         (np.zeros((1, 9, 9, 3), np.uint8), np.full((1, 4), np.nan), "finite numbers"),
         (np.zeros((1, 9, 9, 3)), np.ones((1, 4)), "not float64"),
         (np.zeros((1, 9, 9), np.uint8), np.ones((1, 4)), r"not uint8 \[9, 9\]"),

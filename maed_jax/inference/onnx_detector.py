@@ -77,14 +77,15 @@ class OnnxDetector:
         kind = _kind(shapes, self._size) if image is not None else None
         if kind is None:
             raise UserError(
-                f"{path} has the outputs {', '.join(shapes)}, which are not those of any detector "
-                "that docs/prediction.md lists; give boxes with --boxes in its place"
+                f"{path} has the outputs {', '.join(shapes)}, which match no known detector "
+                "(docs/prediction.md in the source folder lists them); give boxes with --boxes "
+                "instead"
             )
         batch = image.shape[0]
         if image.type not in FED or (isinstance(batch, int) and batch > 1):
             raise UserError(
                 f"{path} takes {image.type} {image.shape}; export it for one picture, or for any "
-                f"number of them, of {' or '.join(FED)}"
+                f"number of them, as {' or '.join(FED)}"
             )
         self._path, self._type = path, FED[image.type]
         self._prepare, self._read = kind
@@ -125,7 +126,7 @@ class OnnxDetector:
                 raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
             raise UserError(
-                f"{self._path} fails as a detector, give another or boxes: {reason(error)}"
+                f"{self._path} fails as a detector ({reason(error)}); give another, or boxes"
             ) from None
         return corners, scores
 

@@ -72,12 +72,12 @@ def find_people(
         tracks = [interpolated(track, every, num_frames) for track in tracks]
     if not tracks and isinstance(people, BoxesFile):
         raise UserError(
-            f"no boxes in {people.path} could be linked: without ids they must be of nearly every "
-            "frame that somebody is in, or of every n-th"
+            f"no boxes in {people.path} could be linked: without ids they must cover nearly every "
+            "frame that shows a person, or every n-th"
         )
     if not tracks:
         raise UserError(
-            f"no people were found in {video.path}; if there are some, "
+            f"no people were found in {video.path}; if it shows any, "
             "give their boxes with --boxes FILE"
         )
     found = Found([smoothed(track, video.fps) for track in tracks], num_frames, damaged)

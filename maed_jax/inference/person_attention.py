@@ -193,7 +193,7 @@ def load_attention(path: str | Path) -> Attention:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except KeyError as error:
-        raise UserError(f"{path} is not a file of attention (it lacks {error})") from None
+        raise UserError(f"{path} is not an attention file (it lacks {error})") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not a file of attention ({error})") from None
+        raise UserError(f"{path} is not an attention file ({error})") from None
     return Attention(id=int(facts["id"]), **arrays)

@@ -303,12 +303,12 @@ def crop_people(
     boxes = np.asarray(boxes, np.float32)
     if boxes.shape != (len(frames), 4) or not np.isfinite(boxes).all():
         raise UserError(
-            f"{len(frames)} frames take boxes [{len(frames)} 4] of finite numbers, one a frame"
+            f"{len(frames)} frames need boxes [{len(frames)} 4] of finite numbers, one per frame"
         )
     crops = []
     for image, square in zip(frames, crop_squares(boxes, estimator.margin)):
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
-            raise UserError(f"frames are uint8 [h w 3], not {image.dtype} {list(image.shape)}")
+            raise UserError(f"frames must be uint8 [h w 3], not {image.dtype} {list(image.shape)}")
         raw = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = Frame(len(crops), 0.0, False, raw, image.shape[1::-1], rotation=0)
         crops += cut(frame, [square], estimator.image_size)

@@ -200,8 +200,8 @@ def _open(path: Path):
         raise UserError(f"{path} may not be read: permission denied") from None
     except (av.error.FFmpegError, OSError, ValueError):
         raise UserError(
-            f"{path} cannot be read as a video: it is cut short, damaged, no video at all, or of a "
-            "kind that is not read"
+            f"{path} cannot be read as a video: it is cut short, damaged, not a video at all, or "
+            "in a format that is not supported"
         ) from None
     with container:
         yield container

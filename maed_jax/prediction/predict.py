@@ -272,7 +272,7 @@ def _check_inputs_stay(out: Path, video: Video, options: Options) -> None:
     for given in (video.path, *([] if options.boxes is None else [options.boxes.path])):
         if Path(given).resolve().parent == out.resolve() and results.is_ours(Path(given).name):
             raise UserError(
-                f"{given} has the name of a result, and would be replaced in {out}: give another "
+                f"{given} has the name of a result and would be overwritten in {out}: give another "
                 "--out, or rename it"
             )
 

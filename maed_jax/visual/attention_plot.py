@@ -88,7 +88,7 @@ def _draw_time(axes, attention: Attention, heat) -> None:
     dots = axes.scatter(
         rows[order], apart[order], c=shares[order], cmap=heat, s=side**2, marker="s", linewidths=0
     )
-    axes.figure.colorbar(dots, ax=axes, label="of the most", pad=0.01)
+    axes.figure.colorbar(dots, ax=axes, label="relative weight", pad=0.01)
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylabel("frames away")
     axes.set_title(f"when it looks (block {attention.blocks[BLOCK]})")
