@@ -116,7 +116,7 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         "--step",
         type=read,
         metavar="N",
-        help="step of the checkpoint, or best: the one that validated best (default: the latest)",
+        help="checkpoint step, or `best` for the one with the best validation (default: latest)",
     )
 
 
