@@ -96,7 +96,7 @@ def boxes_file(path, numbers):
 
 def test_boxes_that_cannot_be_linked_are_not_asked_for_again(tmp_path):
     video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
-    with pytest.raises(UserError, match="b.txt could be linked: without ids they must be of.*n-th"):
+    with pytest.raises(UserError, match="b.txt could be linked: without ids they must cover.*n-th"):
         people.find_people(video, boxes_file(tmp_path / "b.txt", [1, 6, 10, 16, 21, 26, 31]))
 
 

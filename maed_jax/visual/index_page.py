@@ -156,7 +156,7 @@ def _facts_table(content: dict) -> str:
         "Video": video["path"],
         "Frame rate": f"{video['fps']:g} frames per second",
         "Damaged frames": len(video["damaged_frames"]),
-        "People found by": f"the boxes in {who}" if how == "file" else f"the detector {who}",
+        "Boxes from": f"the {how} {who}",
         "Model": model.get("checkpoint", "given in Python"),
         "Body": "the built-in mannequin, not SMPL" if body == "mannequin" else body,
         "Shape": "one for each person" if content["one_shape"] else "one for each frame",
