@@ -206,7 +206,7 @@ def predict(directory: Path, seconds: int) -> tuple[float, float, float]:
     """Peaks of memory in MB, all and without pages of files, and how many seconds it took."""
     video = directory / f"walk_{seconds}.mp4"
     boxes, out = write_walk(video, seconds), proof.fresh(directory / f"walk_{seconds}")
-    command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no-video"]
+    command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no_video"]
     command += ["--checkpoint", str(directory / "short"), "--boxes", str(boxes), "--out", str(out)]
     begin, private = time.monotonic(), 0.0
     with (directory / "predict.log").open("w") as log:
