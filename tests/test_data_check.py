@@ -217,7 +217,7 @@ def test_damaged_shards_are_found(tmp_path):
 
 
 def test_what_is_no_dataset(tmp_path, whole):
-    with pytest.raises(UserError, match="no prepared dataset"):
+    with pytest.raises(UserError, match="is not a prepared dataset"):
         check.check(tmp_path)
     (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": [{}]}))
     with pytest.raises(UserError, match="cannot be read"):

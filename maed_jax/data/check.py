@@ -11,8 +11,6 @@ import numpy as np
 
 from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_jpeg
-from maed_jax.errors import UserError
-from maed_jax.files.json import read_json
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task
@@ -73,7 +71,7 @@ def check(
 
     directory = Path(directory)
     found, tasks = {}, []
-    for split in splits_of(directory):
+    for split in records.files_of(directory):
         opened = records.Records(directory, split)
         found[split] = Findings(records=len(opened))
         _table(found[split], schema.read_tracks(directory, split), len(opened))
@@ -90,26 +88,6 @@ def check(
         if findings.projection and np.median(findings.projection) > 0.2:
             findings.add("3D keypoints do not project onto the 2D ones", "the median record")
     return found
-
-
-def splits_of(directory: Path) -> list[str]:
-    """Names of the splits of a prepared dataset.
-
-    Raises:
-      UserError: there is no dataset, or it has none.
-    """
-    try:
-        info = read_json(directory / "dataset_info.json", {"splits": [{"name": str}]})
-        splits = [split["name"] for split in info["splits"]]
-    except FileNotFoundError:
-        raise UserError(
-            f"{directory} is no prepared dataset: it has no dataset_info.json"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory}/dataset_info.json cannot be read ({error})") from None
-    if not splits:
-        raise UserError(f"{directory} has no splits, and with them no records: build it anew")
-    return splits
 
 
 def _chunks(total: int, frames: int | None) -> list[list[int]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from maed_jax.arguments import Parser, positive, seed
 from maed_jax.data import parallel
 from maed_jax.data.builders import ALIASES, available, builder_class, is_own, usual_name
-from maed_jax.data.records import dataset_directory
+from maed_jax.data.records import dataset_directory, files_of
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json
@@ -134,11 +134,11 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
 
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
-    from maed_jax.data.check import check, splits_of
+    from maed_jax.data.check import check
     from maed_jax.data.sheet import write_sheet
 
     directory = dataset_directory(directory)
-    splits = splits_of(directory)
+    splits = files_of(directory)
     default = next(name for name in ("test", "validation", *splits) if name in splits)
     write_sheet(directory, out, split or default, tracks)  # first: its mistakes are told at once
     frames = None if options["all"] else options["frames"]

@@ -52,9 +52,6 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
     Raises:
       UserError: no such dataset or split, or the picture cannot be written.
     """
-    directory = Path(directory)
-    if not (directory / "dataset_info.json").is_file():
-        raise UserError(f"{directory} is no prepared dataset: it has no dataset_info.json")
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
     wanted = tracks * COLUMNS // 2 if stills else tracks
