@@ -222,6 +222,6 @@ def test_what_is_no_dataset(tmp_path, whole):
     (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": [{}]}))
     with pytest.raises(UserError, match="cannot be read"):
         check.check(tmp_path)
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": []}))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"name": "a", "splits": []}))
     with pytest.raises(UserError, match="has no splits, and with them no records: build it anew"):
         prepare.main(["check", str(tmp_path)])
