@@ -78,9 +78,9 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
         self.spin, self.spin_fits = spin, spin_fits
         self.min_keypoints, self.labelled_only = min_keypoints, labelled_only
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--eft", nargs="+", metavar="JSON", help="SMPL fits of EFT")
         parser.add_argument("--spin", metavar="NPZ", help="SPIN's rows (dataset_extras)")
         parser.add_argument(
