@@ -78,12 +78,16 @@ def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -
         assert (np.abs(place - record["box"][:2]) <= record["box"][2:] / 2 + tolerance).all(), name
 
 
-def builds(monkeypatch, name: str, data_dir: Path) -> Callable[..., Path]:
-    """A function of raw folder, config and options that builds dataset `name` in this process."""
+def builds(monkeypatch, name: str, data_dir: Path, **defaults) -> Callable[..., Path]:
+    """A function of raw folder, config and options that builds dataset `name` in this process.
+
+    defaults: what is not given there, perhaps `config` too.
+    """
     raw_pictures.in_this_process(monkeypatch)
 
     def build(raw: Path, config: str | None = None, **options) -> Path:
-        return prepare.build(name, data_dir, config, manual_dir=raw, **options)
+        options = defaults | ({"config": config} if config else {}) | options
+        return prepare.build(name, data_dir, manual_dir=raw, **options)
 
     return build
 
