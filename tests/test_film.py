@@ -12,7 +12,7 @@ from maed_jax.body import skeleton
 from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
 from maed_jax.data.parallel import find_datasets
-from maed_jax.visual.render import project
+from maed_jax.data.pixels import project
 
 find_datasets()
 from maed_jax.datasets.mannequins import film  # noqa: E402

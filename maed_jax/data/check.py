@@ -11,6 +11,7 @@ import numpy as np
 
 from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_jpeg
+from maed_jax.data.pixels import project
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task
@@ -216,8 +217,7 @@ def projection_error(record: dict) -> float | None:
     side = record["box"][2:].max()
     if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
         return None
-    focal, centre = record["intrinsics"][:2], record["intrinsics"][2:]
-    seen = points[both, :2] / points[both, 2:] * focal + centre
+    seen = project(points[both], record["intrinsics"])
     apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
     error = float(np.median(apart) / side)
     return error if np.isfinite(error) else None
