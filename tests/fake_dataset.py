@@ -12,7 +12,7 @@ from maed_jax.data import schema
 from maed_jax.data.augment import Augment
 from maed_jax.data.images import encode_jpeg
 
-UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, erase=0.0)
+UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, hue=0.0, erase=0.0)
 
 
 def record(

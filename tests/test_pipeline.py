@@ -261,7 +261,8 @@ def test_clips_with_2d_labels_come_first(config):
 
 
 def test_a_part_may_be_changed_otherwise(config):
-    still = {"crop_probability": 0.0, "rotation": 0.0, "flip": 0.0, "jitter": 0.0, "erase": 0.0}
+    still = {"crop_probability": 0.0, "rotation": 0.0, "flip": 0.0, "jitter": 0.0,
+             "hue": 0.0, "erase": 0.0}  # fmt: skip
     plain = next(training_batches(config | {"augment": still}, 0, 16))
     own = next(training_batches(config | {"augment_images": still}, 0, 16))
     assert_equal(own["images"], plain["images"])
