@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.bounds import Budget
 
 try:
@@ -55,8 +55,7 @@ class Hdf5:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> UserError:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        return UserError(f"{self.path} cannot be read as HDF5 ({reason}): is it damaged?")
+        return UserError(f"{self.path} cannot be read as HDF5 ({reason(error)}): is it damaged?")
 
     def __contains__(self, name: str) -> bool:
         return name in self._file
