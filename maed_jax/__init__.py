@@ -17,8 +17,13 @@ docs/python.md shows each.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+# `maed_jax.datasets` lies in here where the package is installed, and beside it in a checkout.
+if (Path(__file__).parents[1] / "datasets" / "source.py").is_file():
+    __path__.append(str(Path(__file__).parents[1]))
 
 # Loaded on first use, so that `maed --help` does not wait for JAX.
 _EXPORTS = {

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from cdflib.cdfwrite import CDF
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.cdf import read_variable
 from maed_jax.files import bounds
-
-find_datasets()
-from maed_jax.datasets.cdf import read_variable  # noqa: E402
 
 VALUES = np.arange(2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5)
 

@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import checked
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets import checked  # noqa: E402
 
 
 def test_numbers():

@@ -11,11 +11,8 @@ from scipy.spatial.transform import Rotation
 from maed_jax.body import skeleton
 from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg
-from maed_jax.data.parallel import find_datasets
 from maed_jax.data.pixels import project
-
-find_datasets()
-from maed_jax.datasets.mannequins import film  # noqa: E402
+from maed_jax.datasets.mannequins import film
 
 PLANS = [
     film.Plan("train", 0, 0, kind="walking", frames=40, size=96),

@@ -29,8 +29,11 @@ from joblib_writer import joblib_bytes
 from test_unpickle import Call, hostile
 
 from maed_jax.body.files import load_body
-from maed_jax.data.parallel import find_datasets
 from maed_jax.data.records import Records
+from maed_jax.datasets.h36m.metadata import read_metadata
+from maed_jax.datasets.maed_db.database import read_database
+from maed_jax.datasets.smpl_labels import read_mosh, read_spin
+from maed_jax.datasets.threedpw.sequence import read_sequence
 from maed_jax.errors import UserError
 from maed_jax.files import bounds
 from maed_jax.files.joblib import read_joblib
@@ -44,12 +47,6 @@ from maed_jax.inference.video import open_video
 from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.original import from_torch
-
-find_datasets()
-from maed_jax.datasets.h36m.metadata import read_metadata  # noqa: E402
-from maed_jax.datasets.maed_db.database import read_database  # noqa: E402
-from maed_jax.datasets.smpl_labels import read_mosh, read_spin  # noqa: E402
-from maed_jax.datasets.threedpw.sequence import read_sequence  # noqa: E402
 
 # --- What runs is seen ----------------------------------------------------------------------------
 

@@ -10,11 +10,8 @@ import pytest
 pytest.importorskip("pyvista")
 from maed_jax.data import prepare, schema
 from maed_jax.data.images import decode_jpeg
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.mannequins import film, mannequins, motion
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.mannequins import film, mannequins, motion  # noqa: E402
 
 CONFIGS = {config.name: config for config in mannequins.Mannequins.BUILDER_CONFIGS}
 

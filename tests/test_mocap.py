@@ -11,11 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.body.mannequin import mannequin
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.mannequins import mocap, motion, pose
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.mannequins import mocap, motion, pose  # noqa: E402
 
 REST = np.asarray(mannequin().rest_joints, np.float64)
 BVH_NAMES = dict(

@@ -5,12 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import neural_annot
+from maed_jax.datasets.smpl_labels import root_in_camera
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets import neural_annot  # noqa: E402
-from maed_jax.datasets.smpl_labels import root_in_camera  # noqa: E402
 
 QUARTER = math.pi / 2
 

@@ -6,10 +6,7 @@ from raw_pictures import person, picture
 
 from maed_jax.data import schema
 from maed_jax.data.images import decode_jpeg, encode_jpeg
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop  # noqa: E402
+from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop
 
 
 def record_of(someone, crops=True) -> dict | None:

@@ -5,11 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import smpl_labels
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets import smpl_labels  # noqa: E402
 
 QUARTER = math.pi / 2
 

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import errno
 import hashlib
-import importlib
 import inspect
 import io
 import json
@@ -18,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maed_jax.arguments import Parser, positive, seed
-from maed_jax.data import parallel
 from maed_jax.data.builders import ALIASES, available, builder_class, is_own, usual_name
 from maed_jax.data.records import dataset_directory, files_of
 from maed_jax.data.summary import summary
@@ -66,9 +64,9 @@ def main(argv: list[str]) -> None:
     elif verb == "check":
         _check_command(**arguments)
     else:
-        parallel.find_datasets()
-        module = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
-        truth = module.write_video(arguments.pop("out"), **arguments)
+        from maed_jax.datasets.mannequins.demo_video import write_video
+
+        truth = write_video(arguments.pop("out"), **arguments)
         print(f"wrote the video and {truth}")
 
 
