@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.data import parallel, records, schema
-from maed_jax.data.images import ImageError, decode_jpeg
+from maed_jax.data.images import ImageError, decode_picture
 from maed_jax.data.pixels import project
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
@@ -152,7 +152,7 @@ def faults(record: dict) -> Iterator[str]:
             yield f"{name} holds numbers that are not finite"
             return
     try:
-        size = decode_jpeg(record[schema.IMAGE]).shape[:2]
+        size = decode_picture(record[schema.IMAGE]).shape[:2]
         if size != tuple(record["image_size"]):
             yield "image_size is not the picture's"
     except ImageError:
