@@ -129,7 +129,7 @@ class Hdf5:
 
     def _check(self, dataset: h5py.Dataset, name: str) -> None:
         if not isinstance(dataset, h5py.Dataset):
-            raise UserError(f"{self.path}: {name} is no array")
+            raise UserError(f"{self.path}: {name} is not an array")
         if dataset.is_virtual or dataset.external:
             raise UserError(f"{self.path}: {name} lies in another file, which is not followed")
         if dataset.size is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maed_jax.arguments import from_zero
 from maed_jax.errors import UserError
 
 from .person import Dropped, Person, PersonTrack
@@ -87,7 +88,7 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
             "--spin_fits", metavar="NPY", help="SPIN's SMPL fits to those rows (static_fits)"
         )
         parser.add_argument(
-            "--min_keypoints", type=int, default=6, metavar="N",
+            "--min_keypoints", type=from_zero, default=6, metavar="N",
             help="leave out people with fewer labelled keypoints (default: 6)",
         )  # fmt: skip
         parser.add_argument(

@@ -272,7 +272,7 @@ def test_a_bad_row_is_named(tmp_path, walk):
 @pytest.mark.parametrize(
     "file, old, new, says",
     [
-        ("walk_01.amc", "lfemur", "lfemurr", "line 6.*no bone"),
+        ("walk_01.amc", "lfemur", "lfemurr", "line 6.*not a bone"),
         ("walk_01.amc", "\n2\n", "\n", "line .*twice"),
         ("walk_01.amc", "\nroot ", "\nroot 1 ", "expected 6 numbers"),
         ("walk_01.amc", ":DEGREES", "\n7\n:DEGREES", "line .*missing"),

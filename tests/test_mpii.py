@@ -112,7 +112,7 @@ def test_wrong_files_are_named(build, raw, tmp_path):
         build(raw, table="newell")
     for name in (b"../x.jpg", b"\xb7.jpg"):
         raw_stills.write_newell(raw / "train.h5", people[:1], imgname=np.array([name]))
-        with pytest.raises(UserError, match="no file's name"):
+        with pytest.raises(UserError, match="not a file's name"):
             build(raw, table="newell")
     (raw / "train.h5").write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="train.h5 cannot be read"):

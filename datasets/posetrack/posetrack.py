@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from maed_jax.arguments import positive
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
@@ -149,7 +150,7 @@ class Posetrack(PicturesBuilder):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--min_frames", type=int, default=SHORTEST, metavar="N",
+            "--min_frames", type=positive(int), default=SHORTEST, metavar="N",
             help=f"leave out shorter tracks (default: {SHORTEST})",
         )  # fmt: skip
 

@@ -15,7 +15,6 @@ from maed_jax.data.pixels import project
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task
-FRAMES = 2000  # of a split, unless all are asked for
 
 
 @dataclasses.dataclass
@@ -56,13 +55,13 @@ class Findings:
 
 
 def check(
-    directory: str | Path, frames: int | None = FRAMES, processes: int | None = 1
+    directory: str | Path, frames: int | None = None, processes: int | None = 1
 ) -> dict[str, Findings]:
     """Examines a prepared dataset, split by split, with a progress bar.
 
     Args:
       directory: of the dataset, with its dataset_info.json.
-      frames: how many records of each split, spread evenly; None: all.
+      frames: how many records of each split, spread evenly; default: all.
       processes: None: one per core.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`maed data`: prepares datasets, lists and shows them, makes a video to try things on."""
+"""Prepare, list and check datasets, and render a video to try things on."""
 
 from __future__ import annotations
 
