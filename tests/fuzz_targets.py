@@ -51,7 +51,7 @@ from small_videos import figure_images, write_video
 
 from maed_jax.ablation.study import summarise
 from maed_jax.body.files import load_body
-from maed_jax.data import schema
+from maed_jax.data import records, schema
 from maed_jax.datasets import matlab, neural_annot, smpl_labels
 from maed_jax.datasets.coco.coco import read_annotations
 from maed_jax.datasets.h36m.metadata import read_metadata
@@ -264,6 +264,12 @@ TARGETS: Mapping[str, Target] = {
                                read_lines_of_work, words=JSON),
     "work: arrays": Target("x.npy", whole(lambda f: np.save(f / "x.npy", np.zeros(
         (5, 3), np.float32)), "x.npy"), read_array_of_work),
+    "dataset_info.json": Target("dataset_info.json", as_json({
+        "name": "a", "version": "1.0.0", "splits": [{
+            "name": "train", "numBytes": "9", "shardLengths": ["3", "2"]}]}),
+        lambda path: records.files_of(path.parent), words=JSON),
+    "features.json": Target("features.json", dataset("features.json", "train"),
+                            lambda path: records._check_features(path.parent), words=JSON),
     "table of tracks": Target("tracks-train.json", dataset("tracks-train.json", "train"),
                               lambda path: schema.read_tracks(path.parent, "train"), words=JSON),
     "SMPL .pkl": Target("SMPL_NEUTRAL.pkl", body_pickles, load_body, words=PICKLED),
