@@ -59,7 +59,7 @@ class _File:
     def __init__(self, data: bytes):
         magic, packing = struct.unpack_from(">II", data)
         if magic not in _MAGIC or packing not in (_PLAIN, _PACKED):
-            raise ValueError("it is no CDF file of version 2 or 3")
+            raise ValueError("it is not a CDF file of version 2 or 3")
         self.wide = _MAGIC[magic]
         self.budget, self.data = Budget.packed(len(data)), data
         if packing == _PACKED:

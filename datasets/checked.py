@@ -64,11 +64,11 @@ def picture(folder: Path, name: Any, where: str) -> Path:
     """The picture that a file of labels names, below `folder`.
 
     Raises:
-      UserError: it lies elsewhere, or that is no name.
+      UserError: it lies elsewhere, or that is not a name.
     """
     path = PurePosixPath(name) if isinstance(name, str) and "\0" not in name else None
     if path is None or path.is_absolute() or not path.name or ".." in path.parts:
-        raise UserError(f"{where}: {name!r:.80} is no picture's name")
+        raise UserError(f"{where}: {name!r:.80} is not a picture's name")
     return folder / name
 
 
@@ -82,7 +82,7 @@ def rows(array: Any, inner: Sequence[int], where: str | Path, field: str) -> np.
         array = np.asarray(array)
     except ValueError:
         raise UserError(
-            f"{where}: {field} is no array: its lists are of different lengths"
+            f"{where}: {field} is not an array: its lists are of different lengths"
         ) from None
     right_shape = array.ndim == 1 + len(inner) and array.shape[1:] == tuple(inner)
     if array.dtype.kind not in "fiub" or not right_shape:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.data.images import ImageError, decode_jpeg
+from maed_jax.data.images import ImageError, decode_picture
 from maed_jax.errors import UserError
 
 from .pictures import read_file
@@ -73,14 +73,14 @@ def numbered_files(folder: Path) -> dict[int, Path]:
     return {number - first: path for number, path in sorted(found.items())}
 
 
-def check_file_size(path: Path, sizes: Collection[Size]) -> None:
+def check_picture_size(path: Path, sizes: Collection[Size]) -> None:
     """Whether a picture has a size that the labels are made for; unreadable ones pass.
 
     Raises:
       UserError: it has not: the pictures were scaled, the labels would be wrong.
     """
     try:
-        image = decode_jpeg(read_file(path))
+        image = decode_picture(read_file(path))
     except (OSError, ImageError):
         return
     _check_size(path, image.shape[1::-1], sizes)

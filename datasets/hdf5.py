@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.bounds import Budget
 
 try:
@@ -55,8 +55,7 @@ class Hdf5:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> UserError:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        return UserError(f"{self.path} cannot be read as HDF5 ({reason}): is it damaged?")
+        return UserError(f"{self.path} cannot be read as HDF5 ({reason(error)}): is it damaged?")
 
     def __contains__(self, name: str) -> bool:
         return name in self._file
@@ -130,7 +129,7 @@ class Hdf5:
 
     def _check(self, dataset: h5py.Dataset, name: str) -> None:
         if not isinstance(dataset, h5py.Dataset):
-            raise UserError(f"{self.path}: {name} is no array")
+            raise UserError(f"{self.path}: {name} is not an array")
         if dataset.is_virtual or dataset.external:
             raise UserError(f"{self.path}: {name} lies in another file, which is not followed")
         if dataset.size is None:

@@ -37,7 +37,7 @@ def read_variables(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     data = Path(path).read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
-        raise ValueError("it is no MATLAB file of version 5 or later")
+        raise ValueError("it is not a MATLAB file of version 5 or later")
     file, found = _File(order, Budget.packed(len(data))), {}
     try:
         for kind, content in file.elements(memoryview(data)[128:]):
@@ -87,7 +87,7 @@ class _File:
         """The content of the matrix that a compressed element is."""
         kind, content = next(self.elements(memoryview(data), cut))
         if kind != _MATRIX:
-            raise ValueError("a compressed element is no variable")
+            raise ValueError("a compressed element is not a variable")
         return content
 
     def name(self, content: memoryview) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from maed_jax.errors import UserError
 
@@ -60,47 +59,23 @@ def read_neural_annot(path: str | Path) -> NeuralAnnot:
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A pinhole: x_camera = R x_world + t."""
-
-    R_camera_world: np.ndarray
-    """[3 3]"""
-    t_camera: np.ndarray
-    """[3] metres"""
-    intrinsics: np.ndarray
-    """[4] fx, fy, cx, cy, pixels"""
-
-
-def read_neural_cameras(path: str | Path) -> dict[Keys, Camera]:
+def read_neural_cameras(path: str | Path) -> dict[Keys, np.ndarray]:
     """Reads the cameras that come with the fits, such as Human36M_subject1_camera.json.
 
     Returns:
-      the keys as the file has them -> camera: (camera,) for Human3.6M, counted from "1";
-      (subject, sequence, camera) for MPI-INF-3DHP. Lengths in the file are millimetres.
+      the keys as the file has them -> R_camera_world [3 3]: (camera,) for Human3.6M, counted from
+      "1"; (subject, sequence, camera) for MPI-INF-3DHP.
 
     Raises:
       UserError: no such file, not of this form, or a field is wrong.
     """
-    cameras = {}
-    for keys, item in _leaves(read_json(path), "R"):
-        where = f"{path}, camera {' '.join(keys)}"
-        focal = numbers(item.get("f", item.get("focal")), (2,), where, "f")
-        centre = numbers(item.get("c", item.get("princpt")), (2,), where, "c")
-        cameras[keys] = Camera(
-            R_camera_world=numbers(item["R"], (3, 3), where, "R"),
-            t_camera=numbers(item.get("t"), (3,), where, "t", any_layout=True) / 1000,
-            intrinsics=np.concatenate([focal, centre]),
-        )
+    cameras = {
+        keys: numbers(item["R"], (3, 3), f"{path}, camera {' '.join(keys)}", "R")
+        for keys, item in _leaves(read_json(path), "R")
+    }
     if not cameras:
-        raise UserError(f"{path} holds no camera (nothing with R, t, f and c)")
+        raise UserError(f"{path} holds no camera (nothing with R)")
     return cameras
-
-
-def root_in_camera(pose: np.ndarray, R_camera_world: np.ndarray) -> np.ndarray:
-    """Poses `[n 72]` or `[72]` whose root is in the world, as a camera `[3 3]` sees them."""
-    root = Rotation.from_matrix(R_camera_world) * Rotation.from_rotvec(pose[..., :3])
-    return np.concatenate([root.as_rotvec(), pose[..., 3:]], -1).astype(np.float32)
 
 
 def _leaves(tree: Any, field: str, keys: Keys = ()) -> Iterator[tuple[Keys, dict]]:

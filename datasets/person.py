@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from maed_jax.data import schema
-from maed_jax.data.images import ImageError, decode_jpeg, encode_jpeg, transform_keypoints
+from maed_jax.data.images import ImageError, decode_picture, encode_jpeg, transform_keypoints
 
 from .pictures import read_file
 
@@ -180,7 +180,7 @@ class Recorder:
             return self._latest[1]  # several people in one picture
         try:
             data = read_file(picture) if isinstance(picture, Path) else picture
-            read = decode_jpeg(data), data
+            read = decode_picture(data), data
         except FileNotFoundError:
             raise _Drop("missing picture") from None
         except (ImageError, OSError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.data.images import CROP_MARGIN, ImageError, decode_jpeg
+from maed_jax.data.images import CROP_MARGIN, ImageError, decode_picture
 
 
 def read_file(path: Path) -> bytes:
@@ -27,7 +27,7 @@ def first_size(pictures: Iterable[Path | bytes]) -> tuple[int, int] | None:
     for picture in pictures:
         try:
             data = read_file(picture) if isinstance(picture, Path) else picture
-            return decode_jpeg(data).shape[:2]
+            return decode_picture(data).shape[:2]
         except (OSError, ImageError):
             continue
     return None

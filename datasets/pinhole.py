@@ -1,15 +1,12 @@
-"""Pinhole cameras: projection, and the camera that a recording's labels imply."""
+"""The pinhole camera that a recording's labels imply."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from maed_jax.data.pixels import project
+
 _LARGEST_ERROR = 5.0  # pixels, median; lens distortion leaves less than that
-
-
-def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Points `[... 3]` in the camera frame to pixels `[... 2]`; intrinsics are fx, fy, cx, cy."""
-    return points[..., :2] / points[..., 2:] * intrinsics[:2] + intrinsics[2:]
 
 
 def fit_intrinsics(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -38,8 +38,6 @@ class Eft:
     """[n 72]; the root as the weak-perspective camera of the crop sees it"""
     shape: np.ndarray
     """[n 10]"""
-    camera: np.ndarray
-    """[n 3] scale, x, y of that camera"""
     box: np.ndarray
     """[n 4] centre x, centre y, width, height of the square crop, pixels of the picture"""
     keypoints_2d: np.ndarray
@@ -73,7 +71,6 @@ def read_eft(path: str | Path) -> Eft:
         annotation=np.array([each["annotId"] for each in fits], np.int64),
         pose=pose.astype(np.float32),
         shape=array["parm_shape"].astype(np.float32),
-        camera=array["parm_cam"].astype(np.float32),
         box=np.concatenate([array["bbox_center"], side, side], -1).astype(np.float32),
         keypoints_2d=array["gt_keypoint_2d"].astype(np.float32),
     )
@@ -83,7 +80,7 @@ class _EftFit:
     """Takes each JSON object of a file; fits become arrays and are counted."""
 
     FIELDS = {
-        "parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,),
+        "parm_pose": (24, 3, 3), "parm_shape": (10,),
         "bbox_scale": (), "bbox_center": (2,), "gt_keypoint_2d": (49, 3),
     }  # fmt: skip
 
@@ -129,16 +126,11 @@ class Spin:
     """file names as SPIN wrote them, with the folders below the dataset's own"""
     center: np.ndarray | None = None
     """[n 2] of the square crop, pixels"""
-    scale: np.ndarray | None = None
-    """[n] its side in units of 200 pixels"""
     part: np.ndarray | None = None
     """[n 24 3] keypoints 25 to 48 of the 49: x, y in pixels, confidence"""
-    S: np.ndarray | None = None
-    """[n 24 4] the same in metres, camera frame, about the pelvis; validity"""
 
 
-_SPIN_FIELDS = {"pose": (72,), "shape": (10,), "has_smpl": (), "center": (2,), "scale": (),
-                "part": (24, 3), "S": (24, 4)}  # fmt: skip
+_SPIN_FIELDS = {"pose": (72,), "shape": (10,), "has_smpl": (), "center": (2,), "part": (24, 3)}
 _FIT_FIELDS = ("pose", "shape", "has_smpl")
 
 
@@ -221,6 +213,24 @@ def read_mosh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     head_down = Rotation.from_rotvec([math.pi, 0, 0])
     pose[:, :3] = (Rotation.from_rotvec(pose[:, :3]) * head_down).as_rotvec()
     return pose.astype(np.float32), shape.astype(np.float32)
+
+
+# --- All of them ----------------------------------------------------------------------------------
+
+
+def root_in_camera(pose: np.ndarray, R_camera_world: np.ndarray) -> np.ndarray:
+    """Poses `[... 72]` whose root is in the world, as cameras `[... 3 3]` see them.
+
+    NaN where a camera's matrix is not a rotation.
+    """
+    finite = np.isfinite(R_camera_world).all((-2, -1), keepdims=True)
+    turn = np.where(finite, R_camera_world, 0)
+    broken = np.linalg.det(turn) < 0.5
+    turn[broken] = np.eye(3)
+    root = Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[..., :3])
+    in_camera = np.concatenate([root.as_rotvec(), pose[..., 3:]], -1)
+    in_camera[broken] = np.nan
+    return in_camera
 
 
 def _base(name: str) -> str:

@@ -15,7 +15,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     The docstring of a subclass tells the raw layout: the command line prints it.
     """
 
+    can_be_partial = False
+    """whether there is `--partial`: the subclass calls `report_missing`"""
+
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(
@@ -55,22 +58,37 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         tfds.core.BuilderConfig(name="frames", description="whole pictures, JPEG files untouched"),
     ]
 
-    def __init__(self, *, manual_dir: str | Path, processes: int | None = None, **kwargs):
-        """manual_dir: the raw dataset; processes: default one per core. The rest is TFDS's."""
+    def __init__(
+        self, *, manual_dir: str | Path, processes: int | None = None, partial: bool = False,
+        **kwargs,
+    ):  # fmt: skip
+        """The rest is TFDS's.
+
+        Args:
+          manual_dir: the raw dataset.
+          processes: default: one per core.
+          partial: make do with the part of the dataset that is there.
+        """
         super().__init__(file_format="array_record", **kwargs)
         self.manual_dir = Path(manual_dir).expanduser()
-        self.processes = processes
+        self.processes, self.partial = processes, partial
         self._beam_runner = self._beam_options = None
         # Where finished tasks are kept until all are. `maed data build` chooses, and removes it.
         self.parts = Path(self._data_dir_root) / ".parts" / self.name / self.builder_config.name
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """The options of `maed data build NAME`; they become arguments of the builder."""
         parser.add_argument(
             "--manual_dir", required=True, metavar="DIR", type=_folder,
             help="folder with the dataset as its owner hands it out, see above",
         )  # fmt: skip
+        if cls.can_be_partial:
+            parser.add_argument(
+                "--partial", action="store_true",
+                help="make do with the part of the dataset that is there; without it a missing "
+                "part is an error",
+            )  # fmt: skip
 
     @abc.abstractmethod
     def tasks(self) -> dict[str, list[Any]]:
@@ -82,6 +100,26 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     read: Callable[[Any, Dropped], Iterator[PersonTrack]]
     """staticmethod(function of a module): reads a task; counts in `dropped` who it leaves out"""
+
+    def report_missing(self, names: Sequence[str], found: bool = True) -> None:
+        """Says what is missing of the dataset; nothing where there are no `names`.
+
+        Args:
+          names: of files or folders below `manual_dir`.
+          found: whether there is anything to make do with.
+
+        Raises:
+          UserError: something is missing, and not all right by `--partial`.
+        """
+        if not names:
+            return
+        named = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+        lacks = f"{self.manual_dir} lacks {named}"
+        if not self.partial:
+            raise UserError(f"{lacks}; --partial makes do with what there is")
+        if not found:
+            raise UserError(lacks)
+        print(f"maed: {lacks}: going on without", file=sys.stderr)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

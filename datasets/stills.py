@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maed_jax.arguments import from_zero
 from maed_jax.errors import UserError
 
 from .person import Dropped, Person, PersonTrack
@@ -78,16 +79,16 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
         self.spin, self.spin_fits = spin, spin_fits
         self.min_keypoints, self.labelled_only = min_keypoints, labelled_only
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("--eft", nargs="+", metavar="JSON", help="SMPL fits of EFT")
         parser.add_argument("--spin", metavar="NPZ", help="SPIN's rows (dataset_extras)")
         parser.add_argument(
             "--spin_fits", metavar="NPY", help="SPIN's SMPL fits to those rows (static_fits)"
         )
         parser.add_argument(
-            "--min_keypoints", type=int, default=6, metavar="N",
+            "--min_keypoints", type=from_zero, default=6, metavar="N",
             help="leave out people with fewer labelled keypoints (default: 6)",
         )  # fmt: skip
         parser.add_argument(

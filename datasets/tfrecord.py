@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from maed_jax.data.example import parse_example
 from maed_jax.errors import UserError, reason
 
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, bits reversed
@@ -61,15 +62,11 @@ class Example:
         Raises:
           UserError: not an example.
         """
-        from google.protobuf.message import DecodeError
-        from tensorflow_datasets.proto import tf_example_pb2
-
         self.where = where
         try:
-            parsed = tf_example_pb2.Example.FromString(data)
-        except DecodeError:
-            raise UserError(f"{where}: not a tf.train.Example") from None
-        self._features: Mapping = parsed.features.feature
+            self._features = parse_example(data)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._features

@@ -17,9 +17,14 @@ docs/python.md shows each.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# `maed_jax.datasets` lies in here where the package is installed, and beside it in a checkout.
+if (Path(__file__).parents[1] / "datasets" / "source.py").is_file():
+    __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:  # for editors and type checkers
     from maed_jax.body.files import load_body as load_body

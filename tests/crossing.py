@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.mannequins import demo_video
 from maed_jax.inference.detections import iou
 from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
-
-find_datasets()
-from maed_jax.datasets.mannequins import demo_video  # noqa: E402
 
 APART = 60  # pixels between the middles of two people from which on they count as apart
 

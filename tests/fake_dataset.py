@@ -12,7 +12,7 @@ from maed_jax.data import schema
 from maed_jax.data.augment import Augment
 from maed_jax.data.images import encode_jpeg
 
-UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, erase=0.0)
+UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, hue=0.0, erase=0.0)
 
 
 def record(
@@ -56,6 +56,7 @@ def write_fake_dataset(
     size: tuple[int, int] = (48, 40),
     edit=lambda index, record: None,
     seed: int = 0,
+    shards: int | None = None,
 ) -> Path:
     """Writes `<data_dir>/<name>/crops/1.0.0` with tracks of these lengths; returns that folder.
 
@@ -89,7 +90,9 @@ def write_fake_dataset(
     Fake.name = name
     builder = Fake(data_dir=data_dir, config="crops", file_format="array_record")
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(compute_stats="skip", try_download_gcs=False)
+        download_config=tfds.download.DownloadConfig(
+            compute_stats="skip", try_download_gcs=False, num_shards=shards
+        )
     )
     starts = np.cumsum([0, *lengths])
     tracks = [

@@ -22,14 +22,11 @@ import small_results
 from torch_writer import write_torch
 
 from maed_jax.body import skeleton
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.mannequins import motion
 from maed_jax.inference import people, results
 from maed_jax.inference.unfinished import Work
 from maed_jax.runs.checkpoints import write_config
 from maed_jax.runs.config import load_config
-
-find_datasets()
-from maed_jax.datasets.mannequins import motion  # noqa: E402
 
 
 def body_arrays() -> dict:

@@ -51,8 +51,20 @@ from small_videos import figure_images, write_video
 
 from maed_jax.ablation.study import summarise
 from maed_jax.body.files import load_body
-from maed_jax.data import schema
-from maed_jax.data.parallel import find_datasets
+from maed_jax.data import records, schema
+from maed_jax.datasets import matlab, neural_annot, smpl_labels
+from maed_jax.datasets.coco.coco import read_annotations
+from maed_jax.datasets.h36m.metadata import read_metadata
+from maed_jax.datasets.h36m.poses import read_cdf
+from maed_jax.datasets.instavariety.instavariety import read_tracks
+from maed_jax.datasets.lspet.lspet import read_joints
+from maed_jax.datasets.maed_db.database import read_database
+from maed_jax.datasets.mannequins import mocap
+from maed_jax.datasets.mpi_inf_3dhp.annotations import read_calibration, read_train
+from maed_jax.datasets.mpii.annotations import read_newell, read_release
+from maed_jax.datasets.pennaction.pennaction import read_labels
+from maed_jax.datasets.posetrack.posetrack import Task, read_video
+from maed_jax.datasets.threedpw.sequence import read_sequence
 from maed_jax.evaluation import compare, report
 from maed_jax.files.json import write_json
 from maed_jax.inference import detect_video, people, person_attention, pictures, results, video
@@ -63,21 +75,6 @@ from maed_jax.runs.config import load_config
 from maed_jax.runs.restore import read_model
 from maed_jax.visual import index_page as page
 from maed_jax.weights.arrays import read_arrays
-
-find_datasets()
-from maed_jax.datasets import matlab, neural_annot, smpl_labels  # noqa: E402
-from maed_jax.datasets.coco.coco import read_annotations  # noqa: E402
-from maed_jax.datasets.h36m.metadata import read_metadata  # noqa: E402
-from maed_jax.datasets.h36m.poses import read_cdf  # noqa: E402
-from maed_jax.datasets.instavariety.instavariety import read_tracks  # noqa: E402
-from maed_jax.datasets.lspet.lspet import read_joints  # noqa: E402
-from maed_jax.datasets.maed_db.database import read_database  # noqa: E402
-from maed_jax.datasets.mannequins import mocap  # noqa: E402
-from maed_jax.datasets.mpi_inf_3dhp.annotations import read_calibration, read_train  # noqa: E402
-from maed_jax.datasets.mpii.annotations import read_newell, read_release  # noqa: E402
-from maed_jax.datasets.pennaction.pennaction import read_labels  # noqa: E402
-from maed_jax.datasets.posetrack.posetrack import Task, read_video  # noqa: E402
-from maed_jax.datasets.threedpw.sequence import read_sequence  # noqa: E402
 
 PICKLED = (
     b"cos\nsystem\n", b"c__builtin__\neval\n", b"(", b"t", b"R", b"b", b"\x93", b"\x81", b"\x85",
@@ -268,6 +265,12 @@ TARGETS: Mapping[str, Target] = {
                                read_lines_of_work, words=JSON),
     "work: arrays": Target("x.npy", whole(lambda f: np.save(f / "x.npy", np.zeros(
         (5, 3), np.float32)), "x.npy"), read_array_of_work),
+    "dataset_info.json": Target("dataset_info.json", as_json({
+        "name": "a", "version": "1.0.0", "splits": [{
+            "name": "train", "numBytes": "9", "shardLengths": ["3", "2"]}]}),
+        lambda path: records.files_of(path.parent), words=JSON),
+    "features.json": Target("features.json", dataset("features.json", "train"),
+                            lambda path: records._check_features(path.parent), words=JSON),
     "table of tracks": Target("tracks-train.json", dataset("tracks-train.json", "train"),
                               lambda path: schema.read_tracks(path.parent, "train"), words=JSON),
     "SMPL .pkl": Target("SMPL_NEUTRAL.pkl", body_pickles, load_body, words=PICKLED),

@@ -10,7 +10,7 @@ import numpy as np
 import raw_pictures
 
 from maed_jax.data import prepare
-from maed_jax.data.images import decode_jpeg
+from maed_jax.data.images import decode_picture
 from maed_jax.data.records import Records
 
 COLOURS = {
@@ -69,7 +69,7 @@ def dots(image: np.ndarray) -> dict[str, np.ndarray]:
 
 def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -> None:
     """Whether the 2D keypoints of a record lie on the dots of its picture, and the box around."""
-    seen = dots(decode_jpeg(record["image"]))
+    seen = dots(decode_picture(record["image"]))
     assert len(seen) >= expected, f"only {sorted(seen)} are to be seen"
     for name, place in seen.items():
         x, y, confidence = record["keypoints_2d"][index[name]]
@@ -78,12 +78,16 @@ def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -
         assert (np.abs(place - record["box"][:2]) <= record["box"][2:] / 2 + tolerance).all(), name
 
 
-def builds(monkeypatch, name: str, data_dir: Path) -> Callable[..., Path]:
-    """A function of raw folder, config and options that builds dataset `name` in this process."""
+def builds(monkeypatch, name: str, data_dir: Path, **defaults) -> Callable[..., Path]:
+    """A function of raw folder, config and options that builds dataset `name` in this process.
+
+    defaults: what is not given there, perhaps `config` too.
+    """
     raw_pictures.in_this_process(monkeypatch)
 
     def build(raw: Path, config: str | None = None, **options) -> Path:
-        return prepare.build(name, data_dir, config, manual_dir=raw, **options)
+        options = defaults | ({"config": config} if config else {}) | options
+        return prepare.build(name, data_dir, manual_dir=raw, **options)
 
     return build
 

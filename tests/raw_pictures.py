@@ -12,11 +12,8 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets import source  # noqa: E402
-from maed_jax.datasets.source import Dropped, Person, PersonTrack, PicturesBuilder  # noqa: E402
+from maed_jax.datasets import source
+from maed_jax.datasets.source import Dropped, Person, PersonTrack, PicturesBuilder
 
 STOP = "PICTURED_STOPS_AT"  # environment: name of the sequence at which reading does not go on
 

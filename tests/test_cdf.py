@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from cdflib.cdfwrite import CDF
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.cdf import read_variable
 from maed_jax.files import bounds
-
-find_datasets()
-from maed_jax.datasets.cdf import read_variable  # noqa: E402
 
 VALUES = np.arange(2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5)
 
@@ -62,7 +59,7 @@ def test_many_records_are_listed_in_several_places(tmp_path):
 def test_other_files(tmp_path):
     path = tmp_path / "x.cdf"
     begin = struct.pack(">II", 0xCDF30001, 0xFFFF)
-    others = {b"": "damaged", b"text, and more": "no CDF file", begin: "points outside"}
+    others = {b"": "damaged", b"text, and more": "not a CDF file", begin: "points outside"}
     for content, message in others.items():
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):

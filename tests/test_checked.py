@@ -1,11 +1,8 @@
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import checked
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets import checked  # noqa: E402
 
 
 def test_numbers():
@@ -34,7 +31,7 @@ def test_rows():
     for wrong in (np.ones((2, 3)), np.ones(2), np.array([["a", "b"]]), None, [{}]):
         with pytest.raises(UserError, match=r"x.npz: center is \[.*not \[n 2\] numbers"):
             checked.rows(wrong, (2,), "x.npz", "center")
-    with pytest.raises(UserError, match="x.npz: center is no array: .* different lengths"):
+    with pytest.raises(UserError, match="x.npz: center is not an array: .* different lengths"):
         checked.rows([[1, 2], [3]], (2,), "x.npz", "center")
 
 
@@ -52,6 +49,6 @@ def test_json(tmp_path):
     "name", ["/etc/a.jpg", "../a.jpg", "a/../../b.jpg", "", ".", "a\0b", 3, None]
 )
 def test_pictures_lie_below_their_folder(tmp_path, name):
-    with pytest.raises(UserError, match="labels: .* is no picture's name"):
+    with pytest.raises(UserError, match="labels: .* is not a picture's name"):
         checked.picture(tmp_path, name, "labels")
     assert checked.picture(tmp_path, "a/b.jpg", "labels") == tmp_path / "a" / "b.jpg"

@@ -1,27 +1,19 @@
 """COCO's keypoints and the fits of EFT become records."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import raw_dots
-import raw_pictures
 import raw_stills
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES
-from maed_jax.data import prepare
 from maed_jax.errors import UserError
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="crops", **options) -> Path:
-        return prepare.build("coco", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "coco", tmp_path / "data")
 
 
 @pytest.fixture

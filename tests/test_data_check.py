@@ -217,11 +217,11 @@ def test_damaged_shards_are_found(tmp_path):
 
 
 def test_what_is_no_dataset(tmp_path, whole):
-    with pytest.raises(UserError, match="no prepared dataset"):
+    with pytest.raises(UserError, match="is not a prepared dataset"):
         check.check(tmp_path)
     (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": [{}]}))
     with pytest.raises(UserError, match="cannot be read"):
         check.check(tmp_path)
-    (tmp_path / "dataset_info.json").write_text(json.dumps({"splits": []}))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"name": "a", "splits": []}))
     with pytest.raises(UserError, match="has no splits, and with them no records: build it anew"):
         prepare.main(["check", str(tmp_path)])

@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyvista")
-from maed_jax.data.parallel import find_datasets
+from maed_jax.data.pixels import project
+from maed_jax.datasets.mannequins import demo_video
 from maed_jax.errors import UserError
 from maed_jax.inference.detections import iou
 from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.video import open_video
-from maed_jax.visual.render import project
-
-find_datasets()
-from maed_jax.datasets.mannequins import demo_video  # noqa: E402
 
 
 @pytest.fixture(scope="module")

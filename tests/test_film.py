@@ -10,12 +10,9 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.data import schema
-from maed_jax.data.images import decode_jpeg
-from maed_jax.data.parallel import find_datasets
-from maed_jax.visual.render import project
-
-find_datasets()
-from maed_jax.datasets.mannequins import film  # noqa: E402
+from maed_jax.data.images import decode_picture
+from maed_jax.data.pixels import project
+from maed_jax.datasets.mannequins import film
 
 PLANS = [
     film.Plan("train", 0, 0, kind="walking", frames=40, size=96),
@@ -37,7 +34,7 @@ def test_records_follow_the_schema(records):
             value = np.asarray(record[name])
             assert value.shape == shape and np.can_cast(value.dtype, dtype, "same_kind"), name
             assert np.isfinite(value).all()
-        assert decode_jpeg(record["image"]).shape == (96, 96, 3)
+        assert decode_picture(record["image"]).shape == (96, 96, 3)
 
 
 def test_keypoints_project_to_keypoints(records):

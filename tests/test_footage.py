@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 from small_videos import damage, write_video
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.footage import check_picture_size, numbered_files, video_frames
+from maed_jax.datasets.source import Dropped
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.footage import check_file_size, numbered_files, video_frames  # noqa: E402
-from maed_jax.datasets.source import Dropped  # noqa: E402
 
 IMAGES = [np.full((48, 64, 3), 20 * t + 10, np.uint8) for t in range(10)]
 
@@ -49,5 +46,5 @@ def test_numbers_come_from_names(tmp_path, first):
 
 def test_unreadable_pictures_have_no_wrong_size(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 cut short")
-    check_file_size(tmp_path / "a.jpg", [(1, 1)])
-    check_file_size(tmp_path / "absent.jpg", [(1, 1)])
+    check_picture_size(tmp_path / "a.jpg", [(1, 1)])
+    check_picture_size(tmp_path / "absent.jpg", [(1, 1)])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import raw_dots
 import raw_h36m as owner
-import raw_pictures
 from built_dataset import image, keypoint, labelled, projected, stacked, tracks
 from raw_person import AS_KEYPOINTS
 
@@ -23,13 +23,7 @@ S1, S9 = ("S1_Directions_1.54138969", "S1_Directions_1.60457274"), "S9_Direction
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="frames", **options):
-        options = {"partial": True} | options
-        return prepare.build("h36m", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "h36m", tmp_path / "data", config="frames", partial=True)
 
 
 @pytest.fixture(scope="module")

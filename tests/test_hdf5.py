@@ -2,12 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.hdf5 import Hdf5, is_hdf5
 from maed_jax.errors import UserError
 from maed_jax.files import bounds
-
-find_datasets()
-from maed_jax.datasets.hdf5 import Hdf5, is_hdf5  # noqa: E402
 
 
 def test_tables_have_their_own_axes_and_variables_matlabs(tmp_path):

@@ -144,7 +144,7 @@ def test_keypoints_span_minus_one_to_one():
 
 
 def test_jpeg_round_trip_keeps_colours(picture):
-    again = images.decode_jpeg(images.encode_jpeg(picture, 95))
+    again = images.decode_picture(images.encode_jpeg(picture, 95))
     assert again.shape == picture.shape
     assert np.abs(again.astype(int) - picture).mean() < 3
 
@@ -178,7 +178,7 @@ def test_a_crop_that_shrinks_by_less_than_half_is_as_sharp_as_the_picture(shrink
     data = images.encode_jpeg(noise)
     affine = images.crop_affine([230, 140, 50, 50], round(50 / shrink), 1.0, rotation)
     found = images.decode_crop(data, affine, round(50 / shrink))
-    whole = images.warp(images.decode_jpeg(data), affine, round(50 / shrink))
+    whole = images.warp(images.decode_picture(data), affine, round(50 / shrink))
     np.testing.assert_array_equal(found, whole)
 
 
@@ -194,7 +194,7 @@ def test_out_receives_the_crop(picture):
 def test_truncated_jpeg_is_refused(share):
     data = images.encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     with pytest.raises(images.ImageError):
-        images.decode_jpeg(data[: int(share * len(data))])
+        images.decode_picture(data[: int(share * len(data))])
 
 
 def test_thumbnail_does_not_hide_the_truncation(picture):
@@ -202,18 +202,18 @@ def test_thumbnail_does_not_hide_the_truncation(picture):
     data, thumbnail = images.encode_jpeg(picture), images.encode_jpeg(picture[::4, ::4])
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = data[:2] + segment + data[2:]
-    assert images.decode_jpeg(whole + b"junk").shape == picture.shape
+    assert images.decode_picture(whole + b"junk").shape == picture.shape
     filled = data[:2] + b"\xff" + whole[2:]  # a marker may have such bytes before it
-    assert images.decode_jpeg(filled + b"junk").shape == picture.shape
+    assert images.decode_picture(filled + b"junk").shape == picture.shape
     for cut in (whole, filled):
         with pytest.raises(images.ImageError, match="truncated"):
-            images.decode_jpeg(cut[:-200])
+            images.decode_picture(cut[:-200])
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"\xff\xd8\xff\xd9"])
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(images.ImageError):
-        images.decode_jpeg(data)
+        images.decode_picture(data)
 
 
 def empty_png(width, height):
@@ -230,7 +230,7 @@ def empty_png(width, height):
 
 def test_a_picture_that_claims_more_than_opencv_takes_is_refused():
     with pytest.raises(images.ImageError, match="65 bytes that start with .*PNG' are not a pict"):
-        images.decode_jpeg(empty_png(40_000, 30_000))
+        images.decode_picture(empty_png(40_000, 30_000))
     wide = cv2.imencode(".png", np.zeros((8, images.LONGEST + 1, 3), np.uint8))[1].tobytes()
     with pytest.raises(images.ImageError, match="more than 32766 pixels"):
         images.decode_crop(wide, images.crop_affine([9, 4, 30, 30], 32), 32)

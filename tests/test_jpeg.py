@@ -53,7 +53,7 @@ def test_less_than_half_of_a_large_picture_is_left():
     data = images.encode_jpeg(photo(1000, 1000))
     cut, _ = jpeg.window(data, 210, 210, 790, 790)
     assert len(cut) < 0.52 * len(data)
-    assert images.decode_jpeg(cut).shape == (592, 784, 3)
+    assert images.decode_picture(cut).shape == (592, 784, 3)
 
 
 def test_pieces_divide_the_rows_and_are_few():
@@ -90,7 +90,7 @@ def test_pictures_without_markers_end_early(reduce, capfd):
     crop = images.decode_crop(data, affine, 130 // reduce)
     part = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert part.shape == (256, 300, 3)
-    np.testing.assert_array_equal(part[:-1], images.decode_jpeg(data)[:255])
+    np.testing.assert_array_equal(part[:-1], images.decode_picture(data)[:255])
     assert crop.any() and capfd.readouterr().err == ""  # the decoder has not complained
     assert jpeg.window(data, 0, 0, 299, 399) == (data, (0, 0))
 
@@ -101,9 +101,9 @@ def test_grey_and_full_chroma():
     full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     data = cv2.imencode(".jpg", photo(64, 64), [*full, cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1]
     cut, corner = jpeg.window(data.tobytes(), 20, 20, 30, 30)
-    assert corner == (16, 16) and images.decode_jpeg(cut).shape == (16, 16, 3)
-    whole = images.decode_jpeg(data.tobytes())
-    np.testing.assert_array_equal(images.decode_jpeg(cut), whole[16:32, 16:32])
+    assert corner == (16, 16) and images.decode_picture(cut).shape == (16, 16, 3)
+    whole = images.decode_picture(data.tobytes())
+    np.testing.assert_array_equal(images.decode_picture(cut), whole[16:32, 16:32])
 
 
 def test_damage_is_left_to_the_decoder():

@@ -1,29 +1,20 @@
 """LSP-Extended, in both resolutions, becomes records."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import raw_dots
-import raw_pictures
 import raw_stills
 import scipy.io
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES
-from maed_jax.data import prepare
 from maed_jax.errors import UserError
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="crops", **options) -> Path:
-        options |= {"manual_dir": raw, "overwrite": True}
-        return prepare.build("lspet", tmp_path / "data", config, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "lspet", tmp_path / "data", overwrite=True)
 
 
 @pytest.mark.parametrize("high", [False, True])

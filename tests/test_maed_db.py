@@ -88,7 +88,7 @@ def test_crops_of_instavariety_with_its_own_25_keypoints(tmp_path, content, buil
     insta = {"vid_name": content["vid_name"], "img_name": content["img_name"], "joints2D": points}
     save(tmp_path / "db", "insta_train", insta)
     for record in raw_dots.read_back(build("insta-frames"), "train"):
-        seen = raw_dots.dots(raw_dots.decode_jpeg(record["image"]))
+        seen = raw_dots.dots(raw_dots.decode_picture(record["image"]))
         for name, index in raw_dots.OPENPOSE.items():
             assert np.hypot(*(record["keypoints_2d"][index, :2] - seen[name])) < 1
         affine = crop_affine(record["box"], 120)  # the pictures are 160 by 120 here

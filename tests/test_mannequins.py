@@ -9,12 +9,9 @@ import pytest
 
 pytest.importorskip("pyvista")
 from maed_jax.data import prepare, schema
-from maed_jax.data.images import decode_jpeg
-from maed_jax.data.parallel import find_datasets
+from maed_jax.data.images import decode_picture
+from maed_jax.datasets.mannequins import film, mannequins, motion
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.mannequins import film, mannequins, motion  # noqa: E402
 
 CONFIGS = {config.name: config for config in mannequins.Mannequins.BUILDER_CONFIGS}
 
@@ -135,7 +132,7 @@ def test_tracks_lie_where_the_table_says_and_are_what_was_filmed(tiny):
             assert record["frame"] == i and record["track"].decode() == track.name
     again = film.track(plans[-1])
     assert record["image"] == again[-1]["image"], "the same in any process"
-    assert decode_jpeg(record["image"]).shape == (96, 96, 3)
+    assert decode_picture(record["image"]).shape == (96, 96, 3)
     np.testing.assert_array_equal(record["pose"], again[-1]["pose"])
 
 

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.matlab import read_cells, read_mat
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.matlab import read_cells, read_mat  # noqa: E402
 
 NUMBERS = np.arange(24.0).reshape(2, 3, 4)
 CELLS = [np.full((2, 3), i, np.uint8) for i in range(4)]

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.matlab5 import read_variables
 from maed_jax.files import bounds
-
-find_datasets()
-from maed_jax.datasets.matlab5 import read_variables  # noqa: E402
 
 CELL = np.empty((2, 2), object)
 CELL[:] = [["a", np.eye(2)], [np.zeros((0, 3)), {"deep": np.float32(2)}]]

@@ -11,11 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.body.mannequin import mannequin
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.mannequins import mocap, motion, pose
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.mannequins import mocap, motion, pose  # noqa: E402
 
 REST = np.asarray(mannequin().rest_joints, np.float64)
 BVH_NAMES = dict(
@@ -275,7 +272,7 @@ def test_a_bad_row_is_named(tmp_path, walk):
 @pytest.mark.parametrize(
     "file, old, new, says",
     [
-        ("walk_01.amc", "lfemur", "lfemurr", "line 6.*no bone"),
+        ("walk_01.amc", "lfemur", "lfemurr", "line 6.*not a bone"),
         ("walk_01.amc", "\n2\n", "\n", "line .*twice"),
         ("walk_01.amc", "\nroot ", "\nroot 1 ", "expected 6 numbers"),
         ("walk_01.amc", ":DEGREES", "\n7\n:DEGREES", "line .*missing"),

@@ -5,10 +5,7 @@ import pytest
 from posed_joints import joint_positions
 
 from maed_jax.body.mannequin import mannequin
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.mannequins import motion  # noqa: E402
+from maed_jax.datasets.mannequins import motion
 
 REST = np.asarray(mannequin().rest_joints, np.float64)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import raw_dots
 import raw_mpi_inf_3dhp as owner
-import raw_pictures
 from built_dataset import image, keypoint, labelled, projected, stacked, tracks
 from raw_person import AS_KEYPOINTS
 
@@ -21,16 +21,12 @@ KNOWN = LIMBS | {"neck", "headtop", "hip", "Spine (H36M)", "Head (H36M)"}
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
     from maed_jax.datasets.mpi_inf_3dhp import annotations
 
     monkeypatch.setitem(annotations.RECORDINGS, "S1/Seq1", (owner.FRAMES, 25))
 
-    def build(raw, config="frames", **options):
-        options = {"partial": True, "cameras": (0, 1, 8)} | options
-        return prepare.build("mpi_inf_3dhp", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    options = {"config": "frames", "partial": True, "cameras": (0, 1, 8)}
+    return raw_dots.builds(monkeypatch, "mpi_inf_3dhp", tmp_path / "data", **options)
 
 
 @pytest.fixture(scope="module")

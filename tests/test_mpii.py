@@ -1,28 +1,19 @@
 """MPII's annotations, the owner's and Newell's, become the same records."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import raw_dots
-import raw_pictures
 import raw_stills
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES
-from maed_jax.data import prepare
 from maed_jax.errors import UserError
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="crops", **options) -> Path:
-        options |= {"manual_dir": raw, "overwrite": True}
-        return prepare.build("mpii", tmp_path / "data", config, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "mpii", tmp_path / "data", overwrite=True)
 
 
 @pytest.fixture
@@ -121,7 +112,7 @@ def test_wrong_files_are_named(build, raw, tmp_path):
         build(raw, table="newell")
     for name in (b"../x.jpg", b"\xb7.jpg"):
         raw_stills.write_newell(raw / "train.h5", people[:1], imgname=np.array([name]))
-        with pytest.raises(UserError, match="no file's name"):
+        with pytest.raises(UserError, match="not a file's name"):
             build(raw, table="newell")
     (raw / "train.h5").write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="train.h5 cannot be read"):

@@ -11,10 +11,10 @@ from test_results import person as random_person
 from maed_jax.body.camera import camera_from_crop_to_image, project
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import pose_body
+from maed_jax.data.pixels import project as project_pixels
 from maed_jax.inference.video import open_video
 from maed_jax.visual import overlay
 from maed_jax.visual.render import Renderer
-from maed_jax.visual.render import project as project_pixels
 
 SIZE = (200, 160)  # width, height
 FOCAL = 256.0

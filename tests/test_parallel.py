@@ -65,6 +65,5 @@ def test_stopping_early_ends_the_processes():
 
 
 def test_workers_find_the_datasets_and_leave_the_accelerator_alone():
-    parallel.find_datasets()
     platform, name = next(parallel.in_order(where, [0], processes=1))
     assert platform == "cpu" and name == "maed_jax.datasets.mannequins"

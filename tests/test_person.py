@@ -5,11 +5,8 @@ import pytest
 from raw_pictures import person, picture
 
 from maed_jax.data import schema
-from maed_jax.data.images import decode_jpeg, encode_jpeg
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop  # noqa: E402
+from maed_jax.data.images import decode_picture, encode_jpeg
+from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop
 
 
 def record_of(someone, crops=True) -> dict | None:
@@ -51,7 +48,7 @@ def test_points_stay_on_what_they_show(box):
     record = record_of(
         person(spot(480, 640, x, y, 12), keypoints_2d=points, box=np.array(box), intrinsics=focal)
     )
-    image = decode_jpeg(record["image"])
+    image = decode_picture(record["image"])
     assert image.shape[:2] == tuple(record["image_size"]) and max(image.shape) <= LARGEST
     np.testing.assert_allclose(record["keypoints_2d"][30, :2], centroid(image), atol=0.15)
     zoom = record["box"][2] / box[2]
@@ -89,7 +86,7 @@ def test_records_are_of_the_schema():
     assert not record["keypoints_3d"][3].any() and record["keypoints_3d"][4].all()
     assert recorder.mended == {"3D keypoint is not a number": 1}
     assert (record["gender"], record["track"], record["frame"]) == ("female", "name", 7)
-    np.testing.assert_allclose(decode_jpeg(record["image"]).astype(int), picture(0), atol=40)
+    np.testing.assert_allclose(decode_picture(record["image"]).astype(int), picture(0), atol=40)
 
 
 def test_labels_that_are_not_numbers():

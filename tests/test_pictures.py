@@ -7,12 +7,9 @@ import raw_dots
 from test_images import empty_png
 
 from maed_jax.data.images import crop_affine
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import pictures
 from maed_jax.errors import UserError
 from maed_jax.inference.pictures import open_source
-
-find_datasets()
-from maed_jax.datasets import pictures  # noqa: E402
 
 
 def test_the_first_picture_that_can_be_read_tells_the_size(tmp_path):

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.pinhole import fit_intrinsics, project  # noqa: E402
+from maed_jax.data.pixels import project
+from maed_jax.datasets.pinhole import fit_intrinsics
 
 CAMERA = np.array([1500.0, 1480, 1020, 560])
 

@@ -6,10 +6,7 @@ from posed_joints import joint_positions
 
 from maed_jax.body import skeleton
 from maed_jax.body.mannequin import mannequin
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.mannequins.pose import (  # noqa: E402
+from maed_jax.datasets.mannequins.pose import (
     INDEX,
     SIDE_LIMITS,
     TRUNK_LIMITS,

@@ -1,4 +1,6 @@
 import gc
+import json
+import os
 import pickle
 import shutil
 
@@ -8,7 +10,8 @@ import tensorflow_datasets as tfds
 from fake_dataset import write_fake_dataset
 
 from maed_jax.data import schema
-from maed_jax.data.records import _NAMES, Records, dataset_directory
+from maed_jax.data.example import parse_example
+from maed_jax.data.records import _NAMES, Records, dataset_directory, files_of, parse
 from maed_jax.errors import UserError
 
 
@@ -51,17 +54,47 @@ def test_records_travel_to_other_processes(data_dir):
     assert len(pickle.dumps(records)) < 2000
 
 
-def test_a_dataset_that_is_opened_again_and_again_is_described_once(data_dir):
-    def descriptions():
+def test_records_that_are_gone_leave_no_file_open(data_dir):
+    def opened():
         gc.collect()
-        return sum(isinstance(thing, tfds.core.DatasetInfo) for thing in gc.get_objects())
+        return len(os.listdir("/dev/fd"))
 
     directory = dataset_directory(data_dir, "fake")
-    Records(directory, "train")
-    before = descriptions()
+    before = opened()
     for _ in range(3):
-        Records(directory, "train")
-    assert descriptions() == before
+        records = Records(directory, "train")
+        records[0], pickle.loads(pickle.dumps(records))[0]
+        del records
+    assert opened() == before
+
+
+def test_files_come_in_the_order_of_their_numbers(tmp_path):
+    folder = write_fake_dataset(tmp_path, [6], shards=3)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    assert [len(split["shardLengths"]) for split in info["splits"]] == [3]
+    records, (files,) = Records(folder, "train"), files_of(folder).values()
+    assert [path.name for path in files] == [
+        f"fake-train.array_record-0000{i}-of-00003" for i in range(3)
+    ]
+    assert [record["frame"] for record in map(records.read, range(6))] == list(range(6))
+    list(files)[1].unlink()
+    with pytest.raises(UserError, match="00001-of-00003 is damaged: 0 of its 2 records"):
+        Records(folder, "train")
+
+
+def test_a_description_leads_to_no_file_outside_of_its_folder(record_file):
+    path = record_file.parent / "dataset_info.json"
+    (record_file.parent / "a").mkdir()
+    record_file.rename(record_file.parent / "a" / record_file.name)
+    path.write_text(path.read_text().replace('"fake"', '"a/fake"'))
+    with pytest.raises(UserError, match=f"{record_file} is damaged: 0 of its 3 records"):
+        Records(record_file.parent, "train")
+
+
+def test_a_split_without_records(tmp_path):
+    (tmp_path / "dataset_info.json").write_text('{"name": "a", "splits": [{"name": "test"}]}')
+    with pytest.raises(UserError, match="split 'test' of .* has no records"):
+        Records(tmp_path, "test")
 
 
 def test_a_dataset_that_was_made_anew_is_described_anew(tmp_path):
@@ -123,6 +156,18 @@ def test_records_of_another_schema_are_noticed(data_dir, monkeypatch):
     monkeypatch.setattr("maed_jax.data.records._NAMES", (*_NAMES, "temperature"))
     with pytest.raises(UserError, match="lack temperature"):
         Records(dataset_directory(data_dir, "fake"), "train")
+
+
+def test_records_of_another_shape_are_noticed(data_dir):
+    features = parse_example(Records(dataset_directory(data_dir, "fake"), "train")._source[0])
+    for name, wrong in (("pose", [0.0] * 71), ("shape", [0.0] * 11), ("box", [])):
+        del features[name].float_list.value[:]
+        features[name].float_list.value.extend(wrong)
+        with pytest.raises(ValueError, match=f"{len(wrong)} numbers of {name}, not"):
+            parse(features, [name])
+    features["frame"].bytes_list.value.append(b"1")
+    with pytest.raises(ValueError, match="0 numbers of frame, not 1"):
+        parse(features, ["frame"])
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pyvista")
+from maed_jax.data.pixels import project
 from maed_jax.errors import UserError
-from maed_jax.visual.render import Lights, Renderer, composite, project, shade
+from maed_jax.visual.render import Lights, Renderer, composite, shade
 
 # A tetrahedron; vertex order is irrelevant to the tests.
 FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])

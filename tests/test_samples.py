@@ -54,7 +54,7 @@ def test_an_unchanged_clip_is_what_was_recorded(records):
         np.testing.assert_array_equal(sample["pose"][row], record["pose"])
         np.testing.assert_array_equal(sample["keypoints_3d"][row], record["keypoints_3d"])
         affine = images.crop_affine(record["box"], 32)
-        picture = images.warp(images.decode_jpeg(record["image"]), affine, 32)
+        picture = images.warp(images.decode_picture(record["image"]), affine, 32)
         np.testing.assert_array_equal(sample["image"][row], picture)
         side = 1.3 * record["box"][2:].max()
         expected = (record["keypoints_2d"][:, :2] - record["box"][:2]) * 2 / side
@@ -179,7 +179,7 @@ def test_image_and_labels_are_changed_alike(records):
     affine = augment.affine(changes, record["box"], 64)
     sample = samples.load(records, [8], 64, changes)
     np.testing.assert_array_equal(
-        sample["image"][0], images.warp(images.decode_jpeg(record["image"]), affine, 64)
+        sample["image"][0], images.warp(images.decode_picture(record["image"]), affine, 64)
     )
     moved = augment.keypoints_2d(record["keypoints_2d"], changes, affine)
     np.testing.assert_allclose(

@@ -5,10 +5,7 @@ import pytest
 
 from maed_jax.body import mannequin as body
 from maed_jax.body.skeleton import JOINT_NAMES
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.mannequins import scene  # noqa: E402
+from maed_jax.datasets.mannequins import scene
 
 
 def test_look_from_the_front():

@@ -5,11 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets import smpl_labels
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets import smpl_labels  # noqa: E402
 
 QUARTER = math.pi / 2
 
@@ -31,7 +28,7 @@ def eft_fit(**changes):
     turns[4] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]  # a quarter about z: x becomes y
     points = [[float(i), 2.0 * i, 1.0] for i in range(49)]
     return {
-        "parm_pose": turns, "parm_shape": [0.1] * 10, "parm_cam": [0.9, 0.1, -0.2],
+        "parm_pose": turns, "parm_shape": [0.1] * 10,
         "bbox_scale": 1.5, "bbox_center": [200.5, 100.0], "joint_validity_openpose18": [1] * 18,
         "gt_keypoint_2d": points, "smpltype": "smpl", "annotId": 437295,
         "imageName": "COCO_train2014_000000044474.jpg",
@@ -56,7 +53,7 @@ def test_eft(tmp_path):
     np.testing.assert_array_equal(found.box[0], [200.5, 100, 300, 300])  # scale is of 200 pixels
     np.testing.assert_array_equal(found.keypoints_2d[0, 7], [7, 14, 1])
     assert not found.keypoints_2d[1].any()
-    for name, size in (("pose", 72), ("shape", 10), ("camera", 3), ("box", 4)):
+    for name, size in (("pose", 72), ("shape", 10), ("box", 4)):
         array = getattr(found, name)
         assert array.shape == (3, size) and array.dtype == np.float32
 
@@ -96,15 +93,15 @@ def spin_rows(n=3):
     part = np.zeros((n, 24, 3))
     part[:, 6] = [31, 62, 1]  # keypoint 25 + 6, the right wrist
     names = [f"train2014/{i % 2}.jpg" for i in range(n)]
-    return {"imgname": np.array(names), "center": np.ones((n, 2)), "scale": np.full(n, 1.2),
-            "part": part}  # fmt: skip
+    return {"imgname": np.array(names), "center": np.ones((n, 2)), "part": part,
+            "scale": np.full(n, 1.2)}  # fmt: skip
 
 
 def test_spin_rows_without_fits_are_no_labels(tmp_path):
     np.savez(tmp_path / "rows.npz", **spin_rows(), openpose=np.zeros((3, 25, 3)))
     found = smpl_labels.read_spin(tmp_path / "rows.npz")
     assert found.imgname == ("train2014/0.jpg", "train2014/1.jpg", "train2014/0.jpg")
-    assert not found.has_smpl.any() and found.pose.shape == (3, 72) and found.S is None
+    assert not found.has_smpl.any() and found.pose.shape == (3, 72)
     np.testing.assert_array_equal(found.part[1, 6], [31, 62, 1])
 
 
@@ -138,8 +135,8 @@ def test_spin_keeps_the_flags_of_its_fits(tmp_path):
 @pytest.mark.parametrize("changes, message", [
     ({"pose": np.ones((3, 24, 3, 3)), "shape": np.ones((3, 10))}, r"pose is \[3, 24, 3, 3\]"),
     ({"pose": np.ones((2, 72)), "shape": np.ones((2, 10))}, "differ in length"),
-    ({"scale": np.ones(4)}, "differ in length"),
-    ({"scale": np.float64(1)}, "scale is"),
+    ({"center": np.ones((4, 2))}, "differ in length"),
+    ({"center": np.float64(1)}, "center is"),
     ({"imgname": np.arange(3)}, "imgname is"),
     ({"imgname": np.array([Evil("executed")] * 3, object)}, "does not hold plain arrays"),
 ])  # fmt: skip
@@ -200,3 +197,15 @@ def test_wrong_mosh(tmp_path, monkeypatch, content, message):
     with pytest.raises(UserError, match=f"mosh.pkl.*{message}"):
         smpl_labels.read_mosh(path)
     assert not (tmp_path / "executed").exists()
+
+
+# --- All of them ----------------------------------------------------------------------------------
+
+
+def test_a_camera_without_a_rotation_gives_no_pose():
+    pose = np.full((3, 72), 0.2)
+    turns = np.stack([np.eye(3), np.zeros((3, 3)), np.full((3, 3), np.nan)])
+    seen = smpl_labels.root_in_camera(pose, turns)
+    np.testing.assert_allclose(seen[0], 0.2)
+    assert np.isnan(seen[1:]).all()
+    assert np.isnan(smpl_labels.root_in_camera(pose[0], np.zeros((3, 3)))).all()

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.spin_frames import SpinFrames
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.spin_frames import SpinFrames  # noqa: E402
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 
-from maed_jax.data.parallel import find_datasets
-
-find_datasets()
-from maed_jax.datasets.mannequins import scene, surroundings  # noqa: E402
+from maed_jax.datasets.mannequins import scene, surroundings
 
 INTRINSICS = np.array([150.0, 150.0, 79.5, 79.5])
 

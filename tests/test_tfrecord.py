@@ -5,11 +5,8 @@ import pytest
 from raw_instavariety import example, masked_crc32c, write_records
 from tensorboardX import crc32c as tensorboard
 
-from maed_jax.data.parallel import find_datasets
+from maed_jax.datasets.tfrecord import Example, crc32c, read_records
 from maed_jax.errors import UserError
-
-find_datasets()
-from maed_jax.datasets.tfrecord import Example, crc32c, read_records  # noqa: E402
 
 
 def test_known_checksums():

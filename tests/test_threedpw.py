@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import raw_pictures
+import raw_dots
 import raw_threedpw
 from built_dataset import image, projected, stacked, tracks
 from scipy.ndimage import gaussian_filter1d
@@ -26,13 +26,7 @@ KNOWN = [KEYPOINT_NAMES.index(name) for name in raw_threedpw.OPENPOSE if name !=
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    raw_pictures.in_this_process(monkeypatch)
-
-    def build(raw, config="frames", **options):
-        options = {"partial": True} | options
-        return prepare.build("3dpw", tmp_path / "data", config, manual_dir=raw, **options)
-
-    return build
+    return raw_dots.builds(monkeypatch, "3dpw", tmp_path / "data", config="frames", partial=True)
 
 
 @pytest.fixture(scope="module")

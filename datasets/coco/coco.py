@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from maed_jax.errors import UserError
 
 from ..checked import numbers, read_json
 from ..stills import Still, StillsBuilder
-from ..whole import add_partial_argument, complain
 
 PARTS = {"train": "train2014", "validation": "val2014"}
 # The file says in which order its keypoints come; these are its names for ours.
@@ -37,15 +35,7 @@ class Coco(StillsBuilder):
     coco_2014_train.npz --spin_fits coco_fits.npy. People without a fit keep their keypoints.
     """
 
-    def __init__(self, *, partial: bool = False, **kwargs):
-        """partial: make do with one split."""
-        super().__init__(**kwargs)
-        self.partial = partial
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        StillsBuilder.add_arguments(parser)
-        add_partial_argument(parser)
+    can_be_partial = True
 
     def people(self) -> dict[str, list[Still]]:
         files = {
@@ -58,7 +48,7 @@ class Coco(StillsBuilder):
         }
         present = [split for split in files if not missing[split]]
         names = [name for each in missing.values() for name in each]
-        complain(self.manual_dir, names, partial=self.partial and bool(present))
+        self.report_missing(names, bool(present))
         return {
             split: read_annotations(*(self.manual_dir / path for path in files[split]))
             for split in present

@@ -9,7 +9,6 @@ from pathlib import Path
 from maed_jax.errors import UserError
 
 from ..source import PicturesBuilder
-from ..whole import add_partial_argument, complain
 from .labels import check_folder
 from .metadata import CAMERAS
 from .people import DAMAGED, Task, metadata_of, name_of, read_people, spin_of
@@ -26,14 +25,15 @@ class H36m(PicturesBuilder):
     S1/MySegmentsMat/ground_truth_bb. Pictures may also be extracted, named as by SPIN or MMHuman3D.
     """
 
+    can_be_partial = True
     read = staticmethod(read_people)
 
     def __init__(
         self, *, every: int = 5, metadata: str | None = None, mosh: str | None = None,
-        neural_annot: str | None = None, spin: str | None = None, partial: bool = False, **kwargs,
+        neural_annot: str | None = None, spin: str | None = None, **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        self.every, self.partial = every, partial
+        self.every = every
         default = self.manual_dir / "metadata.xml"
         self.metadata = (
             Path(metadata).expanduser() if metadata else default if default.is_file() else None
@@ -48,10 +48,9 @@ class H36m(PicturesBuilder):
         if neural_annot and not self.metadata:
             raise UserError("--neural_annot needs metadata.xml, which tells the names of actions")
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
-        add_partial_argument(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--every", type=int, default=5, metavar="N",
             help="keep every Nth frame of 50 a second (default: 5, as all others do)",
@@ -93,7 +92,7 @@ class H36m(PicturesBuilder):
                 f"{self.manual_dir} is not laid out as Human3.6M: there is no S1/MyPoseFeatures or "
                 "S1/Poses_D3_Positions_mono below it with poses of a video in S1/Videos"
             )
-        complain(self.manual_dir, missing, partial=self.partial)
+        self.report_missing(missing)
         return tasks
 
     def _subject(self, subject: Path, flat: frozenset[str]) -> tuple[list[Task], list[str]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from maed_jax.errors import UserError
 
-from ..neural_annot import NeuralAnnot, read_neural_annot, read_neural_cameras, root_in_camera
-from ..smpl_labels import read_mosh
+from ..neural_annot import NeuralAnnot, read_neural_annot, read_neural_cameras
+from ..smpl_labels import read_mosh, root_in_camera
 from .metadata import CAMERAS, Metadata
 
 _NEURAL_ANNOT = "Human36M_subject{}_SMPL_NeuralAnnot.json"
@@ -93,4 +93,4 @@ def _subject(folder: str, number: str) -> tuple[NeuralAnnot, dict[str, np.ndarra
     if not annot.in_world:
         return annot, {}
     cameras = read_neural_cameras(Path(folder) / f"Human36M_subject{number}_camera.json")
-    return annot, {keys[0]: camera.R_camera_world for keys, camera in cameras.items()}
+    return annot, {keys[0]: R_camera_world for keys, R_camera_world in cameras.items()}

@@ -98,7 +98,7 @@ def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, 
     stem = name_of(task.subject.name, task.action, task.camera)
     files = [task.pictures / f"{stem}_{frame + 1:06d}.jpg" for frame in frames]
     if file := next((file for file in files if file.is_file()), None):
-        footage.check_file_size(file, SIZES)
+        footage.check_picture_size(file, SIZES)
     yield from zip(frames, files)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from maed_jax.errors import UserError
 from ..pictures import first_size, whole_picture
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from ..tfrecord import Example, read_records
-from ..whole import add_partial_argument, complain
 
 LARGEST = 1 << 20
 """frames of a track; more is nonsense"""
@@ -82,23 +80,14 @@ class Instavariety(PicturesBuilder):
     """
 
     BUILDER_CONFIGS = PicturesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
+    can_be_partial = True
     read = staticmethod(read_tracks)
-
-    def __init__(self, *, partial: bool = False, **kwargs):
-        """partial: make do with one split."""
-        super().__init__(**kwargs)
-        self.partial = partial
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
-        add_partial_argument(parser)
 
     def tasks(self) -> dict[str, list[Path]]:
         found = {split: sorted((self.manual_dir / split).glob("*.tfrecord"))
                  for split in ("train", "test")}  # fmt: skip
         missing = [f"{split}/*.tfrecord" for split, files in found.items() if not files]
-        complain(self.manual_dir, missing, partial=self.partial and any(found.values()))
+        self.report_missing(missing, any(found.values()))
         return found
 
 

@@ -144,9 +144,9 @@ class MaedDb(PicturesBuilder):
         self.image_root = None if image_root is None else Path(image_root).expanduser()
         self.boxes = boxes
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--image_root", metavar="DIR", help="folder with the pictures (default: as named)"
         )

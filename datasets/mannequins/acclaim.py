@@ -59,7 +59,7 @@ def read(path: str | Path, skeleton: str | Path) -> Recording:
     index = {name: i for i, name in enumerate(names)}
     reader = Reader(path, read_lines(path))
     if not any(line.strip().isdigit() for line in reader.lines):
-        raise UserError(f"{path}: it has no frames, so it is no AMC file or not all of it")
+        raise UserError(f"{path}: it has no frames, so it is not an AMC file, or not all of one")
     columns = {name: len(bone.dof) for name, bone in bones.items() if bone.dof}
     columns["root"] = len(root_order)
     values: dict[str, list[list[float]]] = {name: [] for name in columns}
@@ -77,7 +77,7 @@ def read(path: str | Path, skeleton: str | Path) -> Recording:
             if len(rows) != frames:
                 raise reader.fail(f"{words[0]} comes twice in a frame, or was missing in the last")
         else:
-            raise reader.fail(f"{words[0]!r} is no bone of {Path(skeleton).name} that moves")
+            raise reader.fail(f"{words[0]!r} is not a bone of {Path(skeleton).name} that moves")
     for name, rows in values.items():
         if len(rows) != frames:
             raise UserError(f"{path}: the last frame has no {name}, so it is not all of a file")
@@ -126,7 +126,7 @@ def _read_asf(path: Path):
         elif section == ":hierarchy" and words[0] not in ("begin", "end"):
             unknown = [word for word in words if word not in bones]
             if unknown:
-                raise reader.fail(f"{unknown[0]!r} is no bone of this skeleton")
+                raise reader.fail(f"{unknown[0]!r} is not a bone of this skeleton")
             children.setdefault(words[0], []).extend(words[1:])
     good = {a + b for a in "tr" for b in "xyz"}
     if len(bones) < 2 or not children or not root_order or set(root_order) - good:

@@ -9,10 +9,11 @@ import tqdm
 from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES
+from maed_jax.data.pixels import project
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
 from maed_jax.inference.video import VideoWriter
-from maed_jax.visual.render import Lights, Renderer, composite, project
+from maed_jax.visual.render import Lights, Renderer, composite
 
 from . import film, motion, scene, surroundings
 

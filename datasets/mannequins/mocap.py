@@ -260,7 +260,9 @@ def frame_count(path: str | Path) -> tuple[int, float]:
         if words[:1] == ["Frames:"]:
             reader = Reader(path, lines, number)
             return reader.motion_header()
-    raise UserError(f"{path}: it has no line 'Frames: ...', so it is no BVH file or not all of it")
+    raise UserError(
+        f"{path}: it has no line 'Frames: ...', so it is not a BVH file, or not all of one"
+    )
 
 
 @functools.lru_cache(maxsize=4)

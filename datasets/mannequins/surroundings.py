@@ -11,6 +11,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from maed_jax.data.pixels import project
+
 from .scene import Camera, hsv
 
 # --- backgrounds ----------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def floor_shadow(
         points = world @ camera.R_cam_world[frame].T + camera.t_cam_world[frame]
         if points[:, 2].min() < 0.2:
             continue
-        pixels = points[:, :2] / points[:, 2:] * intrinsics[:2] + intrinsics[2:]
+        pixels = project(points, intrinsics)
         cv2.fillConvexPoly(mask, np.clip(pixels, -9999, 9999).astype(np.int32), 1.0)
     mask = cv2.GaussianBlur(mask, (0, 0), 0.02 * len(view) + 0.5)
     view[:] = (view * (1 - darkness * mask[..., None])).astype(np.uint8)

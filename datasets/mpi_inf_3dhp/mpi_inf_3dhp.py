@@ -8,7 +8,6 @@ from pathlib import Path
 from maed_jax.errors import UserError
 
 from ..source import PicturesBuilder
-from ..whole import add_partial_argument, complain
 from .annotations import RECORDINGS
 from .people import HEADS, TEST_SIZES, Task, fits_of, read_people
 
@@ -27,15 +26,16 @@ class MpiInf3dhp(PicturesBuilder):
     """
 
     name = "mpi_inf_3dhp"
+    can_be_partial = True
     read = staticmethod(read_people)
 
     def __init__(
         self, *, cameras=CAMERAS, every: int = 1, head: str = "maed",
         test_joints: str = "univ_annot3", spin: str | None = None, spin_fits: str | None = None,
-        partial: bool = False, **kwargs,
+        **kwargs,
     ):  # fmt: skip
         super().__init__(**kwargs)
-        self.cameras, self.every, self.head, self.partial = tuple(cameras), every, head, partial
+        self.cameras, self.every, self.head = tuple(cameras), every, head
         self.universal = test_joints == "univ_annot3"
         if every < 1:
             raise UserError("--every has to be 1 or more")
@@ -43,10 +43,9 @@ class MpiInf3dhp(PicturesBuilder):
             raise UserError("--spin_fits needs --spin, whose rows tell which frame a fit is of")
         self.spin = (spin, spin_fits) if spin else None
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
-        add_partial_argument(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--cameras", type=int, nargs="+", default=CAMERAS, metavar="N",
             help="of training sequences; default: the eight of vnect_cameras.zip",
@@ -79,7 +78,7 @@ class MpiInf3dhp(PicturesBuilder):
                 f"{self.manual_dir} is not laid out as MPI-INF-3DHP: there is neither "
                 "S1/Seq1/annot.mat nor mpi_inf_3dhp_test_set/TS1/annot_data.mat below it"
             )
-        complain(self.manual_dir, missing + missing_test, partial=self.partial)
+        self.report_missing(missing + missing_test)
         if self.spin:
             fits_of(self.spin)  # whatever is wrong with it is told at once
         return {"train": train, "test": test}

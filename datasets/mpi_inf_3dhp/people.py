@@ -90,7 +90,7 @@ def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dro
         return
     files = footage.numbered_files(task.pictures)
     if files:
-        footage.check_file_size(next(iter(files.values())), [size])
+        footage.check_picture_size(next(iter(files.values())), [size])
     for frame in wanted:
         if frame in files:
             yield frame, files[frame]
@@ -107,7 +107,7 @@ def _test_people(task: Task) -> Iterator[Person]:
     keypoints_2d[..., 2] *= _inside(keypoints_2d, TEST_SIZES[task.name])
     labels = annotations.universal if task.universal else points
     keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
-    footage.check_file_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
+    footage.check_picture_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
     for frame in range(len(pixels)):  # all of them: evaluation chooses
         yield Person(
             picture=task.pictures / f"img_{frame + 1:06d}.jpg",

@@ -112,7 +112,7 @@ def _file_name(name: bytes, path: Path) -> str:
     """Text of fixed width; other tools store it as one number a letter."""
     text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     if not re.fullmatch(r"[\w.-]+", text):
-        raise UserError(f"{path}: imgname holds {text!r}, which is no file's name")
+        raise UserError(f"{path}: imgname holds {text!r}, which is not a file's name")
     return text
 
 

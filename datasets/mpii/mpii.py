@@ -32,9 +32,9 @@ class Mpii(StillsBuilder):
         super().__init__(**kwargs)
         self.table, self.validation = table, validation
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        StillsBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--table", choices=("release", "newell"), help="the owner's .mat or Newell's .h5 files"
         )

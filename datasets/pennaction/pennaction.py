@@ -16,7 +16,6 @@ from ..checked import numbers, rows
 from ..matlab import read_mat
 from ..pictures import first_size
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
-from ..whole import add_partial_argument, complain
 
 HEAD = 0  # the middle of the head, which is none of the 49 keypoints
 PADDING = 16  # pixels that a codec may add; more, and the pictures were scaled
@@ -54,20 +53,20 @@ class Pennaction(PicturesBuilder):
     tests to the split "test". There are no SMPL labels.
     """
 
+    can_be_partial = True
     read = staticmethod(read_video)
 
-    def __init__(self, *, owner_split: bool = False, partial: bool = False, **kwargs):
-        """owner_split: split as the labels say; partial: make do with what there is."""
+    def __init__(self, *, owner_split: bool = False, **kwargs):
+        """owner_split: split as the labels say."""
         super().__init__(**kwargs)
-        self.owner_split, self.partial = owner_split, partial
+        self.owner_split = owner_split
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--owner_split", action="store_true", help="keep the owner's videos for tests apart"
         )
-        add_partial_argument(parser)
 
     def tasks(self) -> dict[str, list[Path]]:
         labels = sorted((self.manual_dir / "labels").glob("*.mat"))
@@ -78,7 +77,7 @@ class Pennaction(PicturesBuilder):
         here = {path: _frames(path).is_dir() for path in labels}
         present = [path for path in labels if here[path]]
         missing = [f"frames/{path.stem}" for path in labels if not here[path]]
-        complain(self.manual_dir, missing, partial=self.partial and bool(present))
+        self.report_missing(missing, bool(present))
         if not self.owner_split:
             return {"train": present}
         training = {path: _for_training(path) for path in present}

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from maed_jax.arguments import positive
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
 from ..checked import numbers, picture, read_json
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
-from ..whole import add_partial_argument, complain
 
 PARTS = {"train": "train", "validation": "val"}
 DAMAGED = "021133_mpii_train"
@@ -138,21 +138,21 @@ class Posetrack(PicturesBuilder):
     Training is done on "train" alone. There are no SMPL labels.
     """
 
+    can_be_partial = True
     read = staticmethod(read_video)
 
-    def __init__(self, *, min_frames: int = SHORTEST, partial: bool = False, **kwargs):
-        """min_frames: leave out shorter tracks; partial: make do with what there is."""
+    def __init__(self, *, min_frames: int = SHORTEST, **kwargs):
+        """min_frames: leave out shorter tracks."""
         super().__init__(**kwargs)
-        self.min_frames, self.partial = min_frames, partial
+        self.min_frames = min_frames
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
-            "--min_frames", type=int, default=SHORTEST, metavar="N",
+            "--min_frames", type=positive(int), default=SHORTEST, metavar="N",
             help=f"leave out shorter tracks (default: {SHORTEST})",
         )  # fmt: skip
-        add_partial_argument(parser)
 
     def tasks(self) -> dict[str, list[Task]]:
         tasks, missing = {}, []
@@ -169,5 +169,5 @@ class Posetrack(PicturesBuilder):
             tasks[split] = [
                 Task(path, self.manual_dir, self.min_frames) for path in labels if here[path]
             ]
-        complain(self.manual_dir, missing, partial=self.partial and any(tasks.values()))
+        self.report_missing(missing, any(tasks.values()))
         return tasks

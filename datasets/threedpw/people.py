@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.data.boxes import box_from_keypoints, smooth_boxes
 
+from ..smpl_labels import root_in_camera
 from ..source import Dropped, Person, PersonTrack
 from . import body
 from .sequence import Actor, Sequence, read_sequence
@@ -57,7 +57,7 @@ def _people(
     boxes: np.ndarray,
     dropped: Dropped,
 ) -> Iterator[Person]:
-    pose = pose_in_camera(actor.pose, sequence.world_to_camera)
+    pose = root_in_camera(actor.pose, sequence.world_to_camera[:, :3, :3])
     keypoints_3d = [None] * len(pose)
     if task.body:
         found = body.keypoints_in_camera(task.body, actor, sequence.world_to_camera)
@@ -91,17 +91,3 @@ def visible_points(actor: Actor) -> np.ndarray:
     points = actor.points.copy()
     points[..., 2] = points[..., 2] > VISIBLE_ABOVE
     return points
-
-
-def pose_in_camera(pose: np.ndarray, world_to_camera: np.ndarray) -> np.ndarray:
-    """Poses `[t 72]` whose root is in the world, as the cameras `[t 4 4]` see them.
-
-    NaN where a camera's matrix is no rotation.
-    """
-    turn = world_to_camera[:, :3, :3]
-    broken = ~np.isfinite(turn).all((1, 2)) | (np.linalg.det(turn) < 0.5)
-    turn = np.where(broken[:, None, None], np.eye(3), turn)
-    root = Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[:, :3])
-    in_camera = np.concatenate([root.as_rotvec(), pose[:, 3:]], -1)
-    in_camera[broken] = np.nan
-    return in_camera

@@ -52,7 +52,7 @@ def read_sequence(path: Path) -> Sequence:
     """
     content = restricted_load(path, kind="sequence file of 3DPW")
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no sequence of 3DPW: it holds a {type(content).__name__}")
+        raise UserError(f"{path} is not a sequence of 3DPW: it holds a {type(content).__name__}")
     cameras = rows(_field(content, "cam_poses", path), (4, 4), path, "cam_poses")
     matrix = rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
     if len(matrix) != 3:

@@ -7,7 +7,6 @@ import argparse
 from maed_jax.errors import UserError
 
 from ..source import PicturesBuilder
-from ..whole import add_partial_argument, complain
 from .body import check_body
 from .people import Task, read_people
 
@@ -20,16 +19,16 @@ class Threedpw(PicturesBuilder):
     DIR holds imageFiles/<sequence>/image_00000.jpg and sequenceFiles/<split>/<sequence>.pkl.
     """
 
+    can_be_partial = True
     read = staticmethod(read_people)
 
-    def __init__(self, *, body: str | None = None, partial: bool = False, **kwargs):
+    def __init__(self, *, body: str | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.body, self.partial = body, partial
+        self.body = body
 
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        PicturesBuilder.add_arguments(parser)
-        add_partial_argument(parser)
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument(
             "--body", metavar="PATH",
             help="SMPL, for 3D keypoints to train on: a folder with SMPL_MALE and SMPL_FEMALE, or "
@@ -56,7 +55,7 @@ class Threedpw(PicturesBuilder):
             for file in files[split]
             if not (pictures / file.stem).is_dir()
         ]
-        complain(self.manual_dir, missing, partial=self.partial)
+        self.report_missing(missing)
         if self.body:
             check_body(self.body)
         return {

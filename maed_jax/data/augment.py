@@ -44,8 +44,8 @@ class Augment:
     """probability of a horizontal flip"""
     jitter: float = 0.3
     """strength of brightness, contrast and saturation: factors within 1 - jitter and 1 + jitter"""
-    hue: float | None = None
-    """largest turn of the hue, in full turns; as `jitter` if not given"""
+    hue: float = 0.3
+    """largest turn of the hue, in full turns"""
     erase: float = 0.3
     """probability that the picture is blanked from one side"""
     erase_max: float = 0.7
@@ -67,7 +67,7 @@ class Augment:
             **dict.fromkeys(("shift", "rotation", "jitter", "hue"), (0.0, np.inf)),
         }.items():
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:  # which NaN is not
+            if not low <= value <= high:  # which NaN is not
                 needed = "between 0 and 1" if high == 1 else "at least 0"
                 raise UserError(f"{ours}.{name} must be {needed}, not {value}")
         if not 0 < self.margin < np.inf:
@@ -93,10 +93,7 @@ class Augment:
             raise UserError(
                 f"config.data.{section} has no {unknown[0]!r}; it has {', '.join(fields)}"
             )
-        values = dict(config)
-        if "scale" in values:
-            values["scale"] = tuple(values["scale"])
-        return cls(**values, section=section)
+        return cls(**config, section=section)
 
     @classmethod
     def of_part(cls, data: Mapping, part: str) -> Augment:
@@ -119,9 +116,11 @@ class Changes:
     """What is done to one clip."""
 
     scale: float = images.CROP_MARGIN
+    """side of the crop, in longer sides of the box"""
     rotation: float = 0.0
     """radians, counter-clockwise as seen"""
     shift: tuple[float, float] = (0.0, 0.0)
+    """of the crop to the right and down, in longer sides of the box"""
     flip: bool = False
     colour: tuple[tuple[str, float], ...] = ()
     """(brightness | contrast | saturation | hue, amount), in the order of application"""
@@ -144,9 +143,8 @@ def draw(rng: np.random.Generator, augment: Augment, frames: int = 1) -> Changes
     if augment.jitter > 0:
         low, high = max(1 - augment.jitter, 0.0), 1 + augment.jitter
         colour += [(n, rng.uniform(low, high)) for n in ("brightness", "contrast", "saturation")]
-    hue = augment.jitter if augment.hue is None else augment.hue
-    if hue > 0:
-        colour.append(("hue", rng.uniform(-hue, hue)))
+    if augment.hue > 0:
+        colour.append(("hue", rng.uniform(-augment.hue, augment.hue)))
     colour = tuple(colour[i] for i in rng.permutation(len(colour)))
     erased = None
     if augment.erase > 0:

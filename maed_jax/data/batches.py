@@ -114,14 +114,14 @@ class TrainingBatches:
                     raise
                 if "exit code 1." in str(error):  # Python's, of an exception
                     raise UserError(
-                        "a process that prepares batches ended by the error above; such processes "
-                        "import the script that starts them: what trains there must stand under "
+                        "a data worker failed with the error above; data workers import the script "
+                        "that starts them: what trains there must stand under "
                         '`if __name__ == "__main__":`'
                     ) from None
                 logging.getLogger(__name__).warning("%s Starting all workers anew.", error)
                 self.close()
         raise UserError(
-            "processes that prepare batches died again and again, most likely for want of memory "
+            "data workers died again and again, most likely for want of memory "
             f"or of room in /dev/shm: take less than config.data.workers={self._workers}"
         )
 
@@ -177,7 +177,9 @@ def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
         whole = sum(sizes[name] for name in present)
         if whole % hosts:
             names = " + ".join(f"config.data.{name}_per_batch" for name in present)
-            raise UserError(f"{names} is {whole}: make it a multiple of the {hosts} hosts")
+            raise UserError(
+                f"{names} is {whole}: make it a multiple of the number of hosts ({hosts})"
+            )
         first, end, begin = host * whole // hosts, (host + 1) * whole // hosts, 0
         for name in present:
             rows = range(max(first - begin, 0), min(end - begin, sizes[name]))

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from maed_jax.data import parallel
 from maed_jax.errors import UserError, suggest
 from maed_jax.files.python import mistakes
 
+DATASETS = "maed_jax.datasets"
 ALIASES = {"3dpw": "threedpw"}  # what everyone calls a dataset -> its package and folder
 
 
@@ -24,12 +24,11 @@ def usual_name(dataset: str) -> str:
 
 def available() -> dict[str, str]:
     """The datasets that can be prepared: name -> one line about it."""
-    parallel.find_datasets()
-    package = importlib.import_module(parallel.DATASETS)
+    package = importlib.import_module(DATASETS)
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
         if module.ispkg:
-            text = importlib.import_module(f"{parallel.DATASETS}.{module.name}").__doc__ or ""
+            text = importlib.import_module(f"{DATASETS}.{module.name}").__doc__ or ""
             found[module.name] = text.strip().split("\n")[0]
     return found
 
@@ -57,7 +56,7 @@ def builder_class(name: str) -> type:
             f"there is no dataset {name!r} (one of yours is given as the path of its .py file); "
             f"{suggest(name, [*map(usual_name, names)])}"
         )
-    return _defined_in(importlib.import_module(f"{parallel.DATASETS}.{name}.{name}"))
+    return _defined_in(importlib.import_module(f"{DATASETS}.{name}.{name}"))
 
 
 def _own_module(path: Path) -> ModuleType:
@@ -65,7 +64,6 @@ def _own_module(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     path = path.resolve()
-    parallel.find_datasets()
     if str(path.parent) not in sys.path:  # which worker processes are given; nothing is hidden
         sys.path.append(str(path.parent))
     spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None

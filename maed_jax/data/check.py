@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.data import parallel, records, schema
-from maed_jax.data.images import ImageError, decode_jpeg
-from maed_jax.errors import UserError
-from maed_jax.files.json import read_json
+from maed_jax.data.images import ImageError, decode_picture
+from maed_jax.data.pixels import project
 
 RUN = 8  # records in a row that are examined, so that the order of frames is seen
 CHUNK = 1024  # records a task
-FRAMES = 2000  # of a split, unless all are asked for
 
 
 @dataclasses.dataclass
@@ -57,13 +55,13 @@ class Findings:
 
 
 def check(
-    directory: str | Path, frames: int | None = FRAMES, processes: int | None = 1
+    directory: str | Path, frames: int | None = None, processes: int | None = 1
 ) -> dict[str, Findings]:
     """Examines a prepared dataset, split by split, with a progress bar.
 
     Args:
       directory: of the dataset, with its dataset_info.json.
-      frames: how many records of each split, spread evenly; None: all.
+      frames: how many records of each split, spread evenly; default: all.
       processes: None: one per core.
 
     Raises:
@@ -73,7 +71,7 @@ def check(
 
     directory = Path(directory)
     found, tasks = {}, []
-    for split in splits_of(directory):
+    for split in records.files_of(directory):
         opened = records.Records(directory, split)
         found[split] = Findings(records=len(opened))
         _table(found[split], schema.read_tracks(directory, split), len(opened))
@@ -90,26 +88,6 @@ def check(
         if findings.projection and np.median(findings.projection) > 0.2:
             findings.add("3D keypoints do not project onto the 2D ones", "the median record")
     return found
-
-
-def splits_of(directory: Path) -> list[str]:
-    """Names of the splits of a prepared dataset.
-
-    Raises:
-      UserError: there is no dataset, or it has none.
-    """
-    try:
-        info = read_json(directory / "dataset_info.json", {"splits": [{"name": str}]})
-        splits = [split["name"] for split in info["splits"]]
-    except FileNotFoundError:
-        raise UserError(
-            f"{directory} is no prepared dataset: it has no dataset_info.json"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory}/dataset_info.json cannot be read ({error})") from None
-    if not splits:
-        raise UserError(f"{directory} has no splits, and with them no records: build it anew")
-    return splits
 
 
 def _chunks(total: int, frames: int | None) -> list[list[int]]:
@@ -173,7 +151,7 @@ def faults(record: dict) -> Iterator[str]:
             yield f"{name} holds numbers that are not finite"
             return
     try:
-        size = decode_jpeg(record[schema.IMAGE]).shape[:2]
+        size = decode_picture(record[schema.IMAGE]).shape[:2]
         if size != tuple(record["image_size"]):
             yield "image_size is not the picture's"
     except ImageError:
@@ -238,8 +216,7 @@ def projection_error(record: dict) -> float | None:
     side = record["box"][2:].max()
     if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
         return None
-    focal, centre = record["intrinsics"][:2], record["intrinsics"][2:]
-    seen = points[both, :2] / points[both, 2:] * focal + centre
+    seen = project(points[both], record["intrinsics"])
     apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
     error = float(np.median(apart) / side)
     return error if np.isfinite(error) else None

@@ -110,15 +110,9 @@ class EvaluationClips:
             num_threads=available_cores(), prefetch_buffer_size=2 * self._batch_size
         )
         clips = grain.MapDataset.range(len(self._clips)).map(self._load).to_iter_dataset(read)
-        waiting = []
-        for clip in clips:
-            self.skipped += clip.pop("skipped")
-            waiting.append(clip)
-            if len(waiting) == self._batch_size:
-                yield self._batch(waiting)
-                waiting = []
-        if waiting:
-            yield self._batch(waiting)
+        for batch in clips.batch(self._batch_size):
+            self.skipped += int(batch.pop("skipped").sum())
+            yield EvalBatch(**self._filled_up(batch))
 
     @property
     def whole(self) -> int:
@@ -184,16 +178,15 @@ class EvaluationClips:
             "skipped": int((mask & ~readable[back]).sum()),
         }
 
-    def _batch(self, clips: list[dict]) -> EvalBatch:
-        missing = self._batch_size - len(clips)
-
-        def stacked(name):
-            rows = np.stack([clip[name] for clip in clips])
-            return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
-
-        track = stacked("track")
-        track[len(clips) :] = -1
-        return EvalBatch(stacked("image"), track, stacked("frame"), stacked("mask"))
+    def _filled_up(self, batch: dict) -> dict:
+        missing = self._batch_size - len(batch["track"])
+        if missing:
+            batch = {
+                name: np.pad(rows, [(0, missing), *[(0, 0)] * (rows.ndim - 1)])
+                for name, rows in batch.items()
+            }
+            batch["track"][-missing:] = -1
+        return batch
 
 
 def evaluation_clips(

@@ -78,7 +78,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return data.tobytes()
 
 
-def decode_jpeg(data: bytes) -> np.ndarray:
+def decode_picture(data: bytes) -> np.ndarray:
     """Picture bytes (JPEG, or whatever OpenCV reads) as RGB uint8 `[h w 3]`.
 
     A rotation noted in its EXIF part is not applied.
@@ -198,13 +198,13 @@ def warp(
 def decode_crop(
     data: bytes, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """`warp(decode_jpeg(data), affine, out_size)`, decoding no more and no finer than it shows.
+    """`warp(decode_picture(data), affine, out_size)`, decoding no more and no finer than it shows.
 
     A JPEG decoded at 1/2, 1/4 or 1/8 is an average over blocks of pixels, so a crop that shrinks
     the picture strongly is also smoother than a bilinear sample of the full one.
     """
     if data[:2] != b"\xff\xd8":
-        return warp(decode_jpeg(data), affine, out_size, out)
+        return warp(decode_picture(data), affine, out_size, out)
     _check_whole(data)
     (a, b, x), (c, d, y) = affine.tolist()
     shrink = 1 / math.hypot(a, c)

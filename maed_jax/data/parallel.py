@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures.process
 import contextlib
-import importlib.util
 import multiprocessing
 import multiprocessing.resource_tracker
 import os
@@ -13,39 +12,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from maed_jax.errors import UserError
 from maed_jax.machine import available_cores
 
-DATASETS = "maed_jax.datasets"
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def find_datasets() -> None:
-    """Makes the dataset builders importable as `maed_jax.datasets`.
-
-    An installed package has them there. In a checkout that is not installed they lie in the folder
-    `datasets` beside the package.
-
-    Raises:
-      UserError: they are nowhere.
-    """
-    if DATASETS in sys.modules or importlib.util.find_spec(DATASETS) is not None:
-        return
-    import maed_jax
-
-    folder = Path(maed_jax.__file__).parents[1] / "datasets"
-    if not (folder / "__init__.py").is_file():
-        raise UserError("the dataset builders are missing: install maed_jax anew")
-    spec = importlib.util.spec_from_file_location(
-        DATASETS, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[DATASETS] = maed_jax.datasets = module
-    spec.loader.exec_module(module)
 
 
 @contextlib.contextmanager
@@ -84,7 +57,6 @@ def _start_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    find_datasets()
 
 
 def in_order(

@@ -19,7 +19,7 @@ from maed_jax.data.samples import Clips, Images, Loader
 from maed_jax.errors import UserError
 
 # Parts of a batch: each draws from a stream of its own, by its place here, append only.
-STREAMS = ("clips", "images", "clips_2d")
+PARTS = ("clips", "images", "clips_2d")
 
 
 def endless(loader: Loader, seed: int) -> grain.MapDataset:
@@ -62,14 +62,14 @@ def training_batches(
 
         shard = (jax.process_index(), jax.process_count())
     parts = {}
-    for part in STREAMS:
+    for part in PARTS:
         size, entries = config.get(f"{part}_per_batch", 0), config.get(part, ())
         if size and not entries:
             raise UserError(f"config.data.{part}_per_batch is {size}, but config.data.{part} is ()")
         if size:
             parts[part] = (_part(config, part, entries, seed, image_size), size)
     if not parts:
-        names = ", ".join(f"{part}_per_batch" for part in STREAMS)
+        names = ", ".join(f"{part}_per_batch" for part in PARTS)
         raise UserError(f"there is nothing to train on: of config.data {names} are all 0")
     return TrainingBatches(parts, workers=config.get("workers", 0), shard=shard)
 
@@ -83,7 +83,7 @@ def dataset_to_evaluate(config: Mapping) -> str:
     """
     if config.get("val_dataset"):
         return config["val_dataset"]
-    for part in STREAMS:
+    for part in PARTS:
         if config.get(f"{part}_per_batch", 0) > 0 and (entries := config.get(part)):
             return _entry(part, entries[0])[0]
     raise UserError("no part of config.data has both a dataset and a batch size above 0")
@@ -92,7 +92,7 @@ def dataset_to_evaluate(config: Mapping) -> str:
 def _part(
     config: Mapping, part: str, entries: Sequence[tuple], seed: int, image_size: int
 ) -> grain.MapDataset:
-    """The mixed datasets of one of `STREAMS`."""
+    """The mixed datasets of one of `PARTS`."""
     augment = Augment.of_part(config, part)
     datasets, shares = [], []
     for number, entry in enumerate(entries):
@@ -104,7 +104,7 @@ def _part(
             source = Clips(records, config["clip_length"], config["interval"], third)
         loader = Loader(source, image_size, augment, config.get("body"))
         # a stream of its own for every part and dataset
-        stream = np.random.SeedSequence([seed, STREAMS.index(part), number])
+        stream = np.random.SeedSequence([seed, PARTS.index(part), number])
         datasets.append(endless(loader, int(stream.generate_state(1)[0])))
         shares.append(share * len(source) if config.get("mix_by_size") else share)
     return mix(datasets, shares)

@@ -1,4 +1,4 @@
-"""`maed data`: prepares datasets, lists and shows them, makes a video to try things on."""
+"""Prepare, list and check datasets, and render a video to try things on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import errno
 import hashlib
-import importlib
 import inspect
 import io
 import json
@@ -18,9 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maed_jax.arguments import Parser, positive, seed
-from maed_jax.data import parallel
 from maed_jax.data.builders import ALIASES, available, builder_class, is_own, usual_name
-from maed_jax.data.records import dataset_directory
+from maed_jax.data.records import dataset_directory, files_of
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json
@@ -66,9 +64,9 @@ def main(argv: list[str]) -> None:
     elif verb == "check":
         _check_command(**arguments)
     else:
-        parallel.find_datasets()
-        module = importlib.import_module(f"{parallel.DATASETS}.mannequins.demo_video")
-        truth = module.write_video(arguments.pop("out"), **arguments)
+        from maed_jax.datasets.mannequins.demo_video import write_video
+
+        truth = write_video(arguments.pop("out"), **arguments)
         print(f"wrote the video and {truth}")
 
 
@@ -134,11 +132,11 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
 
 
 def _check_command(directory: str, out: str, split: str | None, tracks: int, **options) -> None:
-    from maed_jax.data.check import check, splits_of
+    from maed_jax.data.check import check
     from maed_jax.data.sheet import write_sheet
 
     directory = dataset_directory(directory)
-    splits = splits_of(directory)
+    splits = files_of(directory)
     default = next(name for name in ("test", "validation", *splits) if name in splits)
     write_sheet(directory, out, split or default, tracks)  # first: its mistakes are told at once
     frames = None if options["all"] else options["frames"]

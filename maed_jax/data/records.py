@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from maed_jax.data import schema
 from maed_jax.data.builders import ALIASES, available, usual_name
+from maed_jax.data.example import parse_example
 from maed_jax.errors import UserError, nearest, reason, suggest
 from maed_jax.files.json import read_json
 
@@ -21,12 +20,6 @@ _ARRAYS = {
     name: (shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
     for name, (shape, dtype) in schema.ARRAYS.items()
 }
-_FEATURES = tuple(
-    f"tensorflow_datasets.core.features.{name}"
-    for name in (
-        "features_dict.FeaturesDict", "tensor_feature.Tensor", "scalar.Scalar", "text_feature.Text",
-    )
-)  # fmt: skip
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
 ANEW = "prepare the dataset anew, with --overwrite"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -111,9 +104,7 @@ def _versions(directory: Path) -> list[Path]:
 class Records:
     """The records of a split, by number: `records[i]` is a dict as `data.schema` describes it.
 
-    TFDS opens the files; its own parser of records takes longer than all the rest of the pipeline,
-    so that the bytes are parsed here. Can be pickled (another process opens the files anew) and
-    shared by threads.
+    Can be pickled (another process opens the files anew) and shared by threads.
 
     Attributes:
       directory: folder of the dataset. split: name of the split.
@@ -126,10 +117,17 @@ class Records:
         Raises:
           UserError: no such split, records of another schema, or files that are cut short.
         """
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
         self.directory, self.split = Path(directory), split
-        builder = _split_builder(self.directory, split)
-        _check_files(builder.info.splits[split])
-        self._open(builder)
+        files = files_of(self.directory)
+        if split not in files:
+            raise UserError(f"{directory} has no split {split!r}; it has {', '.join(files)}")
+        if not files[split]:
+            raise UserError(f"the split {split!r} of {directory} has no records")
+        _check_features(self.directory)
+        _check_files(files[split])
+        self._source = ArrayRecordDataSource([f"{path}[0:{n}]" for path, n in files[split].items()])
         self.tracks = [t for t in schema.read_tracks(directory, split) if t.length > 0]
         end = max((track.start + track.length for track in self.tracks), default=0)
         if end > len(self):
@@ -137,14 +135,6 @@ class Records:
                 f"{schema.tracks_path(directory, split)} speaks of {end} records, but there are "
                 f"{len(self)}; {ANEW}"
             )
-
-    def _open(self, builder: Any) -> None:
-        import tensorflow_datasets as tfds
-        from tensorflow_datasets.proto import tf_example_pb2
-
-        raw = tfds.decode.DeserializeMethod.RAW_BYTES
-        self._source = builder.as_data_source(self.split, deserialize_method=raw)
-        self._parse = tf_example_pb2.Example.FromString
 
     def __len__(self) -> int:
         return len(self._source)
@@ -159,55 +149,70 @@ class Records:
           UserError: the record is damaged.
         """
         try:
-            example = self._parse(self._source[int(index)])
-        except RuntimeError as error:  # Riegeli's: its sums over every piece of the file disagree
-            raise self._damaged(index, error) from None
-        try:
-            return parse(example.features.feature, names)
-        except (ValueError, IndexError) as error:
-            raise self._damaged(index, error) from None
-
-    def _damaged(self, index: int, error: Exception) -> UserError:
-        why = reason(error)
-        return UserError(f"{self.directory} is damaged in record {index} ({why}); {ANEW}")
-
-    def __getstate__(self) -> dict:
-        return {"directory": self.directory, "split": self.split, "tracks": self.tracks}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._open(_split_builder(self.directory, self.split))
+            return parse(parse_example(self._source[int(index)]), names)
+        # Riegeli, which the files are packed by, raises the first: its sums disagree.
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"{self.directory} is damaged in record {index} ({reason(error)}); {ANEW}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Records({str(self.directory)!r}, {self.split!r})"
 
 
-def _split_builder(directory: Path, split: str) -> Any:
-    """TFDS's description of a dataset that has a split, and records of our schema.
+def files_of(directory: Path) -> dict[str, dict[Path, int]]:
+    """The splits of a prepared dataset: name -> its files, in order -> how many records of each.
 
     Raises:
-      UserError: it has not.
+      UserError: there is no dataset, or it has no splits.
     """
-    _check_features(directory)
-    builder = _builder(directory)
-    if split not in builder.info.splits:
+    path = directory / "dataset_info.json"
+    try:
+        info = read_json(path, {"name": str, "splits": [{"name": str, "shardLengths?": [str]}]})
+        splits = {
+            split["name"]: [int(length) for length in split.get("shardLengths", ())]
+            for split in info["splits"]
+        }
+    except FileNotFoundError:
         raise UserError(
-            f"{directory} has no split {split!r}; it has {', '.join(builder.info.splits)}"
-        )
-    if missing := sorted(set(_NAMES) - set(builder.info.features)):
+            f"{directory} is not a prepared dataset: it has no dataset_info.json"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({reason(error)})") from None
+    if not splits:
+        raise UserError(f"{directory} has no splits, and with them no records: build it anew")
+    files: dict[str, dict[Path, int]] = {}
+    for split, lengths in splits.items():
+        stem = Path(f"{info['name']}-{split}.array_record").name  # leads nowhere else
+        names = (f"{stem}-{i:05}-of-{len(lengths):05}" for i in range(len(lengths)))
+        files[split] = {directory / name: length for name, length in zip(names, lengths)}
+    return files
+
+
+def _check_features(directory: Path) -> None:
+    """Whether features.json has all that a record of ours has.
+
+    Raises:
+      UserError: it has not, or it cannot be read.
+    """
+    path = directory / "features.json"
+    try:
+        found = read_json(path, {"featuresDict": {"features": dict}})["featuresDict"]["features"]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as features of TFDS ({reason(error)})") from None
+    if missing := sorted(set(_NAMES) - set(found)):
         raise UserError(f"the records in {directory} lack {', '.join(missing)}; {ANEW}")
-    return builder
 
 
-def _check_files(split: Any) -> None:
-    """Whether each file of a split holds all its records: one cut short would give empty ones.
+def _check_files(files: Mapping[Path, int]) -> None:
+    """Whether each file holds as many records as it should: one cut short would give empty ones.
 
     Raises:
       UserError: it does not.
     """
     from array_record.python.array_record_module import ArrayRecordReader
 
-    for path, promised in zip(split.filepaths, split.shard_lengths):
+    for path, promised in files.items():
         try:
             reader = ArrayRecordReader(str(path))
             found = reader.num_records()
@@ -220,49 +225,6 @@ def _check_files(split: Any) -> None:
             )
 
 
-def _builder(directory: Path) -> Any:
-    """TFDS's description of a dataset.
-
-    Raises:
-      UserError: it has none, or a damaged one.
-    """
-    try:
-        files = [(directory / name).stat() for name in ("dataset_info.json", "features.json")]
-        return _builder_as_of(directory, tuple((file.st_ino, file.st_mtime_ns) for file in files))
-    except Exception as error:  # damaged descriptions of a dataset can raise nearly anything
-        why = reason(error)
-        raise UserError(f"{directory} is no prepared dataset, or is damaged ({why})") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _builder_as_of(directory: Path, files: tuple[tuple[int, int], ...]) -> Any:
-    """One for each state of the files: TFDS never lets go of any that it makes."""
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_from_directory(directory)
-
-
-def _check_features(directory: Path) -> None:
-    """Whether features.json names our records' classes alone: TFDS imports what modules it names.
-
-    Raises:
-      UserError: it does not, or it cannot be read.
-    """
-    path = directory / "features.json"
-
-    def check(item: dict) -> dict:
-        for key, value in item.items():
-            named = key in ("pythonClassName", "python_class_name") and value not in _FEATURES
-            if named or key in ("type", "content", "jsonFeature", "json_feature"):
-                raise ValueError(f"it asks for {value!r:.80}")
-        return item
-
-    try:
-        read_json(path, dict, object_hook=check)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as features of TFDS ({error})") from None
-
-
 def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
     """A record, or some of its fields, from the features of a `tf.train.Example`."""
     record: dict = {}
@@ -273,6 +235,8 @@ def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
             continue
         shape, dtype, kind = _ARRAYS[name]
         values = getattr(features[name], kind)
+        if len(values.value) != math.prod(shape):
+            raise ValueError(f"{len(values.value)} numbers of {name}, not {math.prod(shape)}")
         if not shape:
             record[name] = dtype(values.value[0])
         elif dtype is np.float32:  # packed in the message as they are in memory, at its end

@@ -9,7 +9,7 @@ import numpy as np
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES, SKELETON_BONES
 from maed_jax.data import schema
-from maed_jax.data.images import decode_jpeg
+from maed_jax.data.images import decode_picture
 from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
@@ -52,9 +52,6 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
     Raises:
       UserError: no such dataset or split, or the picture cannot be written.
     """
-    directory = Path(directory)
-    if not (directory / "dataset_info.json").is_file():
-        raise UserError(f"{directory} is no prepared dataset: it has no dataset_info.json")
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
     wanted = tracks * COLUMNS // 2 if stills else tracks
@@ -82,7 +79,7 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
     """The picture of a record in a square of TILE pixels, with its labels drawn on or without."""
     try:
         record = records[index]
-        image = decode_jpeg(record[schema.IMAGE])
+        image = decode_picture(record[schema.IMAGE])
     except Exception as error:  # damaged files raise whatever reads them
         empty = np.zeros((TILE, TILE, 3), np.uint8)
         _write(empty, f"record {index}: {type(error).__name__}", row=30)

@@ -16,7 +16,7 @@ def reflect(indices: np.ndarray, length: int) -> np.ndarray:
         raise ValueError(f"a track of {length} frames")
     period = max(2 * (length - 1), 1)
     folded = np.asarray(indices, np.int64) % period
-    return np.minimum(folded, period - folded) if length > 1 else folded * 0
+    return np.minimum(folded, period - folded)
 
 
 def window_starts(length: int, window: int, stride: int) -> np.ndarray:

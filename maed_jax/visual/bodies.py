@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from maed_jax.visual.render import FAR, NEAR, Renderer, Window, project
+from maed_jax.data.pixels import project
+from maed_jax.visual.render import FAR, NEAR, Renderer, Window
 
 
 def draw_bodies(

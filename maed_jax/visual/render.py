@@ -52,13 +52,6 @@ def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray
     return np.clip(colors * strength + 0.5, 0, 255).astype(np.uint8)
 
 
-def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Perspective projection: points [... 3] metres in front of the camera -> pixels [... 2]."""
-    fx, fy, cx, cy = intrinsics
-    x, y, z = np.moveaxis(np.asarray(points), -1, 0)
-    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1)
-
-
 def composite(background: np.ndarray, rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Lays a rendered picture (`rgb`, `alpha` of `Renderer.render`) over a uint8 background."""
     clear = (255 - alpha.astype(np.uint16))[..., None]
