@@ -29,9 +29,12 @@ def test_whether_a_file_can_be_written_is_known_before(tmp_path):
     check_writable(None)
     check_writable(tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
-    for path in (tmp_path, tmp_path / "absent" / "a.txt"):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "absent" / "a.txt", tmp_path / "file" / "a.txt"):
         with pytest.raises(UserError, match=f"cannot write {path}: its folder is missing"):
             check_writable(path)
+    with closed(tmp_path), pytest.raises(UserError, match="or closed"):
+        check_writable(tmp_path / "a.txt")
 
 
 def test_two_writers_do_not_meet(tmp_path):
