@@ -17,7 +17,7 @@ def test_what_was_there_stays_until_the_new_is_whole(tmp_path, error):
     with pytest.raises(error), whole_file(path, "w") as file:
         file.write("half")
         raise error
-    assert path.read_text() == "before"
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
     with whole_file(path, "w") as file:
         file.write("after\u00e9")
         assert path.read_text() == "before"
