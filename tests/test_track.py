@@ -114,6 +114,8 @@ def test_how_far_and_how_much_larger_the_same_person_may_be():
 
 def test_a_box_of_ones_own_size_is_preferred_to_one_that_overlaps_more():
     assert match([[100, 100, 40, 80]], [[100, 100, 34, 68], [110, 100, 40, 80]]) == [(0, 1)]
+    row = np.array([[0, 0, 40, 80], [60, 0, 40, 80], [28, 0, 40, 80], [-35, 0, 40, 80]])
+    assert match(row[:2], row[2:]) == [(0, 0)], "and no pair that can be gives way to two that not"
 
 
 def test_crossing_people_keep_their_numbers():
@@ -136,9 +138,7 @@ def test_who_is_covered_does_not_go_along_with_the_legs_of_who_covers_them(score
 
 
 @pytest.mark.parametrize("step, followed", [(5, True), (12.5, False)])
-def test_who_is_small_before_somebody_large_is_taken_for_a_part_unless_expected_there(
-    step, followed
-):
+def test_who_is_small_before_somebody_large_is_a_part_unless_expected_there(step, followed):
     passing = walk(50, 100, 8, height=200)
     far = walk(25, 300, 0, y=240) + walk(25, 300 + step, 0, y=240)  # steps aside when covered
     small = min(track(both(passing, far)), key=lambda t: t.boxes[0, 3])
