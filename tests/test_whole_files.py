@@ -1,5 +1,6 @@
 """Files are there whole or not at all."""
 
+import errno
 import subprocess
 import sys
 
@@ -46,6 +47,14 @@ def test_two_writers_do_not_meet(tmp_path):
         assert path.read_text() == "second"
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parts_of_others_stay_where_there_are_no_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    test_two_writers_do_not_meet(tmp_path)
 
 
 KILLED = """
