@@ -127,7 +127,7 @@ def test_the_low_pass_opens_with_speed(speed):
         assert lag[[0, -1]] == pytest.approx([ends, -ends], rel=0.01)
 
 
-def test_time_has_no_direction_and_what_is_still_stays():
+def test_neither_time_nor_space_has_a_direction_and_what_is_still_stays():
     rng = np.random.default_rng(0)
     time = np.cumsum(rng.uniform(0.01, 0.1, 20))  # frames come as they please
     moving, still = Rotation.random(20, rng), Rotation.random(24, rng).as_matrix()
@@ -137,8 +137,9 @@ def test_time_has_no_direction_and_what_is_still_stays():
         forth = smoothed(values, time)
         back = smoothed(values[::-1], time[-1] - time[::-1])[::-1]
         np.testing.assert_allclose(forth, back, atol=1e-6)
-        if values is rotmat:
-            np.testing.assert_allclose(forth[:, 1:], rotmat[:, 1:], atol=1e-6)
+    smooth, turn = smooth_rotations(rotmat, time), Rotation.random(rng=rng).as_matrix()
+    np.testing.assert_allclose(smooth[:, 1:], rotmat[:, 1:], atol=1e-6)
+    np.testing.assert_allclose(smooth_rotations(turn @ rotmat, time), turn @ smooth, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0])
