@@ -29,7 +29,7 @@ setup(
         for top in MAPPED
         for name in [top, *(f"{top}.{sub}" for sub in find_packages(str(ROOT / top)))]
     ],
-    package_data={"maed_jax.visual": ["page/*"]},  # the viewer's
+    package_data={"maed_jax": ["py.typed"], "maed_jax.visual": ["page/*"]},  # the viewer's
     package_dir={f"maed_jax.{name}": name for name in MAPPED},
     install_requires=[
         "jax>=0.10,<0.12",

@@ -17,8 +17,21 @@ docs/python.md shows each.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from maed_jax.body.files import load_body as load_body
+    from maed_jax.errors import UserError as UserError
+    from maed_jax.estimator import Estimator as Estimator
+    from maed_jax.inference.reconstruct import crop_people as crop_people
+    from maed_jax.models.maed import MAED as MAED
+    from maed_jax.models.maed import Prediction as Prediction
+    from maed_jax.prediction.predict import predict_video as predict_video
+    from maed_jax.runs.restore import restore_estimator as restore_estimator
+    from maed_jax.runs.restore import save_estimator as save_estimator
+    from maed_jax.weights.original import from_torch as from_torch
 
 # Loaded on first use, so that `maed --help` does not wait for JAX.
 _EXPORTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.data.parallel import find_datasets
-from maed_jax.inference.detect import iou
+from maed_jax.inference.detections import iou
 from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track

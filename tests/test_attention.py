@@ -188,10 +188,13 @@ def test_the_first_tokens_alone_get_the_same_answers(mode):
     np.testing.assert_allclose(few(params, tokens(), 2), expected, atol=1e-6)
 
 
-def test_gate_weights_sum_to_one_and_come_on_request():
+def test_gates_are_shares_of_time_and_come_on_request():
     module = A.SpatialTemporalAttention(HEADS, "parallel")
     _, params = layer("parallel")
+    gate = params["params"]["gate"]
+    logits = jnp.tile(jnp.array([0.0, jnp.log(3.0)]), HEADS * DH)  # of space and time, in turns
+    gate |= {"kernel": jnp.zeros_like(gate["kernel"]), "bias": logits}
     _, state = module.apply(params, tokens(), mutable="intermediates")
-    (gate,) = state["intermediates"]["gate_weights"]
-    assert gate.shape == (B, T, 1, HEADS * DH, 2)
-    np.testing.assert_allclose(gate.sum(-1), 1.0, rtol=1e-6)
+    (gates,) = state["intermediates"]["gates"]
+    assert gates.shape == (B, T, HEADS * DH)
+    np.testing.assert_allclose(gates, 0.75, rtol=1e-6)

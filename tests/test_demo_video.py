@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("pyvista")
 from maed_jax.data.parallel import find_datasets
 from maed_jax.errors import UserError
-from maed_jax.inference.detect import iou
+from maed_jax.inference.detections import iou
 from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.video import open_video
 from maed_jax.visual.render import project

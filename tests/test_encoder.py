@@ -8,7 +8,7 @@ from random_params import random_params
 
 from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
-from maed_jax.models.encoder import Block, SpatialTemporalEncoder
+from maed_jax.models.encoder import Block, SpatialTemporalEncoder, attention_seen
 
 SMALL = dict(
     image_size=32, clip_length=4, stage_sizes=(1, 1), width=8,
@@ -112,3 +112,10 @@ def test_places_start_as_large_as_what_is_at_them():
     content = seen["intermediates"]["embedding"]["__call__"][0]
     ratio = variables["params"]["space_embedding"].std() / content.std()
     assert 1 / 3 < ratio < 3
+
+
+def test_attention_seen_is_in_the_order_of_the_blocks_and_none_without_attention():
+    blocks = {f"block{i}": {"attention": {"gates": (i,)}} for i in reversed(range(11))}
+    seen = attention_seen({"intermediates": {"encoder": blocks}})
+    assert seen == [{"gates": i} for i in range(11)]
+    assert attention_seen({}) == attention_seen({"intermediates": {"encoder": {"root": {}}}}) == []

@@ -1,5 +1,7 @@
+import ast
 import dataclasses
 import functools
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -53,6 +55,16 @@ def test_the_package_offers_its_names_and_says_what_they_are():
         assert getattr(maed_jax, name) is not None
         assert name in dir(maed_jax) and f"\n{name}  " in maed_jax.__doc__
     assert "__version__" in dir(maed_jax)
+
+
+def test_editors_find_the_names_where_they_are():
+    source = ast.parse(Path(maed_jax.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in source.body if isinstance(node, ast.If))
+    for node in block.body:
+        for alias in node.names:
+            assert alias.asname == alias.name  # which makes it public
+    told = {alias.name: node.module for node in block.body for alias in node.names}
+    assert told == maed_jax._EXPORTS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 from small_videos import figure_images, write_video
 
 from maed_jax.inference import looks
-from maed_jax.inference.detect import Detections, make_detector
+from maed_jax.inference.detect import make_detector
+from maed_jax.inference.detections import Detections
 from maed_jax.inference.unfinished import unfinished
 from maed_jax.inference.video import open_video
 

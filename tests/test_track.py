@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maed_jax.inference.detect import Detections
+from maed_jax.inference.detections import Detections
 from maed_jax.inference.track import (
     MAX_GAP,
     Track,

@@ -1,6 +1,5 @@
 """Validation: the same errors however many devices share it."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -48,12 +47,3 @@ def test_a_split_without_poses_is_refused_at_once(tmp_path):
     c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
     with pytest.raises(UserError, match="'validation' has no pose labels to validate on"):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
-
-
-def test_gates_are_shares_of_time():
-    gate = jnp.stack([jnp.full((2, 3, 1, 4), 0.9), jnp.full((2, 3, 1, 4), 0.1)], axis=-1)
-    seen = {"block0": {"attention": {"gate_weights": (gate,), "space": (jnp.zeros(1),)}}}
-    found = validation.gates({"intermediates": {"encoder": seen | {"mlp": {}}}})
-    assert list(found) == ["block0"]
-    np.testing.assert_allclose(found["block0"], [0.1, 0.1], rtol=1e-6)
-    assert validation.gates({}) == {}

@@ -11,9 +11,15 @@ from pathlib import Path
 from types import ModuleType
 
 from maed_jax.data import parallel
-from maed_jax.data.records import ALIASES, usual_name
 from maed_jax.errors import UserError, suggest
 from maed_jax.files.python import mistakes
+
+ALIASES = {"3dpw": "threedpw"}  # what everyone calls a dataset -> its package and folder
+
+
+def usual_name(dataset: str) -> str:
+    """What everyone calls a dataset, of that name or its folder's."""
+    return next((alias for alias, folder in ALIASES.items() if folder == dataset), dataset)
 
 
 def available() -> dict[str, str]:

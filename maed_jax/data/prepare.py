@@ -19,8 +19,8 @@ from pathlib import Path
 
 from maed_jax.arguments import Parser, positive, seed
 from maed_jax.data import parallel
-from maed_jax.data.builders import available, builder_class, is_own
-from maed_jax.data.records import ALIASES, dataset_directory, usual_name
+from maed_jax.data.builders import ALIASES, available, builder_class, is_own, usual_name
+from maed_jax.data.records import dataset_directory
 from maed_jax.data.summary import summary
 from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json

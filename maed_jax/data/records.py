@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from maed_jax.data import schema
+from maed_jax.data.builders import ALIASES, available, usual_name
 from maed_jax.errors import UserError, nearest, reason, suggest
 from maed_jax.files.json import read_json
 
@@ -28,13 +29,7 @@ _FEATURES = tuple(
 )  # fmt: skip
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
 ANEW = "prepare the dataset anew, with --overwrite"
-ALIASES = {"3dpw": "threedpw"}  # what everyone calls a dataset -> its package and folder
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-
-
-def usual_name(dataset: str) -> str:
-    """What everyone calls a dataset, of that name or its folder's."""
-    return next((alias for alias, folder in ALIASES.items() if folder == dataset), dataset)
 
 
 def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
@@ -66,8 +61,6 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
 
 def _where_else(data_dir: str | Path, name: str) -> str:
     """What to say, behind its folder, of a dataset that is not there: what is, or what makes it."""
-    from maed_jax.data.builders import available  # which imports this module
-
     folders = _prepared(Path(data_dir))
     if not name:
         paths = ", ".join(map(str, folders[:8]))

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 
 from maed_jax.arguments import read_settings
-from maed_jax.data.records import usual_name
+from maed_jax.data.builders import usual_name
 from maed_jax.errors import UserError, suggest
 from maed_jax.evaluation.protocols import CHOICES, METRICS, PRESETS, Protocol
 

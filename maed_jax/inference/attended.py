@@ -1,6 +1,6 @@
 """Why a person came out as they did: what the model attended to, frame by frame, as a file.
 
-docs/prediction.md explains the file to users; `models.attention_maps` gives all weights of a clip.
+docs/prediction.md explains the file to users; `attention_maps` gives all weights of a clip.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange, reduce
 
 from maed_jax.body.smpl import Body
 from maed_jax.data.windows import eval_windows
@@ -28,6 +29,7 @@ from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video, no_progress
 from maed_jax.models.decoders import joints_read
+from maed_jax.models.encoder import attention_seen
 from maed_jax.models.joint_attention import listening
 from maed_jax.models.maed import MAED
 
@@ -150,27 +152,22 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
     (_, regression), state = model.apply(
         variables, clip, body, method="regress", mutable="intermediates"
     )
-    encoder = state.get("intermediates", {}).get("encoder", {})
-    layers = [
-        encoder[f"block{i}"]["attention"] for i in range(len(encoder)) if f"block{i}" in encoder
-    ]
-    sown = layers[0].keys() if layers else ()
+    blocks = attention_seen(state)
+    kinds = blocks[0].keys() if blocks else ()
     out = {}
-    if "space" in sown:  # [b t heads n n]
-        space = jnp.stack([layer["space"][0][:, :, :, 0, 1:].mean(2) for layer in layers], 2)
-    if "time" in sown:  # [b n heads t t]
-        time = jnp.stack([layer["time"][0][:, 0].mean(1) for layer in layers], 2)
-    if "joint" in sown:  # [b heads t n t n]: where in whichever frame, and when wherever
-        joint = jnp.stack([layer["joint"][0][:, :, :, 0].mean(1) for layer in layers], 2)
-        space, time = joint[..., 1:].sum(-2), joint.sum(-1)
-    if "space" in sown or "joint" in sown:
-        side = round(space.shape[-1] ** 0.5)
-        out["space"] = space.reshape(*space.shape[:-1], side, side)
-    if "time" in sown or "joint" in sown:
-        out["time"] = time
-    if "gate_weights" in sown:  # [b t 1 d two]
-        gates = jnp.stack([layer["gate_weights"][0][:, :, 0, :, 1] for layer in layers], 2)
-        out["gates"] = gates.reshape(*gates.shape[:-1], model.heads, -1).mean(-1)
+    if "space" in kinds:
+        out["space"] = jnp.stack([block["space"][:, :, :, 0, 1:].mean(2) for block in blocks], 2)
+    if "time" in kinds:
+        out["time"] = jnp.stack([block["time"][:, 0].mean(1) for block in blocks], 2)
+    if "joint" in kinds:  # where in whichever frame, and when wherever
+        joint = jnp.stack([block["joint"][:, :, :, 0].mean(1) for block in blocks], 2)
+        out |= {"space": joint[..., 1:].sum(-2), "time": joint.sum(-1)}
+    if "space" in out:
+        side = round(out["space"].shape[-1] ** 0.5)
+        out["space"] = rearrange(out["space"], "b t blocks (h w) -> b t blocks h w", h=side)
+    if "gates" in kinds:
+        gates = jnp.stack([block["gates"] for block in blocks], 2)
+        out["gates"] = reduce(gates, "b t n (heads dh) -> b t n heads", "mean", heads=model.heads)
     if model.decoder.startswith("ktd"):
         reads = joints_read(model.decoder, model.tree_seed)
         out["joints"] = listening(variables["params"]["decoder"], regression.pose6d, reads)

@@ -25,6 +25,7 @@ from maed_jax.estimator import Estimator
 from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.files.whole import whole_file
+from maed_jax.models.encoder import attention_seen
 from maed_jax.models.maed import MAED
 
 FORMAT = 1  # raised when a reader of older files would go wrong
@@ -107,24 +108,24 @@ def _record(
 ) -> dict[str, jax.Array | None]:
     clip = network_input(clip)
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
-    encoder = state["intermediates"]["encoder"]
-    layers = [encoder[f"block{i}"]["attention"] for i in blocks]
+    seen = attention_seen(state)
+    layers = [seen[i] for i in blocks]
     head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # in one block's
 
     def stack(name: str) -> jax.Array | None:
         if name not in layers[0]:
             return None
         axis = head_axis[name]
-        weights = jnp.stack([layer[name][0].take(jnp.array(heads), axis) for layer in layers])
+        weights = jnp.stack([layer[name].take(jnp.array(heads), axis) for layer in layers])
         if weights.dtype == jnp.float32:
             return weights
         weights = weights.astype(jnp.float32)  # rounded to bfloat16 they miss one
         return weights / weights.sum(_KEYS[name], keepdims=True)
 
     maps = {name: stack(name) for name in head_axis}
-    gated = "gate_weights" in layers[0]
-    gates = [layer["gate_weights"][0][:, :, 0, :, 1] for layer in layers] if gated else None
-    return maps | {"gates": jnp.stack(gates).astype(jnp.float32) if gated else None}
+    gated = "gates" in layers[0]
+    gates = jnp.stack([layer["gates"] for layer in layers]) if gated else None
+    return maps | {"gates": gates.astype(jnp.float32) if gated else None}
 
 
 def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[int, ...]:

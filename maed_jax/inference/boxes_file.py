@@ -14,7 +14,7 @@ import numpy as np
 
 from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
-from maed_jax.inference.detect import Detections
+from maed_jax.inference.detections import Detections
 from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
 
 

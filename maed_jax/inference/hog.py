@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from maed_jax.errors import UserError
-from maed_jax.inference.detect import Detections, merge
+from maed_jax.inference.detections import Detections, merge
 
 WINDOW = np.array([64, 128])  # width, height in pixels of what the detector was trained on
 PERSON_HEIGHT = 0.8  # of the window's: the people that it was trained on have a margin around

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from maed_jax.inference.detect import Detections, Detector
+from maed_jax.inference.detections import Detections, Detector
 from maed_jax.inference.track import match
 from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Frame, Video

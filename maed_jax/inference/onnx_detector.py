@@ -26,7 +26,7 @@ import numpy as np
 
 from maed_jax.data.images import MEAN, STD
 from maed_jax.errors import UserError, reason
-from maed_jax.inference.detect import Detections, merge
+from maed_jax.inference.detections import Detections, merge
 
 SIZE = 640  # pixels, sides of the picture where the file leaves them open
 PAD = 114  # the grey around a picture that YOLOX and others were trained with

@@ -12,7 +12,7 @@ from maed_jax.data.boxes import smooth_boxes
 from maed_jax.errors import UserError
 from maed_jax.files.numpy import check_axes
 from maed_jax.inference.boxes_file import BoxesFile
-from maed_jax.inference.detect import Detector
+from maed_jax.inference.detections import Detector
 from maed_jax.inference.looks import detections, frames_per_look
 from maed_jax.inference.track import Track, Tracker, interpolated
 from maed_jax.inference.unfinished import Work

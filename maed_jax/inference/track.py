@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from maed_jax.inference.detect import Detections, iou
+from maed_jax.inference.detections import Detections, iou
 
 ENLARGE = 1.3  # of boxes, before their overlap is measured
 LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person

@@ -170,7 +170,9 @@ class SpatialTemporalAttention(nn.Module):
     With `queries`, it answers for the first so many tokens of each frame only, and costs less
     accordingly: all tokens are still keys and values. Mode "temporal" always answers `[b t 1 d]`.
 
-    Weights and gates are left in the collection "intermediates" where it is mutable.
+    Where the collection "intermediates" is mutable, it is left the weights "space"
+    `[b t heads n n]`, "time" `[b n heads t t]` and "joint" `[b heads t n t n]`, as far as the mode
+    has them, and "gates" `[b t d]`, time's share; `encoder.attention_seen` reads them.
     """
 
     heads: int
@@ -235,7 +237,7 @@ class SpatialTemporalAttention(nn.Module):
         summary = jnp.concatenate([space.mean(axis=2), time.mean(axis=2)], axis=-1)
         gate = dense(2 * d, "gate", summary.dtype)(summary).astype(jnp.float32)
         gate = rearrange(gate, "b t (d two) -> two b t d", two=2)
-        of_space, of_time = gate = jax.nn.softmax(gate, axis=0).astype(space.dtype)
-        self.sow("intermediates", "gate_weights", rearrange(gate, "two b t d -> b t 1 d two"))
+        of_space, of_time = jax.nn.softmax(gate, axis=0).astype(space.dtype)
+        self.sow("intermediates", "gates", of_time)
         time = full_einsum("btnd,btd->btnd", time[:, :, :queries], of_time)
         return time + full_einsum("btnd,btd->btnd", space[:, :, :queries], of_space)

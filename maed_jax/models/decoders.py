@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flax import linen as nn
 
 from maed_jax.body import skeleton
@@ -12,9 +10,6 @@ from maed_jax.models.folded import FoldedDecoder
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
 from maed_jax.models.vanilla_decoder import VanillaDecoder
-
-if TYPE_CHECKING:
-    from maed_jax.models.maed import MAED
 
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
 
@@ -25,7 +20,7 @@ def check_decoder(name: str) -> None:
         raise UserError(f"there is no decoder {name!r}; choose from {', '.join(DECODERS)}")
 
 
-def make_decoder(model: MAED) -> nn.Module:
+def make_decoder(model) -> nn.Module:
     """The decoder that the settings of a `MAED` ask for.
 
     It is called as `decoder(feature, body, train=...)` and answers a `Regression`.

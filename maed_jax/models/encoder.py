@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
@@ -52,6 +55,17 @@ class Block(nn.Module):
 def make_block(remat: bool) -> type[nn.Module]:
     """`Block`; with `remat`, the gradient computes it again instead of keeping what is inside."""
     return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is a number
+
+
+def attention_seen(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
+    """What `SpatialTemporalAttention` left in each block of a network; none without attention.
+
+    Args:
+      collections: what `apply` gives beside the answer where "intermediates" is mutable.
+    """
+    encoder = collections.get("intermediates", {}).get("encoder", {})
+    blocks = [encoder[name] for i in range(len(encoder)) if (name := f"block{i}") in encoder]
+    return [{name: array for name, (array,) in b["attention"].items()} for b in blocks]
 
 
 class SpatialTemporalEncoder(Module):

@@ -17,6 +17,7 @@ from maed_jax.data.records import dataset_directory
 from maed_jax.errors import UserError
 from maed_jax.evaluation import scoring, table
 from maed_jax.evaluation.predictions import predict
+from maed_jax.models.encoder import attention_seen
 from maed_jax.models.maed import Prediction
 from maed_jax.training import sharding
 
@@ -69,7 +70,9 @@ class Validation:
             prediction, seen = model.apply(
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
-            return prediction, gates(seen)
+            blocks = enumerate(attention_seen(seen))
+            shares = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
+            return prediction, shares
 
         self._answer = jax.jit(answer, out_shardings=whole)
         self._look = jax.jit(look, out_shardings=whole)
@@ -100,7 +103,8 @@ class Validation:
         )
         clips = self._first.track >= 0  # the others fill the batch
         shares = {
-            f"gates/{k}": float(np.asarray(share)[clips].mean()) for k, share in found.items()
+            f"gates/{block}": float(np.asarray(share)[clips].mean())
+            for block, share in found.items()
         }
         return shares, self._pictures(prediction) if jax.process_index() == 0 else []
 
@@ -126,13 +130,3 @@ class Validation:
         except UserError:  # no PyVista, or it cannot draw here
             return []
         return [np.concatenate(pair, axis=1) for pair in zip(crops, drawn)]
-
-
-def gates(seen: Any) -> dict[str, jax.Array]:
-    """Block -> share of time `[b]`, of what an encoder with gates left in "intermediates"."""
-    blocks = seen.get("intermediates", {}).get("encoder", {})
-    return {
-        name: block["attention"]["gate_weights"][0][..., 1].mean(axis=(1, 2, 3))
-        for name, block in blocks.items()
-        if "gate_weights" in block.get("attention", {})
-    }
