@@ -204,11 +204,11 @@ def test_random_damage_never_gets_further_than_a_user_error():
 
 def test_things_that_are_shared_stay_shared_and_dicts_may_hold_themselves():
     array = np.ones(2)
-    looped = {"array": array, "list": [array, array]}
+    looped = {"array": array, "list": [array, array], "tuple": (array,)}
     looped["self"] = looped
     found = loads(pickle.dumps(looped))
     assert found["self"] is found
-    assert found["list"][0] is found["list"][1] is found["array"]
+    assert found["list"][0] is found["list"][1] is found["tuple"][0] is found["array"]
     np.testing.assert_array_equal(found["array"], np.ones(2))
 
 
@@ -232,6 +232,10 @@ def arrays_of(state: bytes, times: int = 1000) -> bytes:
     return b"\x80\x04" + empty + state + b"\x94(" + b"h\x00h\x01Rh\x02b" * times + b"l."
 
 
+COLLIDING = b"".join(
+    b"\x8a\x0c" + (i * (2**61 - 1)).to_bytes(12, "little") + b"N" for i in range(1, 50)
+)
+
 BOMBS = {
     "bytes that are not there": frame(pickle.BINBYTES8, 1 << 45),
     "a gigabyte that is not there": frame(pickle.BINBYTES8, 1 << 30),
@@ -242,14 +246,14 @@ BOMBS = {
     "tuples without end as a key": b"\x80\x02}" + nested(100_000)[2:] + b"Ns.",
     "tuples without end in a set": b"\x80\x04\x8f(" + nested(100_000)[2:] + b"\x90.",
     "tuples without end in a frozenset": b"\x80\x04(" + nested(100_000)[2:] + b"\x91.",
-    "keys that collide": b"\x80\x02}(" + b"".join(
-        b"\x8a\x0c" + (i * (2**61 - 1)).to_bytes(12, "little") + b"N" for i in range(1, 50)
-    ) + b"u.",
+    "keys that collide": b"\x80\x02}(" + COLLIDING + b"u.",
+    "keys that collide, by DICT": b"\x80\x02(" + COLLIDING + b"d.",
     "a list in itself": LIST + b"h\x00a.",
     "lists that double": LIST + b"K\x01a" + b"".join(
         b"]\x94(" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(60)) + b".",
     "lists of one large text": LIST + b"(\x8c\xff" + b"a" * 255 + b"K\x01" * 20_000 + b"e\x94"
     + b"(" + b"h\x01" * 2000 + b"l.",
+    "a list of one large array": pickle.dumps([np.zeros(1 << 20, np.uint8)] * 2000),
     "one text copied often": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
     + b"\x85\x94(" + b"h\x00h\x01R" * 2000 + b"l.",
     "one text copied often, by OBJ": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
@@ -308,6 +312,11 @@ def test_a_reader_can_list_more(tmp_path):
         assert unpickle.restricted_loads(file, {}, "x.pt", lambda pid: (pid, 1)) == (key, 1)
     with pytest.raises(UserError, match="which a checkpoint never needs"):
         unpickle.restricted_loads(io.BytesIO(data), {}, "x.pt", kind="checkpoint")
+
+
+def test_what_is_no_pickle_is_said_to_be_none():
+    with pytest.raises(UserError, match="it is damaged, or not a pickle"):
+        loads(b"text")
 
 
 def test_a_missing_file(tmp_path):
