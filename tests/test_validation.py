@@ -1,12 +1,15 @@
 """Validation: the same errors however many devices share it."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from fake_dataset import write_fake_dataset
 
 from maed_jax.body.mannequin import mannequin
+from maed_jax.data.images import normalise
 from maed_jax.errors import UserError
+from maed_jax.models.maed import Prediction
 from maed_jax.runs.config import load_config
 from maed_jax.training import sharding, validation
 
@@ -47,3 +50,46 @@ def test_a_split_without_poses_is_refused_at_once(tmp_path):
     c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
     with pytest.raises(UserError, match="'validation' has no pose labels to validate on"):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
+
+
+class Bright:
+    """A model whose gates and vertices are how bright a frame is."""
+
+    def apply(self, variables, clip, body, *, vertices, mutable):
+        b, t = clip.shape[:2]
+        bright = clip.mean((2, 3, 4))[..., None]
+        shapes = (3,), (72,), (10,), (24, 3, 3), (49, 3), (49, 2), (0,), (3,)
+        answer = Prediction(*(jnp.zeros((b, t, *shape)) for shape in shapes))
+        seen = {"block0": {"attention": {"gates": (bright,)}}, "block1": {"attention": {}}}
+        return answer.replace(verts=bright[..., None]), {"intermediates": {"encoder": seen}}
+
+
+def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
+    write_fake_dataset(tmp_path, [35], split="validation")
+    c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
+    c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
+    c.model.clip_length, c.data.eval_interval = 5, 1
+    looked = validation.Validation(c, Bright(), mannequin(), sharding.make_mesh(8, 1))
+    first = next(iter(looked._clips))
+    clips = first.track >= 0
+    assert 4 < clips.sum() < len(clips) and (np.diff(first.frame[clips]) == 1).all()
+    bright = normalise(first.image).mean((2, 3, 4))
+    drawn = []
+
+    def draw(crops, verts, camera, faces):
+        drawn.extend(verts)
+        return 255 - crops
+
+    monkeypatch.setattr("maed_jax.visual.crops.draw_crops", draw)
+    for _ in range(2):
+        shares, pictures = looked.look({})
+        assert shares == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
+        middle = first.image[:4, 2]
+        np.testing.assert_array_equal(pictures, np.concatenate([middle, 255 - middle], axis=2))
+    np.testing.assert_allclose(np.ravel(drawn[:4]), bright[:4, 2], rtol=1e-4)
+
+    def cannot(*_):
+        raise UserError("no PyVista")
+
+    monkeypatch.setattr("maed_jax.visual.crops.draw_crops", cannot)
+    assert looked.look({})[1] == []
