@@ -148,6 +148,8 @@ def test_mistakes(study, trained, tmp_path):
         study(**{"study.blank_clips": 0})
     with pytest.raises(UserError, match="config.steps must be at least 1, not 0"):
         study(**{"study.stage2.steps": 0})
+    with pytest.raises(UserError, match="demo trains one model"):
+        ablation.main(["--workdir", str(study.workdir), "--config", "demo"])
     with pytest.raises(UserError, match="no prepared dataset"):
         study(**{"data.data_dir": "/nowhere"})
     with pytest.raises(UserError, match="holds no finished row"):
