@@ -14,8 +14,9 @@ from maed_jax.runs.config import load_config
 from maed_jax.training import sharding, validation
 
 
-def test_devices_change_nothing(tmp_path):
-    write_fake_dataset(tmp_path, [9, 5], split="validation")
+def test_neither_devices_nor_subsets_change_anything(tmp_path):
+    for name, subsets in (("fake", None), ("split", ("plain", "occlusion"))):
+        write_fake_dataset(tmp_path, [9, 5], name=name, split="validation", subsets=subsets)
     c = load_config("debug", [f"--config.data.data_dir={tmp_path}", "--config.data.interval=1"])
     c.data.clips, c.model.image_size, c.data.eval_interval = (("other", 1.0),), tiny.SIZE, 1
     model, body = tiny.TinyModel(), mannequin()
@@ -24,12 +25,14 @@ def test_devices_change_nothing(tmp_path):
     c.data.clips_per_batch, c.data.images = 0, (("third", 1.0),)
     with pytest.raises(UserError, match="third"):  # not the clips, of which there are none
         validation.Validation(c, model, body, sharding.make_mesh(1, 1))
-    c.data.val_dataset = "fake/crops"
     state, _ = tiny.trainer()
-    one, eight = (
-        validation.Validation(c, model, body, sharding.make_mesh(n, 1)).errors(state.variables)
-        for n in (1, 8)
-    )
+
+    def errors(dataset, devices):
+        c.data.val_dataset = dataset
+        mesh = sharding.make_mesh(devices, 1)
+        return validation.Validation(c, model, body, mesh).errors(state.variables)
+
+    one, eight = errors("fake/crops", 1), errors("split/crops", 8)
     assert set(one) == {"mpjpe", "pa_mpjpe", "pve", "accel"} and one["pa_mpjpe"] > 0
     np.testing.assert_allclose(list(one.values()), list(eight.values()), rtol=1e-4)
 
@@ -44,12 +47,15 @@ def test_labels_of_another_body_are_refused_at_once(tmp_path):
 
 
 def test_a_split_without_poses_is_refused_at_once(tmp_path):
-    edit = lambda i, record: record.update(has_smpl=False)  # noqa: E731
-    write_fake_dataset(tmp_path, [5], split="validation", edit=edit)
+    for name, known in (("fake", 0), ("some", 1)):
+        edit = lambda i, record, known=known: record.update(has_smpl=i < known)  # noqa: E731
+        write_fake_dataset(tmp_path, [5], name=name, split="validation", edit=edit)
     c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
     c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
     with pytest.raises(UserError, match="'validation' has no pose labels to validate on"):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
+    c.data.val_dataset = "some/crops"
+    validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
 
 
 class Bright:
@@ -87,6 +93,10 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
         middle = first.image[:4, 2]
         np.testing.assert_array_equal(pictures, np.concatenate([middle, 255 - middle], axis=2))
     np.testing.assert_allclose(np.ravel(drawn[:4]), bright[:4, 2], rtol=1e-4)
+
+    c.data.augment.margin *= 2
+    wider = validation.Validation(c, Bright(), mannequin(), sharding.make_mesh(8, 1))
+    assert (next(iter(wider._clips)).image != first.image).any()
 
     def cannot(*_):
         raise UserError("no PyVista")
