@@ -12,6 +12,7 @@ from maed_jax.ablation import study as ablation
 from maed_jax.ablation.files import result_path
 from maed_jax.ablation.rows import ROWS, STAGES
 from maed_jax.errors import UserError
+from maed_jax.files.json import write_json
 from maed_jax.files.locks import only_run_in
 from maed_jax.runs.checkpoints import read_config, write_config
 
@@ -50,12 +51,14 @@ def trained(monkeypatch):
     def train(config, workdir):
         done.append((*workdir.parts[-3:-1], workdir.name))
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "metrics.jsonl").write_text('{"step": 1, "loss": 4.5}\n')
+        loss = {"stage1": 4.5, "stage2": 3.5}[workdir.name]
+        (workdir / "metrics.jsonl").write_text(f'{{"step": 1, "loss": {loss}}}\n')
         write_config(workdir, config)
         return 0
 
     def measure_run(workdir, config):
-        row, seed = workdir.parts[-3:-1]
+        row, seed, stage = workdir.parts[-3:]
+        assert stage == "stage2"
         return {
             key: value
             for key, value in result(row, int(seed)).items()
@@ -86,8 +89,16 @@ def test_every_row_of_every_seed_is_trained_in_two_stages(study, trained, capsys
         study.workdir / "report.md"
     ).read_text(encoding="utf-8")
     found = json.loads(result_path(study.workdir, "te-iterative", 1).read_text())
-    assert found["last_losses"] == {"stage1": 4.5, "stage2": 4.5}
+    assert found["last_losses"] == {"stage1": 4.5, "stage2": 3.5}
     assert set(found["seconds"]) == {*STAGES, "evaluation"} and found["encoder"] == "te"
+
+
+def test_what_is_left_is_expected_to_take_as_long_as_what_is_done(tmp_path):
+    for seed in (0, 1):
+        result_path(tmp_path, "ste-ktd", seed).parent.mkdir(parents=True)
+        write_json(result_path(tmp_path, "ste-ktd", seed), result("ste-ktd", seed))
+    line = ablation._progress(tmp_path, "ste-ktd", 1, result("ste-ktd", 1), 2, 52)
+    assert line.endswith("MPJPE 60.0 mm; 72 s; 50 left, about 60 min")
 
 
 def test_what_is_done_is_not_done_again(study, trained, capsys):
