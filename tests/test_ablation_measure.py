@@ -16,6 +16,7 @@ from maed_jax.body.skeleton import ANCESTORS
 from maed_jax.data.augment import SIDES
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.data.records import Records
+from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import scoring, table
 from maed_jax.evaluation.baseline import FIELDS, mean_pose
@@ -120,6 +121,11 @@ def test_clear_clips_are_whole_and_have_labels(tmp_path):
     np.testing.assert_array_equal(ends, images[[0, 2]])
     for name in labels:
         np.testing.assert_array_equal(labels_of_ends[name], labels[name][[0, 2]])
+    unknown = write_fake_dataset(
+        tmp_path / "other", (8,), split="test", edit=lambda _, record: record.update(has_smpl=False)
+    )
+    with pytest.raises(UserError, match="no whole clip of the test split has labels"):
+        measure.clear_clips(clips_of(unknown), 1)
 
 
 def test_the_frame_that_is_blanked_is_the_one_compared(dataset, body):
