@@ -1,5 +1,6 @@
 """The study as a command: what is done, what is not done again, and a real one of one row."""
 
+import contextlib
 import json
 import signal
 
@@ -10,7 +11,7 @@ from fake_dataset import write_fake_dataset
 
 from maed_jax.ablation import study as ablation
 from maed_jax.ablation.files import result_path
-from maed_jax.ablation.rows import ROWS, STAGES
+from maed_jax.ablation.rows import ROWS, STAGES, load_study
 from maed_jax.errors import UserError
 from maed_jax.files.json import write_json
 from maed_jax.files.locks import only_run_in
@@ -146,6 +147,9 @@ def test_report_only_trains_nothing(study, trained, capsys):
     (study.workdir / "report.md").unlink()
     ablation.main(["--workdir", str(study.workdir), "--report-only"])
     assert (study.workdir / "report.md").exists() and not trained
+    (study.workdir / "config.json").unlink()
+    with pytest.raises(UserError, match="holds results and no config.json"):
+        ablation.main(["--workdir", str(study.workdir), "--report-only"])
 
 
 def test_mistakes(study, trained, tmp_path):
@@ -178,6 +182,43 @@ def test_a_test_split_of_short_tracks_is_refused_before_the_training(study):
     with pytest.raises(UserError, match=r"no whole clip .* has 12 frames, and 8 .* 8 .* take 57$"):
         study("--rows", "ste-ktd", **{"study.test_split": "train"})
     assert not study.workdir.exists()  # so that other settings may be tried there
+
+
+def test_the_mean_pose_is_that_of_what_is_trained_on_and_clear_clips_are_plain(
+    tmp_path, monkeypatch
+):
+    write_fake_dataset(tmp_path, [9])
+    write_fake_dataset(tmp_path, [9, 8], name="other", split="test", subsets=("plain", "occlusion"))
+    settings = {"data_dir": tmp_path, "clip_length": 4, "eval_interval": 1}
+    settings |= {"val_dataset": "other/crops", "clips": "(('fake/crops',1.0),)"}
+    overrides = [f"--config.data.{key}={value}" for key, value in settings.items()]
+    config = load_study("ablation", [*overrides, "--config.model.clip_length=4"])
+    clips = ablation.test_clips(config)
+    assert [track.subset for track in clips.tracks] == ["plain", "occlusion"]
+    assert [t.subset for t in ablation.clear_test_clips(config, clips).tracks] == ["plain"]
+
+    first = next(iter(clips)).image
+    config.data.augment.margin *= 2
+    assert (next(iter(ablation.test_clips(config))).image != first).any()
+
+    def opened(directory, split):
+        raise LookupError(f"{directory} {split}")
+
+    monkeypatch.setattr("maed_jax.data.records.Records", opened)
+    with pytest.raises(LookupError, match="/fake/crops/1.0.0 train$"):
+        ablation.measure_mean_pose(config)
+
+
+def test_what_another_process_has_done_meanwhile_is_not_done_again(study, trained, monkeypatch):
+    @contextlib.contextmanager
+    def meanwhile(directory):
+        directory.mkdir(parents=True)
+        write_json(directory / "result.json", result("ste-ktd", 0))
+        yield
+
+    monkeypatch.setattr(ablation, "only_run_in", meanwhile)
+    study("--rows", "ste-ktd", "--seeds", "0")
+    assert not trained
 
 
 def test_rows_are_shared_out_to_processes(study, trained, capsys):

@@ -91,7 +91,7 @@ def test_choices():
     config = load_config("ablation")
     assert choose_rows(None) == list(ROWS)
     assert choose_rows("ste-ktd, cnn-ktd,ste-ktd") == ["ste-ktd", "cnn-ktd"]
-    assert choose_seeds(None, config) == [0, 1, 2] and choose_seeds("2,0", config) == [2, 0]
+    assert choose_seeds(None, config) == [0, 1, 2] and choose_seeds("2,0,2", config) == [2, 0]
     with pytest.raises(UserError, match="no row 'ste-kdt'; choose from cnn-iterative, "):
         choose_rows("ste-kdt")
     with pytest.raises(UserError, match="names no row"):
