@@ -1,13 +1,13 @@
-"""The paper's Table 2 at a size that a laptop finishes: what `maed ablate` trains.
+"""The paper's Table 2 at a size that fits a laptop; trained by `maed ablate`.
 
     maed data build mannequins --config study --data_dir data
     maed ablate --config ablation --workdir runs/ablation
 
-The settings above `study` hold for every row; `study` has what differs between the stages. Each row
-trains on single images first and goes on, encoder and decoder, on clips together with images.
+The settings above `study` apply to every row; `study` holds what differs between the stages. Each
+row first trains on single images, then continues with encoder and decoder on clips and images.
 
-Hardware: 2 shared CPU cores. Time: 4.3 core-hours for all 39 runs. Result: the paper's order of
-encoders by PA-MPJPE, all rows within 4.9 mm; of decoders only the Transformer's is worse
+Hardware: 2 shared CPU cores. Time: 4.3 core-hours for all 39 runs. Result: the paper's ranking of
+encoders by PA-MPJPE, all rows within 4.9 mm; of the decoders, only the Transformer is worse
 (docs/ablation.md).
 """
 
@@ -18,14 +18,14 @@ from maed_jax.runs.config import defaults
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """It has no variants."""
+    """No variants."""
     if variant:
         raise UserError(f"ablation has no variants, not even {variant!r}")
     c = defaults()
     c.mesh.data = 1  # one device, however many there are
 
     c.data.clips = c.data.images = (("mannequins/study", 1.0),)
-    c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
+    c.data.interval = 1  # training tracks hold only every 8th frame
     c.data.clip_length = c.model.clip_length = 8
 
     c.model.image_size = 48
@@ -42,16 +42,16 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.1, 0.4
 
-    c.steps = 0  # the stages have their own
+    c.steps = 0  # set per stage below
     c.init_decoder = True
     c.log_every, c.eval_every, c.checkpoint_every, c.keep = 20, 0, 200, 1
 
     c.study = ConfigDict()
-    c.study.seeds = (0, 1, 2)  # of starting values and of the order of the data
+    c.study.seeds = (0, 1, 2)  # for initialisation and data order
     c.study.test_split = "test"
     c.study.blank_clips = 16  # clips in which one frame is blanked, see docs/ablation.md
 
-    c.study.stage1 = ConfigDict()  # what it overrides
+    c.study.stage1 = ConfigDict()  # overrides for stage 1
     c.study.stage1.steps = 600
     c.study.stage1.model = ConfigDict({"clip_length": 1})
     c.study.stage1.data = ConfigDict({"clips_per_batch": 0, "images_per_batch": 64})
@@ -62,6 +62,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.study.stage2.data = ConfigDict({"clips_per_batch": 6, "images_per_batch": 16})
     c.study.stage2.optimizer = ConfigDict({"learning_rate": 1e-3, "warmup_steps": 30})
 
-    c.study.cnn = ConfigDict()  # model settings of the rows with the encoder "cnn"
-    c.study.cnn.stage_sizes = (1, 1, 1, 1)  # a ResNet-50 has a fourth stage, the root three
+    c.study.cnn = ConfigDict()  # model settings of rows with encoder "cnn"
+    c.study.cnn.stage_sizes = (1, 1, 1, 1)  # a ResNet-50 has four stages, the root three
     return c

@@ -1,9 +1,9 @@
-"""Two steps of a tiny network: shows that everything is in place.
+"""Two steps of a tiny network, to check that everything is installed and works.
 
     maed data build mannequins --config tiny --data_dir data
     maed train --config debug --workdir /tmp/maed_debug
 
-Hardware: any CPU. Time: seconds, most of them compiling. Result: none; no one learns in two steps.
+Hardware: any CPU. Time: seconds, most of them compiling. Result: none; two steps train nothing.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""A small network that learns the mannequins on a laptop: what `scripts/demo.sh` trains.
+"""A small network that learns the mannequins on a laptop; trained by `scripts/demo.sh`.
 
     maed data build mannequins --config demo --data_dir demo/data
     maed data build mannequins --config demo_stills --data_dir demo/data
@@ -6,11 +6,11 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 CPU cores. Time: 13 min 21 s in one go from nothing, installation included: stage 1 took
-8 min 33 s (108 ms a step), stage 2 55 s. On another machine 14 min 9 s after installation, at 120
-ms a step, and 17 min 19 s at an hour at which a step took 168 ms.
+Hardware: 2 CPU cores. Time: 13 min 21 s in total, installation included; stage 1 took 8 min 33 s
+(108 ms per step), stage 2 55 s. On another machine 14 min 9 s after installation, at 120 ms per
+step, and 17 min 19 s at an hour when a step took 168 ms.
 Result on the test split: MPJPE 139.7 mm and PA-MPJPE 83.5 mm, 0.37 and 0.58 of the mean pose's
-(after stage 1 139.1 and 82.5). docs/demo.md says what was tried.
+(after stage 1: 139.1 and 82.5). docs/demo.md lists what was tried.
 """
 
 from ml_collections import ConfigDict
@@ -30,10 +30,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
 
     c.data.clips = (("mannequins/demo", 1.0),)
     c.data.images = (("mannequins/demo_stills", 0.8), ("mannequins/demo", 0.2))
-    c.data.val_dataset = "mannequins/demo"  # of stills there is nothing but a training split
-    c.data.interval = 1  # of a track to train on the dataset keeps every 8th frame only
+    c.data.val_dataset = "mannequins/demo"  # the stills have only a training split
+    c.data.interval = 1  # training tracks hold only every 8th frame
     c.data.clip_length = 8
-    c.data.workers = 1  # threads would keep the training from asking for its next step
+    c.data.workers = 1  # threads would delay the dispatch of the next step
 
     c.model.image_size = 48
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
@@ -44,10 +44,10 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.loss.pose = 300.0
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
     c.optimizer.learning_rate, c.optimizer.warmup_steps = 4e-3, 50
-    c.optimizer.clip_norm = 100.0  # near the usual; single batches with many times that undo a lot
-    c.data.augment.margin = 1.1  # at 48 pixels an arm is two pixels wide: none to give away
+    c.optimizer.clip_norm = 100.0  # near the typical norm; rare batches with far more undo a lot
+    c.data.augment.margin = 1.1  # at 48 pixels an arm is two pixels wide, so keep the crop tight
     c.data.augment.crop_probability = 0.0
-    c.data.augment.flip = 0.0  # the kit tells left from right
+    c.data.augment.flip = 0.0  # the kit distinguishes left from right
     c.data.augment.rotation = 10.0
     c.data.augment.jitter, c.data.augment.hue = 0.1, 0.0
     c.data.augment.erase, c.data.augment.erase_max = 0.05, 0.4

@@ -1,16 +1,16 @@
-"""Stage 1 of the paper: images and single frames teach the encoder to see.
+"""Stage 1 of the paper: trains the encoder on images and single frames.
 
     maed convert R50+ViT-B_16.npz --out runs/imagenet
     maed train --config stage1 --workdir runs/stage1 --config.data.data_dir=data \\
         --config.body=body --config.init_from=runs/imagenet
 
-Batch 512, 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps: COCO,
-LSP-Extended and MPII (built with --labelled_only: people with a fit) beside frames of Human3.6M and
-every fifth of MPI-INF-3DHP, every image as often as any other. Unlike in the released code, the
-encoder that is trained here is the one that stage 2 starts from.
+Batch size 512, 100 epochs, Adam with L2, learning rate 1e-4 divided by 10 after 60% and 90% of the
+steps. Data: COCO, LSP-Extended and MPII (built with --labelled_only: people with a fit), frames of
+Human3.6M, and every fifth frame of MPI-INF-3DHP; every image is sampled equally often. Unlike in
+the released code, stage 2 starts from the encoder that is trained here.
 
-Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
-36 TFLOP, all 121 thousand for 4.3 EFLOP. Expected: the paper gives no figures between its
+Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step takes
+36 TFLOP, all 121 thousand steps 4.3 EFLOP. Expected: the paper gives no figures between the
 stages; its results are those of stage 2.
 """
 
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from maed_jax.errors import UserError
 from maed_jax.runs.config import defaults
 
-# (dataset, weight of each of its images, every so many frames)
+# (dataset, weight of each image, use every n-th frame)
 IMAGES = (
     ("h36m/crops", 1.0),
     ("mpi_inf_3dhp/crops", 1.0, 5),
@@ -27,17 +27,17 @@ IMAGES = (
     ("mpii/crops", 1.0),
     ("lspet/crops", 1.0),
 )
-IMAGES_PER_EPOCH = 620_000  # about: 312 + 210 + 79 + 14 + 3 thousand
+IMAGES_PER_EPOCH = 620_000  # approximately: 312 + 210 + 79 + 14 + 3 thousand
 EPOCHS, BATCH = 100, 512
 
 
 def get_config(variant: str | None = None) -> ConfigDict:
-    """It has no variants."""
+    """No variants."""
     if variant:
         raise UserError(f"stage1 has no variants, not even {variant!r}")
     c = defaults()
     c.body = "body"
-    c.model.clip_length = 1  # single frames: the branch over time sees only the frame itself
+    c.model.clip_length = 1  # single frames: the temporal branch sees only the frame itself
     c.data.images, c.data.clips, c.data.mix_by_size = IMAGES, (), True
     c.data.val_dataset = "threedpw/crops"
     c.data.clips_per_batch, c.data.images_per_batch = 0, BATCH

@@ -1,17 +1,17 @@
-"""Stage 2 of the paper: 16-frame clips and images together, from stage 1's encoder.
+"""Stage 2 of the paper: trains on 16-frame clips and images, from stage 1's encoder.
 
     maed train --config stage2 --workdir runs/stage2 --config.init_from=runs/stage1 \\
         --config.data.data_dir=data --config.body=body
 
-`stage2:no_3dpw` trains without 3DPW. Batch 32 clips, half of them with 2D labels alone, and as many
-images; 100 epochs, Adam with L2, 1e-4 divided by 10 after 60% and 90% of the steps. A clip takes
-every 8th frame of a window of 128; every window is taken as often as any other. How long an epoch
-is with three kinds of data the paper does not say; 500 steps are our choice.
+`stage2:no_3dpw` trains without 3DPW. Batches of 32 clips, half of them with only 2D labels, and as
+many images; 100 epochs, Adam with L2, learning rate 1e-4 divided by 10 after 60% and 90% of the
+steps. A clip takes every 8th frame of a window of 128; every window is sampled equally often. The
+paper does not define an epoch for three kinds of data; 500 steps are our choice.
 
-Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step asks for
-38 TFLOP, all 50 thousand for 1.9 EFLOP. Expected, the paper's Table 1, PA-MPJPE and MPJPE in
-mm: 3DPW 45.7 and 79.1 (50.7 and 88.8 without its training set), MPI-INF-3DHP 56.2 and 83.6 (56.5
-and 85.1), Human3.6M 38.7 and 56.4 (38.7 and 56.3). Ours: none yet.
+Hardware: the paper used 16 GTX 1080 Ti. Time: not measured, this has not been run; a step takes
+38 TFLOP, all 50 thousand steps 1.9 EFLOP. Expected (the paper's Table 1, PA-MPJPE and MPJPE
+in mm): 3DPW 45.7 and 79.1 (50.7 and 88.8 without its training set), MPI-INF-3DHP 56.2 and 83.6
+(56.5 and 85.1), Human3.6M 38.7 and 56.4 (38.7 and 56.3). Ours: none yet.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from maed_jax.errors import UserError
 from maed_jax.runs.config import defaults
 
-# (dataset, weight of each of its windows, frames from window to window)
+# (dataset, weight of each window, stride of windows in frames)
 CLIPS = (("h36m/crops", 1.0, 64), ("mpi_inf_3dhp/crops", 1.0, 64), ("threedpw/crops", 1.0, 8))
 CLIPS_2D = (
     ("instavariety/frames", 1.0, 64),

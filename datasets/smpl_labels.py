@@ -64,7 +64,7 @@ def read_eft(path: str | Path) -> Eft:
     wrong = np.argwhere((error > 1e-2) | (np.linalg.det(matrices) < 0))
     if len(wrong):
         raise UserError(
-            f"{path}, fit {wrong[0, 0]}: parm_pose of joint {wrong[0, 1]} is no rotation"
+            f"{path}, fit {wrong[0, 0]}: parm_pose of joint {wrong[0, 1]} is not a rotation"
         )
     pose = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
     side = array["bbox_scale"][:, None] * 200

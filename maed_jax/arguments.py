@@ -9,11 +9,17 @@ from typing import NoReturn
 
 from maed_jax.errors import UserError, suggest
 
+CHECKPOINT_HELP = "work directory of maed train or maed convert"
+BODY_HELP = "body model in place of the checkpoint's: a path, or mannequin"
+RESULTS_BODY_HELP = "body model, where the one that the results were made with is not at hand"
 SEEDS = 1 << 32  # how many there are: JAX's keys of larger ones are those of smaller ones again
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose mistakes are `UserError`s, without the usage."""
+    """An `ArgumentParser` whose mistakes are `UserError`s, without the usage.
+
+    Hyphens in the name of an option stand for its underscores: `--data-dir` is `--data_dir`.
+    """
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None):
         """Reads all arguments.
@@ -34,6 +40,8 @@ class Parser(argparse.ArgumentParser):
           UserError: an argument is missing or of the wrong kind.
         """
         args = sys.argv[1:] if args is None else list(args)
+        end = args.index("--") if "--" in args else len(args)
+        args[:end] = map(self._underscored, args[:end])
         try:
             return super().parse_known_args(args, namespace)
         except UserError as error:
@@ -44,6 +52,13 @@ class Parser(argparse.ArgumentParser):
                     if word.startswith("--") and word not in known and not dotted:
                         self._refuse(word)
             raise
+
+    def _underscored(self, word: str) -> str:
+        """A word with the name of an option as it is spelt here; any other word as it is."""
+        name, equals, value = word.partition("=")
+        name = f"--{name[2:].replace('-', '_')}"
+        known = any(option.startswith(name) for option in self._option_string_actions)
+        return name + equals + value if word.startswith("--") and known else word
 
     def _refuse(self, word: str) -> NoReturn:
         hint = suggest(word, self._option_string_actions, otherwise="")
@@ -71,13 +86,13 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 def from_zero(text: str) -> int:
-    """The `type` of an argument that is a whole number from 0 on."""
+    """The `type` of an argument that is a whole number of at least 0."""
     try:
         value = int(text)
     except ValueError:
         value = -1
     if value < 0:
-        raise argparse.ArgumentTypeError(f"needs a whole number from 0 on, not {text!r}")
+        raise argparse.ArgumentTypeError(f"needs a whole number of at least 0, not {text!r}")
     return value
 
 
@@ -94,14 +109,14 @@ def add_step(parser: argparse.ArgumentParser) -> None:
 
     def read(text: str) -> int | str:
         if text != "best" and not text.isdecimal():
-            raise argparse.ArgumentTypeError(f"needs the number of a step, or best, not {text!r}")
+            raise argparse.ArgumentTypeError(f"needs a step's number, or best, not {text!r}")
         return text if text == "best" else int(text)
 
     parser.add_argument(
         "--step",
         type=read,
         metavar="N",
-        help="which checkpoint of it, or best: that of the best validation (default: the latest)",
+        help="checkpoint step, or `best` for the one with the best validation (default: latest)",
     )
 
 

@@ -17,7 +17,7 @@ from maed_jax.errors import UserError, suggest
 
 VERBS = {
     "data": ("maed_jax.data.prepare", "prepare a dataset for training and evaluation"),
-    "train": ("maed_jax.training.train", "train a model, or go on training one"),
+    "train": ("maed_jax.training.train", "train a model, or continue training one"),
     "eval": (
         "maed_jax.evaluation.evaluate",
         "evaluate a checkpoint on a split and print its table",
@@ -26,23 +26,29 @@ VERBS = {
         "maed_jax.evaluation.compare",
         "compare two results of maed eval, with intervals over sequences",
     ),
-    "table1": ("maed_jax.evaluation.table1", "the paper's Table 1 with a checkpoint's own rows"),
+    "table1": (
+        "maed_jax.evaluation.table1",
+        "print the paper's Table 1 with a checkpoint's own rows",
+    ),
     "ablate": (
         "maed_jax.ablation.study",
         "train and compare the rows of the paper's Table 2",
     ),
     "predict": ("maed_jax.prediction.command", "reconstruct the people in videos or pictures"),
-    "view": ("maed_jax.visual.viewer", "look at what predict wrote, in the browser"),
+    "view": ("maed_jax.visual.viewer", "show what maed predict wrote in the browser"),
     "animate": (
         "maed_jax.exports.animate",
-        "write people that were predicted as GLB, BVH or OBJ",
+        "write predicted people as GLB, BVH or OBJ",
     ),
-    "export": ("maed_jax.exports.model", "write a model as one file that runs by itself"),
+    "export": (
+        "maed_jax.exports.model",
+        "write a model as one file that runs without this package",
+    ),
     "convert": (
         "maed_jax.weights.convert",
         "turn the original's, timm's or Google's weights into a checkpoint",
     ),
-    "body": ("maed_jax.body.check", "see what a body model file holds"),
+    "body": ("maed_jax.body.check", "check what the files of a body model hold"),
     "bench": ("maed_jax.bench", "measure the speed of this machine"),
 }
 
@@ -57,7 +63,7 @@ USAGE = """usage: maed VERB ...
 
 {verbs}
 
-`maed VERB --help` explains a verb.
+`maed VERB --help` explains a verb; docs/ and scripts/ are in the source folder.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-LONGEST = 600  # characters of a message
+LONGEST_MESSAGE = 600  # characters of a message
 
 
 class UserError(Exception):
@@ -16,8 +16,8 @@ class UserError(Exception):
 
     def __init__(self, message: object):
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(message))
-        if len(text) > LONGEST:
-            text = f"{text[: LONGEST * 2 // 3]} ... {text[-LONGEST // 3 :]}"
+        if len(text) > LONGEST_MESSAGE:
+            text = f"{text[: LONGEST_MESSAGE * 2 // 3]} ... {text[-LONGEST_MESSAGE // 3 :]}"
         super().__init__(text)
 
 

@@ -1,14 +1,14 @@
-"""What a training step moves, sends and holds on GPUs or TPUs: compiled for some not at hand.
+"""Compiles a training step for GPUs or TPUs you do not have: what it moves, sends and stores.
 
     pip install 'jax[cuda13]'        or        pip install 'jax[tpu]'
     python scripts/compile_elsewhere.py h200.txtpb [--clips N] [--images N] [--kernels N]
     python scripts/compile_elsewhere.py v5e:2x4 --devices 8 [--fsdp 8] [--clips N] [--images N]
 
-A file describes a GPU to XLA; XLA's repository holds such files, in
-xla/backends/gpu/target_config/specs. Anything else is the topology of a TPU. The paper's network in
-bfloat16; on GPUs products are cuBLAS's, nothing is tuned, and kernels of a real one may be others,
-but what XLA joins and how it lays arrays out can be seen. Nothing is run. For a TPU it takes
-minutes. --config.KEY=VALUE changes a setting of the configuration stage2.
+A file describes a GPU to XLA; XLA's repository has such files in
+xla/backends/gpu/target_config/specs. Anything else is a TPU topology. This compiles the paper's
+network in bfloat16 and runs nothing. For GPUs, matmuls use cuBLAS without autotuning, so kernels on
+real hardware may differ, but fusions and array layouts can be seen. For a TPU it takes minutes.
+--config.KEY=VALUE changes a setting of the configuration stage2.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import collections
 import os
 from pathlib import Path
 
-os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")  # would run kernels
+os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=0")  # autotuning would run kernels
 os.environ["JAX_PLATFORMS"] = "cpu"
-# What a machine with a TPU tells its compiler, which otherwise asks the network.
+# A TPU machine tells its compiler these; otherwise it queries the network.
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
@@ -79,7 +79,7 @@ def print_kernels(text: str, listed: int) -> None:
 
 
 def gpus(options: argparse.Namespace) -> list:
-    # What asks the device at hand is answered for the one that is meant.
+    # Answer queries about the local device for the target device.
     fused_attention_stablehlo.check_cudnn_version = lambda: 91900
     fused_attention_stablehlo.check_compute_capability = lambda capability: True
     flash.has_kernel = lambda: True
@@ -102,7 +102,7 @@ def compile_step(
     jitted, arguments = steps.abstract(config, mesh, options.clips, options.frames, options.images)
     platform = "cuda" if devices[0].platform in ("gpu", "cuda") else "tpu"
     lowered = jitted.trace(*arguments).lower(lowering_platforms=(platform,))
-    # Triton's kinds of kernels are chosen by trying.
+    # Triton kernels are selected by running them.
     return lowered.compile({"xla_gpu_enable_triton_gemm": False} if platform == "cuda" else None)
 
 

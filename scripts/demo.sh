@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# From nothing to a trained, evaluated MAED and a reconstructed video, on a laptop's CPU.
+# Trains and evaluates a small MAED from scratch and reconstructs a video, on a laptop's CPU.
 #
 #   scripts/demo.sh [VIDEO]
 #
-# Makes a small dataset of rendered mannequins, trains both stages of a small network on it, prints
-# the table of the test split, and reconstructs a rendered video; VIDEO too, where given. Everything
-# lands in demo/. What is done already is not done again, so an interrupted demo goes on.
+# Renders a small dataset of mannequins, trains both stages of a small network on it, prints the
+# results on the test split, and reconstructs a rendered video, plus VIDEO if given. All output goes
+# to demo/. Finished steps are not repeated, so an interrupted demo resumes.
 video=${1:+$(realpath -- "$1")}
 if [ -n "$video" ] && [ ! -f "$video" ]; then
   echo "$1 is not there; give the path of a video, or nothing" >&2

@@ -1,11 +1,11 @@
-# Sourced by demo.sh and test.sh: makes the project's own virtual environment, .venv, and puts it on PATH.
-# Everyone gets what was tested together: files are those whose hashes are in lock.txt, or none.
+# Sourced by demo.sh and test.sh: creates the virtual environment .venv and puts it on PATH. Installs
+# exactly what was tested: only files whose hashes are in lock.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 python=.venv/bin/python
 [ -x "$python" ] || python=${PYTHON:-python3}
-# Those that lock.txt is made for.
+# The versions that lock.txt supports.
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || {
   echo "Python 3.11, 3.12 or 3.13 is needed, which $python is not;" \
     "name one with PYTHON=/path/to/python3.13" >&2
@@ -21,7 +21,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     exit 1
   }
   install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
-  # What is built here is built with the setuptools of the lock file too.
+  # Source packages are built with the locked setuptools too.
   awk '/^setuptools==/ { on = 1 } on { print } !/\\$/ { on = 0 }' scripts/lock.txt > .venv/build.txt
   install --require-hashes --requirement .venv/build.txt
   install --require-hashes --no-build-isolation --requirement scripts/lock.txt

@@ -1,10 +1,10 @@
-"""Gives every reader of files thousands of damaged ones: only documented errors may come out.
+"""Feeds every file reader thousands of damaged files; only documented errors may result.
 
     python scripts/fuzz.py --inputs 10000 [--only NAME ...] [--seed 0] [--json FILE]
 
-Each reader runs in a process of its own, so that one which ends the process, or never returns, is
-found and named, and the rest goes on. Ends with status 1 where something else than "refused in one
-line" or "read" came of an input; `--show NAME NUMBER` writes that input to a file and reads it.
+Each reader runs in its own process, so one that crashes the process or hangs is detected and named
+while the rest continue. Exits with status 1 if any input gave something other than "refused in one
+line" or "read"; `--show NAME NUMBER` writes that input to a file and reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60  # seconds without a word after which a reader's process is given up
+PATIENCE = 60  # seconds without output after which a reader's process is given up
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def fuzz(name: str, inputs: int, seed: int) -> dict:
                 print(f"\r{done:<79}", end="\r", file=sys.stderr, flush=True)
         os.close(reading)
         _, status = os.waitpid(process, 0)
-        if number < inputs:  # it never said what came of this one
+        if number < inputs:  # it never reported a result for this one
             counts["wrong"] += 1
             bugs[f"the process ended with status {status}"].append(number)
             number += 1
@@ -110,7 +110,7 @@ def child(name: str, start: int, inputs: int, seed: int, pipe: int) -> NoReturn:
 
     target, out = TARGETS[name], os.fdopen(pipe, "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what readers print is not ours
+    os.dup2(nowhere, 1)  # discard what readers print
     os.dup2(nowhere, 2)
     with tempfile.TemporaryDirectory() as folder:
         seeds = target.seeds(Path(folder))

@@ -1,4 +1,4 @@
-"""Commands that are started to be interrupted: for `prove_faults.py`. Not a command itself."""
+"""Starts and interrupts commands, for `prove_faults.py`. Not a command itself."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ HALF = r"orbax-checkpoint-tmp|\.part\b|\.unfinished/results|incomplete|/\.saving
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command line, and how what it left is told from what another left."""
+    """A command line, and how to compare its results with those of another run."""
 
     words: list[str]
-    """`OUT` stands for where it writes"""
+    """`OUT` stands for its output directory"""
     results: tuple[str, ...] = ("*",)
-    """patterns of the files that are the same whenever it comes to its end"""
+    """patterns of the files that are the same whenever it finishes"""
     same: Callable[[Path, Path], bool] | None = None
-    """compares two finished directories in place of file by file"""
+    """compares two finished directories, instead of file by file"""
     beat: str = ""
-    """what it says when its work begins, or as it goes on; "": nothing"""
+    """what it prints when its work begins or continues; "": nothing"""
     told: str = ""
-    """the file in `OUT` where it says so, if not to us"""
+    """the file in `OUT` where it prints this, if not on its output"""
     cold: bool = False
-    """compiles everything anew each time: Ctrl-C comes while it compiles, more often than not"""
+    """compiles everything anew each time, so Ctrl-C usually arrives during compilation"""
     twice: bool = False
-    """Ctrl-C comes once more a moment later"""
+    """sends Ctrl-C once more a moment later"""
 
 
 def located(words: list[str], out: Path) -> list[str]:

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Trains on a Slurm cluster, one process for each GPU. Change the lines of #SBATCH to your cluster's.
+# Trains on a Slurm cluster with one process per GPU. Adapt the #SBATCH lines to your cluster.
 #
 #   sbatch scripts/launch_slurm.sh --config stage2 --workdir runs/stage2 \
 #     --config.data.data_dir=data --config.init_from=runs/stage1
 #
-# Work directory, datasets and body lie where all nodes see them, and so does the environment that
-# is active when this is submitted. JAX finds the other processes by itself (--distributed). Slurm
-# sends SIGTERM two minutes before the time is over: the run saves, ends with status 143, and the
-# job puts itself back into the queue.
+# All nodes must see the work directory, the datasets, the body, and the environment that is active
+# when you submit this. JAX finds the other processes by itself (--distributed). Slurm sends SIGTERM
+# two minutes before the time limit: the run saves and exits with status 143, and the job requeues
+# itself.
 #SBATCH --job-name=maed
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8

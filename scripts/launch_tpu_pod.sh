@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU slice of any size: the same command on every host of it.
+# Trains on a Cloud TPU slice of any size, with the same command on each of its hosts.
 #
 #   TPU=my-v5e-16 ZONE=us-west4-a scripts/launch_tpu_pod.sh --config stage2 \
 #     --workdir /mnt/maed/stage2 --config.data.data_dir=/mnt/maed/data \
 #     --config.body=/mnt/maed/body --config.init_from=/mnt/maed/stage1
 #
-# Run it in a checkout of this repository, with gcloud set up; what is committed there is sent. The
-# hosts need Python 3.11 to 3.13 (PYTHON names it, default python3). `stage2` runs on 16 chips as it
-# stands; docs/training.md says what more of them take. /mnt/maed stands for a file system
-# that all hosts see (Filestore, or a bucket by gcsfuse); datasets may also lie on every host's own
-# disk. Hosts find each other by themselves (--distributed). On a maintenance notice all hosts save
-# after the same step and end; start the same command again, on a slice of the same or another size.
+# Run it in a checkout of this repository, with gcloud configured; it sends the committed files. The
+# hosts need Python 3.11 to 3.13 (set PYTHON to its name; default: python3). `stage2` runs on 16
+# chips unchanged; docs/training.md says what to change for more than 32. /mnt/maed stands for a file
+# system that all hosts share (Filestore, or a bucket mounted with gcsfuse); datasets can also be on
+# each host's own disk. Hosts find each other by themselves (--distributed). On a maintenance notice,
+# all hosts save after the same step and exit; run the same command again, on a slice of any size.
 set -euo pipefail
 : "${TPU:?name the slice, TPU=...}" "${ZONE:?name its zone, ZONE=...}"
 

@@ -1,10 +1,10 @@
-"""The licences of everything that scripts/lock.txt installs, from what is installed.
+"""Lists the licences of all that scripts/lock.txt installs, read from the installed packages.
 
-    python scripts/licences.py            prints the table; status 1 where one is not allowed
+    python scripts/licences.py            prints the table; status 1 if a licence is not allowed
     python scripts/licences.py --write    writes it to docs/licences.md
 
-Allowed are licences under which a library may be used by, and shipped beside, software under the
-Apache License 2.0 without conditions on that software.
+Allowed licences let software under the Apache License 2.0 use a library, and be shipped with it,
+without conditions on that software.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALLOWED = {
     "0BSD", "AFL-2.1", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT",
     "MIT-CMU", "MPL-2.0", "PSF", "PSF-2.0", "Zlib",
 }  # fmt: skip
-# What packages call them that do not use the names of SPDX, by how it begins.
+# Names of packages that do not use SPDX identifiers, by their beginning.
 NAMES = {
     "Apache License": "Apache-2.0", "Apache 2.0": "Apache-2.0", "Apache Software": "Apache-2.0",
     "MIT License": "MIT", "3-Clause BSD": "BSD-3-Clause", "BSD 3-Clause": "BSD-3-Clause",
@@ -29,15 +29,15 @@ NAMES = {
 HEAD = """\
 # Licences
 
-Everything that `scripts/demo.sh` and `scripts/test.sh` install, and under which licence its authors
-give it, by what the package says. This software is under the Apache License 2.0. The table is made
-by `python scripts/licences.py --write`; a test fails where a licence is not among those that such
-software may depend on. Packages of other systems than the one where it was made have none here.
+Everything that `scripts/demo.sh` and `scripts/test.sh` install, with the licence that each package
+declares. This software itself is under the Apache License 2.0. `python scripts/licences.py --write`
+makes the table; a test fails if a licence is not among those that such software may depend on.
+Packages for other platforms than the one where the table was made are listed without their licence.
 
-Wheels contain other people's libraries too. `av` and `opencv-python-headless` bring FFmpeg,
-which is under the LGPL, and `av` brings x264 and x265, which are under the GPL. They are installed
-from their publishers, and nothing of them is distributed here; who ships them with a product has to
-follow those licences, or build `av` without.
+Wheels also contain other people's libraries. `av` and `opencv-python-headless` include FFmpeg,
+which is under the LGPL, and `av` includes x264 and x265, which are under the GPL. They are
+installed from their publishers, and nothing of them is distributed here. If you ship them with a
+product, follow those licences or build `av` without them.
 
 """
 
@@ -48,7 +48,7 @@ def locked(lock: Path = ROOT / "scripts" / "lock.txt") -> dict[str, str]:
 
 
 def licence(name: str) -> str | None:
-    """Of an installed package, as an expression of SPDX where it can be; None: not installed."""
+    """Of an installed package, as an SPDX expression if possible; None: not installed."""
     try:
         about = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
@@ -68,7 +68,7 @@ def parts(expression: str) -> list[str]:
 
 
 def allowed(expression: str) -> bool:
-    """Whether all of the licences that apply are allowed; of alternatives one is enough."""
+    """Whether all licences that apply are allowed; of alternatives, one is enough."""
     return all(
         any(choice in ALLOWED for choice in each.split(" OR "))
         for each in expression.split(" AND ")
@@ -78,7 +78,7 @@ def allowed(expression: str) -> bool:
 def table() -> str:
     lines = ["| package | version | licence |", "| --- | --- | --- |"]
     for name, version in locked().items():
-        lines.append(f"| {name} | {version} | {licence(name) or 'of another system'} |")
+        lines.append(f"| {name} | {version} | {licence(name) or 'other platform'} |")
     return "\n".join(lines) + "\n"
 
 

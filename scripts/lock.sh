@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Writes scripts/lock.txt anew: what is installed, with the hashes of all its files. Needs uv.
+# Rewrites scripts/lock.txt: what to install, with the hashes of all files. Needs uv.
 #
-#   scripts/lock.sh             keeps the versions that are there as far as setup.py allows
-#   scripts/lock.sh --upgrade   takes the newest
+#   scripts/lock.sh             keeps the present versions as far as setup.py allows
+#   scripts/lock.sh --upgrade   takes the newest versions
 #
-# One file serves Linux and macOS on x86-64 and ARM, with Python 3.11 to 3.13. Run the tests and
-# scripts/licences.py --write after it.
+# One file covers Linux and macOS on x86-64 and ARM, with Python 3.11 to 3.13. Afterwards, run the
+# tests and scripts/licences.py --write.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,11 +1,10 @@
-"""What logging and saving keep a run waiting for, with the paper's network and its cadence.
+"""Measures how long logging and saving block a run, with the paper's network and intervals.
 
     python scripts/measure_overhead.py [--workdir DIR]
 
-The state of the paper's network (parameters and Adam's moments) is saved as a run saves it, and
-metrics are recorded and written as a run's are; what is timed is how long the loop waits. Disks
-write in the background. On a CPU the state is in memory already: an accelerator also copies it
-there, at the speed of its bus.
+It saves the state of the paper's network (parameters and Adam's moments) and records and writes
+metrics as a run does, and times how long the loop waits. Disks write in the background. On a CPU
+the state is already in main memory; an accelerator must also copy it there, at bus speed.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""What the proofs in this folder share: runs of `maed train` on a tiny dataset, and how they ended.
+"""Shared by the proofs in this folder: runs `maed train` on a tiny dataset and reads the results.
 
-Not a command. `--workdir DIR` of each proof keeps everything.
+Not a command. Each proof keeps everything in its `--workdir DIR`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TRAIN = (sys.executable, "-m", "maed_jax.training.train")
 
 
 def workdir(description: str, default: str) -> Path:
-    """The directory to work in, with the dataset in it."""
+    """The working directory, with the dataset in it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--workdir", default=default, help=f"default: {default}")
     return with_dataset(Path(parser.parse_args().workdir).absolute())
@@ -32,11 +32,11 @@ def workdir(description: str, default: str) -> Path:
 def run_parts(
     description: str, default: str, parts: dict[str, Callable[..., None]], **numbers: int
 ) -> None:
-    """Runs the parts of a proof that the command line names, or all, each in the directory.
+    """Runs the parts of a proof named on the command line, or all, each in the directory.
 
     Args:
-      numbers: what can be made smaller for a quick look, as options, and its full size; parts take
-        them by name.
+      numbers: sizes that can be reduced for a quick look, as options, with their defaults; parts
+        take them by name.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; default all")

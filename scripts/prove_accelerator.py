@@ -1,15 +1,15 @@
-"""The paper's network on the device at hand, against the original's answers, in each precision.
+"""Compares the paper's network on this device with the original's outputs, in each precision.
 
     python scripts/prove_accelerator.py [forward] [gradients] [attention]
 
 forward    keypoints, vertices and angles of eight frames.
-gradients  of the loss by the parameters, three frames.
-attention  cuDNN's, in bfloat16, with a token of padding: its answer and gradients against plain
-           products in float32. Only where there is such a GPU.
+gradients  of the loss with respect to the parameters, three frames.
+attention  cuDNN's, in bfloat16, with one padding token: output and gradients compared with plain
+           matmuls in float32. Only on a GPU that has it.
 
-Precisions: products of float32 as they are ("highest"); as JAX multiplies float32 by default, which
-on recent GPUs is TF32 and on TPUs bfloat16; and an encoder in bfloat16. The first is held to the
-tolerances of the tests; how far the others are off is reported.
+Precisions: full float32 matmuls ("highest"); JAX's default for float32, which is TF32 on recent
+GPUs and bfloat16 on TPUs; and an encoder in bfloat16. The first must meet the tolerances of the
+tests; for the others, the error is reported.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def prove_attention(_: Path) -> None:
     padding = jnp.arange(shape[-2])[:, None] >= tokens
     keys = jax.random.split(jax.random.key(0), 4)
     *qkv, along = (jax.random.normal(key, shape, jnp.bfloat16) for key in keys)
-    qkv = [jnp.where(padding, 30, a).astype(a.dtype) for a in qkv]  # seen if it were read
+    qkv = [jnp.where(padding, 30, a).astype(a.dtype) for a in qkv]  # would show if it were read
 
     def answer_and_gradients(form, dtype):
         inputs = [a.astype(dtype) for a in qkv]

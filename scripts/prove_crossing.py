@@ -1,11 +1,11 @@
-"""How often two people who walk past each other keep their identity.
+"""Measures how often two people who walk past each other keep their identity.
 
     python scripts/prove_crossing.py [--seeds 40 56] [--workdir DIR]
 
-Each seed renders a video of 84 frames with two people, as `maed data video` does; one covers the
-other for a while. With the built-in detector and the tracker each person should have one track,
-nearly from the first frame to the last. Needs the extra `viz`; some ten seconds of
-one core for each video.
+Each seed renders a video of 84 frames with two people, as `maed data video` does; one occludes the
+other for a while. With the built-in detector and tracker, each person should have one track, from
+nearly the first frame to the last. Needs the extra `viz`; takes some ten seconds of one core per
+video.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""Ctrl-C at any moment of every command: one line, nothing half-written, the next start goes on.
+"""Sends Ctrl-C at any moment of every command: one line, no partial files, and it can resume.
 
     python scripts/prove_faults.py [VERB ...] [--kill] [--workdir DIR] [--trials N] [--seed N]
 
-Every verb runs on tiny data. First it is left alone, which says how long it takes, when its work
-begins, and what it leaves. Then it is started again and again in one other place, and each time
-Ctrl-C comes at another random moment, to all processes of the command as from a terminal: every
-fourth time before its work begins, every fourth time when it has begun to write something, else at
-any moment from the begin of its work to its end. It has to end with
-status 130 (0 where it had come to its end) and one line of what happened, without a traceback and
-without processes left behind; files of the results that are there have to be whole. At last it is
-left to end there, and what it leaves has to be what the first run left. In its first hundredths of
-a second Python itself is starting, and has its own words: these do not count. With `--kill` the
-command's first process is killed outright in place of that, and need not say anything.
+Every verb runs on tiny data. An undisturbed run shows how long it takes, when its work begins and
+what it writes. The command is then started repeatedly in another directory, and each time Ctrl-C is
+sent to all of its processes, as from a terminal, at another random moment: every fourth time before
+its work begins, every fourth time when it has begun to write something, otherwise at any moment
+from the beginning of its work to its end. It must exit with status 130 (0 if it had finished) and
+one line that says what happened, without a traceback and without leaving processes behind; result
+files that exist must be complete. Finally it is left to finish there, and its results must equal
+those of the first run. Interruptions in the first hundredths of a second, while Python itself is
+starting and prints its own messages, do not count. With `--kill`, the command's first process is
+killed instead, and need not print anything.
 
-An hour on two cores.
+Takes an hour on two cores.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def get_config(variant=None):
     c = load_config("ablation").copy_and_resolve_references().unlock()
     c.data.clips = c.data.images = (("mannequins/tiny", 1.0),)
     c.data.data_dir, c.checkpoint_every, c.study.seeds = {data!r}, 1, (0,)
-    c.data.eval_interval = 2  # tracks of the tiny dataset are short
+    c.data.eval_interval = 2  # the tiny dataset has short tracks
     c.model.update(image_size=32, stage_sizes=(1,), width=16, dim=32, heads=2, depth=1)
     c.model.update(feature_dim=32, decoder_width=32)
     for stage in (c.study.stage1, c.study.stage2):
@@ -128,7 +128,7 @@ def same_study(one: Path, other: Path) -> bool:
     def outcome(place: Path) -> tuple:
         run = place / "ste-ktd" / "0"
         result = json.loads((run / "result.json").read_text()) | {"seconds": None}
-        losses = result.pop("last_losses")  # means of means, where a run was interrupted
+        losses = result.pop("last_losses")  # means of means if a run was interrupted
         losses = {stage: float(f"{loss:.5g}") for stage, loss in losses.items()}
         return [proof.digest(run / stage, 3) for stage in ("stage1", "stage2")], result, losses
 
@@ -230,7 +230,7 @@ def prove(
 
     clear(other), clear(alone)
     if not command.cold:
-        Start(command, alone, cache, log).process.wait()  # now all its programs are compiled
+        Start(command, alone, cache, log).process.wait()  # compiles all its programs
         clear(alone)
     run = Start(command, alone, cache, log)
     begins = run.wait_for(1) if command.beat else 0.0
@@ -245,7 +245,7 @@ def prove(
         if hits == trials or trial == 4 * trials:
             break
         run = Start(command, other, cache, log)
-        # Seconds alone would miss where the machine has more or less to do than just before.
+        # Time alone would miss if the machine is busier or less busy than before.
         if trial % 4 == 0 and command.beat:
             run.wait_for(1, most=chance.uniform(0.05, begins))
             after = 0.0
@@ -261,7 +261,7 @@ def prove(
         found = interrupt(run, log, after, more=more, kill=kill)
         kept = other.with_suffix(f".{trial}.txt")
         last = (found.text.strip().splitlines() or [""])[-1]
-        # With our line it is a command that crashed after it, which is nothing of Python's start.
+        # With our line, the command crashed after it, which is not part of Python's startup.
         heard = "/maed_jax/cli.py" in found.text or "maed: " in found.text
         if not (heard or kill) and found.status not in (0, 130):
             print(
@@ -334,7 +334,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kill", action="store_true", help="kill in place of Ctrl-C")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     place = Path(options.workdir).absolute()
     place.mkdir(parents=True, exist_ok=True)
     prove_interrupts(place, options.verbs, options.trials, options.seed, options.kill)

@@ -1,14 +1,14 @@
-"""What runs for long takes no more memory at its end than at its beginning, and no longer a step.
+"""Checks that long runs do not grow in memory or time per step.
 
     python scripts/prove_long_runs.py [train] [video] [cycles] [--workdir DIR]
                                       [--steps N] [--minutes N] [--cycles N]
 
 train   5,000 steps of `debug:stage2`, with 20 checkpoints and 5 validations.
-video   `maed predict` of an hour of video, boxes given, nothing drawn, against one of 3 minutes.
-cycles  1,000 times a checkpoint is opened and evaluated, all in one process.
+video   `maed predict` of an hour of video, boxes given, nothing drawn, compared with 3 minutes.
+cycles  a checkpoint is opened and evaluated 1,000 times, all in one process.
 
-Watched are the process's memory, arrays that JAX holds, threads, open files, and compilations.
-About an hour on two cores.
+Monitors the process's memory, arrays that JAX holds, threads, open files, and compilations.
+Takes about an hour on two cores.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ import numpy as np
 import proof
 
 FPS, SIZE = 30, (640, 480)
-SLACK = 1.05  # memory and time may be this much more at the end
-MOST = 20  # kB that a cycle may leave: a twentieth of the process in 1,000 cycles
-KEPT = 0.4  # kB more for each array that is read: TensorStore (0.1.86) keeps what it has described
+SLACK = 1.05  # allowed growth of memory and time
+MOST = 20  # kB that a cycle may leak: a twentieth of the process in 1,000 cycles
+KEPT = 0.4  # kB more per array read: TensorStore (0.1.86) keeps its descriptions
 compilations: list[str] = []
 
 
 class Sample(NamedTuple):
-    """What this process holds."""
+    """What this process uses."""
 
     seconds: float
-    """of all its cores since it began"""
+    """of CPU time since it started"""
     rss: float
-    """MB, without pages of files"""
+    """MB, without file pages"""
     arrays: int
-    """that JAX holds"""
+    """held by JAX"""
     array_bytes: int
     threads: int
     """without TensorStore's, which starts and ends some as it sees fit"""
@@ -65,7 +65,7 @@ def memory(pid: int | str = "self") -> dict[str, float]:
 def thread_names() -> list[str]:
     names = []
     for path in Path("/proc/self/task").glob("*/comm"):
-        with contextlib.suppress(OSError):  # it has ended since
+        with contextlib.suppress(OSError):  # it has exited since
             names.append(path.read_text().strip())
     return names
 
@@ -170,7 +170,7 @@ def prove_train(directory: Path, steps: int) -> None:
     with run.with_suffix(".log").open("w") as log, contextlib.redirect_stderr(log):
         config = load_config("debug:stage2", [f"--config.{k}={v}" for k, v in settings.items()])
         train(config, run)
-    fifth = steps // 5  # the second fifth against the last
+    fifth = steps // 5  # compare the second fifth with the last
     early = [s for step, s in samples.items() if fifth < step <= 2 * fifth]
     late = [s for step, s in samples.items() if step > 4 * fifth]
     steady(early, late)
@@ -206,7 +206,7 @@ def predict(directory: Path, seconds: int) -> tuple[float, float, float]:
     """Peaks of memory in MB, all and without pages of files, and how many seconds it took."""
     video = directory / f"walk_{seconds}.mp4"
     boxes, out = write_walk(video, seconds), proof.fresh(directory / f"walk_{seconds}")
-    command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no-video"]
+    command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no_video"]
     command += ["--checkpoint", str(directory / "short"), "--boxes", str(boxes), "--out", str(out)]
     begin, private = time.monotonic(), 0.0
     with (directory / "predict.log").open("w") as log:

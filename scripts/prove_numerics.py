@@ -1,14 +1,14 @@
-"""Losses and gradients are finite whatever a network says; bfloat16 stays near; bits repeat.
+"""Checks that losses and gradients are finite, bfloat16 is close, and runs repeat bit for bit.
 
     python scripts/prove_numerics.py [poses] [bfloat16] [bits] [--workdir DIR] [--people N]
 
-poses     a million people, most of them impossible, from a decoder's answer over the body, its
-          keypoints and the camera to the loss: value and gradient of each by itself are finite.
-bfloat16  a network of random weights in bfloat16 against the same in float32, on noise: how far
-          joints move.
-bits      two runs of 20 steps from nothing and two evaluations: the same to the bit.
+poses     a million people, most of them impossible, from a decoder's output through the body, its
+          keypoints and the camera to the loss: value and gradient of each one are finite.
+bfloat16  a network with random weights in bfloat16, compared with float32 on noise: how far joints
+          move.
+bits      two runs of 20 steps from scratch and two evaluations: bit-identical.
 
-Minutes on two cores.
+Takes minutes on two cores.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 import proof
 
 WEIGHTS = {"keypoints_2d": 300.0, "keypoints_3d": 600.0, "pose": 60.0, "shape": 0.06, "norm": 1.0}
-POLE = -1e-9 / 224  # the scale at which a crop's camera would be infinitely far away
+POLE = -1e-9 / 224  # scale at which a crop's camera would be infinitely far away
 
 
 def poses6d(rng: np.random.Generator, people: int) -> np.ndarray:
-    """`[people 24 6]`, every joint of another kind: half of them rotations, half of them not."""
+    """`[people 24 6]`, each joint of a random kind: half of them rotations, half of them not."""
     first, second = rng.normal(size=(2, people, 24, 3))
     other = {
         "zero": (0 * first, 0 * second),
@@ -116,7 +116,7 @@ def make_judge():
 
     def judge(answer, labels):
         value, gradient = jax.value_and_grad(loss)(answer, labels)
-        return value, [jnp.abs(part).max() for part in gradient]  # NaN wherever there is one
+        return value, [jnp.abs(part).max() for part in gradient]  # NaN if any entry is
 
     return jax.jit(jax.vmap(judge))
 
@@ -173,7 +173,7 @@ def prove_bfloat16(directory: Path) -> None:
             for _ in range(clips // 4)
         ]
         points = np.concatenate([np.asarray(a.keypoints_3d, np.float64) for a in answers])
-        joints[dtype] = 1000 * (points - points[:, :, [39]])  # millimetres about the pelvis
+        joints[dtype] = 1000 * (points - points[:, :, [39]])  # millimetres, relative to the pelvis
     drift = np.linalg.norm(joints["bfloat16"] - joints["float32"], axis=-1)
     apart = np.linalg.norm(joints["float32"] - joints["float32"].mean((0, 1)), axis=-1)
     shares = (50, 95, 99, 100)
@@ -195,7 +195,7 @@ def prove_bits(directory: Path) -> None:
     same = proof.losses(runs[0]).tolist() == proof.losses(runs[1]).tolist()
     proof.verdict(same, "all their losses the same")
     files = [run / "frames.npz" for run in runs]
-    for file in files:  # of the same checkpoint, twice
+    for file in files:  # two of the same checkpoint
         command = [sys.executable, "-m", "maed_jax.cli", "eval", "--checkpoint", str(runs[0])]
         command += ["--data_dir", str(directory / "data"), "--predictions", str(file)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -1,11 +1,11 @@
-"""A run that is killed again and again ends bit for bit as one that is left alone.
+"""Checks that a run killed repeatedly ends bit-identical to an undisturbed one.
 
     python scripts/prove_resume.py [--workdir DIR]
 
-`debug:stage2` with the moving average on, saving every other step. kill -9 hits it at random
-moments, wherever it is: starting, compiling, between steps, while a checkpoint is being written.
-Then parameters, moving average, optimiser state, data position and the losses of every step are
-compared with those of a run that was left alone. Minutes on two cores, most of them compiling.
+It runs `debug:stage2` with the moving average on, saving every other step. kill -9 is sent at
+random moments: while it starts, compiles, is between steps, or writes a checkpoint. Then
+parameters, moving average, optimiser state, data position and the losses of every step are compared
+with those of an undisturbed run. Takes minutes on two cores, mostly for compilation.
 """
 
 import random
@@ -20,7 +20,7 @@ SETTINGS = dict(steps=STEPS, checkpoint_every=2, ema=0.99)
 
 
 def progress(run: Path) -> int:
-    """Steps whose losses are written: a line each, the last one perhaps cut short."""
+    """Number of steps whose losses are written: one line each, the last one possibly incomplete."""
     try:
         return (run / "metrics.jsonl").read_text().count("\n")
     except FileNotFoundError:
@@ -40,7 +40,7 @@ def main() -> None:
         process = subprocess.Popen(
             proof.command(killed, **SETTINGS), env=proof.environment(), stderr=log
         )
-        # Some die while they start, most once they have gone on for a while.
+        # Some die at startup, most after they have run for a while.
         if kills % 5 == 4:
             time.sleep(chance.uniform(0.5, 10))
         elif kills < KILLS:

@@ -1,13 +1,13 @@
-"""However many devices share the work, the numbers stay: 8 simulated devices on a CPU.
+"""Checks that results do not depend on the number of devices: 8 simulated devices on a CPU.
 
     python scripts/prove_scaling.py [--workdir DIR]
 
-1. 20 steps of `debug:stage2` on 1 device, on 8, and on 8 with parameters and optimiser spread over
-   them (FSDP): the same losses within 1e-5 of their size, dropout included.
+1. 20 steps of `debug:stage2` on 1 device, on 8, and on 8 with parameters and optimiser sharded over
+   them (FSDP): the same losses to a relative 1e-5, dropout included.
 2. The bytes of parameters and optimiser that each device then holds, for the paper's network.
-3. A checkpoint made on 4 devices goes on on 1, 2 and 8.
+3. A checkpoint made on 4 devices resumes on 1, 2 and 8.
 
-Minutes on two cores, most of them compiling.
+Takes minutes on two cores, mostly for compilation.
 """
 
 import json
@@ -75,7 +75,7 @@ def bytes_held(fsdp: int) -> float:
         sum(leaf.addressable_shards[i].data.nbytes for leaf in jax.tree.leaves(empty))
         for i in range(8)
     }
-    assert len(held) == 1  # all alike
+    assert len(held) == 1  # all the same
     return held.pop() / 1e6
 
 

@@ -1,11 +1,11 @@
-"""Two processes on this machine train, checkpoint, validate, are stopped and resume as one would.
+"""Checks that two processes train, checkpoint, validate, stop and resume as one would.
 
     python scripts/prove_two_processes.py [--workdir DIR]
 
-They talk over the loopback interface (JAX's distributed runtime, gloo's collectives on CPUs), one
-device each, and start from an earlier stage's encoder. SIGTERM goes to the second of them only,
-half way. Then the same with one process that has two devices; losses and scores are compared.
-Minutes on two cores, most of them compiling.
+Two processes on this machine, with one device each, communicate over the loopback interface (JAX's
+distributed runtime, gloo's collectives on CPUs) and start from an earlier stage's encoder. SIGTERM
+is sent to the second one only, halfway. Losses and scores are compared with those of one process
+that has two devices. Takes minutes on two cores, mostly for compilation.
 """
 
 import signal

@@ -1,10 +1,10 @@
-"""Runs a model that `maed export` wrote; needs jax, numpy and flatbuffers, and not maed_jax.
+"""Runs a model written by `maed export`; needs jax, numpy and flatbuffers, but not maed_jax.
 
     python scripts/run_exported.py maed.stablehlo clips.npy answers.npz
 
-clips.npy holds RGB crops of people, uint8 [clips frames height width 3], square and as much larger
-than the person as `maed export` says. answers.npz: docs/prediction.md explains its arrays, here
-[clips frames ...].
+clips.npy holds square RGB crops of people, uint8 [clips frames height width 3], larger than the
+person by the factor that `maed export` prints. docs/prediction.md explains the arrays in
+answers.npz, which are [clips frames ...] here.
 """
 
 import struct
@@ -36,5 +36,5 @@ if len(sys.argv) != 4:
     sys.exit(__doc__)
 try:
     main(*sys.argv[1:])
-except OSError as error:  # a file that is not there, or cannot be written
+except OSError as error:  # a file that is missing or cannot be written
     sys.exit(str(error))

@@ -55,7 +55,7 @@ from maed_jax.data import schema
 from maed_jax.data.parallel import find_datasets
 from maed_jax.evaluation import compare, report
 from maed_jax.files.json import write_json
-from maed_jax.inference import attended, looks, people, pictures, results, video
+from maed_jax.inference import detect_video, people, person_attention, pictures, results, video
 from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.unfinished import Work
@@ -147,7 +147,7 @@ def override(path: Path) -> None:
 
 
 def read_lines_of_work(path: Path) -> None:
-    form = looks.DETECTED
+    form = detect_video.DETECTED
     found = Work(path.parent).lines(path.stem, form)
     assert Work(path.parent).lines(path.stem, form) == found  # what is left is whole
 
@@ -255,8 +255,9 @@ TARGETS: Mapping[str, Target] = {
         "demo:stage2").to_dict()).encode()]], lambda path: read_model(path.parent), words=JSON),
     "person .npz": zipped(lambda f: results.save_person(f / "p.npz", person()), "p.npz",
                           results.load_person),
-    "attention .npz": zipped(lambda f: attended.save_attention(
-        f / "a.npz", small_results.attention_of(person())), "a.npz", attended.load_attention),
+    "attention .npz": zipped(lambda f: person_attention.save_attention(
+        f / "a.npz", small_results.attention_of(person())), "a.npz",
+                            person_attention.load_attention),
     "attention maps .npz": zipped(attention_maps, "maps.npz", load_attention_maps),
     "results.json": Target("results.json", results_folder, read_results_folder, words=JSON),
     "results of eval": Target("r.json", compared, compare_results, words=JSON),

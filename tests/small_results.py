@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from small_videos import figure_images, write_video
 from test_results import person as random_person
 
-from maed_jax.inference.attended import Attention, save_attention
+from maed_jax.inference.person_attention import Attention, save_attention
 from maed_jax.inference.results import save_person, summary
 
 SIZE = (160, 120)  # width, height

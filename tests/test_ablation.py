@@ -145,7 +145,7 @@ def test_report_only_trains_nothing(study, trained, capsys):
     study("--rows", "ste-ktd")
     trained.clear()
     (study.workdir / "report.md").unlink()
-    ablation.main(["--workdir", str(study.workdir), "--report-only"])
+    ablation.main(["--workdir", str(study.workdir), "--report_only"])
     assert (study.workdir / "report.md").exists() and not trained
     (study.workdir / "config.json").unlink()
     with pytest.raises(UserError, match="holds results and no config.json"):
@@ -168,10 +168,10 @@ def test_mistakes(study, trained, tmp_path):
     with pytest.raises(UserError, match="no prepared dataset"):
         study(**{"data.data_dir": "/nowhere"})
     with pytest.raises(UserError, match="holds no finished row"):
-        ablation.main(["--workdir", str(tmp_path / "empty"), "--report-only"])
+        ablation.main(["--workdir", str(tmp_path / "empty"), "--report_only"])
     for words in (["--config.steps=3"], ["--rows", "cnn-ktd"], ["--seeds", "0"], ["--config", "x"]):
         with pytest.raises(UserError, match=f"{words[0]} would change nothing"):
-            ablation.main(["--workdir", str(study.workdir), "--report-only", *words])
+            ablation.main(["--workdir", str(study.workdir), "--report_only", *words])
     assert not study.workdir.exists()
     study("--rows", "ste-ktd")
     with pytest.raises(UserError, match="holds a run with other settings: model.dim"):

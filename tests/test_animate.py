@@ -16,7 +16,7 @@ from maed_jax.exports.people import FORMATS, export_people
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.unfinished import unfinished
 from maed_jax.inference.video import open_video
-from maed_jax.prediction.predict import predict_to
+from maed_jax.prediction.predict import Options, predict_to
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def results(tmp_path_factory):
     images = figure_images([[(90 + 3 * i, 120)] for i in range(4)])
     video = open_video(write_video(folder / "walk.mp4", images))
     out = folder / "out"
-    predict_to(out, video, FakeEstimator(mannequin()), overlay=False, exports=("bvh",))
+    predict_to(out, video, FakeEstimator(mannequin()), Options(overlay=False, exports=("bvh",)))
     return out
 
 

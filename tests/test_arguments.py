@@ -12,6 +12,8 @@ def parser():
     parser.add_argument("--focal", type=positive(float))
     parser.add_argument("--workers", type=from_zero)
     parser.add_argument("--seed", type=seed, default=1)
+    parser.add_argument("--data_dir")
+    parser.add_argument("names", nargs="*")
     add_step(parser)
     return parser
 
@@ -26,26 +28,54 @@ def test_right_ones(parser):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["--data-dir", "a-b_c"],
+        ["--data-dir=a-b_c"],
+        ["--data_dir=a-b_c"],
+        ["--data-d", "a-b_c"],  # abbreviated
+        ["--dat=a-b_c"],
+    ],
+    ids=" ".join,
+)
+def test_hyphens_stand_for_underscores(parser, words):
+    assert parser.parse_args(["--out", "x", *words]).data_dir == "a-b_c"
+
+
+def test_only_in_names_of_options(parser):
+    words = ["--out=--data-dir", "--config.data.val-dataset=a-b", "--other-dir", "x-y"]
+    found, rest = parser.parse_known_args([*words, "--", "--data-dir"])
+    assert found.out == "--data-dir" and found.data_dir is None
+    assert found.names == ["x-y", "--data-dir"]
+    assert rest == ["--config.data.val-dataset=a-b", "--other-dir"]
+
+
+@pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--out", "x", "--bacht=4"], "there is no argument '--bacht'; did you mean --batch? maed"),
         (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
         ([], "the following arguments are required: --out"),
+        (["--data-dir", "x"], "the following arguments are required: --out"),
+        (["--out", "x", "--data-dri", "y"], "no argument '--data-dri'; did you mean --data_dir?"),
         (["--otu", "x"], "there is no argument '--otu'; did you mean --out? maed"),
         (["--config.out=x"], "the following arguments are required: --out"),
         (["--out"], "argument --out: expected one argument"),
         (["--out", "x", "--batch", "1.5"], "needs a whole number above 0, not '1.5'"),
         (["--out", "x", "--focal", "-1"], "needs a number above 0, not '-1'"),
         (["--out", "x", "--focal", "inf"], "needs a number above 0, not 'inf'"),
-        (["--out", "x", "--workers", "-1"], "needs a whole number from 0 on, not '-1'"),
-        (["--out", "x", "--seed", "-1"], "needs a whole number from 0 on, not '-1'"),
+        (["--out", "x", "--workers", "-1"], "needs a whole number of at least 0, not '-1'"),
+        (["--out", "x", "--seed", "-1"], "needs a whole number of at least 0, not '-1'"),
         (
             ["--out", "x", "--seed", "4294967296"],
             "needs a whole number below 2^32, not '4294967296'",
         ),
-        (["--out", "x", "--step", "worst"], "needs the number of a step, or best, not 'worst'"),
-        (["--out", "x", "--step", "-1"], "needs the number of a step, or best, not '-1'"),
-        (["--out", "x", "--seed", "0.5"], "needs a whole number from 0 on, not '0.5'"),
+        (
+            ["--out", "x", "--step", "worst"],
+            "needs a step's number, or best, not 'worst'",
+        ),
+        (["--out", "x", "--step", "-1"], "needs a step's number, or best, not '-1'"),
+        (["--out", "x", "--seed", "0.5"], "needs a whole number of at least 0, not '0.5'"),
     ],
 )
 def test_wrong_ones_are_answered_by_one_line(parser, argv, message, capsys):

@@ -8,8 +8,8 @@ import pytest
 from small_results import FRAMES, attention_of, moving_person
 from small_videos import figure_images, write_video
 
-from maed_jax.inference.attended import load_attention
 from maed_jax.inference.people import no_progress
+from maed_jax.inference.person_attention import load_attention
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import in_memory
 from maed_jax.inference.video import open_video
@@ -88,7 +88,7 @@ def test_a_plot_of_whatever_there_is(tmp_path):
 def test_all_files_of_a_folder(video, tmp_path, monkeypatch, drawn):
     person = moving_person(3)
     attention = attention_of(person)
-    monkeypatch.setattr(attention_files, "attend", lambda *args, **kwargs: [attention])
+    monkeypatch.setattr(attention_files, "attention_of_tracks", lambda *args, **kwargs: [attention])
     track = Track(3, person.frames, person.boxes, person.detected, person.confidence)
     names = attention_files.write_attention(
         tmp_path, video, [person], [track], None, num_frames=FRAMES, batch=2, drawn=drawn,

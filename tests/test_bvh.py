@@ -34,6 +34,7 @@ def test_rows_are_a_frame_apart_in_a_track_with_a_gap_too(tmp_path):
     assert read_bvh(tmp_path / "a.bvh")[2] == pytest.approx(1 / 25)
 
 
+@pytest.mark.filterwarnings("error")
 @examples(50)
 @given(st.lists(st.floats(-3.2, 3.2), min_size=3, max_size=3), st.sampled_from([None, 90, -90]))
 def test_angles_say_the_rotation(vector, pitch):

@@ -74,7 +74,7 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
     boxes = tmp_path / "boxes.txt"
     boxes.write_text("".join(f"{i},9,60,40,80,160,1\n" for i in (3, 4, 6)))
     out = tmp_path / "out"
-    args = [str(walk), "--checkpoint", "w", "--out", str(out), "--no-video", "--boxes", str(boxes)]
+    args = [str(walk), "--checkpoint", "w", "--out", str(out), "--no_video", "--boxes", str(boxes)]
     run(command.main, args)
     assert sorted(path.name for path in out.iterdir()) == [
         "index.html", "person_9.npz", "results.json",
@@ -83,7 +83,7 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
     assert content["people_in_frame"] == [[], [], [9], [9], [9], [9]] + [[]] * 6
     assert content["people"][0]["detected"] == 3 and content["overlay"] is None
     assert content["boxes"] == {"file": str(boxes)}
-    assert "8 frames show nobody" in capsys.readouterr().out
+    assert "nobody in 8 frames" in capsys.readouterr().out
 
 
 def failing(tmp_path, capsys, args):
@@ -113,11 +113,11 @@ def test_wrong_boxes(walk, tmp_path, estimator, capsys):
 
 def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
     (tmp_path / "boxes.txt").write_text("1,9,60,40,80,160,1\n")
-    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no-video"]
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--no_video"]
     args += ["--boxes", tmp_path / "boxes.txt"]
     for name in ("hog", "yolox.onnx"):
         line = failing(tmp_path, capsys, [*args, "--detector", name])
-        assert line.startswith("maed: --boxes takes the place of a detector")
+        assert line.startswith("maed: --boxes replaces the detector")
     monkeypatch.delattr(cv2, "HOGDescriptor")  # as in OpenCV 5
     line = failing(tmp_path, capsys, args[:-2])
     assert line.startswith("maed: this OpenCV has no HOG person detector")
@@ -148,14 +148,14 @@ def test_an_output_that_cannot_be_written(walk, tmp_path, estimator, capsys):
 
 
 def test_a_full_disk(walk, tmp_path, estimator, capsys):
-    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no-video"]
+    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no_video"]
     with full_disk(5000), pytest.raises(SystemExit) as error:
         run(command.main, args)
     assert error.value.code == f"maed: cannot write to {tmp_path / 'out'}: file too large"
     assert "Traceback" not in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".unfinished"]
     run(command.main, args)
-    assert "going on with what an earlier run left" in capsys.readouterr().err
+    assert "resuming from what an earlier run left" in capsys.readouterr().err
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 
@@ -170,7 +170,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
         "Interrupted", (FakeEstimator,), {"__call__": lambda s, c, **_: interrupt(c)}
     )
     before = signal.getsignal(signal.SIGTERM)
-    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no-video"]
+    args = [str(walk), "--checkpoint", "w", "--out", str(tmp_path / "out"), "--no_video"]
     with pytest.raises(SystemExit) as error:
         run(command.main, args)
     assert error.value.code == 130 and signal.getsignal(signal.SIGTERM) is before
@@ -180,7 +180,7 @@ def test_interrupted(walk, tmp_path, estimator, capsys, how):
     run(command.main, args)
     printed = capsys.readouterr()
     assert "finding people" not in printed.err and "2 people in 12 frames" in printed.out
-    assert "going on with what an earlier run left" in printed.err
+    assert "resuming from what an earlier run left" in printed.err
     assert not (tmp_path / "out" / ".unfinished").exists()
 
 
@@ -206,12 +206,12 @@ def test_an_unknown_detector_is_told_before_anything_is_loaded(walk, tmp_path, c
 
 
 def test_a_side_view_without_the_video_that_it_is_part_of(walk, tmp_path, capsys):
-    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side-view", "--no-video"]
+    args = [walk, "--checkpoint", "w", "--out", tmp_path / "out", "--side_view", "--no_video"]
     line = failing(tmp_path, capsys, args)
-    assert line.startswith("maed: --side-view is a part of the overlay video")
+    assert line.startswith("maed: --side_view is part of the overlay")
     with pytest.raises(SystemExit):
         command.parser().parse_args(["--help"])
-    assert "films and plots" in " ".join(capsys.readouterr().out.split())
+    assert "videos or plots" in " ".join(capsys.readouterr().out.split())
 
 
 def test_several_inputs_each_have_their_own_results(walk, empty, tmp_path, estimator, capsys):
@@ -253,7 +253,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     for i, image in enumerate(figure_images([[(90 + 3 * i, 120)] for i in range(4)])):
         cv2.imwrite(str(tmp_path / f"{i}.png"), image)
     out = tmp_path / "out"
-    args = [str(tmp_path), "--checkpoint", "w", "--out", str(out), "--no-video", "--fps", "8"]
+    args = [str(tmp_path), "--checkpoint", "w", "--out", str(out), "--no_video", "--fps", "8"]
     run(command.main, [*args, "--export", "glb,bvh,obj", "--smooth"])
     content = json.loads((out / "results.json").read_text())
     assert content["exports"] == ["person_1.glb", "person_1.bvh", "person_1_obj", "people.glb"]
@@ -262,7 +262,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     assert len(list((out / "person_1_obj").iterdir())) == 4
     with pytest.raises(SystemExit, match="no format 'fbx'"):
         run(command.main, [*args, "--export", "glb,fbx"])
-    with pytest.raises(SystemExit, match="--boxes is for one video"):
+    with pytest.raises(SystemExit, match="--boxes is for a single video"):
         run(command.main, [str(tmp_path), *args, "--boxes", "a.txt"])
 
 

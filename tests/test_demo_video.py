@@ -47,7 +47,7 @@ def test_the_detector_finds_them(video):
     for frame in open_video(path).frames():
         if frame.index % 4 == 0:
             detections = detector(frame.image())
-            sure = detections.boxes[detections.scores > detector.sure]
+            sure = detections.boxes[detections.scores > detector.sure_score]
             box = truth["box"][0, frame.index]
             found += any(np.max(iou(box[None], other[None])) > 0.35 for other in sure)
             frames += 1

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from maed_jax.errors import LONGEST, UserError, reason
+from maed_jax.errors import LONGEST_MESSAGE, UserError, reason
 
 
 def test_a_message_is_as_it_was_given():
@@ -22,7 +22,7 @@ def test_it_stays_one_line_that_can_be_read(text, expected):
 def test_a_long_one_keeps_its_begin_and_its_end():
     text = str(UserError("x.json: " + "a" * 10_000 + " is no name"))
     assert text.startswith("x.json: aaa") and text.endswith("aaa is no name")
-    assert len(text) < LONGEST + 10
+    assert len(text) < LONGEST_MESSAGE + 10
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_nobody():
 def test_pictures_smaller_than_a_window(size):
     image, hog = np.zeros((*size, 3), np.uint8), HogDetector()
     assert hog(image).boxes.shape == (0, 4)
-    assert hog.again(image, np.array([[20.0, 50, 50, 100]])).boxes.shape == (0, 4)
+    assert hog.redetect_near(image, np.array([[20.0, 50, 50, 100]])).boxes.shape == (0, 4)
 
 
 def test_an_opencv_without_hog(monkeypatch):
@@ -99,8 +99,8 @@ def _plain(windows):
 def test_people_who_are_looked_for_where_they_are_have_the_same_boxes():
     hog = HogDetector()
     whole = hog(CROWD)
-    again = hog.again(CROWD, whole.boxes + np.float32([8, -5, 0, 0]))
-    sure = whole.scores > hog.sure
+    again = hog.redetect_near(CROWD, whole.boxes + np.float32([8, -5, 0, 0]))
+    sure = whole.scores > hog.sure_score
     assert sure.sum() == 3
     np.testing.assert_allclose(again.scores[: sure.sum()], whole.scores[sure], rtol=1e-6)
     np.testing.assert_allclose(again.boxes[: sure.sum()], whole.boxes[sure], atol=6)
@@ -108,4 +108,4 @@ def test_people_who_are_looked_for_where_they_are_have_the_same_boxes():
 
 def test_nobody_is_looked_for_nowhere(monkeypatch):
     monkeypatch.setattr(HogDetector, "_search", None)  # a call would fail
-    assert HogDetector().again(CROWD, np.zeros((0, 4))).boxes.shape == (0, 4)
+    assert HogDetector().redetect_near(CROWD, np.zeros((0, 4))).boxes.shape == (0, 4)

@@ -35,9 +35,9 @@ from maed_jax.files import bounds
 from maed_jax.files.joblib import read_joblib
 from maed_jax.files.torch import LEGACY_MAGIC, load_torch
 from maed_jax.files.unpickle import restricted_load
-from maed_jax.inference.attended import load_attention
 from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
+from maed_jax.inference.person_attention import load_attention
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
 from maed_jax.weights.arrays import read_arrays
@@ -297,7 +297,7 @@ def test_results_name_files_of_their_own_folder_alone(tmp_path, watched, name, p
     out = tmp_path / "folder"
     out.mkdir()
     (out / "results.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="outside of its folder"):
+    with pytest.raises(UserError, match="outside its folder"):
         load_results(out)
 
 

@@ -52,7 +52,7 @@ def test_everything_is_linked_and_nothing_is_fetched():
         "person_1_obj/", "results.json", "attention_1.mp4",
     ])  # fmt: skip
     assert "http" not in page(content()).replace("http-equiv", "")
-    assert "2 people, somebody in 4 of 20" in reader.text
+    assert "2 people, seen in 4 of 20" in reader.text
 
 
 def test_names_are_escaped():
@@ -75,4 +75,4 @@ def test_bars_show_when_people_are_there():
 
 def test_a_still_and_no_overlay():
     assert "overlay.jpg" in Reader(page(content(overlay="overlay.jpg"))).links
-    assert "Nothing was drawn" in page(content(overlay=None))
+    assert "No overlay was drawn" in page(content(overlay=None))

@@ -33,7 +33,7 @@ def picture(channel, size):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_person_is_found_where_the_file_says(kind, detector_of):
     detector = detector_of(kind)
-    assert detector.longest == 64
+    assert detector.max_side == 64
     found = detector(picture(KINDS[kind], (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]], atol=0.5)  # doubles are merged
@@ -135,7 +135,7 @@ def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
     data = (golden_dir / "detector_rtdetr.onnx").read_bytes()
     (tmp_path / "a.onnx").write_bytes(data.replace(sizes + b"\x07", sizes + b"\x06"))
     detector = make_detector(str(tmp_path / "a.onnx"))
-    with pytest.raises(UserError, match="a.onnx fails as a detector, .*input data type") as error:
+    with pytest.raises(UserError, match="a.onnx fails as a detector \(.*input data type") as error:
         detector(picture(RED, (32, 64)))
     assert "\n" not in str(error.value)
 
@@ -151,7 +151,7 @@ def test_answers_that_are_not_those_of_its_kind_are_one_line(kind, shapes, says,
     detector = detector_of(kind)
     answers = [np.zeros(shape, np.float32) for shape in shapes]
     detector._session = SimpleNamespace(run=lambda *_: answers)
-    with pytest.raises(UserError, match=f"{kind}.onnx fails as a detector, .*{says}"):
+    with pytest.raises(UserError, match=f"{kind}.onnx fails as a detector \(.*{says}"):
         detector(picture(RED, (32, 64)))
 
 
@@ -177,7 +177,7 @@ def test_grid():
 
 
 def test_mistakes(detector_of, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="has the outputs heat, which are not"):
+    with pytest.raises(UserError, match="has the outputs heat, which match no known detector"):
         detector_of("other")
     with pytest.raises(UserError, match="there is no detector file"):
         make_detector(str(tmp_path / "none.onnx"))

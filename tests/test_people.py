@@ -42,15 +42,16 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     hog, seen = make_detector("hog"), []
 
     class Counting:
-        longest, sure, parts = hog.longest, hog.sure, hog.parts
+        max_side, sure_score = hog.max_side, hog.sure_score
+        detects_parts = hog.detects_parts
 
         def __call__(self, image):
             seen.append(image)
             return hog(image)
 
-        def again(self, image, boxes):
+        def redetect_near(self, image, boxes):
             seen.append(image)
-            return hog.again(image, boxes)
+            return hog.redetect_near(image, boxes)
 
     (track,) = people.find_people(video, Counting()).tracks
     assert len(seen) == len(range(0, frames, every))
@@ -95,7 +96,7 @@ def boxes_file(path, numbers):
 
 def test_boxes_that_cannot_be_linked_are_not_asked_for_again(tmp_path):
     video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
-    with pytest.raises(UserError, match="b.txt could be linked: without ids they must be of.*n-th"):
+    with pytest.raises(UserError, match="b.txt could be linked: without ids they must cover.*n-th"):
         people.find_people(video, boxes_file(tmp_path / "b.txt", [1, 6, 10, 16, 21, 26, 31]))
 
 

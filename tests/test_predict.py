@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import errno
 import json
 from fractions import Fraction
@@ -13,7 +14,9 @@ from maed_jax.errors import UserError
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.inference.video import open_video
-from maed_jax.prediction.predict import predict_to, predict_video
+from maed_jax.prediction.predict import Options, predict_to, predict_video
+
+NOT_DRAWN = Options(overlay=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +43,13 @@ def test_python_api(walk, tmp_path):
 def test_results_say_where_the_video_is_from_anywhere(walk, tmp_path, monkeypatch):
     monkeypatch.chdir(walk.parent)
     estimator = FakeEstimator(mannequin())
-    content = predict_to(tmp_path, open_video("walk.mp4"), estimator, overlay=False)
+    content = predict_to(tmp_path, open_video("walk.mp4"), estimator, NOT_DRAWN)
     assert content["video"]["path"] == str(walk.resolve())
 
 
 def test_what_was_written_can_be_given_as_boxes(walk, tmp_path):
     estimator = FakeEstimator(mannequin())
-    content = predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    content = predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     assert content == json.loads((tmp_path / "results.json").read_text())
     (again,) = predict_video(walk, estimator, boxes=tmp_path / "person_2.npz")
     np.testing.assert_array_equal(again.frames, load_person(tmp_path / "person_2.npz").frames)
@@ -55,9 +58,9 @@ def test_what_was_written_can_be_given_as_boxes(walk, tmp_path):
 def test_what_is_done_is_not_done_again_unless_something_changed(walk, tmp_path):
     estimator = FakeEstimator(mannequin())
 
-    def calls(**options):
-        before = len(estimator.shapes)
-        predict_to(tmp_path, open_video(walk), estimator, overlay=False, **options)
+    def calls(again=True, **options):
+        before, options = len(estimator.shapes), dataclasses.replace(NOT_DRAWN, **options)
+        predict_to(tmp_path, open_video(walk), estimator, options, again=again)
         return len(estimator.shapes) - before
 
     once = calls()
@@ -72,14 +75,14 @@ def test_what_is_done_is_not_done_again_unless_something_changed(walk, tmp_path)
 
 def test_what_is_given_is_not_replaced_by_results(walk, tmp_path):
     estimator = FakeEstimator(mannequin())
-    predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     boxes = read_boxes(tmp_path / "person_1.npz")
     with pytest.raises(UserError, match="person_1.npz has the name of a result"):
-        predict_to(tmp_path, open_video(walk), estimator, boxes=boxes, overlay=False)
+        predict_to(tmp_path, open_video(walk), estimator, Options(boxes=boxes, overlay=False))
     video = tmp_path / "overlay.mp4"
     video.write_bytes(walk.read_bytes())
     with pytest.raises(UserError, match="overlay.mp4 has the name of a result.*--out"):
-        predict_to(tmp_path, open_video(video), estimator)
+        predict_to(tmp_path, open_video(video), estimator, Options())
     assert video.read_bytes() == walk.read_bytes() and boxes.path.exists()
 
 
@@ -88,7 +91,7 @@ def test_damaged_frames_get_interpolated_boxes(tmp_path):
     places = [[(100 + 3 * i, 120)] for i in range(12)]
     write_video(path, figure_images(places), codec="mjpeg", pix_fmt="yuvj420p")
     video = open_video(damage(path, [5, 6]))
-    content = predict_to(tmp_path / "out", video, FakeEstimator(mannequin()), overlay=False)
+    content = predict_to(tmp_path / "out", video, FakeEstimator(mannequin()), NOT_DRAWN)
     assert content["video"]["damaged_frames"] == [5, 6]
     person = load_person(tmp_path / "out" / "person_1.npz")
     assert len(person) == 12 and not person.detected[5:7].any()
@@ -109,11 +112,11 @@ def test_interrupted_while_finding_it_goes_on_there(tmp_path, monkeypatch):
         return merge(*windows)
 
     monkeypatch.setattr(hog, "merge", stops)
-    monkeypatch.setattr("maed_jax.inference.looks.available_cores", lambda: 1)
+    monkeypatch.setattr("maed_jax.threads.available_cores", lambda: 1)
 
     def predict(out):
         estimator = FakeEstimator(mannequin())
-        predict_to(out, open_video(walk), estimator, overlay=False)
+        predict_to(out, open_video(walk), estimator, NOT_DRAWN)
         return [load_person(path) for path in sorted(out.glob("person_*.npz"))]
 
     with pytest.raises(KeyboardInterrupt):
@@ -136,11 +139,11 @@ def test_people_are_kept_where_drawing_fails(walk, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(overlay, "write_overlay", fails)
         with pytest.raises(UserError, match="PyVista"):
-            predict_to(tmp_path, open_video(walk), estimator)
+            predict_to(tmp_path, open_video(walk), estimator, Options())
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["overlay"] is None and (tmp_path / "person_1.npz").exists()
     calls = len(estimator.shapes)
-    predict_to(tmp_path, open_video(walk), estimator)
+    predict_to(tmp_path, open_video(walk), estimator, Options())
     assert len(estimator.shapes) == calls  # nothing but the drawing was left to do
     assert (tmp_path / "overlay.mp4").exists() and (tmp_path / "person_1.npz").exists()
 
@@ -156,10 +159,10 @@ def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
     with monkeypatch.context() as patch:
         patch.setattr(f"maed_jax.prediction.predict.{where}", full)
         with pytest.raises((UserError, OSError), match="(?i)no space left on device"):
-            predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+            predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     calls = len(estimator.shapes)
     monkeypatch.setattr("maed_jax.inference.hog.merge", full)  # nobody looks
-    predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     assert len(estimator.shapes) == calls and (tmp_path / "person_1.npz").exists()
 
 
@@ -171,10 +174,10 @@ def test_answers_of_another_interval_are_not_resumed(walk, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("maed_jax.prediction.predict.smooth_person", stops)
         with pytest.raises(KeyboardInterrupt):
-            predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+            predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     calls = len(estimator.shapes)
     estimator.interval = 2
-    content = predict_to(tmp_path, open_video(walk), estimator, overlay=False)
+    content = predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     assert len(estimator.shapes) > calls and content["model"]["interval"] == 2
 
 
@@ -190,10 +193,10 @@ def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
         return merge(*windows)
 
     monkeypatch.setattr(hog, "merge", full)
-    monkeypatch.setattr("maed_jax.inference.looks.available_cores", lambda: 1)
+    monkeypatch.setattr("maed_jax.threads.available_cores", lambda: 1)
     for _ in range(2):
         with contextlib.suppress(UserError):
-            predict_to(tmp_path, open_video(walk), FakeEstimator(mannequin()), overlay=False)
+            predict_to(tmp_path, open_video(walk), FakeEstimator(mannequin()), NOT_DRAWN)
     assert len(seen) < 9 + 12 and (tmp_path / "person_1.npz").exists()
 
 
@@ -201,7 +204,7 @@ def test_a_video_that_shows_a_picture_a_day(tmp_path):
     path = tmp_path / "slow.mkv"
     write_video(path, figure_images([[(100, 120)]] * 3), fps=Fraction(1, 86400))
     video = open_video(path)
-    content = predict_to(tmp_path / "out", video, FakeEstimator(mannequin()), overlay=False)
+    content = predict_to(tmp_path / "out", video, FakeEstimator(mannequin()), NOT_DRAWN)
     assert content["video"]["fps"] == pytest.approx(video.fps, rel=1e-5) and video.fps < 1e-4
     assert load_results(tmp_path / "out")[0] == content
 
@@ -215,6 +218,12 @@ def test_numbers_that_cannot_be(walk, wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(UserError, match=f"^{name} must be above 0, not {value}"):
         predict_video(walk, FakeEstimator(mannequin()), **wrong)
+
+
+@pytest.mark.parametrize("batch", [2.5, 2.0])
+def test_a_batch_is_a_whole_number_of_clips(walk, batch):
+    with pytest.raises(UserError, match=f"^batch must be a whole number, not {batch}"):
+        predict_video(walk, FakeEstimator(mannequin()), batch=batch)
 
 
 def test_an_estimator_may_be_named_by_its_work_directory(walk, tmp_path):

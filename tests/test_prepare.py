@@ -143,9 +143,9 @@ def test_mistakes_have_one_line(tmp_path):
         prepare.build("mannequins", tmp_path / "file", "tiny")
     with pytest.raises(UserError, match="no prepared dataset"):
         prepare.main(["check", str(tmp_path)])
-    with pytest.raises(UserError, match="--seed: needs a whole number from 0 on, not '-1'"):
+    with pytest.raises(UserError, match="--seed: needs a whole number of at least 0, not '-1'"):
         prepare.main(["video", "--out", str(tmp_path / "a.mp4"), "--seed", "-1"])
-    with pytest.raises(UserError, match="--seed: needs a whole number from 0 on, not '-1'"):
+    with pytest.raises(UserError, match="--seed: needs a whole number of at least 0, not '-1'"):
         prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--seed", "-1"])
     with pytest.raises(UserError, match="--processes: needs a whole number above 0, not '-3'"):
         prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--processes", "-3"])

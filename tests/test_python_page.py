@@ -13,7 +13,7 @@ pytest.importorskip("pyvista")
 import maed_jax
 from maed_jax.body.mannequin import mannequin
 from maed_jax.inference.video import open_video
-from maed_jax.prediction.predict import predict_to
+from maed_jax.prediction.predict import Options, predict_to
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 MODEL = maed_jax.MAED(
@@ -34,7 +34,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     Path("demo/data/mannequins/crops").rename("demo/data/mannequins/demo")
     write_video(Path("dance.mp4"), figure_images([[(90 + 3 * i, 120)] for i in range(12)]))
     model = {"body": "mannequin"}
-    predict_to("dance", open_video("dance.mp4"), estimator, overlay=False, model=model)
+    predict_to("dance", open_video("dance.mp4"), estimator, Options(overlay=False), model=model)
 
     names = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):

@@ -38,7 +38,7 @@ class Picture:
     def time(self):
         return self.index / 10
 
-    def image(self, longest=None):
+    def image(self, max_side=None):
         return np.full((self.size[1], self.size[0], 3), self.index % 251, np.uint8)
 
 
@@ -202,7 +202,7 @@ def test_crops_are_those_of_training():
     image = rng.integers(0, 255, (60, 80, 3), np.uint8)
 
     class Noise(Picture):
-        def image(self, longest=None):
+        def image(self, max_side=None):
             return image
 
     box = np.array([[30, 25, 14, 28]], np.float32)
@@ -216,8 +216,8 @@ def test_large_crops_are_averaged_and_stay_in_place(side):
     """A ramp is a ramp at every scale: a shift of a pixel would show."""
 
     class Ramp(Picture):
-        def image(self, longest=None):
-            shrink = max(self.size) // longest
+        def image(self, max_side=None):
+            shrink = max(self.size) // max_side
             x = np.arange(self.size[0], dtype=np.float32).reshape(-1, shrink).mean(1)
             row = x.astype(np.float32)
             return np.tile(row[None, :, None], (self.size[1] // shrink, 1, 3))
@@ -246,8 +246,8 @@ def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
     blob = 255 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / width**2)
 
     class Spot(Picture):
-        def image(self, longest):
-            size = (longest, longest * 160 // 240)
+        def image(self, max_side):
+            size = (max_side, max_side * 160 // 240)
             image = cv2.resize(blob, size, interpolation=cv2.INTER_AREA)
             return np.repeat(image[..., None], 3, -1).astype(np.uint8)
 
@@ -260,8 +260,8 @@ def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
 
 def test_crops_of_a_frame_that_opencv_does_not_take():
     class Wide(Picture):
-        def image(self, longest):
-            return np.full((8, longest, 3), 7, np.uint8)
+        def image(self, max_side):
+            return np.full((8, max_side, 3), 7, np.uint8)
 
     (crop,) = cut(Wide(0, size=(40_000, 8)), [np.array([20_000.0, 4, 6])], 8)
     assert (crop == 7).all()
@@ -276,8 +276,8 @@ def test_crops_are_those_that_the_video_gives(side):
     assert crops.shape == (3, 32, 32, 3) and crops.dtype == np.uint8
 
     class Noise(Picture):
-        def image(self, longest):
-            size = fit((160, 120), longest)
+        def image(self, max_side):
+            size = fit((160, 120), max_side)
             return cv2.resize(frames[self.index], size, interpolation=cv2.INTER_AREA)
 
     for i, square in enumerate(crop_squares(boxes, estimator.margin)):
@@ -288,7 +288,7 @@ def test_crops_are_those_that_the_video_gives(side):
 @pytest.mark.parametrize(
     "frames, boxes, says",
     [
-        (np.zeros((2, 9, 9, 3), np.uint8), np.ones((1, 4)), r"2 frames take boxes \[2 4\]"),
+        (np.zeros((2, 9, 9, 3), np.uint8), np.ones((1, 4)), r"2 frames need boxes \[2 4\]"),
         (np.zeros((1, 9, 9, 3), np.uint8), np.full((1, 4), np.nan), "finite numbers"),
         (np.zeros((1, 9, 9, 3)), np.ones((1, 4)), "not float64"),
         (np.zeros((1, 9, 9), np.uint8), np.ones((1, 4)), r"not uint8 \[9, 9\]"),

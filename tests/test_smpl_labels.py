@@ -66,8 +66,8 @@ MIRROR = [[[-1, 0, 0], [0, 1, 0], [0, 0, 1]], *[np.eye(3).tolist()] * 23]
 
 @pytest.mark.parametrize("changes, message", [
     ({"parm_pose": [0] * 72}, r"fit 1: parm_pose is not \[24, 3, 3\]"),
-    ({"parm_pose": np.zeros((24, 3, 3)).tolist()}, "fit 1: parm_pose of joint 0 is no rotation"),
-    ({"parm_pose": MIRROR}, "fit 1: parm_pose of joint 0 is no rotation"),
+    ({"parm_pose": np.zeros((24, 3, 3)).tolist()}, "fit 1: parm_pose of joint 0 is not a rotation"),
+    ({"parm_pose": MIRROR}, "fit 1: parm_pose of joint 0 is not a rotation"),
     ({"parm_shape": None}, "fit 1: parm_shape is missing"),
     ({"bbox_center": [float("nan"), 1]}, "fit 1: bbox_center is not"),
     ({"gt_keypoint_2d": [[1, 2, 3]] * 24}, r"fit 1: gt_keypoint_2d is not \[49, 3\]"),

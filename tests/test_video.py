@@ -76,7 +76,7 @@ def test_rotation_of_phone_videos(tmp_path, matrix, corner, size):
     assert video.size == size and image.shape == (size[1], size[0], 3)
     assert image[corner[0], corner[1], 0] > 200
     assert (image[:, :, 0].astype(int) - image[:, :, 1] > 100).mean() == pytest.approx(0.25, 0.1)
-    assert next(video.frames()).image(longest=32).shape == (fit(size, 32)[1], fit(size, 32)[0], 3)
+    assert next(video.frames()).image(max_side=32).shape == (fit(size, 32)[1], fit(size, 32)[0], 3)
 
 
 def test_oblong_pixels_are_made_square(tmp_path):

@@ -72,7 +72,7 @@ def test_without_its_video_the_overlay_is_shown_or_none(out, tmp_path, capsys):
     content = json.loads((out / "results.json").read_text())
     content["video"]["path"] = str(tmp_path / "gone.mp4")
     assert viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4") == (None, False)
-    assert "is not there any more; the page has no video" in capsys.readouterr().err
+    assert "is no longer there; the page has no video" in capsys.readouterr().err
     (tmp_path / "overlay.mp4").write_bytes(b"video")
     content["overlay"] = "overlay.mp4"
     found = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
@@ -90,7 +90,7 @@ def test_attention_of_other_frames_is_refused(out, tmp_path):
     shutil.copy(out / "attention_1.npz", tmp_path / "attention_2.npz")
     person = moving_person(2, range(4, FRAMES))
     assert viewer.read_attention(out, [person]) == {}
-    with pytest.raises(UserError, match="attention_2.npz is of other frames"):
+    with pytest.raises(UserError, match="attention_2.npz does not have the frames"):
         viewer.read_attention(tmp_path, [person])
 
 
@@ -160,7 +160,7 @@ def test_in_a_browser(page):
 
         assert tab.locator("#attention figure:visible").count() == 4
         tab.locator("#joints canvas").hover(position={"x": 5, "y": 5})
-        assert tab.locator("#joints figcaption").inner_text().startswith("joints by how much")
+        assert tab.locator("#joints figcaption").inner_text().startswith("how much the joints")
 
         tab.locator("#time").fill("6")
         tab.wait_for_timeout(300)

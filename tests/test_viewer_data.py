@@ -1,6 +1,8 @@
 import dataclasses
+import gzip
 import json
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -16,9 +18,22 @@ from maed_jax.body.smpl import pose_body, restrict
 from maed_jax.errors import UserError
 from maed_jax.inference.results import load_person, load_results
 from maed_jax.visual import viewer_data
-from maed_jax.visual.viewer_data import page_data, unpack
+from maed_jax.visual.viewer_data import page_data
 
 PAGE = Path(viewer_data.__file__).parent / "page"
+
+
+def unpack(data: bytes):
+    """Meta and arrays from what `pack` made, as page/data.js reads them."""
+    data = gzip.decompress(data)
+    (length,) = struct.unpack_from("<I", data)
+    header = json.loads(data[4 : 4 + length])
+    arrays = {}
+    for name, place in header["arrays"].items():
+        count = int(np.prod(place["shape"]))
+        array = np.frombuffer(data, place["type"], count, 4 + length + place["offset"])
+        arrays[name] = array.reshape(place["shape"])
+    return header["meta"], arrays
 
 
 @pytest.fixture(scope="module")

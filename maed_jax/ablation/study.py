@@ -46,7 +46,7 @@ rows:
 DIR/ROW/SEED/ holds stage1/ and stage2/ (work directories of maed train), train.log and result.json.
 The same command resumes where the study stopped; what has a result.json is not done again: delete
 that file to have a trained row measured anew. DIR/report.md, results.json and the plots are written
-at the end, and by --report-only from what is there.
+at the end, and by --report_only from what is there.
 
 Any setting can be changed as in maed train, for instance --config.study.stage1.steps=1000.
 """
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(
         prog="maed ablate",
         usage="maed ablate --config ablation --workdir DIR [--rows A,B] [--seeds 0,1] "
-        "[--report-only] [--config.KEY=VALUE ...]",
+        "[--report_only] [--config.KEY=VALUE ...]",
         description=__doc__.partition(": ")[2].capitalize(),
         epilog=EPILOG.format(rows="\n  ".join(ROWS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,14 +67,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--rows", metavar="A,B", help="only these rows (default: all)")
     parser.add_argument("--seeds", metavar="0,1", help="only these seeds (default: all)")
     parser.add_argument(
-        "--report-only", action="store_true", help="train nothing, write the report anew"
+        "--report_only", action="store_true", help="train nothing, write the report anew"
     )
     options, overrides = parser.parse_known_args(argv)
     workdir = Path(options.workdir)
     if options.report_only:
         given = {"--config": options.config, "--rows": options.rows, "--seeds": options.seeds}
         for word in (*(name for name in given if given[name] is not None), *overrides):
-            raise UserError(f"--report-only takes no settings: {word} would change nothing")
+            raise UserError(f"--report_only takes no settings: {word} would change nothing")
         write_report(workdir)
         return
     rows = choose_rows(options.rows)

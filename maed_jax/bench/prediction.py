@@ -66,7 +66,7 @@ def make_cases(
     from maed_jax.inference.people import find_people
     from maed_jax.inference.reconstruct import reconstruct
     from maed_jax.inference.video import open_video
-    from maed_jax.prediction.predict import predict_to
+    from maed_jax.prediction.predict import Options, predict_to
 
     write_walk(folder / "walk.mp4", frames, size)
     video = open_video(folder / "walk.mp4")
@@ -89,7 +89,7 @@ def make_cases(
         reconstruct(video, found.tracks, with_estimator, num_frames=found.num_frames, batch=batch)
 
     def everything(overlay: bool):
-        predict_to(folder / "out", video, estimator, batch=batch, overlay=overlay)
+        predict_to(folder / "out", video, estimator, Options(batch=batch, overlay=overlay))
 
     return {
         stages.ALONE: stages.alone(estimator, clips, batch),

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     check.add_argument("--all", action="store_true", help="examine every record")
     _add_processes(check)
-    video = verbs.add_parser("video", help="render a video of people walking, with its truth")
+    video = verbs.add_parser("video", help="render a video of people walking, with ground truth")
     video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
     video.add_argument("--seed", type=seed, default=0, help="of people and motion; default: 0")
     video.add_argument("--frames", type=int, default=96, help="2 to 3000; default: 96")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import RESULTS_BODY_HELP, Parser
 
 if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
@@ -47,19 +47,17 @@ def animate_results(
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed animate",
-        description="Write people that maed predict found for animation software: animated GLB "
-        "(Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame).",
+        description="Write the people that maed predict found for animation software: animated "
+        "GLB (Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame).",
     )
-    parser.add_argument("results", metavar="DIR", help="the --out of maed predict")
+    parser.add_argument("results", metavar="DIR", help="folder that maed predict wrote")
     parser.add_argument(
         "--export",
         default="glb",
         metavar="LIST",
         help="any of glb,bvh,obj (default: glb)",
     )
-    parser.add_argument(
-        "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
-    )
+    parser.add_argument("--body", metavar="PATH", help=RESULTS_BODY_HELP)
     return parser
 
 

@@ -8,6 +8,7 @@ three and free of the gap that Euler angles have in the middle one.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -47,23 +48,15 @@ def euler_angles(rotations: np.ndarray) -> np.ndarray:
     """
     n, joints = rotations.shape[:2]
     flat = np.clip(rotations.reshape(-1, 4), -1, 1)
-    angles = _euler(Rotation.from_quat(flat)).reshape(n, joints, 3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock")  # where x is 90 degrees, any y will do
+        angles = Rotation.from_quat(flat).as_euler("ZXY", degrees=True).reshape(n, joints, 3)
     for before, now in zip(angles, angles[1:]):
         other = _ALIKE + now * [1, -1, 1]
         near, far = (before + _wrapped(choice - before) for choice in (now, other))
         farther = np.abs(near - before).sum(-1) > np.abs(far - before).sum(-1)
         now[:] = np.where(farther[:, None], far, near)
     return angles
-
-
-def _euler(rotation: Rotation) -> np.ndarray:
-    """[n 3] (z, x, y), degrees. Written out, because SciPy warns of poses where x is 90 degrees."""
-    m = rotation.as_matrix()
-    x = np.arcsin(np.clip(m[:, 2, 1], -1, 1))
-    locked = np.abs(m[:, 2, 1]) > 1 - 1e-9  # z and y turn about one axis: all to z
-    z = np.where(locked, np.arctan2(m[:, 1, 0], m[:, 0, 0]), np.arctan2(-m[:, 0, 1], m[:, 1, 1]))
-    y = np.where(locked, 0.0, np.arctan2(-m[:, 2, 0], m[:, 2, 2]))
-    return np.degrees(np.stack([z, x, y], axis=-1))
 
 
 def _wrapped(degrees: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maed_jax.arguments import Parser, add_step
+from maed_jax.arguments import BODY_HELP, CHECKPOINT_HELP, Parser, add_step
 from maed_jax.errors import UserError, reason
 from maed_jax.files.whole import whole_file
 
@@ -74,16 +74,14 @@ def parser() -> argparse.ArgumentParser:
         prog="maed export",
         description="Write a trained model as one file that runs without this package, on CPUs, "
         "GPUs and TPUs: a StableHLO program with the weights inside, for any number of clips. "
-        "scripts/run_exported.py shows how to run it.",
+        "scripts/run_exported.py in the source folder shows how to run it.",
     )
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="work directory of maed train or convert"
-    )
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help=CHECKPOINT_HELP)
     add_step(parser)
+    parser.add_argument("--body", metavar="PATH", help=BODY_HELP)
     parser.add_argument(
-        "--body", metavar="PATH", help="use this body instead: a path, or mannequin"
+        "--out", required=True, metavar="FILE", help="file to write, such as maed.stablehlo"
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="such as maed.stablehlo")
     parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
     return parser
 
@@ -101,9 +99,9 @@ def main(argv: list[str]) -> None:
     size, length = estimator.image_size, estimator.clip_length
     megabytes = Path(args.out).stat().st_size / 1e6
     print(
-        f"{args.out}: {megabytes:.1f} MB; takes uint8 [any {length} {size} {size} 3], "
-        f"frames {estimator.interval} apart, squares {estimator.margin:g} times as large as the "
-        "person"
+        f"{args.out}: {megabytes:.1f} MB; takes clips uint8 [any {length} {size} {size} 3] of "
+        f"frames {estimator.interval} apart, square crops {estimator.margin:g} times as large as "
+        "the person"
     )
 
 

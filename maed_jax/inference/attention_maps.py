@@ -132,7 +132,7 @@ def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[
     """The chosen ones of `count`, counted from 0."""
     chosen = range(count) if chosen is None else np.atleast_1d(chosen).tolist()
     if not chosen or not all(-count <= i < count for i in chosen):
-        raise UserError(f"there are {what}s 0 to {count - 1}; {list(chosen)} is no choice of them")
+        raise UserError(f"{what}s run from 0 to {count - 1}, not {list(chosen)}")
     return tuple(int(i) % count for i in chosen)
 
 
@@ -186,7 +186,7 @@ def _check(maps: AttentionMaps) -> None:
     """Raises ValueError unless shapes agree and weights are weights."""
     arrays = {name: getattr(maps, name) for name in AXES if getattr(maps, name) is not None}
     if not arrays.keys() & _KEYS.keys():
-        raise ValueError("there are no weights in it")
+        raise ValueError("it has no attention weights")
     axes = {name: f"float {text}" for name, text in AXES.items()}
     check_axes(arrays, axes, {"blocks": len(maps.blocks), "heads": len(maps.heads)})
     for name, array in arrays.items():
@@ -194,4 +194,4 @@ def _check(maps: AttentionMaps) -> None:
         if name in _KEYS:
             weights &= (np.abs(array.sum(axis=_KEYS[name]) - 1) < _TOLERANCE).all()
         if not weights:
-            raise ValueError(f"{name} holds other numbers than weights")
+            raise ValueError(f"{name} holds numbers that are not weights")

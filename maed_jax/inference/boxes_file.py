@@ -15,7 +15,7 @@ import numpy as np
 from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
 from maed_jax.inference.detections import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated
+from maed_jax.inference.track import Track, Tracker, fill, interpolated, max_gap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ class BoxesFile:
     def tracks(self, num_frames: int, fps: float) -> list[Track]:
         """The people of a video of `num_frames` frames.
 
-        Boxes with ids keep them: gaps up to `MAX_GAP` seconds are interpolated and longer ones
-        stay, and nothing is dropped. Those without are linked with each other as a detector's are,
-        and numbered after the largest id.
+        Boxes with ids keep them: gaps up to `track.max_gap` are interpolated and longer ones stay,
+        and nothing is dropped. Those without are linked with each other as a detector's are, and
+        numbered after the largest id.
 
         Raises:
           UserError: a frame number that the video does not have.
@@ -47,8 +47,8 @@ class BoxesFile:
         late = np.flatnonzero(self.frames >= num_frames)
         if len(late):
             raise UserError(
-                f"{self._place(late[0])}: the video has {num_frames} frames, "
-                f"but this box is for a later one; is it the boxes file of this video?"
+                f"{self._place(late[0])}: the video has {num_frames} frames, and this box is of a "
+                "later one; do these boxes belong to this video?"
             )
         tracks = [self._known(int(id), fps) for id in np.unique(self.ids[self.ids >= 0])]
         unknown = np.flatnonzero(self.ids < 0)
@@ -62,7 +62,7 @@ class BoxesFile:
         """The track of those boxes that have this id."""
         mine = np.flatnonzero(self.ids == id)
         mine = mine[np.argsort(self.frames[mine])]
-        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max(2, round(MAX_GAP * fps))) + 1
+        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max_gap(fps)) + 1
         parts = []
         for part in np.split(mine, breaks):
             frames = self.frames[part]
@@ -124,9 +124,9 @@ def read_boxes(path: str | Path) -> BoxesFile:
     bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)
     for wrong, why in (
         (bad, "a box needs finite numbers, and a width and height above 0"),
-        (~np.isfinite(found.scores), "a confidence has to be a finite number"),
-        (found.frames < 0, "frames of .npz files count from 0, of text files from 1"),
-        (_repeated(found), "this id has a box in this frame already"),
+        (~np.isfinite(found.scores), "a confidence must be a finite number"),
+        (found.frames < 0, "frames are numbered from 0 in .npz files, from 1 in text files"),
+        (_repeated(found), "this id already has a box in this frame"),
     ):
         if wrong.any():
             raise UserError(f"{found._place(int(np.flatnonzero(wrong)[0]))}: {why}")
@@ -147,7 +147,9 @@ def _read_text(path: Path) -> BoxesFile:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin it with a mark
     except UnicodeDecodeError:
-        raise UserError(f"{path} is neither text nor .npz; see docs/prediction.md") from None
+        raise UserError(
+            f"{path} is neither text nor .npz; see docs/prediction.md in the source folder"
+        ) from None
     for number, line in enumerate(text.splitlines(), 1):
         fields = [field for field in re.split(r"[,;\s]+", line.strip()) if field]
         if not fields or line.lstrip().startswith("#"):
@@ -158,11 +160,11 @@ def _read_text(path: Path) -> BoxesFile:
             if not rows and number == 1 and re.match(r"[A-Za-z]", fields[0]):
                 continue  # names of columns
             raise UserError(
-                f"{path}, line {number}: {line.strip()[:60]!r} is not numbers"
+                f"{path}, line {number}: {line.strip()[:60]!r} is not a row of numbers"
             ) from None
         if len(values) < 6:
             raise UserError(
-                f"{path}, line {number}: {len(values)} fields where at least 6 are needed: "
+                f"{path}, line {number}: there are {len(values)} fields and must be at least 6: "
                 "frame, id, left, top, width, height"
             )
         for name, value in (("frame", values[0]), ("id", values[1])):
@@ -196,7 +198,10 @@ def _read_npz(path: Path) -> BoxesFile:
         raise UserError(f"{path} is not an .npz file of plain arrays") from None
     missing = [name for name in ("frames", "boxes") if name not in data]
     if missing:
-        raise UserError(f"{path} has no array {' and no '.join(missing)}; see docs/prediction.md")
+        raise UserError(
+            f"{path} has no array {' and no '.join(missing)}; see docs/prediction.md in the source "
+            "folder"
+        )
     count = data["frames"].shape[0] if data["frames"].ndim else 0
     for name, shape, kinds in (
         ("frames", (count,), "iu"),
@@ -207,8 +212,8 @@ def _read_npz(path: Path) -> BoxesFile:
         if name in data and (data[name].shape != shape or data[name].dtype.kind not in kinds):
             wanted = "whole numbers" if kinds == "iu" else "numbers"
             raise UserError(
-                f"{path}: {name} is {data[name].dtype} {list(data[name].shape)} where "
-                f"{wanted} of shape {list(shape)} are needed"
+                f"{path}: {name} must be {wanted} of shape {list(shape)}, not "
+                f"{data[name].dtype} {list(data[name].shape)}"
             )
     return BoxesFile(
         path,

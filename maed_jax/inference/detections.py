@@ -16,21 +16,24 @@ class Detections(NamedTuple):
     """float32 [n]: the detector's own measure; comparable within one detector only"""
 
 
+NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
 class Detector(Protocol):
     """What tracking needs to know of a detector."""
 
-    longest: int
+    max_side: int
     """pictures are scaled so that no side exceeds this, pixels, before `__call__` sees them"""
-    sure: float
+    sure_score: float
     """a score from which on a box is taken for a person without other evidence"""
-    parts: bool
+    detects_parts: bool
     """whether it takes parts of people for people"""
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Finds people in a uint8 [h w 3] RGB picture; called by several threads at once."""
         ...
 
-    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+    def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         """Finds those of them who are near `boxes` [n 4], faster where it can; maybe others too."""
         ...
 

@@ -45,9 +45,9 @@ class HogDetector:
     the best window alone. Making one turns OpenCV's own threads off in this process.
     """
 
-    longest = 640
-    sure = 0.5
-    parts = True
+    max_side = 640
+    sure_score = 0.5
+    detects_parts = True
 
     def __init__(self):
         import cv2
@@ -68,7 +68,7 @@ class HogDetector:
         image = _at_least_a_window(image)
         return _people(self.windows(image), image.shape[1])
 
-    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+    def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         """As a call, but of all windows it sees only those near `boxes` [n 4], of their size."""
         image = _at_least_a_window(image)
         return _people(self.windows_near(image, boxes), image.shape[1])

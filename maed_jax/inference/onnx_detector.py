@@ -37,10 +37,10 @@ Outputs = dict[str, np.ndarray]
 
 
 class OnnxDetector:
-    """A detector in an ONNX file; see `detect.Detector`."""
+    """A detector in an ONNX file; see `detections.Detector`."""
 
-    sure = 0.5
-    parts = False
+    sure_score = 0.5
+    detects_parts = False
     weakest = 0.1
 
     def __init__(self, path: str | Path):
@@ -77,19 +77,20 @@ class OnnxDetector:
         kind = _kind(shapes, self._size) if image is not None else None
         if kind is None:
             raise UserError(
-                f"{path} has the outputs {', '.join(shapes)}, which are not those of any detector "
-                "that docs/prediction.md lists; give boxes with --boxes in its place"
+                f"{path} has the outputs {', '.join(shapes)}, which match no known detector "
+                "(docs/prediction.md in the source folder lists them); give boxes with --boxes "
+                "instead"
             )
         batch = image.shape[0]
         if image.type not in FED or (isinstance(batch, int) and batch > 1):
             raise UserError(
                 f"{path} takes {image.type} {image.shape}; export it for one picture, or for any "
-                f"number of them, of {' or '.join(FED)}"
+                f"number of them, as {' or '.join(FED)}"
             )
         self._path, self._type = path, FED[image.type]
         self._prepare, self._read = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]
-        self.longest = max(self._size)
+        self.max_side = max(self._size)
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Finds people in a uint8 [h w 3] RGB picture.
@@ -107,7 +108,7 @@ class OnnxDetector:
         real = (boxes[:, 2:] >= 2).all(axis=1)
         return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
 
-    def again(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
+    def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         """As a call: a network sees the whole picture or nothing."""
         return self(image)
 
@@ -125,7 +126,7 @@ class OnnxDetector:
                 raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
             raise UserError(
-                f"{self._path} fails as a detector, give another or boxes: {reason(error)}"
+                f"{self._path} fails as a detector ({reason(error)}); give another, or boxes"
             ) from None
         return corners, scores
 

@@ -12,8 +12,8 @@ from maed_jax.data.boxes import smooth_boxes
 from maed_jax.errors import UserError
 from maed_jax.files.numpy import check_axes
 from maed_jax.inference.boxes_file import BoxesFile
+from maed_jax.inference.detect_video import detections, frames_per_look
 from maed_jax.inference.detections import Detector
-from maed_jax.inference.looks import detections, frames_per_look
 from maed_jax.inference.track import Track, Tracker, interpolated
 from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Video, no_progress
@@ -38,9 +38,9 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen, see `looks`;
-    boxes in between are interpolated. They are no worse for it: people move less in that time than
-    boxes err.
+    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen (see
+    `detect_video`); boxes in between are interpolated. They are no worse for it: people move less
+    in that time than boxes err.
 
     Args:
       work: keeps what was found in each frame, and begins with what an earlier run left there.
@@ -61,7 +61,7 @@ def find_people(
         tracks = people.tracks(num_frames, video.fps)
     else:
         every = frames_per_look(video)
-        tracker = Tracker(video.fps / every, people.sure, people.parts)
+        tracker = Tracker(video.fps / every, people.sure_score, people.detects_parts)
         for seen in progress(detections(video, people, every, work), video.announced):
             if seen is None:
                 damaged.append(num_frames)
@@ -72,12 +72,12 @@ def find_people(
         tracks = [interpolated(track, every, num_frames) for track in tracks]
     if not tracks and isinstance(people, BoxesFile):
         raise UserError(
-            f"no boxes in {people.path} could be linked: without ids they must be of nearly every "
-            "frame that somebody is in, or of every n-th"
+            f"no boxes in {people.path} could be linked: without ids they must cover nearly every "
+            "frame that shows a person, or every n-th"
         )
     if not tracks:
         raise UserError(
-            f"no people were found in {video.path}; if there are some, "
+            f"no people were found in {video.path}; if it shows any, "
             "give their boxes with --boxes FILE"
         )
     found = Found([smoothed(track, video.fps) for track in tracks], num_frames, damaged)

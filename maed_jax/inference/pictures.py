@@ -38,7 +38,7 @@ class Pictures(Video):
                     raise UserError(
                         f"{self.files[index]} is {image.shape[1]} x {image.shape[0]}, but pictures "
                         f"before it are {self.size[0]} x {self.size[1]}: a folder is taken for the "
-                        "frames of a video; name the pictures one by one to have them apart"
+                        "frames of one video; give separate pictures one by one"
                     )
                 last = av.VideoFrame.from_ndarray(image, format="rgb24")
                 for early in waiting:

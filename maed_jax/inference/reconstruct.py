@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -20,14 +20,14 @@ from maed_jax.body.camera import camera_from_crop_to_image, default_focal
 from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
-from maed_jax.estimator import check_finite
+from maed_jax.estimator import Estimator, check_finite
 from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Frame, Video, no_progress
 
 if TYPE_CHECKING:
-    from maed_jax.estimator import Estimator
+    import jax
 
 # What is kept of a prediction, and its shape for one frame.
 OUTPUTS = {
@@ -38,13 +38,15 @@ OUTPUTS = {
     "keypoints_3d": (49, 3),
     "keypoints_2d": (49, 2),
 }
+Answer = Callable[[np.ndarray], Mapping[str, "jax.Array"]]
+"""normalised clips float32 [b t h w 3] -> arrays [b t ...] by name"""
 
 
 class _Answers:
     """The answers for one track, filled clip by clip."""
 
     def __init__(
-        self, track: Track, margin: float, outputs: dict[str, tuple[int, ...]], keep: Keep
+        self, track: Track, margin: float, outputs: Mapping[str, tuple[int, ...]], keep: Keep
     ):
         n, id = len(track.frames), track.id
         self.crops = crop_squares(track.boxes, margin)
@@ -112,12 +114,12 @@ class _Clip:
 
 
 class _Batches:
-    """Runs clips through the estimator, always in batches of one shape: one compilation."""
+    """Has clips answered, always in batches of one shape: one compilation."""
 
-    def __init__(self, estimator: Callable, outputs: Iterable[str], batch: int):
-        self._estimator, self._outputs, self._size = estimator, tuple(outputs), batch
+    def __init__(self, answer: Answer, batch: int):
+        self._answer, self._size = answer, batch
         self._waiting: list[_Clip] = []
-        self._running: tuple[list[_Clip], Any] | None = None
+        self._running: tuple[list[_Clip], Mapping[str, jax.Array]] | None = None
 
     def add(self, clip: _Clip) -> None:
         self._waiting.append(clip)
@@ -136,13 +138,13 @@ class _Batches:
         pixels = normalise(images)
         self._collect()
         # JAX returns before the numbers are there: the next frames are decoded meanwhile.
-        self._running = clips, self._estimator(pixels, vertices=False)
+        self._running = clips, self._answer(pixels)
 
     def _collect(self) -> None:
         if self._running is None:
             return
-        (clips, prediction), self._running = self._running, None
-        outputs = {name: np.asarray(getattr(prediction, name)) for name in self._outputs}
+        (clips, answers), self._running = self._running, None
+        outputs = {name: np.asarray(values) for name, values in answers.items()}
         for row, clip in enumerate(clips):
             mine = {name: values[row][clip.mask] for name, values in outputs.items()}
             clip.run.put(clip.indices[clip.mask], mine)
@@ -150,8 +152,8 @@ class _Batches:
 
 def reconstruct(
     video: Video,
-    tracks: list[Track],
-    estimator: Callable,
+    tracks: Sequence[Track],
+    estimator: Estimator,
     *,
     num_frames: int,
     batch: int = 8,
@@ -163,8 +165,6 @@ def reconstruct(
 
     Args:
       tracks: people's boxes, as `people.find_people` gives them.
-      estimator: has `image_size`, `clip_length`, `margin` and `interval`; maps normalised clips
-        [b t h w 3] to a `Prediction` (called with `vertices=False`).
       num_frames: frames of the video that the tracks were made for.
       batch: clips at a time, of whichever people.
       focal: pixels, of the whole image's camera; its diagonal if None.
@@ -174,10 +174,16 @@ def reconstruct(
     Raises:
       UserError: the estimator's numbers are not finite.
     """
+
+    def answer(clips: np.ndarray) -> dict[str, jax.Array]:
+        prediction = estimator(clips, vertices=False)
+        return {name: getattr(prediction, name) for name in OUTPUTS}
+
     answers = each_frame(
         video,
         tracks,
         estimator,
+        answer,
         OUTPUTS,
         num_frames=num_frames,
         batch=batch,
@@ -193,19 +199,20 @@ def reconstruct(
 def each_frame(
     video: Video,
     tracks: Sequence[Track],
-    estimator: Callable,
-    outputs: dict[str, tuple[int, ...]],
+    estimator: Estimator,
+    answer: Answer,
+    outputs: Mapping[str, tuple[int, ...]],
     *,
     num_frames: int,
     batch: int,
     keep: Keep,
     progress: Callable,
 ) -> list[_Answers]:
-    """What `estimator` answers for every frame of each track.
+    """What `answer` says of every frame of each track.
 
     Args:
-      outputs: the names of the attributes of its answer that are wanted, [b t ...], and the shape
-        of each for one frame.
+      estimator: whose clips these are; it says how large, how long and how far apart.
+      outputs: the names of the arrays of an answer, and the shape of each for one frame.
       For the others see `reconstruct`.
     """
     answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
@@ -217,7 +224,7 @@ def each_frame(
     clips = sum(run.clips_left for run in runs)
     if clips:
         # Few clips, as of a still, need no full batch; powers of two, so that not each compiles.
-        batches = _Batches(estimator, outputs, min(batch, 1 << (clips - 1).bit_length()))
+        batches = _Batches(answer, min(batch, 1 << (clips - 1).bit_length()))
         _pass(video, runs, batches, estimator.image_size, num_frames, progress)
     return answers
 
@@ -296,12 +303,12 @@ def crop_people(
     boxes = np.asarray(boxes, np.float32)
     if boxes.shape != (len(frames), 4) or not np.isfinite(boxes).all():
         raise UserError(
-            f"{len(frames)} frames take boxes [{len(frames)} 4] of finite numbers, one a frame"
+            f"{len(frames)} frames need boxes [{len(frames)} 4] of finite numbers, one per frame"
         )
     crops = []
     for image, square in zip(frames, crop_squares(boxes, estimator.margin)):
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
-            raise UserError(f"frames are uint8 [h w 3], not {image.dtype} {list(image.shape)}")
+            raise UserError(f"frames must be uint8 [h w 3], not {image.dtype} {list(image.shape)}")
         raw = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame = Frame(len(crops), 0.0, False, raw, image.shape[1::-1], rotation=0)
         crops += cut(frame, [square], estimator.image_size)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
 
 FORMAT = 1  # raised when a reader of older files would go wrong
-LONGEST = 1 << 26  # frames of a video: three weeks
+MAX_FRAMES = 1 << 26  # frames of a video: three weeks
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
     r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|attention_\d+\.(npz|mp4|png)|"
@@ -123,7 +123,7 @@ def file_name(person: Person) -> str:
 
 
 def attention_file_name(person_id: int) -> str:
-    """Of what `attended.save_attention` writes."""
+    """Of what `person_attention.save_attention` writes."""
     return f"attention_{person_id}.npz"
 
 
@@ -176,13 +176,15 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
         check_form(content, FORM)
         _check_facts(content)
     except FileNotFoundError:
-        raise UserError(f"{out} holds no {SUMMARY}: give the --out of maed predict") from None
+        raise UserError(
+            f"{out} holds no {SUMMARY}: give a folder that maed predict wrote"
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
     for listed, person in zip(content["people"], people):
         if person.id != listed["id"] or person.frames[-1] >= content["video"]["frames"]:
-            raise UserError(f"{path} is of other people than {listed['file']}: predict anew")
+            raise UserError(f"{path} does not match {listed['file']}: run maed predict again")
     return content, people
 
 
@@ -215,7 +217,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
             ) from None
         body = load_kept_body(kept, f"the body of {config} (--body gives another)")
     if body.name != model.get("body", body.name):
-        raise UserError(f"the results are of the body {model['body']!r}, and this is {body.name!r}")
+        raise UserError(f"the results are of the body {model['body']!r}, not {body.name!r}")
     return body
 
 
@@ -225,14 +227,14 @@ def _check_facts(content: dict) -> None:
     files = [person["file"] for person in content["people"]]
     for name in [*files, *content["exports"], *content["attention"], content["overlay"] or SUMMARY]:
         if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):
-            raise ValueError(f"it names a file {name!r:.80} outside of its folder")
+            raise ValueError(f"it names a file {name!r:.80} outside its folder")
     video = content["video"]
-    if not (0 < video["frames"] <= LONGEST and 0 < video["fps"] <= 1e6):
-        raise ValueError("its video has no frames, too many, or no rate")
+    if not (0 < video["frames"] <= MAX_FRAMES and 0 < video["fps"] <= 1e6):
+        raise ValueError("its video has no frames, too many of them, or no frame rate")
     if video["frames"] != len(content["people_in_frame"]):  # readers make room for each
-        raise ValueError("people_in_frame is not as long as its video")
+        raise ValueError("people_in_frame does not have one entry per frame")
     if len(content["boxes"]) != 1:
-        raise ValueError("boxes are not those of a video")
+        raise ValueError("boxes does not have exactly one entry")
 
 
 def summary(people: list[Person], *, video: dict, **facts) -> dict:

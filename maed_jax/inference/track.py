@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from maed_jax.inference.detections import Detections, iou
+from maed_jax.inference.detections import NOBODY, Detections, iou
 
 ENLARGE = 1.3  # of boxes, before their overlap is measured
 LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person
@@ -63,6 +63,11 @@ def stretches(frames: np.ndarray) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(frames)])]
 
 
+def max_gap(fps: float) -> int:
+    """How many frames without a detection a track bridges."""
+    return max(2, round(MAX_GAP * fps))
+
+
 class _Open:
     """A track that is still growing."""
 
@@ -103,7 +108,7 @@ class Tracker:
         are much larger are taken for such.
         """
         self._fps, self._sure, self._parts = fps, sure, parts
-        self._gap = max(2, round(MAX_GAP * fps))
+        self._gap = max_gap(fps)
         self._growing: list[_Open] = []
         self._ended: list[_Open] = []
         self._spare: dict[int, Detections] = {}  # detections that no track took
@@ -153,7 +158,7 @@ class Tracker:
         """Follows a track to before the sure detection that started it."""
         back, frame = track.reversed(), track.frames[0] - 1
         while frame >= 0 and -frame - back.frames[-1] <= self._gap:
-            spare = self._spare.get(frame, Detections(np.zeros((0, 4)), np.zeros(0)))
+            spare = self._spare.get(frame, NOBODY)
             pairs = match([back.predict(-frame, self._fps / 2)], spare.boxes)
             for _, pick in pairs:
                 back.add(-frame, spare.boxes[pick], float(spare.scores[pick]))

@@ -149,7 +149,7 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
             folder.mkdir(exist_ok=True)
             stack.enter_context(_locked(folder, out))
             if _same_job(folder, json.dumps(job, sort_keys=True)):
-                print(f"maed: going on with what an earlier run left in {folder}", file=sys.stderr)
+                print(f"maed: resuming from what an earlier run left in {folder}", file=sys.stderr)
         except OSError as error:
             _remove(made)
             why = "it is a file" if isinstance(error, FileExistsError) else reason(error)

@@ -60,9 +60,9 @@ class Frame:
     rotation: int
     """degrees counterclockwise that make it upright: 0, 90, 180 or 270"""
 
-    def image(self, longest: int | None = None) -> np.ndarray:
-        """The upright picture, uint8 [h w 3] RGB; scaled down so that no side exceeds `longest`."""
-        width, height = self.size if longest is None else fit(self.size, longest)
+    def image(self, max_side: int | None = None) -> np.ndarray:
+        """The upright picture, uint8 [h w 3] RGB, scaled down until no side exceeds `max_side`."""
+        width, height = self.size if max_side is None else fit(self.size, max_side)
         on_its_side = self.rotation in (90, 270)
         # One of its own: copies of a frame share theirs, which no two threads may use at once.
         scaled = VideoReformatter().reformat(
@@ -132,9 +132,9 @@ def no_progress(frames: Iterator, total: int) -> Iterator:
     return frames
 
 
-def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Width and height scaled down, never up, so that no side exceeds `longest`."""
-    scale = min(1.0, longest / max(size))
+def fit(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Width and height scaled down, never up, so that no side exceeds `max_side`."""
+    scale = min(1.0, max_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -200,8 +200,8 @@ def _open(path: Path):
         raise UserError(f"{path} may not be read: permission denied") from None
     except (av.error.FFmpegError, OSError, ValueError):
         raise UserError(
-            f"{path} cannot be read as a video: it is cut short, damaged, no video at all, or of a "
-            "kind that is not read"
+            f"{path} cannot be read as a video: it is cut short, damaged, not a video at all, or "
+            "in a format that is not supported"
         ) from None
     with container:
         yield container

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from maed_jax.arguments import Parser, add_step, positive
+from maed_jax.arguments import BODY_HELP, CHECKPOINT_HELP, Parser, add_step, positive
 from maed_jax.errors import UserError
 
 
@@ -20,40 +20,43 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed predict",
         description="Reconstruct the people in videos or pictures: find and track them, estimate "
-        "the body of each in every frame, and write one .npz a person, results.json, an overlay "
-        "video and a page that shows it all. After an interruption the same command resumes where "
-        "it stopped. docs/prediction.md explains the files.",
+        "the body of each in every frame, and write one .npz file per person, results.json, an "
+        "overlay video, and index.html, a page that shows them. An interrupted run resumes where "
+        "it stopped when the same command is given again. docs/prediction.md in the source folder "
+        "describes the files.",
     )
     add = parser.add_argument
     add(
         "inputs",
         nargs="+",
         metavar="VIDEO|FOLDER|IMAGE",
-        help="videos (any format that ffmpeg reads), folders of a video's frames, or pictures",
+        help="videos, folders that hold the frames of a video, or single pictures",
     )
-    add(
-        "--checkpoint", required=True, metavar="DIR", help="work directory of maed train or convert"
-    )
+    add("--checkpoint", required=True, metavar="DIR", help=CHECKPOINT_HELP)
     add_step(parser)
-    add("--body", metavar="PATH", help="use this body instead: a path, or mannequin")
+    add("--body", metavar="PATH", help=BODY_HELP)
     add(
         "--out",
         required=True,
         metavar="DIR",
-        help="directory for the results, made if needed; of several inputs each has its own in it",
+        help="folder for the results; with several inputs, one subfolder each",
     )
-    add("--boxes", metavar="FILE", help="people's boxes (.npz, or text in MOT layout); no detector")
+    add(
+        "--boxes",
+        metavar="FILE",
+        help="people's boxes (.npz, or text in MOT layout); replaces the detector",
+    )
     add(
         "--detector",
         metavar="NAME|FILE.onnx",
-        help="finds the people: hog, or a detector in an ONNX file (default: hog)",
+        help="what finds the people: hog, or a detector in an ONNX file (default: hog)",
     )
     add(
         "--batch",
         type=positive(int),
         default=8,
         metavar="N",
-        help="clips that the model takes at a time (default: 8); fewer take less memory",
+        help="clips that the model takes at a time (default: 8); fewer need less memory",
     )
     add(
         "--focal",
@@ -61,28 +64,34 @@ def parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="focal length of the camera in pixels of the video (default: the picture's diagonal)",
     )
-    add("--fps", type=_rate, default=30.0, help="of folders of pictures (default: 30)")
+    add(
+        "--fps",
+        type=_rate,
+        default=30.0,
+        metavar="N",
+        help="frames per second of a folder of frames (default: 30)",
+    )
     add("--smooth", action="store_true", help="filter jitter out of rotations and camera")
     add(
-        "--shape-per-frame",
+        "--shape_per_frame",
         action="store_true",
-        help="keep the shape of every frame, in place of one shape for each person",
+        help="keep the shape estimated in each frame, instead of one shape per person",
     )
     add(
         "--export",
         metavar="LIST",
-        help="write people for other programs too: any of glb,bvh,obj",
+        help="also write files for other programs: any of glb,bvh,obj",
     )
     add(
         "--attention",
         action="store_true",
-        help="write what the model attended to: a file, a film and a plot for each person",
+        help="also write what the model attended to: a data file, a video and a plot per person",
     )
-    add("--side-view", action="store_true", help="bodies from the side beside the overlay video")
+    add("--side_view", action="store_true", help="show the bodies from the side too")
     add(
-        "--no-video",
+        "--no_video",
         action="store_true",
-        help="write no overlay video, and no films and plots of attention",
+        help="draw nothing: no overlay, and no videos or plots of attention",
     )
     return parser
 
@@ -97,9 +106,9 @@ def _rate(text: str) -> float:
 PASSES = {
     "find": "finding people",
     "reconstruct": "reconstructing",
-    "draw": "drawing",
-    "attend": "looking inside",
-    "film": "filming",
+    "draw": "drawing overlay",
+    "attend": "reading attention",
+    "film": "drawing attention",
 }
 
 
@@ -108,7 +117,7 @@ def progress_bar(label: str) -> Callable:
     from tqdm import tqdm
 
     def wrap(frames: Iterator, total: int) -> Iterator:
-        return tqdm(frames, desc=f"{PASSES[label]:<15}", total=total or None, unit=" frames")
+        return tqdm(frames, desc=f"{PASSES[label]:<17}", total=total or None, unit=" frames")
 
     return wrap
 
@@ -142,11 +151,11 @@ def main(argv: list[str]) -> None:
 
     exports = () if args.export is None else parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:
-        raise UserError("--boxes is for one video; there are several here")
+        raise UserError("--boxes is for a single video, and there are several inputs")
     if args.boxes is not None and args.detector is not None:
-        raise UserError("--boxes takes the place of a detector: leave out --detector or --boxes")
+        raise UserError("--boxes replaces the detector: leave out --detector or --boxes")
     if args.side_view and args.no_video:
-        raise UserError("--side-view is a part of the overlay video: leave out --no-video or it")
+        raise UserError("--side_view is part of the overlay: leave out --side_view or --no_video")
     boxes = None if args.boxes is None else read_boxes(args.boxes)
     detector = args.detector or "hog"
     if boxes is None:
@@ -155,7 +164,7 @@ def main(argv: list[str]) -> None:
         open_source(args.inputs[0], args.fps)
 
     from maed_jax import jax_setup
-    from maed_jax.prediction.predict import predict_to
+    from maed_jax.prediction.predict import Options, predict_to
     from maed_jax.runs.restore import restore_estimator
 
     jax_setup.configure()
@@ -167,21 +176,25 @@ def main(argv: list[str]) -> None:
         "body_path": given and str(Path(given).expanduser().resolve()),
     }
 
+    options = Options(
+        boxes=boxes,
+        detector=detector,
+        batch=args.batch,
+        focal=args.focal,
+        smooth=args.smooth,
+        one_shape=not args.shape_per_frame,
+        exports=exports,
+        attention=args.attention,
+        overlay=not args.no_video,
+        side_view=args.side_view,
+    )
+
     def predict(path: str, out: Path) -> None:
         content = predict_to(
             out,
             open_source(path, args.fps),
             estimator,
-            boxes=boxes,
-            detector=detector,
-            batch=args.batch,
-            focal=args.focal,
-            smooth=args.smooth,
-            one_shape=not args.shape_per_frame,
-            exports=exports,
-            attention=args.attention,
-            overlay=not args.no_video,
-            side_view=args.side_view,
+            options,
             again=len(args.inputs) == 1,
             model=model,
             progress=progress_bar,
@@ -241,19 +254,19 @@ def report(content: dict, out: Path) -> None:
         )
     empty = sum(not ids for ids in content["people_in_frame"])
     if empty:
-        print(f"  {empty} {'frame shows' if empty == 1 else 'frames show'} nobody")
+        print(f"  nobody in {empty} {'frame' if empty == 1 else 'frames'}")
     damaged = len(video["damaged_frames"])
     if damaged:
         verb = "frame is" if damaged == 1 else "frames are"
-        print(f"  {damaged} {verb} damaged; boxes there are interpolated")
+        print(f"  {damaged} {verb} damaged, with interpolated boxes")
     if video["frames"] < 0.95 * video["announced_frames"] - 1:
         print(
             f"maed: {video['path']} ends after {video['frames']} of the "
-            f"{video['announced_frames']} frames that it announces; is the file cut short?",
+            f"{video['announced_frames']} frames that it should have; is the file cut short?",
             file=sys.stderr,
         )
     if content["model"].get("body") == "mannequin":
-        print("  (bodies are the built-in mannequin's, not SMPL's)")
+        print("  (the body model is the built-in mannequin, not SMPL)")
     print(f"results: {out / 'results.json'}")
     if content["overlay"]:
         print(f"overlay: {out / content['overlay']}")

@@ -9,9 +9,7 @@ from maed_jax.errors import UserError, reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "several processes, each started with the same command (see scripts/launch_*.sh)"
-    )
+    group = parser.add_argument_group("several processes, each started with the same command")
     group.add_argument(
         "--distributed",
         action="store_true",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maed_jax.estimator import Estimator
-from maed_jax.inference.attended import Attention, attend, save_attention
+from maed_jax.inference.person_attention import Attention, attention_of_tracks, save_attention
 from maed_jax.inference.pictures import is_still
 from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
@@ -36,7 +36,7 @@ def write_attention(
     Args:
       people: as they were reconstructed from `tracks`, in the same order.
       drawn: whether to write films and plots too.
-      For the others see `attended.attend` and `predict.predict_to`.
+      For the others see `person_attention.attention_of_tracks` and `predict.predict_to`.
 
     Returns:
       the names of the files in `folder`.
@@ -44,7 +44,7 @@ def write_attention(
     Raises:
       UserError: matplotlib is missing, or a file cannot be written.
     """
-    attentions = attend(
+    attentions = attention_of_tracks(
         video,
         tracks,
         estimator,

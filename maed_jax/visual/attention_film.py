@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from maed_jax.data.pixels import rescaled
-from maed_jax.inference.attended import Attention
+from maed_jax.inference.person_attention import Attention
 from maed_jax.inference.reconstruct import cut, exactly
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Frame, Video, VideoWriter, no_progress

@@ -9,7 +9,7 @@ import numpy as np
 
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.errors import UserError
-from maed_jax.inference.attended import Attention
+from maed_jax.inference.person_attention import Attention
 from maed_jax.visual.attention_film import BLOCK, HEAT
 
 CROPS = 8  # pictures in the uppermost strip
@@ -88,7 +88,7 @@ def _draw_time(axes, attention: Attention, heat) -> None:
     dots = axes.scatter(
         rows[order], apart[order], c=shares[order], cmap=heat, s=side**2, marker="s", linewidths=0
     )
-    axes.figure.colorbar(dots, ax=axes, label="of the most", pad=0.01)
+    axes.figure.colorbar(dots, ax=axes, label="relative weight", pad=0.01)
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylabel("frames away")
     axes.set_title(f"when it looks (block {attention.blocks[BLOCK]})")

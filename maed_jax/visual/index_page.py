@@ -64,7 +64,7 @@ def page(content: dict) -> str:
     """The page as text."""
     video, people = content["video"], content["people"]
     name = escape(Path(video["path"]).name)
-    shown = "Nothing was drawn over the video."
+    shown = "No overlay was drawn."
     if content["overlay"]:
         link = quote(content["overlay"])
         shown = f'<video src="{link}" controls loop muted playsinline></video>'
@@ -89,8 +89,8 @@ def page(content: dict) -> str:
 <tr><th>Person</th><th>Frames</th><th>When</th><th>Files</th></tr>
 {rows}
 </table>
-<p>All together: {_links(["results.json"])}{whole}</p>
-<h2>How</h2>
+<p>Everybody: {_links(["results.json"])}{whole}</p>
+<h2>How it was made</h2>
 <table>
 {_facts_table(content)}
 </table>
@@ -108,7 +108,7 @@ def _facts(content: dict) -> str:
     return (
         f"{video['width']} × {video['height']}, {length}{frames} frame{'s' * (frames != 1)}; "
         f"{len(people)} {'person' if len(people) == 1 else 'people'}, "
-        f"somebody in {with_people} of {frames}"
+        f"seen in {with_people} of {frames}"
     )
 
 
@@ -156,7 +156,7 @@ def _facts_table(content: dict) -> str:
         "Video": video["path"],
         "Frame rate": f"{video['fps']:g} frames per second",
         "Damaged frames": len(video["damaged_frames"]),
-        "People found by": f"the {how} {who}",
+        "Boxes from": f"the {how} {who}",
         "Model": model.get("checkpoint", "given in Python"),
         "Body": "the built-in mannequin, not SMPL" if body == "mannequin" else body,
         "Shape": "one for each person" if content["one_shape"] else "one for each frame",

@@ -21,18 +21,18 @@ from maed_jax.body.smpl import Body, pose_body
 from maed_jax.chunks import in_chunks
 from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.files.whole import whole_file
-from maed_jax.inference.looks import side_by_side
 from maed_jax.inference.reconstruct import exactly, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit, no_progress
 from maed_jax.machine import available_cores
+from maed_jax.threads import map_in_threads
 from maed_jax.visual.bodies import draw_bodies
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import Renderer
 
 BACKGROUND = 236  # grey of the side view
 OPACITY = 0.9  # of bodies: a little of the picture shows through
-LONGEST = 1280  # pixels, longest side of the overlay video; larger ones are scaled down to it
+MAX_SIDE = 1280  # pixels, longest side of the overlay video; larger ones are scaled down to it
 THREADS = 2  # that fill triangles: two took 0.6 of one's time on two cores
 CHUNK = 32  # frames whose vertices are computed at a time
 
@@ -60,7 +60,7 @@ def write_overlay(
     Raises:
       UserError: the file cannot be written, or rendering is not possible here.
     """
-    width, height = fit(video.size, LONGEST)
+    width, height = fit(video.size, MAX_SIDE)
     scale = np.array([width / video.size[0], height / video.size[1]])
     faces = np.asarray(body.faces)
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
@@ -69,8 +69,8 @@ def write_overlay(
     into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
     threads = min(THREADS, available_cores())
     with Renderer((height, width), threads) as renderer, into as writer:
-        frames = side_by_side(
-            lambda frame: frame.image(LONGEST), exactly(video.frames(), num_frames)
+        frames = map_in_threads(
+            lambda frame: frame.image(MAX_SIDE), exactly(video.frames(), num_frames)
         )
         for frame, picture in progress(frames, num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:

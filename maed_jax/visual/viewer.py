@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maed_jax.arguments import Parser
+from maed_jax.arguments import RESULTS_BODY_HELP, Parser
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
 from maed_jax.inference.results import (
@@ -29,9 +29,9 @@ from maed_jax.inference.results import (
 )
 
 if TYPE_CHECKING:
-    from maed_jax.inference.attended import Attention
+    from maed_jax.inference.person_attention import Attention
 
-LONGEST = 640  # pixels, longest side of the video in the page
+MAX_SIDE = 640  # pixels, longest side of the video in the page
 PORT = 8000
 
 
@@ -66,7 +66,7 @@ def gather(
 
     content, people = load_results(out)
     if not people:
-        raise UserError(f"{out} has results of nobody: there is nothing to show")
+        raise UserError(f"{out} holds results without people: there is nothing to show")
     model = load_results_body(content, body)
     video, overlay = prepare_video(content, Path(out), directory / "video.mp4")
     title = Path(content["video"]["path"]).name
@@ -85,13 +85,13 @@ def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
     found = [(person, path) for person, path in paths if path.is_file()]
     if not found:  # and need not wait for JAX
         return {}
-    from maed_jax.inference.attended import load_attention
+    from maed_jax.inference.person_attention import load_attention
 
     attentions = {}
     for person, path in found:
         attentions[person.id] = attention = load_attention(path)
         if not np.array_equal(attention.frames, person.frames):
-            raise UserError(f"{path} is of other frames than the person; remove it")
+            raise UserError(f"{path} does not have the frames of the person's results: remove it")
     return attentions
 
 
@@ -112,7 +112,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
         overlay = out / (content["overlay"] or "overlay.mp4")
         found = overlay.is_file() and overlay.suffix == ".mp4"
         print(
-            f"maed: the video {content['video']['path']} is not there any more; "
+            f"maed: the video {content['video']['path']} is no longer there; "
             + ("the page shows the overlay video" if found else "the page has no video"),
             file=sys.stderr,
         )
@@ -122,26 +122,28 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     frames = itertools.islice(video.frames(), total)
     with VideoWriter(path, video.fps) as writer:
         for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
-            writer.write(frame.image(LONGEST), frame.time)
+            writer.write(frame.image(MAX_SIDE), frame.time)
     return path, False
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed view",
-        description="Look at results of maed predict in the browser: the bodies in 3D beside the "
-        "video, and what the model attended to where maed predict was called with --attention.",
+        description="Show results of maed predict in the browser: the bodies in 3D beside the "
+        "video, and, with results of maed predict --attention, what the model attended to.",
     )
-    parser.add_argument("out", metavar="OUT", help="a folder that maed predict wrote")
+    parser.add_argument("out", metavar="OUT", help="folder that maed predict wrote")
     parser.add_argument(
-        "--save", metavar="FILE", help="write one HTML file that needs nothing else, and end"
-    )
-    parser.add_argument(
-        "--port", type=int, default=PORT, help=f"port on this machine (default: {PORT})"
+        "--save", metavar="FILE", help="write one HTML file that needs nothing else, and exit"
     )
     parser.add_argument(
-        "--body", metavar="PATH", help="body model, where the checkpoint's own is not at hand"
+        "--port",
+        type=int,
+        default=PORT,
+        metavar="N",
+        help=f"port on this machine (default: {PORT}; 0: any free one)",
     )
+    parser.add_argument("--body", metavar="PATH", help=RESULTS_BODY_HELP)
     return parser
 
 
@@ -159,7 +161,8 @@ def main(argv: list[str]) -> None:
         data, title, server.video = gather(args.out, Path(directory), args.body)
         video = None if server.video is None else VIDEO
         server.page = make_page(data, title=title, video=video).encode()
-        print(f"http://127.0.0.1:{server.server_port}/ shows {args.out}; Ctrl-C ends", flush=True)
+        url = f"http://127.0.0.1:{server.server_port}/"
+        print(f"{url} shows {args.out}; press Ctrl-C to stop", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

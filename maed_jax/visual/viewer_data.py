@@ -26,7 +26,7 @@ from maed_jax.inference.results import Person
 from maed_jax.visual.colors import color_of
 
 if TYPE_CHECKING:  # it imports the model
-    from maed_jax.inference.attended import Attention
+    from maed_jax.inference.person_attention import Attention
 
 STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less than 0.2 mm in all
 TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # those with a JavaScript array
@@ -165,16 +165,3 @@ def pack(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
     header = json.dumps({"meta": meta, "arrays": places}).encode()
     header += b" " * (-(len(header) + 4) % 8)
     return gzip.compress(struct.pack("<I", len(header)) + header + b"".join(pieces), 6, mtime=0)
-
-
-def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Meta and arrays from what `pack` made; the page's own reader is in page/data.js."""
-    data = gzip.decompress(data)
-    (length,) = struct.unpack_from("<I", data)
-    header = json.loads(data[4 : 4 + length])
-    arrays = {}
-    for name, place in header["arrays"].items():
-        count = int(np.prod(place["shape"]))
-        array = np.frombuffer(data, place["type"], count, 4 + length + place["offset"])
-        arrays[name] = array.reshape(place["shape"])
-    return header["meta"], arrays

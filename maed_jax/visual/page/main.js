@@ -170,7 +170,7 @@ async function start() {
     person.chip.className = "chip";
     person.chip.style.setProperty("--color", person.css);
     const box = Object.assign(document.createElement("input"), {
-      type: "checkbox", checked: true, title: "Show", ariaLabel: `Show person ${person.id}`,
+      type: "checkbox", checked: true, title: "Show or hide", ariaLabel: `Show person ${person.id}`,
     });
     box.addEventListener("change", () => {
       person.visible = box.checked;

@@ -139,7 +139,7 @@ function describeJoints(view) {
   const { names, focus, listener, frame } = view;
   const row = focus.row(frame);
   if (row < 0) return "";
-  if (listener === null) return "joints by how much those below listen to them; point at one for its own";
+  if (listener === null) return "how much the joints below listen to each; point at a joint to see what it listens to";
   const plain = (name) => name.replaceAll("_", " ");
   const percent = (x) => `${Math.round(100 * x)} %`;
   const sources = listenedTo(focus, row, listener)

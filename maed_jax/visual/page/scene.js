@@ -69,7 +69,7 @@ function uploadFloor(gl) {
 // Throws where the browser has no WebGL 2.
 function makeScene(canvas, body, meta) {
   const gl = canvas.getContext("webgl2", { antialias: true, stencil: true, preserveDrawingBuffer: true });
-  if (!gl) throw new Error("this browser does not offer WebGL 2, which the bodies are drawn with");
+  if (!gl) throw new Error("this browser does not support WebGL 2, which is needed to draw the bodies");
   const bodies = compile(gl, bodyVertexShader(body.parents.length), BODY_FRAGMENT_SHADER);
   const ground = compile(gl, FLOOR_VERTEX_SHADER, FLOOR_FRAGMENT_SHADER);
   const makeBody = uploadBody(gl, body);

@@ -9,28 +9,23 @@ second, and in none of the whole looks, may be missed.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from maed_jax.inference.detections import Detections, Detector
+from maed_jax.inference.detections import NOBODY, Detections, Detector
 from maed_jax.inference.track import match
 from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Frame, Video
-from maed_jax.machine import available_cores
+from maed_jax.threads import map_in_threads
 
 LOOKS = 7  # a second, at least: people do not walk away in between
 ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too
 WHOLE = 4  # looks, at most, of which one is at the whole frame
 EVIDENT = 0.5  # of the score that leaves no doubt; who is found with less comes and goes by chance
-THREADS = 8  # at most; decoding keeps no more of them busy
-
-T, R = TypeVar("T"), TypeVar("R")
 
 
 def frames_per_look(video: Video) -> int:
@@ -51,17 +46,17 @@ def detections(
       work: keeps what was found in each frame, and begins with what an earlier run left there.
     """
     known = [] if work is None else work.lines("detections", DETECTED)
-    frames = _frames(video, detector.longest, every, known)
+    frames = _frames(video, detector.max_side, every, known)
     apart = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer where looks are rare
     stretches = iter(lambda: list(itertools.islice(frames, every * apart)), [])
-    begun = side_by_side(lambda stretch: _seen(stretch[0], detector), stretches)
+    begun = map_in_threads(lambda stretch: _seen(stretch[0], detector), stretches)
     # Each stretch with what was seen at its beginning, and at that of the next.
     open_ended = itertools.chain(begun, [(None, None)])
     between = ((*now, then) for now, (_, then) in itertools.pairwise(open_ended))
     nowhere = contextlib.nullcontext(lambda found: None)
     number = 0
     with nowhere if work is None else work.append("detections") as note:
-        for _, seen in side_by_side(lambda item: _complete(detector, *item), between):
+        for _, seen in map_in_threads(lambda item: _complete(detector, *item), between):
             for found in seen:
                 if number >= len(known):
                     note(None if found is None else np.column_stack(found).tolist())
@@ -83,11 +78,10 @@ class _Picture(NamedTuple):
 
 
 _Seen = Detections | None  # None: the frame is damaged
-NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 DETECTED = ([[float] * 5], None)  # what is kept of a frame: boxes and scores; null: it is damaged
 
 
-def _frames(video: Video, longest: int, every: int, known: list) -> Iterator[_Picture | _Seen]:
+def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_Picture | _Seen]:
     """What is to be looked at, or known of each frame without."""
     for frame in video.frames():
         if frame.index < len(known):
@@ -99,16 +93,16 @@ def _frames(video: Video, longest: int, every: int, known: list) -> Iterator[_Pi
         elif frame.index % every:
             yield NOBODY
         else:
-            yield _picture(frame, longest)
+            yield _picture(frame, max_side)
 
 
-def _picture(frame: Frame, longest: int) -> _Picture:
-    return _Picture(frame.image(longest), frame.size)
+def _picture(frame: Frame, max_side: int) -> _Picture:
+    return _Picture(frame.image(max_side), frame.size)
 
 
 def detect(frame: Frame, detector: Detector) -> Detections:
     """The people in a frame, in pixels of the video."""
-    return _seen(_picture(frame, detector.longest), detector)
+    return _seen(_picture(frame, detector.max_side), detector)
 
 
 def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | None = None) -> _Seen:
@@ -120,7 +114,7 @@ def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | No
     if expected is None:
         found = detector(frame.image)
     else:
-        found = detector.again(frame.image, expected / scale)
+        found = detector.redetect_near(frame.image, expected / scale)
     return Detections(found.boxes * scale, found.scores)
 
 
@@ -135,7 +129,8 @@ def _complete(
     for index, frame in enumerate(stretch[1:], 1):
         expected = None
         if before is not None and after is not None:
-            expected = between_looks(before, after, EVIDENT * detector.sure, index / len(stretch))
+            evident, share = EVIDENT * detector.sure_score, index / len(stretch)
+            expected = between_looks(before, after, evident, share)
         seen.append(_seen(frame, detector, expected))
     return seen
 
@@ -159,20 +154,3 @@ def between_looks(
         return None
     moving = before.boxes[first] * (1 - share) + after.boxes[second] * share
     return np.concatenate([moving, before.boxes[alone[0]], after.boxes[alone[1]]])
-
-
-def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yields each item with `function(item)`, in order, computed in as many threads as cores."""
-    threads = min(available_cores(), THREADS)
-    waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > threads + 1:
-                item, result = waiting.popleft()
-                yield item, result.result()
-        for item, result in waiting:
-            yield item, result.result()
-    finally:
-        pool.shutdown(cancel_futures=True)

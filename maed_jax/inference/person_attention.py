@@ -1,6 +1,6 @@
-"""Why a person came out as they did: what the model attended to, frame by frame, as a file.
+"""What the model attended to in every frame of a person's track, and a file that keeps it.
 
-docs/prediction.md explains the file to users; `attention_maps` gives all weights of a clip.
+docs/viewer.md explains the file to users; `attention_maps` gives all weights of a clip.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -70,7 +69,7 @@ AXES = {
 ARRAYS = tuple(f.name for f in dataclasses.fields(Attention) if f.name != "id")
 
 
-def attend(
+def attention_of_tracks(
     video: Video,
     tracks: Sequence[Track],
     estimator: Estimator,
@@ -89,16 +88,11 @@ def attend(
       UserError: the model has no attention of any kind.
     """
     model, shapes = estimator.model, kinds(estimator)
-
-    def look(clips: jax.Array, *, vertices: bool) -> SimpleNamespace:
-        return SimpleNamespace(**_look(model, estimator.variables, estimator.body, clips))
-
-    look.image_size, look.clip_length = estimator.image_size, estimator.clip_length
-    look.margin, look.interval = estimator.margin, estimator.interval
     answers = each_frame(
         video,
         tracks,
-        look,
+        estimator,
+        functools.partial(_look, model, estimator.variables, estimator.body),
         shapes,
         num_frames=num_frames,
         batch=batch,
@@ -199,7 +193,7 @@ def load_attention(path: str | Path) -> Attention:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except KeyError as error:
-        raise UserError(f"{path} is not a file of attention (it lacks {error})") from None
+        raise UserError(f"{path} is not an attention file (it lacks {error})") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not a file of attention ({error})") from None
+        raise UserError(f"{path} is not an attention file ({error})") from None
     return Attention(id=int(facts["id"]), **arrays)

@@ -1,11 +1,11 @@
-import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_videos import figure_images, write_video
 
-from maed_jax.inference import looks
+from maed_jax import threads
+from maed_jax.inference import detect_video
 from maed_jax.inference.detect import make_detector
 from maed_jax.inference.detections import Detections
 from maed_jax.inference.unfinished import unfinished
@@ -16,7 +16,7 @@ class Acted:
     """A detector of people who are at `boxes[frame]`, of a picture that holds its frame's number;
     it notes at which frames it looked, and where again."""
 
-    longest, sure, parts = 640, 0.5, True
+    max_side, sure_score, detects_parts = 640, 0.5, True
 
     def __init__(self, boxes, scores=None):
         self.boxes, self.scores = boxes, scores or {}
@@ -28,7 +28,7 @@ class Acted:
         boxes = np.array(self.boxes[frame], np.float32).reshape(-1, 4)
         return Detections(boxes, np.full(len(boxes), self.scores.get(frame, 1.0), np.float32))
 
-    def again(self, image, boxes):
+    def redetect_near(self, image, boxes):
         self.again_at[int(image[0, 0, 0])] = np.asarray(boxes)
         whole = self(image)
         self.whole.pop()
@@ -45,7 +45,7 @@ def film(frames, damaged=(), scale=1, fps=30):
         image = np.full((100, 200, 3), index, np.uint8)
         size = 200 * scale, 100 * scale
         return SimpleNamespace(
-            index=index, damaged=index in damaged, size=size, image=lambda longest: image
+            index=index, damaged=index in damaged, size=size, image=lambda max_side: image
         )
 
     return SimpleNamespace(fps=fps, frames=lambda: map(frame, range(frames)))
@@ -57,12 +57,12 @@ def box(x, height=60):
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
-    monkeypatch.setattr(looks, "available_cores", lambda: 1)  # looks in one order
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)  # looks in one order
 
 
 def test_between_looks_that_agree_people_are_looked_for_where_they_must_be():
     detector = Acted([[box(40 + i), box(150)] for i in range(9)])
-    found = list(looks.detections(film(9, scale=2), detector))
+    found = list(detect_video.detections(film(9, scale=2), detector))
     assert detector.whole == [0, 4, 8]
     np.testing.assert_allclose(detector.again_at[3], [box(43), box(150)])
     for i, people in enumerate(found):
@@ -74,7 +74,7 @@ def test_who_comes_or_leaves_between_looks_is_found_all_the_while(come):
     at = [[box(40)] + [box(150)] * (i >= come) for i in range(13)]
     for boxes in (at, at[::-1]):
         detector = Acted(boxes)
-        found = list(looks.detections(film(13), detector))
+        found = list(detect_video.detections(film(13), detector))
         assert [len(people.boxes) for people in found] == [len(b) for b in boxes]
         assert len(detector.whole) == 4 + 3  # and not all 13
 
@@ -83,13 +83,13 @@ def test_where_frames_are_rare_every_look_is_at_all_of_one():
     """Somebody may come and leave in a second."""
     for fps, whole in ((7, [0, 4, 8]), (6, [0, 3, 6]), (4, [0, 2, 4, 6, 8]), (1, list(range(9)))):
         detector = Acted([[]] * 9)
-        list(looks.detections(film(9, fps=fps), detector))
+        list(detect_video.detections(film(9, fps=fps), detector))
         assert set(whole) <= set(detector.whole) and (fps < 7 or detector.whole == whole)
 
 
 def test_nobody_is_looked_for_where_nobody_was():
     detector = Acted([[]] * 9)
-    found = list(looks.detections(film(9), detector))
+    found = list(detect_video.detections(film(9), detector))
     assert all(len(people.boxes) == 0 for people in found) and detector.whole == [0, 4, 8]
     assert all(len(boxes) == 0 for boxes in detector.again_at.values())
 
@@ -97,7 +97,7 @@ def test_nobody_is_looked_for_where_nobody_was():
 @pytest.mark.parametrize("damaged", [0, 4, 8])
 def test_beside_a_damaged_frame_people_may_be_anywhere(damaged):
     detector = Acted([[box(40)]] * 12)
-    found = list(looks.detections(film(12, damaged=[damaged]), detector))
+    found = list(detect_video.detections(film(12, damaged=[damaged]), detector))
     assert [i for i, people in enumerate(found) if people is None] == [damaged]
     beside = set(range(max(0, damaged - 3), damaged + 4))
     assert beside - {damaged} <= set(detector.whole) and all(len(p.boxes) for p in found if p)
@@ -105,14 +105,14 @@ def test_beside_a_damaged_frame_people_may_be_anywhere(damaged):
 
 def test_after_the_last_look_at_all_of_a_frame_people_may_be_anywhere():
     detector = Acted([[box(40)]] * 8)
-    assert len(list(looks.detections(film(8), detector))) == 8
+    assert len(list(detect_video.detections(film(8), detector))) == 8
     assert sorted(detector.whole) == [0, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(("frames", "every"), [(1, 1), (1, 4), (7, 3), (40, 3), (33, 2)])
 def test_one_frame_in_some_is_looked_at(frames, every):
     detector = Acted([[box(40)]] * frames)
-    found = list(looks.detections(film(frames), detector, every))
+    found = list(detect_video.detections(film(frames), detector, every))
     assert [len(people.boxes) for people in found] == [int(i % every == 0) for i in range(frames)]
     assert sorted([*detector.whole, *detector.again_at]) == list(range(0, frames, every))
 
@@ -122,16 +122,16 @@ def test_between_looks():
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32))
 
     one, moved, other = box(40), box(50), box(150)
-    where = looks.between_looks(seen([one], [1]), seen([moved], [0.1]), 0.25, 0.25)
+    where = detect_video.between_looks(seen([one], [1]), seen([moved], [0.1]), 0.25, 0.25)
     np.testing.assert_allclose(where, [box(42.5)])
     doubtful = seen([other, moved], [0.2, 1])
     np.testing.assert_allclose(
-        looks.between_looks(seen([one], [1]), doubtful, 0.25, 0.5), [box(45), other]
+        detect_video.between_looks(seen([one], [1]), doubtful, 0.25, 0.5), [box(45), other]
     )
     for evident in (seen([moved, other], [1, 0.3]), seen([other], [1]), seen([], [])):
-        assert looks.between_looks(seen([one], [1]), evident, 0.25, 0.5) is None
-        assert looks.between_looks(evident, seen([one], [1]), 0.25, 0.5) is None
-    assert looks.between_looks(seen([], []), seen([], []), 0.25, 0.5).shape == (0, 4)
+        assert detect_video.between_looks(seen([one], [1]), evident, 0.25, 0.5) is None
+        assert detect_video.between_looks(evident, seen([one], [1]), 0.25, 0.5) is None
+    assert detect_video.between_looks(seen([], []), seen([], []), 0.25, 0.5).shape == (0, 4)
 
 
 def test_what_is_known_is_not_looked_at_again(tmp_path):
@@ -139,50 +139,21 @@ def test_what_is_known_is_not_looked_at_again(tmp_path):
     video = open_video(write_video(tmp_path / "a.mp4", figure_images(places)))
     hog = make_detector("hog")
     with unfinished(tmp_path / "out", {}) as work:
-        found = list(looks.detections(video, hog, 1, work))
-        blind = SimpleNamespace(longest=640, sure=0.5)  # a look would fail
-        again = list(looks.detections(video, blind, 1, work))
+        found = list(detect_video.detections(video, hog, 1, work))
+        blind = SimpleNamespace(max_side=640, sure_score=0.5)  # a look would fail
+        again = list(detect_video.detections(video, blind, 1, work))
         notes = work.folder / "detections.jsonl"
         lines = notes.read_text().splitlines(keepends=True)
         notes.write_text("".join(lines[:6]))
-        resumed = list(looks.detections(video, hog, 1, work))
+        resumed = list(detect_video.detections(video, hog, 1, work))
         assert notes.read_text() == "".join(lines)
         notes.write_text("".join([*lines[:3], "null\n", *lines[4:]]))
-        damaged = [one is None for one in looks.detections(video, blind, 1, work)]
+        damaged = [one is None for one in detect_video.detections(video, blind, 1, work)]
         assert damaged == [i == 3 for i in range(10)]
-    alone = [looks.detect(frame, hog) for frame in video.frames()]
+    alone = [detect_video.detect(frame, hog) for frame in video.frames()]
     for plain, *others in zip(alone, found, again, resumed):
         assert len(plain.scores) > 0
         for other in others:
-            sure = plain.scores >= hog.sure
+            sure = plain.scores >= hog.sure_score
             np.testing.assert_allclose(plain.scores[sure], other.scores[: sure.sum()], atol=1e-5)
             np.testing.assert_allclose(plain.boxes[sure], other.boxes[: sure.sum()], atol=5)
-
-
-def test_frames_are_looked_at_side_by_side_and_come_out_in_order(monkeypatch):
-    monkeypatch.setattr(looks, "available_cores", lambda: 3)
-    begun = []
-    three = threading.Barrier(3, timeout=10)  # passes three at a time, so that one alone would wait
-
-    def look(number):
-        begun.append(number)
-        three.wait()
-        return number * number
-
-    found = looks.side_by_side(look, range(9))
-    assert next(found) == (0, 0)
-    assert len(begun) < 9  # no more are held than are worked on and a few that wait
-    assert list(found) == [(n, n * n) for n in range(1, 9)]
-
-
-def test_an_error_stops_what_has_not_begun():
-    done = []
-
-    def look(number):
-        if number == 1:
-            raise ValueError("no picture")
-        done.append(number)
-
-    with pytest.raises(ValueError, match="no picture"):
-        list(looks.side_by_side(look, range(1000)))
-    assert len(done) < 100

@@ -9,9 +9,14 @@ from test_attention_maps import SMALL, estimator
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.inference import attended
-from maed_jax.inference.attended import Attention, attend, load_attention, save_attention
+from maed_jax.inference import person_attention
 from maed_jax.inference.attention_maps import attention_maps
+from maed_jax.inference.person_attention import (
+    Attention,
+    attention_of_tracks,
+    load_attention,
+    save_attention,
+)
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
 from maed_jax.models.maed import MAED
@@ -25,7 +30,7 @@ def kinds(**settings):
     variables = jax.eval_shape(
         lambda key, x: model.init(key, x, None, method="regress"), jax.random.key(0), clip
     )
-    return attended.kinds(Estimator(model, variables, mannequin()))
+    return person_attention.kinds(Estimator(model, variables, mannequin()))
 
 
 SPACE, TIME, GATES, JOINTS = (
@@ -61,7 +66,7 @@ def test_nothing_to_show():
 def test_they_are_means_over_heads_of_the_read_token(mode):
     e = estimator(mode)
     clip = jax.random.normal(jax.random.key(1), (2, 3, 32, 32, 3))
-    found = attended._look(e.model, e.variables, e.body, clip)
+    found = person_attention._look(e.model, e.variables, e.body, clip)
     maps = attention_maps(e, clip)
     if mode == "parallel":
         space = maps.space[:, :, :, :, 0, 1:].mean(3).transpose(1, 2, 0, 3)
@@ -91,7 +96,7 @@ def walk(tmp_path_factory):
 
 def test_every_frame_of_every_track(walk, tmp_path):
     tracks = [track(range(10)), track([2, 3, 4], id=7)]
-    attentions = attend(walk, tracks, estimator(), num_frames=10, batch=2)
+    attentions = attention_of_tracks(walk, tracks, estimator(), num_frames=10, batch=2)
     assert [a.id for a in attentions] == [1, 7]
     for a, t in zip(attentions, tracks):
         n = len(t.frames)
@@ -109,7 +114,7 @@ def test_every_frame_of_every_track(walk, tmp_path):
 
 def test_clips_are_those_of_the_evaluation(walk):
     sparse = dataclasses.replace(estimator(), interval=2)
-    (a,) = attend(walk, [track(range(8))], sparse, num_frames=8)
+    (a,) = attention_of_tracks(walk, [track(range(8))], sparse, num_frames=8)
     assert (np.diff(a.clip_frames) == 2).all()
 
 
@@ -117,8 +122,8 @@ def test_clips_are_those_of_the_evaluation(walk):
     ("make", "message"),
     [
         (lambda path: None, "there is no file"),
-        (lambda path: path.write_bytes(b"hello"), "is not a file of attention"),
-        (lambda path: np.savez(path, format=1, id=1), "is not a file of attention"),
+        (lambda path: path.write_bytes(b"hello"), "is not an attention file"),
+        (lambda path: np.savez(path, format=1, id=1), "is not an attention file"),
         (lambda path: np.savez(path, format=99, id=1), "newer than 1"),
     ],
 )
@@ -131,15 +136,14 @@ def test_other_files_are_refused(tmp_path, make, message):
 
 def test_prediction_leaves_them_only_where_asked(walk, tmp_path):
     from maed_jax.inference.boxes_file import read_boxes
-    from maed_jax.prediction.predict import predict_to
+    from maed_jax.prediction.predict import Options, predict_to
 
     np.savez(tmp_path / "boxes.npz", frames=np.arange(10), boxes=track(range(10)).boxes)
     boxes = read_boxes(tmp_path / "boxes.npz")
     out = tmp_path / "out"
-    content = predict_to(
-        out, walk, estimator(), boxes=boxes, batch=2, overlay=False, attention=True
-    )
+    options = Options(boxes=boxes, batch=2, overlay=False, attention=True)
+    content = predict_to(out, walk, estimator(), options)
     assert content["attention"] == ["attention_1.npz"]
     np.testing.assert_array_equal(load_attention(out / "attention_1.npz").frames, np.arange(10))
-    content = predict_to(out, walk, estimator(), boxes=boxes, batch=2, overlay=False)
+    content = predict_to(out, walk, estimator(), dataclasses.replace(options, attention=False))
     assert content["attention"] == [] and not list(out.glob("attention*"))
