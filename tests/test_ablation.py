@@ -197,9 +197,10 @@ def test_the_mean_pose_is_that_of_what_is_trained_on_and_clear_clips_are_plain(
     assert [track.subset for track in clips.tracks] == ["plain", "occlusion"]
     assert [t.subset for t in ablation.clear_test_clips(config, clips).tracks] == ["plain"]
 
-    first = next(iter(clips)).image
+    first = next(iter(clips))
+    assert first.frame[0].tolist() == [0, 1, 2, 3]
     config.data.augment.margin *= 2
-    assert (next(iter(ablation.test_clips(config))).image != first).any()
+    assert (next(iter(ablation.test_clips(config))).image != first.image).any()
 
     def opened(directory, split):
         raise LookupError(f"{directory} {split}")
