@@ -121,7 +121,9 @@ def test_axes():
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"^{name} is "):
             check_axes(good | {name: wrong}, axes)
-    with pytest.raises(ValueError, match="a has values that are not finite"):
-        check_axes({"a": np.full((1, 3), np.nan)}, axes)
+    check_axes({"b": np.arange(2, dtype=np.uint8)}, axes)
+    for wrong in (np.nan, -np.inf):
+        with pytest.raises(ValueError, match="a has values that are not finite"):
+            check_axes({"a": np.full((1, 3), wrong)}, axes)
     with pytest.raises(ValueError, match="^d is "):
         check_axes(good, axes, {"m": 4})
