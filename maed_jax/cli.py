@@ -13,7 +13,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
-from maed_jax.errors import UserError, suggest
+from maed_jax.errors import UserError, reason, suggest
 
 VERBS = {
     "data": ("maed_jax.data.prepare", "prepare a dataset for training and evaluation"),
@@ -72,7 +72,8 @@ def usage() -> str:
 
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1.
+    """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1, and so does a
+    file that may not be read or written.
 
     So does Ctrl-C, with status 130, wherever it comes; a `KeyboardInterrupt` may say what is left.
     What stdout cannot show, such as names of files that are not Unicode, becomes question marks.
@@ -89,6 +90,9 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
                 _end_interrupted()
             if isinstance(error, UserError):
                 sys.exit(f"maed: {error}")
+            if isinstance(error, PermissionError) and error.filename:
+                # Even to ask what there is in a closed folder is an error.
+                sys.exit(f"maed: cannot read or write {error.filename}: {reason(error)}")
             if isinstance(error, BrokenPipeError):  # our reader has gone, as in `maed ... | head`
                 sys.stderr.close()
                 sys.exit(141)

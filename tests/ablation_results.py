@@ -1,5 +1,8 @@
 """Results of a study as its runs write them, with figures that tell row and seed."""
 
+import itertools
+import json
+
 from maed_jax.ablation.measure import FRACTIONS
 from maed_jax.ablation.rows import ROWS
 from maed_jax.runs.config import load_config
@@ -16,7 +19,8 @@ def figures(value):
 
 
 def result(row, seed, value=50.0):
-    """The value is the PA-MPJPE; a joint's error is value + joint, block 2's gate the fraction."""
+    """The value is the PA-MPJPE; a joint's error is value + joint, its angle's twice the value +
+    joint; block 2's gate the fraction."""
     gated = ROWS[row].encoder == "ste" and ROWS[row].mode == "parallel"
     blanked = {"fractions": list(FRACTIONS)}
     blanked |= {name: [value + 10 * f for f in FRACTIONS] for name in ("mpjpe", "pa_mpjpe")}
@@ -49,7 +53,14 @@ def result(row, seed, value=50.0):
 
 
 def joints(value):
-    return {kind: [value + j for j in range(24)] for kind in ("position_mm", "rotation_deg")}
+    kinds = {"position_mm": value, "rotation_deg": 2 * value}
+    return {kind: [mean + j for j in range(24)] for kind, mean in kinds.items()}
+
+
+def numbered(content):
+    """The same with another figure in every place."""
+    number = itertools.count(1)
+    return json.loads(json.dumps(content), parse_float=lambda _: float(next(number)))
 
 
 def mean_pose(value=100.0):

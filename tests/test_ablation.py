@@ -1,5 +1,6 @@
 """The study as a command: what is done, what is not done again, and a real one of one row."""
 
+import contextlib
 import json
 import signal
 
@@ -10,8 +11,9 @@ from fake_dataset import write_fake_dataset
 
 from maed_jax.ablation import study as ablation
 from maed_jax.ablation.files import result_path
-from maed_jax.ablation.rows import ROWS, STAGES
+from maed_jax.ablation.rows import ROWS, STAGES, load_study
 from maed_jax.errors import UserError
+from maed_jax.files.json import write_json
 from maed_jax.files.locks import only_run_in
 from maed_jax.runs.checkpoints import read_config, write_config
 
@@ -50,12 +52,14 @@ def trained(monkeypatch):
     def train(config, workdir):
         done.append((*workdir.parts[-3:-1], workdir.name))
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "metrics.jsonl").write_text('{"step": 1, "loss": 4.5}\n')
+        loss = {"stage1": 4.5, "stage2": 3.5}[workdir.name]
+        (workdir / "metrics.jsonl").write_text(f'{{"step": 1, "loss": {loss}}}\n')
         write_config(workdir, config)
         return 0
 
     def measure_run(workdir, config):
-        row, seed = workdir.parts[-3:-1]
+        row, seed, stage = workdir.parts[-3:]
+        assert stage == "stage2"
         return {
             key: value
             for key, value in result(row, int(seed)).items()
@@ -86,8 +90,16 @@ def test_every_row_of_every_seed_is_trained_in_two_stages(study, trained, capsys
         study.workdir / "report.md"
     ).read_text(encoding="utf-8")
     found = json.loads(result_path(study.workdir, "te-iterative", 1).read_text())
-    assert found["last_losses"] == {"stage1": 4.5, "stage2": 4.5}
+    assert found["last_losses"] == {"stage1": 4.5, "stage2": 3.5}
     assert set(found["seconds"]) == {*STAGES, "evaluation"} and found["encoder"] == "te"
+
+
+def test_what_is_left_is_expected_to_take_as_long_as_what_is_done(tmp_path):
+    for seed in (0, 1):
+        result_path(tmp_path, "ste-ktd", seed).parent.mkdir(parents=True)
+        write_json(result_path(tmp_path, "ste-ktd", seed), result("ste-ktd", seed))
+    line = ablation._progress(tmp_path, "ste-ktd", 1, result("ste-ktd", 1), 2, 52)
+    assert line.endswith("MPJPE 60.0 mm; 72 s; 50 left, about 60 min")
 
 
 def test_what_is_done_is_not_done_again(study, trained, capsys):
@@ -135,6 +147,9 @@ def test_report_only_trains_nothing(study, trained, capsys):
     (study.workdir / "report.md").unlink()
     ablation.main(["--workdir", str(study.workdir), "--report_only"])
     assert (study.workdir / "report.md").exists() and not trained
+    (study.workdir / "config.json").unlink()
+    with pytest.raises(UserError, match="holds results and no config.json"):
+        ablation.main(["--workdir", str(study.workdir), "--report-only"])
 
 
 def test_mistakes(study, trained, tmp_path):
@@ -148,6 +163,8 @@ def test_mistakes(study, trained, tmp_path):
         study(**{"study.blank_clips": 0})
     with pytest.raises(UserError, match="config.steps must be at least 1, not 0"):
         study(**{"study.stage2.steps": 0})
+    with pytest.raises(UserError, match="demo trains one model"):
+        ablation.main(["--workdir", str(study.workdir), "--config", "demo"])
     with pytest.raises(UserError, match="no prepared dataset"):
         study(**{"data.data_dir": "/nowhere"})
     with pytest.raises(UserError, match="holds no finished row"):
@@ -165,6 +182,44 @@ def test_a_test_split_of_short_tracks_is_refused_before_the_training(study):
     with pytest.raises(UserError, match=r"no whole clip .* has 12 frames, and 8 .* 8 .* take 57$"):
         study("--rows", "ste-ktd", **{"study.test_split": "train"})
     assert not study.workdir.exists()  # so that other settings may be tried there
+
+
+def test_the_mean_pose_is_that_of_what_is_trained_on_and_clear_clips_are_plain(
+    tmp_path, monkeypatch
+):
+    write_fake_dataset(tmp_path, [9])
+    write_fake_dataset(tmp_path, [9, 8], name="other", split="test", subsets=("plain", "occlusion"))
+    settings = {"data_dir": tmp_path, "clip_length": 4, "eval_interval": 1}
+    settings |= {"val_dataset": "other/crops", "clips": "(('fake/crops',1.0),)"}
+    overrides = [f"--config.data.{key}={value}" for key, value in settings.items()]
+    config = load_study("ablation", [*overrides, "--config.model.clip_length=4"])
+    clips = ablation.test_clips(config)
+    assert [track.subset for track in clips.tracks] == ["plain", "occlusion"]
+    assert [t.subset for t in ablation.clear_test_clips(config, clips).tracks] == ["plain"]
+
+    first = next(iter(clips))
+    assert first.frame[0].tolist() == [0, 1, 2, 3]
+    config.data.augment.margin *= 2
+    assert (next(iter(ablation.test_clips(config))).image != first.image).any()
+
+    def opened(directory, split):
+        raise LookupError(f"{directory} {split}")
+
+    monkeypatch.setattr("maed_jax.data.records.Records", opened)
+    with pytest.raises(LookupError, match="/fake/crops/1.0.0 train$"):
+        ablation.measure_mean_pose(config)
+
+
+def test_what_another_process_has_done_meanwhile_is_not_done_again(study, trained, monkeypatch):
+    @contextlib.contextmanager
+    def meanwhile(directory):
+        directory.mkdir(parents=True)
+        write_json(directory / "result.json", result("ste-ktd", 0))
+        yield
+
+    monkeypatch.setattr(ablation, "only_run_in", meanwhile)
+    study("--rows", "ste-ktd", "--seeds", "0")
+    assert not trained
 
 
 def test_rows_are_shared_out_to_processes(study, trained, capsys):

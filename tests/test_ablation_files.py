@@ -13,20 +13,24 @@ from maed_jax.runs.config import load_config
 
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json cannot be read .* delete it"):
-        files.read_json(tmp_path / "a.json")
+    for name in ("a", "missing"):
+        with pytest.raises(UserError, match=rf"{name}\.json cannot be read .* delete it"):
+            files.read_json(tmp_path / f"{name}.json")
 
 
 def test_results_come_in_the_tables_order(tmp_path):
-    for row, seed in (("ste-ktd", 10), ("ste-ktd", 2), ("cnn-ktd", 0)):
+    for row, seed in (("ste-ktd", 10), ("ste-ktd", 2), ("cnn-ktd", 0), ("se-iterative", 1)):
         files.result_path(tmp_path, row, seed).parent.mkdir(parents=True)
         write_json(files.result_path(tmp_path, row, seed), result(row, seed))
     (tmp_path / "ste-ktd" / "5").mkdir()  # begun
+    (tmp_path / "ste-ktd" / "2 old").mkdir()
+    write_json(tmp_path / "ste-ktd" / "2 old" / files.RESULT, {})
     found = files.read_results(tmp_path)
     assert [(row, seed) for row, seed, _ in found] == [
         ("cnn-ktd", 0),
         ("ste-ktd", 2),
         ("ste-ktd", 10),
+        ("se-iterative", 1),
     ]
     assert found[0][2] == result("cnn-ktd", 0)
 

@@ -7,7 +7,7 @@ import pytest
 from fake_dataset import write_fake_dataset
 from random_params import random_params
 from scipy.spatial.transform import Rotation
-from stub_estimator import Oracle
+from stub_estimator import Oracle, prediction
 
 from maed_jax.ablation import measure
 from maed_jax.body import smpl
@@ -16,6 +16,7 @@ from maed_jax.body.skeleton import ANCESTORS
 from maed_jax.data.augment import SIDES
 from maed_jax.data.eval_clips import evaluation_clips
 from maed_jax.data.records import Records
+from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import scoring, table
 from maed_jax.evaluation.baseline import FIELDS, mean_pose
@@ -72,6 +73,8 @@ def test_a_turned_joint_is_wrong_itself_and_moves_what_hangs_on_it(body):
     turned[::2] = 0
     half = measure.joint_errors(body, turned.reshape(5, 72), shape, pose.reshape(5, 72), shape)
     assert half["rotation_deg"][18] == pytest.approx(0.4 * np.degrees(0.5), rel=1e-4)
+    other = measure.joint_errors(body, pose.reshape(5, 72), shape, pose.reshape(5, 72), shape + 2)
+    assert max(other["rotation_deg"]) < 1e-3 and min(other["position_mm"][1:]) > 1
 
 
 def test_the_mean_pose_is_measured_as_evaluation_does(dataset, body):
@@ -89,6 +92,9 @@ def test_the_mean_pose_is_measured_as_evaluation_does(dataset, body):
         assert [ours[n] for n in scoring.PLAIN.metrics] == pytest.approx(theirs, rel=1e-4)
     assert list(found["subsets"]) == [*SUBSETS, "all"]
     assert found["joints"]["position_mm"][0] == 0 and found["joints"]["position_mm"][22] > 10
+    knowing = Oracle(lambda p, s: (p, s))
+    exact = measure.errors(predict(knowing, clips, progress=knowing.watch), clips, body)["joints"]
+    assert max(exact["position_mm"]) < 0.01 and max(exact["rotation_deg"]) < 0.1
 
 
 def test_blanking_hides_a_part_of_one_frame():
@@ -111,6 +117,33 @@ def test_clear_clips_are_whole_and_have_labels(tmp_path):
     for image, pose, (track, frames) in zip(images, labels["pose"], whole):
         np.testing.assert_array_equal(image, [clips.crop(track, frame) for frame in frames])
         np.testing.assert_array_equal(pose, clips.labels[track].pose[frames])
+    ends, labels_of_ends = measure.clear_clips(clips, 2)
+    np.testing.assert_array_equal(ends, images[[0, 2]])
+    for name in labels:
+        np.testing.assert_array_equal(labels_of_ends[name], labels[name][[0, 2]])
+    unknown = write_fake_dataset(
+        tmp_path / "other", (8,), split="test", edit=lambda _, record: record.update(has_smpl=False)
+    )
+    with pytest.raises(UserError, match="no whole clip of the test split has labels"):
+        measure.clear_clips(clips_of(unknown), 1)
+
+
+def test_the_frame_that_is_blanked_is_the_one_compared(dataset, body):
+    """Who knows the answers has no error, however much is hidden."""
+    images, labels = measure.clear_clips(clips_of(dataset, "plain"), 2)
+    seen = []
+
+    def knowing(clip, *, vertices):
+        seen.append(np.asarray(clip))
+        return prediction(labels["pose"], labels["shape"])
+
+    knowing.model = MAED(**SMALL, encoder="cnn")
+    found = measure.blanked_frame(knowing, body, images, labels, (0.0, 0.5))
+    np.testing.assert_allclose([found["mpjpe"], found["pa_mpjpe"]], 0, atol=1e-2)
+    assert len(seen) == 1 + len(SIDES)
+    for clip in seen[1:]:
+        hidden = (clip != seen[0]).any((0, 2, 3, 4))
+        assert list(hidden) == [False, False, True, False]
 
 
 def test_forced_gates_are_read_and_answer_to_nothing(dataset, body):
@@ -165,6 +198,7 @@ def test_gates_that_know_the_subset_correlate_with_it(dataset, body, monkeypatch
     found = measure.gates_by_subset(estimator_of(body), clips)
     assert found["occlusion_correlation"] == pytest.approx([1, -1])
     assert found["subsets"]["occlusion"] == [1, -0.5] and found["subsets"]["plain"] == [0, 0.5]
+    assert found["subsets"]["all"] == pytest.approx([9 / 25, 0.5 - 9 / 25])
 
 
 @pytest.mark.parametrize("encoder, mode", [("cnn", "parallel"), ("ste", "vanilla")])

@@ -40,6 +40,20 @@ def test_the_table_is_the_papers():
     assert ROWS["ste-ktd"] == Row("ste", "ktd", "parallel")
 
 
+def test_every_line_shows_the_network_that_it_names():
+    encoders = {
+        "CNN": ("cnn", "parallel"), "CNN+TE": ("te", "parallel"), "CNN+SE": ("ste", "vanilla"),
+        "CNN+TE, as released": ("ste", "temporal"), "CNN+STE": ("ste", "parallel"),
+        "CNN+STE series": ("ste", "series"), "CNN+STE coupling": ("ste", "coupling"),
+        "CNN+STE parallel V1": ("ste", "parallel_v1"), "CNN+STE parallel V2": ("ste", "parallel"),
+    }  # fmt: skip
+    for line in (line for part in TABLE for line in part):
+        row, decoder = ROWS[line.row], line.decoder.lower().removeprefix("decoder ")
+        assert ((row.encoder, row.mode), row.decoder) == (
+            encoders[line.encoder], decoder.replace(" ", "_")
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_is_a_network_in_both_stages(name):
     row, config = ROWS[name], load_config("ablation")
@@ -77,7 +91,7 @@ def test_choices():
     config = load_config("ablation")
     assert choose_rows(None) == list(ROWS)
     assert choose_rows("ste-ktd, cnn-ktd,ste-ktd") == ["ste-ktd", "cnn-ktd"]
-    assert choose_seeds(None, config) == [0, 1, 2] and choose_seeds("2,0", config) == [2, 0]
+    assert choose_seeds(None, config) == [0, 1, 2] and choose_seeds("2,0,2", config) == [2, 0]
     with pytest.raises(UserError, match="no row 'ste-kdt'; choose from cnn-iterative, "):
         choose_rows("ste-kdt")
     with pytest.raises(UserError, match="names no row"):
@@ -99,9 +113,10 @@ def test_settings_of_a_study():
     assert (c.steps, c.model.dim, len(c.model.stage_sizes)) == (9, 64, 4)
     with pytest.raises(UserError, match="each stage has its own steps: set config.study.stage1"):
         load_study("ablation", ["--config.steps=9"])
-    with pytest.raises(UserError, match="decide config.model.decoder"):
-        load_study("ablation", ["--config.model.decoder=vanilla"])
-    with pytest.raises(UserError, match="decide config.model.tree_seed"):
-        load_study("ablation", ["--config.model.tree_seed=3"])
+    model = {"encoder": "cnn", "mode": "series", "decoder": "vanilla", "tree_seed": 3}
+    model = {f"model.{key}": value for key, value in model.items()}
+    for key, value in {"seed": 3, "init_from": "x", **model}.items():
+        with pytest.raises(UserError, match=f"decide config.{key};"):
+            load_study("ablation", [f"--config.{key}={value}"])
     with pytest.raises(UserError, match="demo trains one model; try --config ablation"):
         load_study("demo", [])

@@ -55,7 +55,7 @@ def shapes(maps):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_shows_what_it_has(mode):
-    maps = attention_maps(estimator(mode), clip(), blocks=(0, -1))
+    maps = attention_maps(estimator(mode), clip(), blocks=(-3, -1))
     assert shapes(maps) == SHAPES[mode]
     assert (maps.blocks, maps.heads, maps.mode) == ((0, 2), (0, 1, 2, 3), mode)
     for name, keys in (("space", -1), ("time", -1), ("joint", (-2, -1))):
@@ -200,13 +200,13 @@ GOOD = {
         ({"format": np.array(2)}, "of format 2, newer than 1"),
         ({"time": np.full((1, 1, 4, 1, 3, 3), 1 / 3, np.float32)}, r"time is float32 \[1, 1, 4"),
         ({"blocks": np.array([0, 1])}, "space is float32"),
+        ({"heads": np.array([0, 1])}, "space is float32"),
         ({"space": GOOD["space"].astype(np.int32)}, "space is int32"),
         ({"space": GOOD["space"] * 2}, "space holds numbers that are not weights"),
         ({"time": GOOD["time"] * np.nan}, "time has values that are not finite"),
-        (
-            {"gates": np.full((1, 1, 2, 8), 1.5, np.float32)},
-            "gates holds numbers that are not weights",
-        ),
+        ({"gates": np.full((1, 1, 2, 8), 1.5, np.float32)}, "gates holds numbers that are not"),
+        ({"gates": np.full((1, 1, 2, 8), -0.5, np.float32)}, "gates holds numbers that are not"),
+        ({"space": None, "time": None, "gates": np.ones((1, 1, 2, 8))}, "no attention weights"),
         ({"space": None, "time": None}, "it has no attention weights"),
         ({"encoder": np.array([object()])}, "it holds Python objects"),
     ],

@@ -1,3 +1,4 @@
+import errno
 import io
 import struct
 import tracemalloc
@@ -27,12 +28,14 @@ def test_budgets_grow_with_the_file():
         budget.spend(1)
 
 
-def test_memory_grows_with_what_is_there():
+def test_memory_grows_with_what_is_there(tmp_path):
     assert read_exactly(io.BytesIO(b"abcdef"), 3) == b"abc"
+    (tmp_path / "a").write_bytes(bytes(1 << 20))
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="it ends early"):
-            read_exactly(io.BytesIO(bytes(1 << 20)), 1 << 50)
+        with (tmp_path / "a").open("rb") as file:
+            with pytest.raises(ValueError, match="it ends early"):
+                read_exactly(file, 1 << 50)
         assert tracemalloc.get_traced_memory()[1] < 40e6
     finally:
         tracemalloc.stop()
@@ -96,3 +99,10 @@ def test_hostile_archives_are_refused(tmp_path, monkeypatch, name):
     write(path)
     with open(path, "rb") as file, pytest.raises(ValueError, match=message):
         Archive(file).read("a")
+
+
+def test_an_error_of_the_disk_is_none_of_the_archive():
+    with pytest.raises(OSError, match="broken"), bounds._damage():
+        raise OSError(errno.EIO, "broken")
+    with pytest.raises(ValueError, match="to go nowhere"), bounds._damage():
+        raise OSError(errno.EINVAL, "to go nowhere")

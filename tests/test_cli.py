@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import sys
@@ -52,6 +53,12 @@ def test_a_users_mistake_is_one_line_and_status_one(capsys):
     with pytest.raises(SystemExit) as exit:
         cli.run(fails(UserError("put it there")), [])
     assert exit.value.code == "maed: put it there"  # which Python prints, and exits with 1
+
+
+def test_what_is_closed_to_the_user_is_one_line_too():
+    error = PermissionError(errno.EACCES, "Permission denied", "/root/runs/checkpoints")
+    with pytest.raises(SystemExit, match="^maed: cannot read or write /root/runs/checkpoints: "):
+        cli.run(fails(error), [])
 
 
 def test_names_that_are_no_unicode_can_be_printed(capsys):

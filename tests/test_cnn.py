@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,8 +76,26 @@ def test_batch_norm_goes_by_the_batch_in_training_and_remembers_a_tenth():
     np.testing.assert_allclose(y, expected, atol=1e-5)
     np.testing.assert_allclose(state["batch_stats"]["mean"], 0.1 * mean, rtol=1e-5)
     np.testing.assert_allclose(state["batch_stats"]["var"], 0.9 + 0.1 * var, rtol=1e-5)
+    far, _ = batch_norm(None, True).apply(variables, x + 1000, mutable="batch_stats")
+    np.testing.assert_allclose(far, y, atol=1e-3)
     y = batch_norm(None, False).apply(variables, x)
     np.testing.assert_allclose(y, x / jnp.sqrt(1 + 1e-5) * p["scale"] + p["bias"], rtol=1e-5)
+
+
+def test_all_layers_go_by_the_batch_in_training(variables):
+    """Whatever their running values are, and these all move."""
+    train = jax.jit(functools.partial(TINY.apply, train=True, mutable="batch_stats"))
+    before = variables["batch_stats"]
+    other = variables | {"batch_stats": jax.tree.map(lambda s: 2 * s, before)}
+    (one, after), (two, _) = train(variables, clip()), train(other, clip())
+    np.testing.assert_allclose(one, two, atol=1e-5)
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after["batch_stats"]), strict=True):
+        assert (a != b).all()
+
+
+def test_a_convolution_starts_as_torchvisions():
+    kernel = Conv(64, 3).init(jax.random.key(0), jnp.zeros((1, 4, 4, 16)))["params"]["kernel"]
+    assert kernel.std() == pytest.approx((2 / (3 * 3 * 64)) ** 0.5, rel=0.05)
 
 
 def test_frames_are_apart_and_any_number(variables):

@@ -74,9 +74,13 @@ def test_a_gpu_is_given_no_product_of_every_second_pixel():
     assert "stablehlo.convolution" in program and "dot_general" not in program
 
 
-@pytest.mark.parametrize(("channels", "by_xla"), [(64, False), (63, True)])
-def test_only_large_convolutions_of_cpus_are_winograds(channels, by_xla):
-    x, kernel = jnp.zeros((1, 8, 8, channels)), jnp.zeros((3, 3, channels, channels))
+@pytest.mark.parametrize("sizes, dtype, by_xla", [
+    ((8, 8, 64, 64), jnp.float32, False), ((8, 8, 64, 64), jnp.bfloat16, True),
+    ((8, 8, 63, 64), jnp.float32, True), ((8, 8, 64, 63), jnp.float32, True),
+    ((7, 8, 64, 64), jnp.float32, True), ((8, 7, 64, 64), jnp.float32, True),
+])  # fmt: skip
+def test_only_large_convolutions_of_cpus_are_winograds(sizes, dtype, by_xla):
+    x, kernel = jnp.zeros((1, *sizes[:3]), dtype), jnp.zeros((3, 3, *sizes[2:]), dtype)
     traced = jax.jit(convolution.convolve, static_argnums=2).trace(x, kernel, 1)
     for platform, so in (("cpu", by_xla), ("cuda", True), ("tpu", True)):
         program = traced.lower(lowering_platforms=(platform,)).as_text()

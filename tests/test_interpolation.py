@@ -36,3 +36,7 @@ def test_a_missing_prediction_is_missing_only_around_it():
 def test_every_frame_predicted_is_left_alone():
     values = np.arange(12.0).reshape(6, 2)
     assert stretch(values, 5, 4, 1).tolist() == values[:5].tolist()
+
+
+def test_one_prediction_for_a_window_is_that_of_all_its_frames():
+    assert stretch(np.array([3.0, 5.0]), 11, 8, 8).tolist() == [3.0] * 8 + [5.0] * 3

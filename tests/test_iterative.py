@@ -104,3 +104,11 @@ def test_dropout_only_in_training(body):
     assert np.abs(a - b).max() > 0
     still = [apply(params, feature, body, train=False).camera for _ in range(2)]
     np.testing.assert_array_equal(*still)
+
+
+def test_both_layers_are_dropped_out(body):
+    """Of one channel in one round that makes three answers: none, of the bias alone, of all."""
+    apply, params, _ = decoder(body, width=1, rounds=1)
+    rngs = {"dropout": jax.random.key(0)}
+    answer = apply(params, jnp.ones((64, 8)), body, train=True, rngs=rngs)
+    assert len(np.unique(np.asarray(answer.camera).round(4), axis=0)) == 3

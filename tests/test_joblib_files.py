@@ -95,6 +95,22 @@ def test_files_that_end_early(tmp_path, pack):
             read_joblib(path)
 
 
+@pytest.mark.parametrize("pack, place", [(zlib.compress, -1), (gzip.compress, -8)])
+def test_a_wrong_sum_is_noticed(tmp_path, pack, place):
+    whole = bytearray(pack(joblib_bytes({"a": np.ones(20)})))
+    whole[place] ^= 1
+    (tmp_path / "x.pt").write_bytes(whole)
+    with pytest.raises(UserError, match="x.pt cannot be read as a file of joblib: it is damaged"):
+        read_joblib(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("pack", [bytes, zlib.compress, lzma.compress])
+def test_files_that_go_on_after_their_end(tmp_path, pack):
+    (tmp_path / "x.pt").write_bytes(pack(joblib_bytes({"a": np.ones(20)}) + b"more"))
+    with pytest.raises(UserError, match="x.pt cannot be read .* it goes on after its end"):
+        read_joblib(tmp_path / "x.pt")
+
+
 @pytest.mark.parametrize("pack", [bytes, zlib.compress], ids=["plain", "compressed"])
 @pytest.mark.parametrize("claim", [1 << 20, 1 << 38, 1 << 62])
 def test_an_array_never_takes_more_than_there_is(tmp_path, pack, claim):

@@ -61,3 +61,10 @@ def test_the_layer_starts_as_flaxs_does():
         params = layer.init(KEYS[0], X)["params"]
         np.testing.assert_array_equal(params["scale"], np.ones(16))
         np.testing.assert_array_equal(params["bias"], np.zeros(16))
+
+
+@pytest.mark.parametrize("layer, epsilon", [(LayerNorm(), 1e-6), (LayerNorm(epsilon=0.3), 0.3)])
+def test_values_whose_variance_is_the_layers_epsilon_come_to_half_of_it(layer, epsilon):
+    x = epsilon**0.5 * (-1.0) ** jnp.arange(16)
+    y, _ = layer.init_with_output(KEYS[0], x)
+    np.testing.assert_allclose(y.var(), 0.5, rtol=1e-4)

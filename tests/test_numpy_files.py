@@ -8,7 +8,8 @@ import pytest
 from maed_jax.files.numpy import HoldsObjects, check_axes, npy_header, open_npz, read_npy
 
 ARRAYS = {
-    "float": np.arange(6.0).reshape(2, 3), "fortran": np.asfortranarray(np.eye(3)),
+    "float": np.arange(24.0).reshape(2, 12),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     "big endian": np.arange(3, dtype=">i4"), "text": np.array(["a", "bcd"]), "single": np.array(3),
     "bytes": np.array([b"x"]), "empty": np.zeros((0, 4)), "bool": np.array([True]),
 }  # fmt: skip
@@ -39,8 +40,10 @@ def test_what_numpy_writes(tmp_path, save):
         file["float"][0, 0] = 9  # it is nobody else's
         with pytest.raises(KeyError):
             file["absent"]
-    np.save(tmp_path / "a.npy", ARRAYS["float"])
-    np.testing.assert_array_equal(read_npy(tmp_path / "a.npy"), ARRAYS["float"])
+    for version in ((1, 0), (2, 0), (3, 0)):
+        with (tmp_path / "a.npy").open("wb") as file:
+            np.lib.format.write_array(file, ARRAYS["float"], version)
+        np.testing.assert_array_equal(read_npy(tmp_path / "a.npy"), ARRAYS["float"])
 
 
 HOSTILE = {
@@ -50,6 +53,10 @@ HOSTILE = {
     "no bytes a number": npy(header=header("'<U0'", "(1000000000000,)")),
     "records": npy(np.zeros(2, [("a", "f8"), ("b", "O")])),
     "plain records": npy(np.zeros(2, [("a", "f8")])),
+    "bytes of no kind": npy(np.zeros(2, "V8")),
+    "no such type": npy(header=header("'<f3'"), data=bytes(6)),
+    "another beginning": npy(np.ones(2)).replace(b"NUMPY", b"NUMPI"),
+    "a header cut short": npy(header=header(shape="(0,)")).replace(b"NUMPY\1\0", b"NUMPY\1\0\xff"),
     "dates": npy(np.array(["2020-01-01"], "datetime64[D]")),
     "code as header": npy(header="__import__('os').system('true')"),
     "code as type": npy(header=header("__import__('os')")),
@@ -114,7 +121,9 @@ def test_axes():
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"^{name} is "):
             check_axes(good | {name: wrong}, axes)
-    with pytest.raises(ValueError, match="a has values that are not finite"):
-        check_axes({"a": np.full((1, 3), np.nan)}, axes)
+    check_axes({"b": np.arange(2, dtype=np.uint8)}, axes)
+    for wrong in (np.nan, -np.inf):
+        with pytest.raises(ValueError, match="a has values that are not finite"):
+            check_axes({"a": np.full((1, 3), wrong)}, axes)
     with pytest.raises(ValueError, match="^d is "):
         check_axes(good, axes, {"m": 4})

@@ -51,6 +51,7 @@ def test_records_travel_to_other_processes(data_dir):
     records = Records(dataset_directory(data_dir, "fake"), "train")
     again = pickle.loads(pickle.dumps(records))
     np.testing.assert_array_equal(again[3]["pose"], records[3]["pose"])
+    assert again.tracks == records.tracks and again.split == records.split
     assert len(pickle.dumps(records)) < 2000
 
 
@@ -119,6 +120,8 @@ def test_the_newest_version_is_taken(tmp_path):
     (tmp_path / "set" / "frames" / "1.0.0" / "dataset_info.json").touch()
     with pytest.raises(UserError, match="choose from set/crops, set/frames"):
         dataset_directory(tmp_path, "set")
+    with pytest.raises(UserError, match="choose from crops, frames$"):
+        dataset_directory(tmp_path / "set")
 
 
 def test_a_missing_dataset_says_how_to_prepare_it(tmp_path):
@@ -138,6 +141,8 @@ def test_a_dataset_goes_by_the_name_that_everyone_uses(tmp_path):
     directory = write_fake_dataset(tmp_path, [2], name="threedpw")
     for name in ("3dpw/crops", "threedpw/crops", "3dpw"):
         assert dataset_directory(tmp_path, name) == directory
+    with pytest.raises(UserError, match="holds 3dpw/crops; say where"):
+        dataset_directory(tmp_path, "garden/crops")
 
 
 def test_a_missing_split_lists_those_there_are(data_dir):
@@ -208,7 +213,7 @@ def test_a_file_cut_short_while_it_is_read(record_file):
 def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
     for name, says in (
         ("fake/cropz", r"did you mean fake/crops\?$"),
-        ("fak/crops", r"did you mean fake/crops\?$"),
+        ("fke/cros", r"did you mean fake/crops\?$"),
         ("garden/crops", "holds fake/crops; say where .*data_dir[^`]*$"),  # nothing builds it
         ("mannequinz/demo", r"; did you mean mannequins\?$"),
         ("mannequins/demo", "holds fake/crops; .*`maed data build mannequins --data_dir"),
@@ -218,3 +223,11 @@ def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
             dataset_directory(data_dir, name)
     with pytest.raises(UserError, match="holds none; .*`maed data build 3dpw --manual_dir RAW"):
         dataset_directory(tmp_path, "threedpw/crops")
+    write_fake_dataset(tmp_path, [1], name="mannequins")
+    with pytest.raises(UserError, match="holds mannequins/crops; .* data build .* --config demo"):
+        dataset_directory(tmp_path, "mannequins/demo")  # near it, but there is such a thing
+    for version in ("plain/1.0.0", "begun/incomplete.1_1.0.0"):
+        (tmp_path / version).mkdir(parents=True)
+        (tmp_path / version / "dataset_info.json").touch()
+    with pytest.raises(UserError, match="holds mannequins/crops, plain; say where"):
+        dataset_directory(tmp_path, "garden/crops")

@@ -37,6 +37,9 @@ def test_one_shape_and_points_to_match():
     assert smooth.raw_rotmat is None and smooth.raw_camera is None
     np.testing.assert_array_equal(smooth.rotmat, person.rotmat)
     np.testing.assert_array_equal(smooth.pose, person.pose)
+    assert (
+        np.abs(smooth.keypoints_2d - smooth.crops[:, None, :2]) < smooth.crops[:, None, 2:]
+    ).all()
     there = smooth.joints_3d + smooth.translation[:, None]
     np.testing.assert_allclose(there, camera_joints(smooth), atol=1e-5)
 
@@ -65,6 +68,8 @@ def test_less_jitter_and_no_more_error():
     assert error(smooth) < 0.9 * error(raw)
     np.testing.assert_array_equal(smooth.raw_rotmat, noisy.rotmat)
     np.testing.assert_array_equal(smooth.raw_camera, noisy.camera)
+    far = truth.translation[:, 2] * truth.camera[:, 0] / smooth.camera[:, 0]  # smaller: farther
+    np.testing.assert_allclose(smooth.translation[:, 2], far, rtol=1e-4)
     assert (
         np.abs(np.diff(smooth.translation[:, 2], n=2)).mean()
         < 0.5
@@ -88,6 +93,53 @@ def test_what_does_not_shake_stays_and_nothing_lags():
     assert np.abs(lag[40:55].mean()) < 2  # behind nor ahead
     still = np.tile([[0.9, 0.1, -0.1]], (60, 1))
     np.testing.assert_allclose(smooth_camera(still, time), still, rtol=1e-6)
+
+
+def smoothed_values(values):
+    """The same 90 values, 30 a second, as angles beside a quicker joint, and as cameras."""
+    time, axis = np.arange(90) / 30, np.array([0.6, 0, 0.8])
+    joints = values[:, None, None] * np.stack([-3 * axis, axis])
+    rotmat = Rotation.from_rotvec(joints.reshape(-1, 3)).as_matrix().reshape(90, 2, 3, 3)
+    smooth = smooth_rotations(rotmat, time)
+    away = Rotation.from_matrix(rotmat[:, 1]).inv() * Rotation.from_matrix(smooth[:, 1])
+    camera = smooth_camera(np.stack([np.exp(values), values, -values], axis=-1), time)
+    return values + away.as_rotvec() @ axis, np.log(camera[:, 0]), camera[:, 1], -camera[:, 2]
+
+
+def test_small_shaking_meets_a_low_pass():
+    """Of the first order, which leaves share / (2 - share) of what turns its sign every frame."""
+    signs = (-1.0) ** np.arange(90)
+    for smooth, cutoff in zip(smoothed_values(0.002 * signs), (1.5, 0.5, 0.5, 0.5)):
+        share = 1 / (1 + 30 / (2 * np.pi * cutoff))
+        left = (smooth * signs)[30:60].mean() / 0.002
+        assert left == pytest.approx(share / (2 - share), rel=0.05)
+
+
+@pytest.mark.parametrize("speed", [0.5, 5])
+def test_the_low_pass_opens_with_speed(speed):
+    """It lags by speed / (2 pi cutoff): not in the middle, and by half as much at the ends."""
+    motion = speed * (np.arange(90) / 30 - 1.5)
+    cutoffs = (1.5 + 0.3 * speed, *[0.5 + speed] * 3)
+    for smooth, cutoff in zip(smoothed_values(motion), cutoffs):
+        lag = smooth - motion
+        assert np.abs(lag[40:50]).max() < 0.01 * speed
+        ends = speed / (2 * np.pi * cutoff) / 2
+        assert lag[[0, -1]] == pytest.approx([ends, -ends], rel=0.01)
+
+
+def test_neither_time_nor_space_has_a_direction_and_what_is_still_stays():
+    rng = np.random.default_rng(0)
+    time = np.cumsum(rng.uniform(0.01, 0.1, 20))  # frames come as they please
+    moving, still = Rotation.random(20, rng), Rotation.random(24, rng).as_matrix()
+    rotmat = np.concatenate([moving.as_matrix()[:, None], np.tile(still, (20, 1, 1, 1))], axis=1)
+    camera = rng.uniform(0.5, 1.5, (20, 3))
+    for smoothed, values in ((smooth_rotations, rotmat), (smooth_camera, camera)):
+        forth = smoothed(values, time)
+        back = smoothed(values[::-1], time[-1] - time[::-1])[::-1]
+        np.testing.assert_allclose(forth, back, atol=1e-6)
+    smooth, turn = smooth_rotations(rotmat, time), Rotation.random(rng=rng).as_matrix()
+    np.testing.assert_allclose(smooth[:, 1:], rotmat[:, 1:], atol=1e-6)
+    np.testing.assert_allclose(smooth_rotations(turn @ rotmat, time), turn @ smooth, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0])

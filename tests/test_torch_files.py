@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from maed_jax.errors import UserError
+from maed_jax.files import bounds
 from maed_jax.files.torch import Storage, Tensor, load_torch
 
 
@@ -33,6 +34,73 @@ def test_both_layouts_hold_the_same(golden_dir, kind):
     optimizer = checkpoint["optimizer"]
     assert optimizer["param_groups"][0]["betas"] == (0.9, 0.999)
     np.testing.assert_array_equal(optimizer["state"][0]["exp_avg"], 2 * base)
+
+
+def text(word: str) -> bytes:
+    return b"X" + len(word).to_bytes(4, "little") + word.encode()
+
+
+def tensor(kind="FloatStorage", n=3, size=None, pid="storage") -> bytes:
+    """The pickle of a tensor of `n` numbers, the storage "0", as PyTorch 0.3 wrote them."""
+    number = b"J" + n.to_bytes(4, "little")
+    length = number if size is None else text(size)
+    storage = b"(" + text(pid) + f"ctorch\n{kind}\n".encode() + text("0") + text("cpu") + length
+    return b"ctorch._utils\n_rebuild_tensor\n(" + storage + b"tQK\x00" + number + b"\x85K\x01\x85tR"
+
+
+def zipped(path, content: bytes, values, folder="archive/", **members):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{folder}data.pkl", b"\x80\x02" + content + b".")
+        archive.writestr(f"{folder}data/0", np.asarray(values).tobytes())
+        for name, data in members.items():
+            archive.writestr(folder + name, data)
+    return path
+
+
+@pytest.mark.parametrize("folder", ["archive/", ""])
+@pytest.mark.parametrize("kind, dtype", [
+    ("ByteStorage", "u1"), ("CharStorage", "i1"), ("ShortStorage", "i2"), ("IntStorage", "i4"),
+    ("LongStorage", "i8"), ("HalfStorage", "f2"), ("DoubleStorage", "f8"), ("BoolStorage", "?"),
+])  # fmt: skip
+def test_numbers_of_every_kind(tmp_path, kind, dtype, folder):
+    values = np.array([1, 100, -3]).astype(dtype)
+    size = b"ctorch\nSize\n(K\x01K\x02\x86tR"
+    path = zipped(
+        tmp_path / "a.pth", b"(" + tensor(kind) + size + b"t", values, folder,
+        byteorder=b"little", other=b"", **{"mydata.pkl": b""},
+    )  # fmt: skip
+    found, shape = load_torch(path)
+    np.testing.assert_array_equal(found, values)
+    assert found.dtype == values.dtype and shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "content, values, members",
+    [
+        (tensor(), np.zeros(4, "f4"), {}),
+        (tensor(), np.zeros(2, "f4"), {}),
+        (tensor(pid="module"), np.zeros(3, "f4"), {}),
+        (tensor(size="3"), np.zeros(3, "f4"), {}),
+        (tensor(), np.zeros(3, "f4"), {"byteorder": b"big"}),
+        (tensor(), np.zeros(3, "f4"), {"other/data.pkl": b"N."}),
+    ],
+    ids=["more bytes", "fewer bytes", "no storage", "no size", "byte order", "two pickles"],
+)
+def test_checkpoints_that_do_not_fit_together_are_refused(tmp_path, content, values, members):
+    with pytest.raises(UserError, match="a.pth is not a PyTorch|cannot be read as a PyTorch"):
+        load_torch(zipped(tmp_path / "a.pth", content, values, **members))
+
+
+def test_tensors_that_share_numbers_count_as_the_copies_that_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "FREE", 1000)
+    path, one = tmp_path / "a.pth", tensor(n=10_000)
+    for count in (5, 50):
+        entries = b"".join(text(str(i)) + one for i in range(count))
+        zipped(path, b"(" + entries + b"d", np.zeros(10_000, "f4"))
+        if count == 5:
+            assert len(load_torch(path)) == 5
+    with pytest.raises(UserError, match="it unpacks to far more than its size"):
+        load_torch(path)
 
 
 class Evil:

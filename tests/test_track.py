@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maed_jax.inference.detections import Detections
-from maed_jax.inference.track import MAX_GAP, Track, Tracker, fill, interpolated, steady_sizes
+from maed_jax.inference.track import (
+    MAX_GAP,
+    Track,
+    Tracker,
+    fill,
+    interpolated,
+    match,
+    steady_sizes,
+)
 
 FPS = 10
 
@@ -49,19 +57,65 @@ def test_gaps_are_interpolated_and_marked(missed):
 
 
 def test_ends_are_held_only_beside_the_ends_of_the_video():
-    people = [[]] * 4 + walk(30) + [[]] * 4
+    people = [[]] * 5 + walk(30) + [[]] * 5  # half a second
     (found,) = track(people)
-    np.testing.assert_array_equal(found.frames, np.arange(38))
-    assert not found.detected[:4].any() and not found.detected[-4:].any()
-    np.testing.assert_array_equal(found.boxes[0], found.boxes[4])
-    (found,) = track([[]] * 12 + walk(30) + [[]] * 12)
-    np.testing.assert_array_equal(found.frames, np.arange(12, 42))
+    np.testing.assert_array_equal(found.frames, np.arange(40))
+    assert not found.detected[:5].any() and not found.detected[-5:].any()
+    np.testing.assert_array_equal(found.boxes[0], found.boxes[5])
+    (found,) = track([[]] * 6 + walk(30) + [[]] * 6)
+    np.testing.assert_array_equal(found.frames, np.arange(6, 36))
 
 
 def test_a_long_absence_ends_a_track():
     gone = [[]] * (int(MAX_GAP * FPS) + 2)
     first, second = track(walk(20) + gone + walk(20, start=180))
     assert first.frames[-1] == 19 and second.frames[0] == 20 + len(gone)
+
+
+def test_a_frame_without_somebody_ends_no_track_of_few_frames_a_second():
+    assert len(track(walk(5) + [[]] + walk(5, start=124), fps=0.5)) == 1
+
+
+def found_again(before, missed, after):
+    return len(track(before + [[]] * missed + after)) == 1
+
+
+def test_motion_is_expected_to_go_on_for_half_a_second():
+    fast, start = walk(20, speed=20), 100 + 20 * 24
+    assert found_again(fast, 4, walk(20, start, speed=20))
+    assert found_again(fast[:3], 3, walk(20, fast[6][0][0], speed=20))  # from the first steps on
+    assert found_again(walk(20, speed=6), 12, walk(20, 214, speed=0)), "who stops is found too"
+    stood = walk(30, speed=0) + walk(11, speed=20)  # walks since a second
+    assert found_again(stood, 4, walk(20, 100 + 20 * 15, speed=20))
+
+
+def test_the_shaking_of_boxes_is_no_motion():
+    shaking = [[(100 + 9 * (-1) ** i, 200, 100, 1.0)] for i in range(40)]
+    for end in (20, 21):
+        assert all(found_again(shaking[:end], 4, shaking[i:20]) for i in (0, 1))
+
+
+def test_people_who_come_nearer_grow():
+    (found,) = track([[(100, 200, 60 * 1.04**i, 1.0)] for i in range(40)])
+    assert len(found.frames) == 40 and found.detected.all()
+
+
+def test_how_far_and_how_much_larger_the_same_person_may_be():
+    """Three quarters of a width aside, and two thirds of the height; a whole, or half, is not."""
+
+    def same(aside=0.0, scale=1.0):
+        box = np.array([100, 100, 40, 80])
+        return bool(match([box], [box * [1, 1, scale, scale] + [40 * aside, 0, 0, 0]]))
+
+    assert same(aside=0.75) and not same(aside=0.85)
+    assert same(scale=0.65) and same(scale=1 / 0.65)
+    assert not same(scale=0.58) and not same(scale=1 / 0.58)
+
+
+def test_a_box_of_ones_own_size_is_preferred_to_one_that_overlaps_more():
+    assert match([[100, 100, 40, 80]], [[100, 100, 34, 68], [110, 100, 40, 80]]) == [(0, 1)]
+    row = np.array([[0, 0, 40, 80], [60, 0, 40, 80], [28, 0, 40, 80], [-35, 0, 40, 80]])
+    assert match(row[:2], row[2:]) == [(0, 0)], "and no pair that can be gives way to two that not"
 
 
 def test_crossing_people_keep_their_numbers():
@@ -83,6 +137,14 @@ def test_who_is_covered_does_not_go_along_with_the_legs_of_who_covers_them(score
     np.testing.assert_allclose(small.boxes[:, 0], 492 - 8 * np.arange(50), atol=10)
 
 
+@pytest.mark.parametrize("step, followed", [(5, True), (12.5, False)])
+def test_who_is_small_before_somebody_large_is_a_part_unless_expected_there(step, followed):
+    passing = walk(50, 100, 8, height=200)
+    far = walk(25, 300, 0, y=240) + walk(25, 300 + step, 0, y=240)  # steps aside when covered
+    small = min(track(both(passing, far)), key=lambda t: t.boxes[0, 3])
+    assert small.detected[25] == followed and len(small.frames) == 50
+
+
 def test_weak_boxes_keep_a_track_alive_but_start_none():
     weak = walk(30, score=0.3)
     assert track(weak) == []
@@ -96,6 +158,16 @@ def test_weak_boxes_before_the_first_sure_one_belong_to_the_track():
     (found,) = track([[]] * 20 + people)
     np.testing.assert_array_equal(found.frames, np.arange(20, 60))
     assert found.detected.all()
+    (found,) = track(people)
+    assert found.detected.all()
+    some = [p if i >= 20 or i % 3 == 0 else [] for i, p in enumerate(people)]
+    (found,) = track([[]] * 20 + some)
+    np.testing.assert_array_equal(found.frames, np.arange(20, 60))
+
+
+def test_the_first_box_of_a_track_is_nobody_elses():
+    leaving, coming = [[]] * 10 + walk(30, 100, 8), [[]] * 20 + walk(20, 105, 0)
+    assert [int(t.frames[0]) for t in track(both(leaving, coming))] == [10, 20]
 
 
 def test_sure_boxes_come_before_weak_ones_that_lie_nearer():
@@ -123,7 +195,7 @@ def test_people_keep_their_places_whatever_the_order_of_their_boxes(aside, below
 
 
 def test_people_who_meet_for_a_while_only_are_two():
-    coming, going = [[]] * 30 + walk(40, 120, 0), walk(40, 100, 0) + [[]] * 30
+    coming, going = [[]] * 30 + walk(40, 110, 0), walk(40, 100, 0) + [[]] * 30
     assert len(track(both(going, coming))) == 2
 
 
@@ -133,6 +205,23 @@ def test_flickers_are_no_people():
     tree = [[(600, 150, 80, 0.6 if i % 8 == 0 else 0.2)] for i in range(60)]
     (found,) = track(both(both(walk(60), flicker), tree))
     assert found.boxes[0, 0] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("fps, frames, least", [(20, 40, 5), (10, 40, 3), (4, 40, 3), (10, 4, 2)])
+def test_somebody_is_seen_for_a_while(fps, frames, least):
+    """A quarter of a second, three frames, or a third of a very short video."""
+    for seen in (least - 1, least):
+        assert len(track(walk(seen) + [[]] * (frames - seen), fps)) == (seen == least)
+
+
+@pytest.mark.parametrize("every, somebody", [(3, True), (4, False)])
+def test_somebody_is_seen_in_a_third_of_the_frames_and_without_doubt_in_a_third_of_these(
+    every, somebody
+):
+    seen = [p if i % every == 0 else [] for i, p in enumerate(walk(40, speed=8))]
+    assert len(track(seen)) == somebody
+    sure = [walk(40, score=1.0 if i % every == 0 else 0.3)[i] for i in range(40)]
+    assert len(track(sure)) == somebody
 
 
 def test_one_frame_is_a_video_too():
@@ -157,6 +246,9 @@ def test_a_child_before_a_parent_is_somebody_where_nothing_finds_parts():
     child = walk(40, height=50, y=222, score=0.9)
     assert len(track(both(walk(40), child), parts=False)) == 2
     assert len(track(both(walk(40), walk(40, start=101)), parts=False)) == 1, "a double"
+    aside = walk(20, 100, 0, height=50) + walk(20, 108, 0, height=50)  # a step
+    found = track(both(walk(40, speed=0), aside), parts=False)
+    assert len(found) == 2 and all(t.detected.all() for t in found)
 
 
 def test_a_box_around_somebody_for_a_short_while_is_nobody():
@@ -165,8 +257,28 @@ def test_a_box_around_somebody_for_a_short_while_is_nobody():
     assert found.boxes[:, 3].max() < 120
     near = [[(100 + 4 * i, 180, 180, 1.0)] if 20 <= i else [] for i in range(60)]
     assert len(track(both(walk(60), near))) == 1, "for long, the small one is the part"
+    (found,) = track(both(walk(60), [[(100 + 4 * i, 180, 180, 0.5)] for i in range(60)]))
+    assert found.boxes[:, 3].max() < 120, "the better one stays"
     aside = [[(300, 180, 180, 1.0)] if 40 <= i < 52 else [] for i in range(60)]
     assert len(track(both(walk(60, speed=0), aside))) == 2
+
+
+@pytest.mark.parametrize("frames, people", [(18, 1), (25, 2)])
+def test_nobody_is_a_large_box_around_somebody_for_less_than_a_third_of_the_time(frames, people):
+    around = [[(100, 100, 400, 1.0)] if 10 <= i < 10 + frames else [] for i in range(60)]
+    assert len(track(both(walk(60, speed=0), around))) == people
+
+
+@pytest.mark.parametrize("height, share, later, people", [
+    (50, 0.72, 0.2, 1), (50, 0.58, 0.2, 2), (80, 0.72, 0.2, 2),  # most of the time a part,
+    (100, 0.8, 0.2, 1), (100, 0.7, 0.2, 2),  # or a double,
+    (80, 0.68, 0.68, 1), (80, 0.5, 0.5, 2),  # or mostly inside
+])  # fmt: skip
+def test_who_is_nobody_beside_somebody_else(height, share, later, people):
+    """`share` of the box in the other's, for three fifths of the time."""
+    aside = [125 + height / 4 - height / 2 * s for s in [share] * 24 + [later] * 16]
+    other = [[(x, 250 - height / 2, height, 1.0)] for x in aside]
+    assert len(track(both(walk(40, speed=0), other))) == people
 
 
 def test_people_who_never_meet_are_not_compared(monkeypatch):
@@ -193,6 +305,8 @@ def test_order_and_numbers_follow_appearance():
     found = track(both(walk(50), late))
     assert [t.id for t in found] == [1, 2]
     assert [int(t.frames[0]) for t in found] == [0, 20]
+    found = track(both(walk(20), walk(20, start=600, height=150)))
+    assert [round(float(t.boxes[0, 3])) for t in found] == [150, 100], "the larger first"
 
 
 def test_frames_may_be_left_out():
@@ -217,13 +331,40 @@ def test_sizes_are_steadied_and_wrong_ones_found():
     assert list(np.flatnonzero(~right)) == [8]
     assert np.ptp(steady[:, 3]) < np.ptp(np.delete(boxes[:, 3], 8)) / 2
     np.testing.assert_array_equal(steady[:, :2], boxes[:, :2])
+    back, _ = steady_sizes(np.arange(21), boxes[::-1], reach=7)
+    np.testing.assert_array_equal(back[::-1], steady)
+
+
+def test_a_size_is_wrong_that_is_off_by_a_third():
+    boxes = np.tile(np.array([[50, 60, 40, 80]], np.float32), (40, 1))
+    boxes[[5, 15, 25, 35], 2:] *= np.array([[0.7], [0.8], [1 / 0.8], [1 / 0.7]])
+    assert list(np.flatnonzero(~steady_sizes(np.arange(40), boxes, reach=7)[1])) == [5, 35]
+
+
+@pytest.mark.parametrize("length, steady", [(6, True), (12, False)])
+def test_sizes_that_change_for_less_than_a_second_do_not(length, steady):
+    people = [
+        [(x, y, h * 0.85 if 30 <= i < 30 + length else h, score)]
+        for i, [(x, y, h, score)] in enumerate(walk(60))
+    ]
+    (found,) = track(people)
+    assert (np.ptp(found.boxes[:, 3]) < 1e-3) == steady
+
+
+def test_legs_for_a_moment_neither_move_a_person_nor_lead_to_smaller_parts():
+    people = walk(40)
+    for i, height in ((20, 70), (21, 45)):
+        people[i] = [(people[i][0][0], 215, height, 1.0)]
+    (found,) = track(people)
+    assert list(np.flatnonzero(~found.detected)) == [20, 21]
+    np.testing.assert_allclose(found.boxes[:, 1:], np.tile([200, 50, 100], (40, 1)))
 
 
 def test_runs():
-    frames = np.array([2, 3, 4, 9, 10, 20])
+    frames = np.array([2, 3, 4, 9, 10, 12])
     empty = np.zeros(6)
     runs = Track(1, frames, empty, empty, empty).runs()
-    assert [list(frames[run]) for run in runs] == [[2, 3, 4], [9, 10], [20]]
+    assert [list(frames[run]) for run in runs] == [[2, 3, 4], [9, 10], [12]]
 
 
 def test_fill():

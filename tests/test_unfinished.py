@@ -1,4 +1,5 @@
 import errno
+import io
 import subprocess
 import sys
 
@@ -23,13 +24,80 @@ def test_what_an_interrupted_run_left_is_there_again(tmp_path):
         file.write("[3, 4")  # the process ended in the middle of a line
     with unfinished(out, {"video": "a"}) as work:
         np.testing.assert_array_equal(work.array("x", (3, 2)), [[0, 0], [5, 5], [0, 0]])
-        np.testing.assert_array_equal(work.array("x", (4, 2)), np.zeros((4, 2)))  # another thing
         assert work.load("found")["ids"].tolist() == [0, 1, 2] and work.load("lost") is None
         assert work.lines("notes") == [[1, 2.5], None] and work.lines("none") == []
         with work.append("notes") as note:
             note(7)
         assert work.lines("notes") == [[1, 2.5], None, 7]
     assert list(out.iterdir()) == []
+
+
+def damaged(array, change=lambda whole: whole):
+    """What is left of an array's file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return change(file.getvalue())
+
+
+ONES = np.ones((3, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        damaged(ONES.T.copy()), damaged(np.asfortranarray(ONES)), damaged(ONES.astype(np.int32)),
+        damaged(np.ones((4, 2), np.float32)), damaged(ONES, lambda whole: whole[:-1]),
+        damaged(ONES, lambda whole: whole + b"1"), b"text", b"",
+    ],
+)  # fmt: skip
+def test_an_array_that_is_another_or_not_whole_is_made_anew(tmp_path, left):
+    with unfinished(tmp_path, {}) as work:
+        (work.folder / "x.npy").write_bytes(left)
+        array = work.array("x", (3, 2))
+        np.testing.assert_array_equal(array, np.zeros((3, 2)))
+        work.array("x", (3, 2))[1] = 5  # as the next run opens it
+        np.testing.assert_array_equal(array[1], [5, 5])
+
+
+def test_arrays_that_are_saved_are_there_whole(tmp_path):
+    with unfinished(tmp_path, {}) as work:
+        work.save("found", ids=np.arange(3))
+        with full_disk(1000), pytest.raises(OSError):
+            work.save("found", ids=np.arange(1000))
+        assert work.load("found")["ids"].tolist() == [0, 1, 2]
+        (work.folder / "found.npz").write_bytes(b"cut")
+        assert work.load("found") is None
+
+
+@pytest.mark.parametrize("wrong", ["[2\n[3]\n", '"two"\n[3]\n', "[2]"])
+def test_lines_up_to_one_that_is_wrong_are_kept(tmp_path, wrong):
+    with unfinished(tmp_path, {}) as work:
+        (work.folder / "notes.jsonl").write_text("[1]\n" + wrong)
+        assert work.lines("notes", [int]) == [[1]]
+        with work.append("notes") as note:
+            note([4])
+            assert work.lines("notes", [int]) == [[1], [4]]  # at once
+
+
+def test_a_stage_is_empty_at_first(tmp_path):
+    with unfinished(tmp_path, {}) as work:
+        for _ in range(2):
+            stage = work.stage()
+            assert not list(stage.iterdir())
+            (stage / "a").touch()
+    killed = tmp_path / FOLDER / "added"
+    killed.mkdir(parents=True)
+    (killed / "a").touch()
+    with stage_beside(tmp_path) as stage:
+        assert not list(stage.iterdir())
+
+
+def test_the_order_of_settings_makes_no_other_job(tmp_path):
+    with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, {"a": 1, "b": 2}) as work:
+        work.array("x", (3,))[:] = 1
+        raise KeyboardInterrupt
+    with unfinished(tmp_path, {"b": 2, "a": 1}) as work:
+        assert (work.array("x", (3,)) == 1).all()
 
 
 def test_another_job_starts_anew(tmp_path):
@@ -44,7 +112,7 @@ def test_another_job_starts_anew(tmp_path):
 @pytest.mark.parametrize("wanted", [False, True])
 def test_after_a_users_mistake_nothing_is_left_but_what_is_wanted(tmp_path, wanted):
     with pytest.raises(UserError), unfinished(tmp_path / "a" / "b", {}) as work:
-        work.wanted = wanted
+        work.wanted |= wanted
         raise UserError("no")
     assert (tmp_path / "a").exists() == wanted
 

@@ -6,13 +6,14 @@ import pickle
 import pickletools
 import subprocess
 import tracemalloc
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import scipy.sparse
 
 from maed_jax.errors import UserError
-from maed_jax.files import stand_ins, unpickle
+from maed_jax.files import bounds, stand_ins, unpickle
 
 HARMLESS = {
     "float": np.arange(3.0),
@@ -32,11 +33,12 @@ HARMLESS = {
 }
 
 
-def loads(data: bytes, allowed=None):
+def loads(data: bytes | BinaryIO, allowed=None):
     tables = (stand_ins.PYTHON_GLOBALS, stand_ins.NUMPY_GLOBALS, stand_ins.SCIPY_GLOBALS,
               stand_ins.CHUMPY_GLOBALS, allowed or {})  # fmt: skip
     resolve = {name: found for table in tables for name, found in table.items()}
-    return unpickle.restricted_loads(io.BytesIO(data), resolve, "model.pkl", kind="body file")
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    return unpickle.restricted_loads(file, resolve, "model.pkl", kind="body file")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -56,6 +58,7 @@ def test_what_body_files_hold_is_read(tmp_path, protocol):
             np.testing.assert_array_equal(value["a"], np.ones(2))
         elif isinstance(expected, np.ndarray):
             assert type(value) is np.ndarray and value.dtype == expected.dtype
+            assert value.flags.writeable
             np.testing.assert_array_equal(value, expected)
         else:
             assert value == expected and type(value) is type(expected)
@@ -71,6 +74,7 @@ def test_the_older_spelling_of_numpy_and_the_bytes_of_python_2():
         + b"tb."
     )
     np.testing.assert_array_equal(loads(stream), np.array([1, -2], np.float32))
+    assert loads(b"U\x02a\xe9.") == "a\u00e9"
 
 
 class Call:
@@ -155,6 +159,7 @@ TRICKS = {
     + b"(I3\nV<\nN(Va\ntNI-1\nI-1\nI63\ntbI00\nVAAAAAAAA\ntb.",
     "flags of a type": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"O8"
     + b"(I3\nV|\nNNNI8\nI8\nI0\ntbI00\nVAAAAAAAA\ntb.",
+    "records by expression": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"f4,f4" + b"I00\nVAAAAAAAA\ntb.",
     "type by expression": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"f8,O" + b"I00\nVAAAAAAAA\ntb.",
     "larger than its bytes": ARRAY + b"(I1\n(I1000000000000\nt" + DTYPE % b"f8"
     + b"I00\nVAAAAAAAA\ntb.",
@@ -199,11 +204,11 @@ def test_random_damage_never_gets_further_than_a_user_error():
 
 def test_things_that_are_shared_stay_shared_and_dicts_may_hold_themselves():
     array = np.ones(2)
-    looped = {"array": array, "list": [array, array]}
+    looped = {"array": array, "list": [array, array], "tuple": (array,)}
     looped["self"] = looped
     found = loads(pickle.dumps(looped))
     assert found["self"] is found
-    assert found["list"][0] is found["list"][1] is found["array"]
+    assert found["list"][0] is found["list"][1] is found["tuple"][0] is found["array"]
     np.testing.assert_array_equal(found["array"], np.ones(2))
 
 
@@ -227,8 +232,13 @@ def arrays_of(state: bytes, times: int = 1000) -> bytes:
     return b"\x80\x04" + empty + state + b"\x94(" + b"h\x00h\x01Rh\x02b" * times + b"l."
 
 
+COLLIDING = b"".join(
+    b"\x8a\x0c" + (i * (2**61 - 1)).to_bytes(12, "little") + b"N" for i in range(1, 50)
+)
+
 BOMBS = {
     "bytes that are not there": frame(pickle.BINBYTES8, 1 << 45),
+    "a gigabyte that is not there": frame(pickle.BINBYTES8, 1 << 30),
     "text that is not there": frame(pickle.BINUNICODE8, 1 << 45),
     "a bytearray that is not there": frame(pickle.BYTEARRAY8, 1 << 36),
     "a frame that is not there": frame(pickle.FRAME, 1 << 45),
@@ -236,14 +246,14 @@ BOMBS = {
     "tuples without end as a key": b"\x80\x02}" + nested(100_000)[2:] + b"Ns.",
     "tuples without end in a set": b"\x80\x04\x8f(" + nested(100_000)[2:] + b"\x90.",
     "tuples without end in a frozenset": b"\x80\x04(" + nested(100_000)[2:] + b"\x91.",
-    "keys that collide": b"\x80\x02}(" + b"".join(
-        b"\x8a\x0c" + (i * (2**61 - 1)).to_bytes(12, "little") + b"N" for i in range(1, 50)
-    ) + b"u.",
+    "keys that collide": b"\x80\x02}(" + COLLIDING + b"u.",
+    "keys that collide, by DICT": b"\x80\x02(" + COLLIDING + b"d.",
     "a list in itself": LIST + b"h\x00a.",
     "lists that double": LIST + b"K\x01a" + b"".join(
         b"]\x94(" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(60)) + b".",
     "lists of one large text": LIST + b"(\x8c\xff" + b"a" * 255 + b"K\x01" * 20_000 + b"e\x94"
     + b"(" + b"h\x01" * 2000 + b"l.",
+    "a list of one large array": pickle.dumps([np.zeros(1 << 20, np.uint8)] * 2000),
     "one text copied often": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
     + b"\x85\x94(" + b"h\x00h\x01R" * 2000 + b"l.",
     "one text copied often, by OBJ": b"\x80\x04c_codecs\nencode\n\x94" + TEXT
@@ -253,21 +263,31 @@ BOMBS = {
     "arrays of one state": arrays_of(b"(" + b"".join(STATE) + b"t"),
     "arrays of one state, a list": arrays_of(b"(" + b"".join(STATE) + b"l"),
     "arrays of one state, names of a dict": arrays_of(b"(" + b"N".join(STATE) + b"Nd"),
+    "a number of bytes": ARRAY + b"(I1\n(I900000000\nt" + DTYPE % b"u1" + b"I00\nI900000000\ntb.",
     "classes without number": b"(" + b"".join(b"cchumpy\nA%d\n" % i for i in range(2000)) + b"l.",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_small_pickles_never_take_much_memory_or_time(name):
+def test_small_pickles_never_take_much_memory_or_time(tmp_path, name):
+    (tmp_path / "a").write_bytes(BOMBS[name])
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match="^model.pkl cannot be read as a body file: ") as caught:
-            loads(BOMBS[name])
+        refused = pytest.raises(UserError, match="^model.pkl cannot be read as a body file: ")
+        with (tmp_path / "a").open("rb") as file, refused as caught:
+            loads(file)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
     assert peak < 600e6
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_large_pickles_may_hold_as_much(monkeypatch, protocol):
+    monkeypatch.setattr(bounds, "FREE", 1000)
+    arrays = [np.arange(5000.0) + i for i in range(3)]
+    np.testing.assert_array_equal(loads(pickle.dumps(arrays, protocol)), arrays)
 
 
 def test_instructions_are_counted(monkeypatch):
@@ -292,6 +312,11 @@ def test_a_reader_can_list_more(tmp_path):
         assert unpickle.restricted_loads(file, {}, "x.pt", lambda pid: (pid, 1)) == (key, 1)
     with pytest.raises(UserError, match="which a checkpoint never needs"):
         unpickle.restricted_loads(io.BytesIO(data), {}, "x.pt", kind="checkpoint")
+
+
+def test_what_is_no_pickle_is_said_to_be_none():
+    with pytest.raises(UserError, match="it is damaged, or not a pickle"):
+        loads(b"text")
 
 
 def test_a_missing_file(tmp_path):

@@ -27,10 +27,11 @@ def test_the_paper_has_six_layers_and_37_queries():
     )["params"]
     assert sum(name.startswith("layer") for name in shapes) == 6
     assert shapes["queries"].shape == (37, 768)
+    assert shapes["layer0"]["fc1"]["kernel"].shape == (768, 4 * 768)
 
 
 def test_written_out_for_one_layer():
-    apply, params, feature = decoder(layers=1, heads=1)
+    apply, params, feature = decoder(layers=1, heads=2)
     p, layer = params["params"], params["params"]["layer0"]
     x = np.asarray(p["queries"], np.float64)
 
@@ -43,9 +44,11 @@ def test_written_out_for_one_layer():
         return unit * layer[name]["scale"] + layer[name]["bias"]
 
     q, k, v = np.split(linear("qkv", x), 3, axis=-1)
-    weights = np.exp(q @ k.T / np.sqrt(8))
-    y = weights / weights.sum(axis=-1, keepdims=True) @ v
-    x = norm("norm1", x + linear("proj", y))
+    y = []
+    for head in (slice(0, 4), slice(4, 8)):
+        weights = np.exp(q[:, head] @ k[:, head].T / 2)
+        y.append(weights / weights.sum(axis=-1, keepdims=True) @ v[:, head])
+    x = norm("norm1", x + linear("proj", np.concatenate(y, axis=-1)))
     x = norm("norm2", x + linear("read_proj", linear("read_value", np.asarray(feature[0, 0]))))
     x = norm("norm3", x + linear("fc2", np.maximum(linear("fc1", x), 0)))
     got = apply(params, feature, train=False)
@@ -118,3 +121,11 @@ def test_dropout_only_in_training():
     assert np.abs(a - b).max() > 0
     still = [apply(params, feature, train=False).camera for _ in range(2)]
     np.testing.assert_array_equal(*still)
+
+
+def test_all_that_a_layer_adds_is_dropped_out():
+    """Of everything: the queries' answers alone are left, alike in all frames."""
+    apply, params, feature = decoder(dropout=1.0)
+    answer = apply(params, feature, train=True, rngs={"dropout": jax.random.key(0)})
+    for leaf in jax.tree.leaves(answer):
+        np.testing.assert_allclose(leaf, np.broadcast_to(leaf[:1, :1], leaf.shape), atol=1e-5)

@@ -1,5 +1,6 @@
 """Files are there whole or not at all."""
 
+import errno
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ def test_what_was_there_stays_until_the_new_is_whole(tmp_path, error):
     with pytest.raises(error), whole_file(path, "w") as file:
         file.write("half")
         raise error
-    assert path.read_text() == "before"
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
     with whole_file(path, "w") as file:
         file.write("after\u00e9")
         assert path.read_text() == "before"
@@ -29,9 +30,12 @@ def test_whether_a_file_can_be_written_is_known_before(tmp_path):
     check_writable(None)
     check_writable(tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
-    for path in (tmp_path, tmp_path / "absent" / "a.txt"):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "absent" / "a.txt", tmp_path / "file" / "a.txt"):
         with pytest.raises(UserError, match=f"cannot write {path}: its folder is missing"):
             check_writable(path)
+    with closed(tmp_path), pytest.raises(UserError, match="or closed"):
+        check_writable(tmp_path / "a.txt")
 
 
 def test_two_writers_do_not_meet(tmp_path):
@@ -43,6 +47,14 @@ def test_two_writers_do_not_meet(tmp_path):
         assert path.read_text() == "second"
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parts_of_others_stay_where_there_are_no_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    test_two_writers_do_not_meet(tmp_path)
 
 
 KILLED = """

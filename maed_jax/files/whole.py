@@ -22,7 +22,9 @@ def check_writable(path: str | Path | None) -> None:
     """
     if path:
         folder = Path(path).absolute().parent
-        if Path(path).is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        # os.path's say no, rather than raise, of what lies in a closed folder.
+        missing = os.path.isdir(path) or not os.path.isdir(folder)
+        if missing or not os.access(folder, os.W_OK, effective_ids=True):
             raise UserError(f"cannot write {path}: its folder is missing or closed, or it is one")
 
 
