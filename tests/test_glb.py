@@ -8,7 +8,7 @@ from moving_person import camera_joints, moving_person
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.exports.animation import Animation
-from maed_jax.exports.glb import sizes, write_glb
+from maed_jax.exports.glb import HIDDEN, seen, write_glb
 from maed_jax.exports.obj import posed_verts
 
 FLIP = np.array([1, -1, -1])
@@ -116,6 +116,19 @@ def test_a_scene_of_two_shows_each_in_their_time(person, tmp_path):
     ]  # fmt: skip
 
 
+def test_nobody_is_scaled_to_zero(person, tmp_path):
+    """By which programs divide; and the bounds of a mesh at zero hide it for good in some."""
+    write_glb(tmp_path / "a.glb", [moving_person(id=2, n=5, first=10), person], mannequin())
+    glb = Glb(tmp_path / "a.glb")
+    (animation,) = glb.json["animations"]
+    scales = [c for c in animation["channels"] if c["target"]["path"] == "scale"]
+    for channel in scales:
+        assert glb.json["nodes"][channel["target"]["node"]]["name"] == "pelvis"
+        values = glb.array(animation["samplers"][channel["sampler"]]["output"])
+        assert {*values.ravel()} == {np.float32(HIDDEN), 1}
+    assert scales
+
+
 def test_somebody_alone_is_not_there_before_they_come(tmp_path):
     write_glb(tmp_path / "a.glb", [moving_person(n=5, first=10)], mannequin())
     glb = Glb(tmp_path / "a.glb")
@@ -138,12 +151,12 @@ def test_nobody_is_seen_in_the_gap_of_a_track(person, tmp_path):
 def test_a_person_is_hidden_outside_of_their_track_and_in_its_gaps():
     frames = np.array([2, 3, 60, 61])
     animation = Animation(1, frames, frames / 10, *np.zeros((4, 1)))
-    when, size = sizes(animation, 8)
+    when, visible = seen(animation, 8)
     np.testing.assert_allclose(when, [0, 0.2, 0.4, 6, 6.2])
-    assert size.tolist() == [0, 1, 0, 1, 0] and when.dtype == np.float32
-    np.testing.assert_allclose(sizes(animation, 6.1)[0], [0, 0.2, 0.4, 6])
+    assert visible.tolist() == [False, True, False, True, False] and when.dtype == np.float32
+    np.testing.assert_allclose(seen(animation, 6.1)[0], [0, 0.2, 0.4, 6])
     no_time_between = dataclasses.replace(animation, times=np.array([0.2, 2, 2.1, 6.1]))
-    assert sizes(no_time_between, 8)[1].tolist() == [0, 1, 0]
+    assert seen(no_time_between, 8)[1].tolist() == [False, True, False]
 
 
 def test_a_single_frame_and_repeated_times(tmp_path, person):

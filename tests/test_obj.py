@@ -11,6 +11,7 @@ def test_every_frame_is_the_mesh(tmp_path):
     write_obj_sequence(tmp_path / "person_1_obj", person, mannequin())
     files = sorted((tmp_path / "person_1_obj").iterdir())
     assert [path.name for path in files] == [f"{frame:06d}.obj" for frame in range(5, 39)]
+    assert files[0].read_text().startswith("o person_1\ns 1\nv ")
     for row in (0, 33):
         lines = [line.split() for line in files[row].read_text().splitlines()]
         verts = np.array([words[1:] for words in lines if words[0] == "v"], float)

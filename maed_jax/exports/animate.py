@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def animate_results(
     out: str | Path, formats: tuple[str, ...], body: Body | str | Path | None = None
-) -> dict:
+) -> list[str]:
     """Exports the people in a results folder of `maed predict`; earlier exports stay.
 
     Args:
@@ -22,7 +22,7 @@ def animate_results(
       body: that they were reconstructed with; None: the mannequin, or that of the checkpoint.
 
     Returns:
-      the new contents of results.json.
+      the names of what was written.
 
     Raises:
       UserError: there are no results, no body, or it cannot be written.
@@ -41,21 +41,22 @@ def animate_results(
         write_page(stage / results.PAGE, content)
         results.write_summary(stage, content)
         results.publish(stage, out, replace=False)
-    return content
+    return names
 
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed animate",
         description="Write the people that maed predict found for animation software: animated "
-        "GLB (Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame).",
+        "GLB (Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame), PC2 (the "
+        "exact mesh as a point cache for the GLB's).",
     )
     parser.add_argument("results", metavar="DIR", help="folder that maed predict wrote")
     parser.add_argument(
         "--export",
         default="glb",
         metavar="LIST",
-        help="any of glb,bvh,obj (default: glb)",
+        help="any of glb,bvh,obj,pc2 (default: glb)",
     )
     parser.add_argument("--body", metavar="PATH", help=RESULTS_BODY_HELP)
     return parser
@@ -66,8 +67,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.exports.people import parse_formats
 
     formats = parse_formats(args.export)
-    content = animate_results(args.results, formats, args.body)
-    for name in content["exports"]:
+    for name in animate_results(args.results, formats, args.body):
         print(Path(args.results) / name)
 
 

@@ -21,13 +21,17 @@ from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches
 from maed_jax.visual.colors import color_of
 
+# The scale of people who are not in view. Programs divide by scales, so it is not zero, and many
+# scale a skeleton's joints better than what holds them. So small, a person is 2 mm tall.
+HIDDEN = 1e-3
+
 
 def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     """Writes people who were reconstructed with `body` as one scene.
 
     Keys are at the people's `times`. The scene lasts from the video's first frame to the last of
-    the people, and a person who is not in the picture all that time is scaled to nothing outside of
-    their track and in its gaps. The video's camera is in the scene.
+    the people. Somebody who is not in the image all that time is scaled to `HIDDEN` outside their
+    track and in its gaps. The video's camera is in the scene.
 
     Raises:
       OSError: the file cannot be written.
@@ -52,30 +56,31 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
         key(joints[0], "translation", times, animation.positions, "LINEAR")
         for number, joint in enumerate(joints):
             key(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
-        when, size = sizes(animation, last)
+        when, visible = seen(animation, last)
         if len(when) > 1:
-            key(person, "scale", gltf.array(when, bounds=True), np.tile(size, (3, 1)).T, "STEP")
+            scales = np.tile(np.where(visible, 1, HIDDEN), (3, 1)).T
+            key(joints[0], "scale", gltf.array(when, bounds=True), scales, "STEP")
     gltf.add("animations", {"name": "motion", "samplers": samplers, "channels": channels})
     roots.append(_add_camera(gltf, people[0].intrinsics))
     gltf.content["scene"] = gltf.add("scenes", {"nodes": roots})
     gltf.write(path)
 
 
-def sizes(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
+def seen(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
     """When a person appears and disappears in a scene from 0 to `last`, seconds: times float32 [k],
-    ascending, and from each of them on their scale, 1 or 0."""
+    ascending, and bool [k], whether they are in view from each of them on."""
     keys, seen_until = [], 0.0
     for part in stretches(animation.frames):
         start = animation.times[part.start]
         if start > seen_until:
-            keys.append((seen_until, 0))
+            keys.append((seen_until, False))
         if start > seen_until or not keys:
-            keys.append((start, 1))
+            keys.append((start, True))
         seen_until = animation.times[part.stop - 1] + animation.frame_time
     if seen_until < last:
-        keys.append((seen_until, 0))
-    when, size = np.array(keys).T
-    return ascending(when).astype(np.float32), size
+        keys.append((seen_until, False))
+    when, visible = zip(*keys)
+    return ascending(np.array(when)).astype(np.float32), np.array(visible)
 
 
 def _add_skeleton(gltf: Gltf, animation: Animation, body: Body) -> list[int]:

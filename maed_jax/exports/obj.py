@@ -26,10 +26,11 @@ def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
     folder = Path(folder)
     folder.mkdir()
     faces = "".join(f"f {a} {b} {c}\n" for a, b, c in np.asarray(body.faces) + 1)
+    head = f"o person_{person.id}\ns 1\n"  # one smooth surface
     row = "v %.5f %.5f %.5f\n"
     for frame, verts in zip(person.frames, posed_verts(person, body)):
         text = row * len(verts) % tuple((verts @ UP_FROM_CAMERA).reshape(-1).tolist())
-        (folder / f"{frame:06d}.obj").write_text(text + faces, encoding="ascii")
+        (folder / f"{frame:06d}.obj").write_text(head + text + faces, encoding="ascii")
 
 
 def posed_verts(person: Person, body: Body) -> Iterator[np.ndarray]:

@@ -10,9 +10,10 @@ from maed_jax.errors import UserError
 from maed_jax.exports.bvh import write_bvh
 from maed_jax.exports.glb import write_glb
 from maed_jax.exports.obj import write_obj_sequence
+from maed_jax.exports.pc2 import write_pc2
 from maed_jax.inference.results import Person
 
-FORMATS = ("glb", "bvh", "obj")
+FORMATS = ("glb", "bvh", "obj", "pc2")
 SCENE = "people.glb"
 
 
@@ -56,6 +57,8 @@ def export_people(
             write_bvh(new(f"person_{person.id}.bvh"), person, body)
         if "obj" in formats:
             write_obj_sequence(new(f"person_{person.id}_obj"), person, body)
+        if "pc2" in formats:
+            write_pc2(new(f"person_{person.id}.pc2"), person, body)
     if "glb" in formats and people:
         write_glb(new(SCENE), people, body)
     return names

@@ -25,7 +25,7 @@ FORMAT = 1  # raised when a reader of older files would go wrong
 MAX_FRAMES = 1 << 26  # frames of a video: three weeks
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
-    r"person_\d+(\.npz|\.glb|\.bvh|_obj)|people\.glb|attention_\d+\.(npz|mp4|png)|"
+    r"person_\d+(\.npz|\.glb|\.bvh|_obj|\.pc2)|people\.glb|attention_\d+\.(npz|mp4|png)|"
     r"results\.json|overlay\.(mp4|jpg)|index\.html"
 )
 
