@@ -1,6 +1,5 @@
 """Real processes: two as one run, and one that is killed. See also scripts/prove_*.py."""
 
-import functools
 import json
 import os
 import signal
@@ -99,8 +98,6 @@ def test_ctrl_c_while_it_starts_is_one_line(arguments, tmp_path):
         env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has it ignored in all that they start.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while "tensorstore" not in Path(f"/proc/{process.pid}/maps").read_text():
         assert process.poll() is None, process.stderr.read()
