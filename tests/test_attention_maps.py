@@ -197,7 +197,7 @@ GOOD = {
     [
         ({}, None),
         ({"mode": None}, "'mode' is missing"),
-        ({"format": np.array(2)}, "of format 2, newer than 1"),
+        ({"format": np.array(2)}, "has format 2, newer than 1"),
         ({"time": np.full((1, 1, 4, 1, 3, 3), 1 / 3, np.float32)}, r"time is float32 \[1, 1, 4"),
         ({"blocks": np.array([0, 1])}, "space is float32"),
         ({"heads": np.array([0, 1])}, "space is float32"),

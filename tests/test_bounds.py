@@ -78,7 +78,7 @@ HOSTILE = {
     "overlapping members": (overlapping, "far more than its size"),
     "a name twice": (lambda path: archive(path, [("a", b"1"), ("a", b"2")]), "two members"),
     "another compression": (
-        lambda path: archive(path, [("a", b"1")], zipfile.ZIP_LZMA), "in an uncommon way",
+        lambda path: archive(path, [("a", b"1")], zipfile.ZIP_LZMA), "an unsupported compression",
     ),
     "a secret": (encrypted, "password|encrypted"),
     "no archive": (lambda path: path.write_bytes(b"text"), "not a zip file"),

@@ -73,7 +73,7 @@ def test_nothing_is_executed(tmp_path, place, pack):
     if place == "in an array of objects":
         content["evil"] = np.array([evil], object)
     path.write_bytes(pack(joblib_bytes(content)))
-    with pytest.raises(UserError, match="evil.pt asks to construct .*open, which a file of joblib"):
+    with pytest.raises(UserError, match="evil.pt asks to construct .*open, which a joblib file"):
         read_joblib(path)
     assert not victim.exists()
 
@@ -100,14 +100,14 @@ def test_a_wrong_sum_is_noticed(tmp_path, pack, place):
     whole = bytearray(pack(joblib_bytes({"a": np.ones(20)})))
     whole[place] ^= 1
     (tmp_path / "x.pt").write_bytes(whole)
-    with pytest.raises(UserError, match="x.pt cannot be read as a file of joblib: it is damaged"):
+    with pytest.raises(UserError, match="x.pt cannot be read as a joblib file: it is damaged"):
         read_joblib(tmp_path / "x.pt")
 
 
 @pytest.mark.parametrize("pack", [bytes, zlib.compress, lzma.compress])
 def test_files_that_go_on_after_their_end(tmp_path, pack):
     (tmp_path / "x.pt").write_bytes(pack(joblib_bytes({"a": np.ones(20)}) + b"more"))
-    with pytest.raises(UserError, match="x.pt cannot be read .* it goes on after its end"):
+    with pytest.raises(UserError, match="x.pt cannot be read .* it continues after its end"):
         read_joblib(tmp_path / "x.pt")
 
 
@@ -123,8 +123,8 @@ def test_an_array_never_takes_more_than_there_is(tmp_path, pack, claim):
 
 
 @pytest.mark.parametrize("start, message", [
-    (b"PK\x03\x04", "zip archive"), (b"\x04\x22\x4d\x18", "LZ4"), (b"", "not a file of joblib"),
-    (b"text", "not a file of joblib"), (b"\x80\x02.", "damaged"),
+    (b"PK\x03\x04", "zip archive"), (b"\x04\x22\x4d\x18", "LZ4"), (b"", "not a joblib file"),
+    (b"text", "not a joblib file"), (b"\x80\x02.", "damaged"),
 ])  # fmt: skip
 def test_other_files(tmp_path, start, message):
     path = tmp_path / "other.pt"

@@ -159,7 +159,7 @@ def test_what_readers_rely_on_has_to_be_there(tmp_path, name):
 
 def test_results_of_a_newer_format_are_refused(tmp_path):
     write_summary(tmp_path, {"format": 99})  # whatever else it has
-    with pytest.raises(UserError, match="results.json .*of format 99, newer than 1: update"):
+    with pytest.raises(UserError, match="results.json .*has format 99, newer than 1: update"):
         load_results(tmp_path)
 
 

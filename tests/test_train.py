@@ -232,7 +232,7 @@ def test_impossible_settings_stop_before_anything_is_written(small, tmp_path, ch
 
 def test_a_second_run_in_the_same_place_is_refused(small, tmp_path):
     with only_run_in(tmp_path):
-        with pytest.raises(UserError, match="another run is going on"):
+        with pytest.raises(UserError, match="another run is using"):
             train_module.train(small(), tmp_path)
     assert not (tmp_path / "config.json").exists()
 

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, locked, and read without trusting them."""
+"""Atomic writes, locks, and safe readers for untrusted files."""

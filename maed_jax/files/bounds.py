@@ -1,7 +1,7 @@
-"""Bounds on what a file may take: a few bytes of a stranger's can claim, or unpack to, any size.
+"""Limits on memory use: a few bytes of an untrusted file can claim, or unpack to, any size.
 
-Nothing is allocated for a claim: memory grows with what is really there, and unpacked files have a
-bound for all that is in them.
+Nothing is allocated on the strength of a claim: memory grows with the bytes that are really there,
+and the total that a file unpacks to is limited.
 """
 
 from __future__ import annotations
@@ -13,42 +13,42 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-FREE = 256 << 20  # bytes that any file may take
-RATIO = 200  # times its size that a packed one may, above that: real numbers pack far less
-COPIES = 8  # times its size that one may which is not packed: an object is larger than its bytes
-LARGEST = 32 << 30  # bytes that none may
+FREE = 256 << 20  # bytes that any file may use
+RATIO = 200  # limit for larger compressed files, times their size; real data compresses far less
+COPIES = 8  # extra for uncompressed files, times their size: objects are larger than their bytes
+LARGEST = 32 << 30  # limit for any compressed file, bytes
 
 _PIECE = 1 << 22
 
 
 class Budget:
-    """How many bytes a file may still take."""
+    """The number of bytes that a file may still use."""
 
     def __init__(self, left: int):
         self.left = left
 
     @classmethod
     def packed(cls, size: int) -> Budget:
-        """Of a compressed file or archive of `size` bytes."""
+        """Returns the budget of a compressed file or archive of `size` bytes."""
         return cls(min(max(FREE, RATIO * size), LARGEST))
 
     @classmethod
     def plain(cls, size: int) -> Budget:
-        """Of a file of `size` bytes that is not compressed."""
+        """Returns the budget of an uncompressed file of `size` bytes."""
         return cls(FREE + COPIES * size)
 
     def spend(self, size: int) -> None:
-        """Raises: ValueError: there is not so much left."""
+        """Subtracts `size` bytes. Raises: ValueError: fewer are left."""
         self.left -= size
         if self.left < 0:
             raise ValueError("it unpacks to far more than its size")
 
 
 def read_exactly(file: BinaryIO, size: int) -> bytearray:
-    """The next `size` bytes.
+    """Reads the next `size` bytes.
 
     Raises:
-      ValueError: there are not so many; no more memory was taken than for those there are.
+      ValueError: the file has fewer; memory was allocated only for those it has.
     """
     data = bytearray()
     while len(data) < size:
@@ -60,13 +60,15 @@ def read_exactly(file: BinaryIO, size: int) -> bytearray:
 
 
 class Archive:
-    """A zip archive, read member by member into memory: no member's name is ever used as a path."""
+    """A zip archive whose members are read into memory; their names are never used as paths."""
 
     def __init__(self, file: BinaryIO):
-        """file: open for reading, and it stays so while members are read.
+        """
+        Args:
+          file: open for reading; must stay open while members are read.
 
         Raises:
-          ValueError: not a zip archive, damaged, ambiguous, or it unpacks to far too much.
+          ValueError: it is not a zip archive, is damaged or ambiguous, or unpacks to far too much.
           OSError: it cannot be read.
         """
         size = os.fstat(file.fileno()).st_size
@@ -76,9 +78,9 @@ class Archive:
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in self._zip.infolist():
             if member.filename in self._members:
-                raise ValueError("two members have one name")
+                raise ValueError("two members have the same name")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError("it is compressed in an uncommon way")
+                raise ValueError("it uses an unsupported compression method")
             budget.spend(member.file_size)
             self._members[member.filename] = member
 
@@ -87,7 +89,7 @@ class Archive:
         return list(self._members)
 
     def read(self, name: str) -> bytearray:
-        """The bytes of a member, checked by their sum.
+        """Returns the bytes of a member after verifying its checksum.
 
         Raises:
           KeyError: no such member. ValueError: it is damaged. OSError: it cannot be read.
@@ -99,11 +101,11 @@ class Archive:
 
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
-    """Makes a ValueError of all that `zipfile` raises of an archive: nearly anything."""
+    """Turns whatever `zipfile` raises for a bad archive, nearly anything, into a ValueError."""
     try:
         yield
     except Exception as error:
-        # To go to a place that cannot be is an error of the archive, not of the disk.
+        # EINVAL, a seek to an impossible offset, is the archive's fault, not the disk's.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise ValueError(str(error) or "a damaged archive") from None

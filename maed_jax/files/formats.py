@@ -1,7 +1,7 @@
-"""Numbers of formats: a file says which it is of, so that no reader takes it for what it is not."""
+"""Format versions, stored in each file so that no reader misinterprets it."""
 
 
 def check_format(found: int, known: int) -> None:
-    """Raises: ValueError: a file is of a newer format than `known`, the newest that is read."""
+    """Raises: ValueError: a file's format is newer than `known`, the newest one supported."""
     if found > known:
-        raise ValueError(f"it is of format {found}, newer than {known}: update maed_jax")
+        raise ValueError(f"it has format {found}, newer than {known}: update maed_jax")

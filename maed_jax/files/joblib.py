@@ -1,7 +1,7 @@
-"""Reads files of joblib.dump without joblib, and without running anything that they contain.
+"""Reads files written by joblib.dump without joblib, and without executing anything in them.
 
-Such a file is a pickle in which the bytes of every array stand right behind the note that announces
-it. The whole may be compressed. Arrays of a file that is not are mapped into memory, not read.
+Such a file is a pickle in which the bytes of each array directly follow the object that announces
+it. The whole file may be compressed. Arrays in uncompressed files are memory-mapped, not read.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from maed_jax.files.bounds import Budget, read_exactly
 from maed_jax.files.stand_ins import NUMPY_GLOBALS, PYTHON_GLOBALS, StandIn
 from maed_jax.files.unpickle import restricted_loads
 
-KIND = "file of joblib"
+KIND = "joblib file"
 
 
 def read_joblib(path: str | Path) -> Any:
-    """The content of a file written by joblib 0.10 or later.
+    """Returns the content of a file written by joblib 0.10 or later.
 
-    Plain containers with arrays of numbers or text in them; an array of objects becomes an array if
-    all of them are text, and is refused otherwise. Arrays are read-only where the file is not
-    compressed; the file must stay as it is while they are in use.
+    The content is plain containers with arrays of numbers or text; an array of objects becomes a
+    text array if all of them are text, and is refused otherwise. Arrays of uncompressed files are
+    read-only, and the file must not change while they are in use.
 
     Raises:
-      UserError: no such file, not of joblib, damaged, compressed in an unknown way, or it asks for
-        anything but arrays and plain containers.
+      UserError: the file is missing, not a joblib file, damaged, compressed in an unsupported way,
+        or asks for anything but arrays and plain containers.
     """
     path = Path(path)
     try:
@@ -51,8 +51,8 @@ def read_joblib(path: str | Path) -> Any:
 
 
 def _unpacked(start: bytes, file: BinaryIO, path: Path) -> BinaryIO:
-    """The stream inside the compression that the first bytes tell of."""
-    if start[:1] == b"\x80":  # where every pickle of protocol 2 or later begins
+    """Returns the decompressed stream; the first bytes identify the compression."""
+    if start[:1] == b"\x80":  # the first byte of every pickle of protocol 2 or later
         return file
     if start[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=file)
@@ -63,9 +63,9 @@ def _unpacked(start: bytes, file: BinaryIO, path: Path) -> BinaryIO:
     if start == b"\xfd7zXZ\0" or start[:2] == b"]\0":
         return lzma.LZMAFile(file)
     if start[:4] == b"\x04\x22\x4d\x18":
-        raise UserError(f"{path} is compressed with LZ4: write it again with joblib.dump alone")
+        raise UserError(f"{path} is compressed with LZ4: save it again without compression")
     if start[:2] == b"PK":
-        raise UserError(f"{path} is a zip archive, as PyTorch writes them, and not of joblib")
+        raise UserError(f"{path} is a zip archive, as written by PyTorch, not a joblib file")
     raise UserError(f"{path} is not a {KIND}")
 
 
@@ -89,7 +89,7 @@ class _ZlibFile(io.RawIOBase):
 
 
 class _Bounded:
-    """What a compressed file of `size` bytes unpacks to, unless that is out of proportion."""
+    """The unpacked stream of a compressed file of `size` bytes, limited in proportion to that."""
 
     def __init__(self, file: BinaryIO, size: int):
         self._file, self._budget = file, Budget.packed(size)
@@ -109,7 +109,7 @@ class _Bounded:
 
 
 class _Mapped:
-    """Makes arrays of the bytes from where the file is on, which it steps over."""
+    """Maps arrays at the file's position and moves the file past them."""
 
     def __init__(self, path: Path):
         self.path, self.size = path, path.stat().st_size
@@ -126,7 +126,7 @@ class _Mapped:
 
 
 def _copied(file: BinaryIO, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
-    """An array of the bytes that the file gives next."""
+    """Reads an array from the file's next bytes."""
     data = read_exactly(file, dtype.itemsize * math.prod(shape))
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
@@ -135,7 +135,7 @@ def _load(file: BinaryIO, read_array, path: Path) -> Any:
     allowed = {**PYTHON_GLOBALS, **NUMPY_GLOBALS}
 
     class Wrapper(StandIn):
-        """joblib's NumpyArrayWrapper: once it is built, the file stands at the array's bytes."""
+        """joblib's NumpyArrayWrapper; when it is built, the file is at the array's bytes."""
 
         array: Any = None
 
@@ -144,7 +144,7 @@ def _load(file: BinaryIO, read_array, path: Path) -> Any:
             sizes = all(isinstance(size, int) and size >= 0 for size in shape)
             if not sizes or order not in ("C", "F") or not dtype.itemsize:
                 raise TypeError("it holds an array without a shape")
-            if dtype.hasobject:  # a pickle of its own
+            if dtype.hasobject:  # then a separate pickle follows
                 self.array = _text(restricted_loads(file, allowed, str(path), kind=KIND))
                 return
             if state.get("numpy_array_alignment_bytes") is not None:  # since joblib 1.2
@@ -157,16 +157,16 @@ def _load(file: BinaryIO, read_array, path: Path) -> Any:
     allowed["joblib.numpy_pickle", "NumpyArrayWrapper"] = Wrapper
     content = restricted_loads(file, allowed, str(path), kind=KIND)
     try:
-        rest = file.read(1)  # at the end a compressed file checks its sums
+        rest = file.read(1)  # reading the end makes decompressors verify their checksums
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path} cannot be read as a {KIND}: it is damaged ({error})") from None
     if rest:
-        raise UserError(f"{path} cannot be read as a {KIND}: it goes on after its end")
+        raise UserError(f"{path} cannot be read as a {KIND}: it continues after its end")
     return content
 
 
 def _text(items: Any) -> np.ndarray:
-    # How much the array takes was checked: it is a list as far as its pickle is concerned.
+    # How much memory this takes was limited when the pickle was read, as the size of a list.
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise pickle.UnpicklingError("it holds an array of objects other than text")
     return np.array(items)

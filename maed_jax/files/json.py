@@ -1,4 +1,4 @@
-"""Writes JSON files, reads them and checks that they have the form that a reader relies on."""
+"""Writes and reads JSON files, and checks that they have the structure that a reader relies on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from maed_jax.files.whole import whole_file
 
-COUNT = 1 << 31  # whole numbers in files of ours are below
+COUNT = 1 << 31  # whole numbers in our files are below this
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes all of it or nothing. JSON knows no NaN: numbers that are not finite become null.
+    """Writes a JSON file atomically. Numbers that are not finite become null: JSON has no NaN.
 
     Raises:
       UserError: it cannot be written.
@@ -25,13 +25,14 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def json_text(content: Any, *, short_lists: bool = False) -> str:
-    """Indented JSON with null for numbers that are not finite.
+    """Returns indented JSON with null for numbers that are not finite.
 
-    short_lists: write lists of whole numbers on one line each.
+    Args:
+      short_lists: write each list of whole numbers on one line.
     """
     text = json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
     if short_lists:
-        # Strings are matched too, so that nothing within them is taken for a list.
+        # Strings are matched too, so that nothing inside them is mistaken for a list.
         parts = re.compile(r'("(?:\\.|[^"\\])*")|\[[\d,\s]+\]')
         text = parts.sub(lambda match: match[1] or "".join(match[0].split()), text)
     return text
@@ -46,20 +47,21 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: str | Path, form: Any = object, **options) -> Any:
-    """The content of a JSON file; `options` are those of `json.loads`.
+    """Returns the content of a JSON file; `options` are passed to `json.loads`.
 
     Args:
-      form: what it must be, for `check_form`.
+      form: the required structure, see `check_form`.
 
     Raises:
-      OSError: it cannot be read. ValueError: it is not JSON, or not of this form.
+      OSError: it cannot be read. ValueError: it is not JSON, or has another structure.
     """
     return parse_json(Path(path).read_bytes(), form, **options)
 
 
 def read_json_lines(path: str | Path, form: Any) -> list[Any]:
-    """Those lines of a file of JSON lines that have a form; others, such as one that was cut short
-    when its writer was killed, are left out.
+    """Returns those lines of a JSON Lines file that have the structure `form`.
+
+    Others are skipped, such as one that was cut off when its writer was killed.
 
     Raises:
       OSError: it cannot be read.
@@ -72,7 +74,7 @@ def read_json_lines(path: str | Path, form: Any) -> list[Any]:
 
 
 def parse_json(text: str | bytes, form: Any = object, **options) -> Any:
-    """As `read_json`, of text."""
+    """Like `read_json`, but takes text."""
     try:
         content = json.loads(text, **options)
     except RecursionError:
@@ -82,17 +84,17 @@ def parse_json(text: str | bytes, form: Any = object, **options) -> Any:
 
 
 def check_form(content: Any, form: Any, where: str = "it") -> None:
-    """Whether `content` has a form.
+    """Checks that `content` has a given structure.
 
     Args:
-      form: `str`, `bool`, `dict`, `list`, `int` (from 0), `float` (finite, or whole) or `object`;
-        (form, None) where it may be null; [form] for a list of such and [form, form] for one of
-        two; {name: form} for an object with these and perhaps others, where a name that ends in
-        "?" may be missing.
-      where: what `content` is, for messages.
+      form: `str`, `bool`, `dict`, `list`, `int` (0 or more), `float` (finite; may be whole) or
+        `object` (anything); (form, None) for one that may be null; [form] for a list of any length
+        and [form, form] for a list of two; {name: form} for an object with these entries and
+        possibly others, where a name ending in "?" is optional.
+      where: what to call `content` in messages.
 
     Raises:
-      ValueError: says what is wrong and where.
+      ValueError: it does not; the message says what is wrong and where.
     """
     if isinstance(form, tuple):
         if content is not None:

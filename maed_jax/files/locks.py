@@ -1,4 +1,4 @@
-"""Locks on open files, which go with their process, however that ends."""
+"""Locks on open files, which disappear with their process however it ends."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = ".lock"
 
 
 def lock(file: IO, where_there_are_none: bool = True) -> bool:
-    """Locks a file for as long as it is open; False where somebody else has locked it.
+    """Locks a file for as long as it is open; returns False if someone else holds the lock.
 
     Args:
-      where_there_are_none: the answer on file systems without locks.
+      where_there_are_none: what to return on file systems without locks.
 
     Raises:
-      OSError: it fails for another reason.
+      OSError: locking fails for another reason.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,19 +36,19 @@ def lock(file: IO, where_there_are_none: bool = True) -> bool:
 
 
 class InUse(UserError):
-    """Another run is in the directory."""
+    """Another run is using the directory."""
 
 
 @contextlib.contextmanager
 def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None]:
-    """Keeps other runs out of `workdir`, which is made where it is not there.
+    """Keeps other runs out of `workdir`, which is created if it does not exist.
 
     Args:
-      option: what names the directory on the command line, for messages.
+      option: the command-line option that names the directory, for messages.
 
     Raises:
-      InUse: another run is there.
-      UserError: the directory cannot be made.
+      InUse: another run is using it.
+      UserError: the directory cannot be created, written to or locked.
     """
     path = Path(workdir) / NAME
     try:
@@ -64,7 +64,7 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
         if not ours:
             file.seek(0)
             raise InUse(
-                f"another run is going on in {workdir} ({file.read().strip() or 'unknown'}); "
+                f"another run is using {workdir} ({file.read().strip() or 'unknown'}); "
                 f"wait for it, or use another {option}"
             )
         file.truncate(0)

@@ -1,4 +1,4 @@
-"""Reads NumPy's .npz and .npy without running anything that they contain, and within bounds."""
+"""Reads NumPy's .npz and .npy files without executing anything in them, in limited memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from maed_jax.files.bounds import Archive, read_exactly
 
-_LONGEST_HEADER = 10_000  # bytes of a header, as NumPy itself has it
+_LONGEST_HEADER = 10_000  # bytes; NumPy's own limit
 _ENTRIES = (
     re.compile(rb"['\"]descr['\"]: *['\"]([<>=|]?[biufcSUO][0-9]{0,9})['\"]"),
     re.compile(rb"['\"]fortran_order['\"]: *(True|False)"),
@@ -24,14 +24,14 @@ _ENTRIES = (
 
 
 class HoldsObjects(ValueError):
-    """The array is not of numbers or text but of Python's objects, a pickle."""
+    """The array holds Python objects, as a pickle, instead of numbers or text."""
 
 
 class Npz(Mapping):
-    """The arrays of an open .npz by their names; each is read when it is asked for.
+    """The arrays of an open .npz by name; each is read when accessed.
 
-    `file[name]` raises KeyError where there is none, HoldsObjects, ValueError where it is damaged,
-    and OSError.
+    `file[name]` raises KeyError if there is no such array, HoldsObjects, ValueError if the array is
+    damaged, and OSError.
     """
 
     def __init__(self, archive: Archive):
@@ -52,10 +52,10 @@ class Npz(Mapping):
 
 @contextlib.contextmanager
 def open_npz(path: str | Path) -> Iterator[Npz]:
-    """Opens a .npz.
+    """Opens an .npz file.
 
     Raises:
-      ValueError: not a .npz, damaged, ambiguous, or it unpacks to far more than its size.
+      ValueError: it is not an .npz, is damaged or ambiguous, or unpacks to far more than its size.
       OSError: it cannot be opened.
     """
     with open(path, "rb") as file:
@@ -63,20 +63,22 @@ def open_npz(path: str | Path) -> Iterator[Npz]:
 
 
 def read_npy(path: str | Path) -> np.ndarray:
-    """The array of a .npy.
+    """Returns the array in an .npy file.
 
     Raises:
-      ValueError: not a .npy of plain numbers or text, or damaged. OSError: it cannot be read.
+      ValueError: it is not an .npy of plain numbers or text, or is damaged.
+      OSError: it cannot be read.
     """
     with open(path, "rb") as file:
         return array_from_bytes(read_exactly(file, os.fstat(file.fileno()).st_size))
 
 
 def array_from_bytes(data: bytearray) -> np.ndarray:
-    """The array that a .npy holds, over the same memory.
+    """Returns the array in the bytes of an .npy file, sharing their memory.
 
     Raises:
-      HoldsObjects; ValueError: not such bytes, or not as many as the array needs.
+      HoldsObjects: it holds Python objects.
+      ValueError: these are not the bytes of an .npy, or not as many as the array needs.
     """
     head = io.BytesIO(data[: _LONGEST_HEADER + 12])
     shape, fortran, dtype = npy_header(head)
@@ -84,7 +86,7 @@ def array_from_bytes(data: bytearray) -> np.ndarray:
         raise HoldsObjects("it holds Python objects, which are not read")
     size = math.prod(shape) * dtype.itemsize
     if size != len(data) - head.tell() or not dtype.itemsize:
-        raise ValueError("it does not have as many bytes as its array needs")
+        raise ValueError("its size does not match its array")
     if not size:
         return np.zeros(shape, dtype)
     values = np.frombuffer(data, dtype, offset=head.tell())
@@ -92,13 +94,13 @@ def array_from_bytes(data: bytearray) -> np.ndarray:
 
 
 def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and type of the array that a .npy announces.
+    """Returns shape, whether the order is Fortran's, and dtype from the header of an .npy file.
 
-    The header is a Python dict, but of the three entries that matter only plain forms are taken:
-    nothing is parsed as Python.
+    The header is a Python dict, but nothing is parsed as Python: only plain forms of the three
+    relevant entries are accepted.
 
     Raises:
-      ValueError: it is no .npy, or damaged.
+      ValueError: it is not an .npy, or is damaged.
     """
     start = file.read(8)
     wide = {b"\1": 2, b"\2": 4, b"\3": 4}.get(start[6:7])
@@ -110,7 +112,7 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     if len(text) < length or not (order and shape):
         raise ValueError("its header is damaged")
     if kind is None:
-        raise ValueError("it holds other things than numbers and text")
+        raise ValueError("it holds something other than numbers and text")
     try:
         dtype = np.dtype(kind[1].decode())
     except TypeError:
@@ -122,15 +124,15 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 def check_axes(
     arrays: Mapping[str, np.ndarray], axes: Mapping[str, str], sizes: dict[str, int] | None = None
 ) -> None:
-    """Whether arrays have the kinds and axes that they should.
+    """Checks that arrays have the expected kinds and axes.
 
     Args:
-      axes: name -> kind and axes, such as "float n 24 3": n is as long in all arrays that have it.
-        Kinds are bool, int, float and any; floats must be finite.
-      sizes: of letters that are known.
+      axes: name -> kind and axes, such as "float n 24 3", where n must be equal in all arrays that
+        have it. Kinds are bool, int, float and any; floats must be finite.
+      sizes: the letters whose sizes are known.
 
     Raises:
-      ValueError: says which array is wrong.
+      ValueError: they do not; the message says which array is wrong.
     """
     sizes = {} if sizes is None else sizes
     for name, array in arrays.items():

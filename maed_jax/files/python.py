@@ -1,4 +1,4 @@
-"""Python files of the user's that are run: a mistake in one is one line that names its place."""
+"""Running the user's own Python files: a mistake in one becomes one line that says where it is."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from maed_jax.errors import UserError
 
 
 def told(error: Exception) -> str:
-    """The kind of an error, and the first line of what it says."""
+    """Returns the type of an error and the first line of its message."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextlib.contextmanager
 def mistakes(file: str | Path, reason: Callable[[Exception], str] = told) -> Iterator[None]:
-    """Makes a UserError of whatever a user's own code raises, here or in a worker process.
+    """Turns whatever a user's own code raises, here or in a worker process, into a UserError.
 
     Args:
-      file: as Python's module of it has it; the last line of it on the error's way is named.
-      reason: what to say of an error.
+      file: its path as tracebacks have it; the message names the last of its lines in the
+        traceback.
+      reason: describes an error.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        # As text, for that of a worker process is all that is left of where it went.
+        # As text: of a worker process's traceback, only the text arrives here.
         went = "".join(traceback.format_exception(error))
         lines = re.findall(rf'File "{re.escape(str(file))}", line (\d+), in', went)
         place = f"{file}, line {lines[-1]}" if lines else file

@@ -1,7 +1,7 @@
-"""What a pickle gets in place of the classes and functions that it names: inert stand-ins.
+"""Inert stand-ins for the classes and functions that a pickle names.
 
-Tables at the end list the names that body files and checkpoints need; whatever else a pickle names
-is refused by its reader, `maed_jax.files.unpickle`.
+The tables at the end list the names that body files and checkpoints need; the reader,
+`maed_jax.files.unpickle`, refuses any other.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ import numpy as np
 
 
 class StandIn:
-    """What a pickle gets instead of an object: it keeps the state and does nothing with it.
+    """Takes the place of an object in a pickle; stores its state and does nothing with it.
 
-    After loading, `value` is put in its place wherever it stands in a dict, list or tuple.
+    After loading, `value` replaces it wherever it occurs in a dict, list or tuple.
     """
 
     origin = ""
     """the class that the pickle named"""
 
     state: Any = None
-    """what the pickle gave it"""
+    """the state that the pickle gave it"""
 
     def build(self, state: Any) -> None:
-        """Takes the state that the pickle gives the object."""
+        """Accepts the state that the pickle gives the object."""
         self.state = state
 
     def value(self, replace: Callable[[Any], Any]) -> Any:
-        """What stands here in the end; `replace` does the same for things in the state.
+        """Returns the final value; `replace` returns that of anything in the state.
 
-        Memory that is not the pickle's own bytes is to be asked for with `replace.spend`.
+        Memory beyond the pickle's own bytes must be claimed with `replace.spend`.
         """
         return self
 
 
 class _Class(StandIn):
-    """Stands for `object` and `numpy.ndarray` where a pickle only passes them on."""
+    """Stands for `object` and `numpy.ndarray`, which pickles only pass as arguments."""
 
 
 # --- NumPy ----------------------------------------------------------------------------------------
 
 
 class _DType(StandIn):
-    """`numpy.dtype`: only numbers and fixed-size text come to life; objects are told apart."""
+    """`numpy.dtype` of numbers, fixed-size text or objects; no other becomes a dtype."""
 
     def __init__(self, code, align=False, copy=True):
         code = code.decode("ascii") if isinstance(code, bytes) else code
@@ -59,7 +59,7 @@ class _DType(StandIn):
         self.state = code, "="
 
     def build(self, state):
-        order, *structure = state[1:5]  # after the version; then what only records have
+        order, *structure = state[1:5]  # state[0] is the version; only records have a structure
         order = order.decode("ascii") if isinstance(order, bytes) else order
         if order not in ("<", ">", "=", "|") or any(part is not None for part in structure):
             raise TypeError("it holds an array of records")
@@ -71,10 +71,10 @@ class _DType(StandIn):
 
 
 class _Array(StandIn):
-    """`numpy.ndarray`, whose state is (version, shape, dtype, is in Fortran order, data)."""
+    """`numpy.ndarray`, whose state is (version, shape, dtype, is_fortran_order, data)."""
 
     def build(self, state):
-        if not isinstance(state, tuple):  # whose parts the reader counts
+        if not isinstance(state, tuple):  # the reader counts a tuple's parts
             raise TypeError("it holds an array without its state")
         self.state = state
 
@@ -83,11 +83,11 @@ class _Array(StandIn):
         if not isinstance(dtype, _DType):
             raise TypeError("it holds an array without a type")
         if dtype.state[0].startswith("O"):
-            # A list of inert things: an unused entry of a file does no harm.
+            # A list of inert values: files have such entries, mostly unused.
             if not isinstance(data, list):
                 raise TypeError("it holds an array of objects without its objects")
             return replace(data)
-        data = data.encode("latin1") if isinstance(data, str) else data  # by Python 2
+        data = data.encode("latin1") if isinstance(data, str) else data  # str: from Python 2
         if not isinstance(data, bytes | bytearray):
             raise TypeError("it holds an array without its bytes")
         values = np.frombuffer(bytes(data), dtype.value(replace))
@@ -121,7 +121,7 @@ def _scalar(dtype, data) -> _Scalar:
 
 
 class _Sparse(StandIn):
-    """A sparse matrix, rebuilt and checked by SciPy from its arrays."""
+    """A sparse matrix; SciPy rebuilds it from its arrays and checks it."""
 
     def value(self, replace):
         import scipy.sparse
@@ -135,7 +135,7 @@ class _Sparse(StandIn):
         else:
             place = state["indices"], state["indptr"]
         place = tuple(replace(array) for array in place)
-        # SciPy may copy them all, the places as larger numbers.
+        # SciPy may copy all of them, the indices as wider integers.
         replace.spend(data.nbytes + sum(8 * np.size(array) for array in place))
         if self.origin == "coo":
             return scipy.sparse.coo_matrix((data, place), shape=shape)
@@ -149,7 +149,7 @@ class ChumpyNode(StandIn):
     """A variable or an expression of chumpy, the library that SMPL was made with."""
 
     def value(self, replace):
-        """The array, for the two kinds that model files use; any other stays as it is."""
+        """Returns the array for the two kinds that model files use, otherwise the stand-in."""
         state = self.state if isinstance(self.state, dict) else {}
         if self.origin.endswith(".Ch") and "x" in state:
             return replace(state["x"])
@@ -167,7 +167,7 @@ class ChumpyNode(StandIn):
 
 def _encode(text, encoding="latin1") -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise TypeError("it holds text in another encoding than Latin-1")
+        raise TypeError("it holds text in an encoding other than Latin-1")
     return text.encode("latin1")
 
 
@@ -188,20 +188,22 @@ def _reconstruct_object(cls, base, state) -> StandIn:
 
 
 def check_keys(keys: Iterable[Any]) -> None:
-    """Keys are text, numbers and flat tuples of them: to hash tuples in tuples without end would
-    end the process, and numbers can be chosen so that a dict of them takes for ever.
+    """Checks that keys are text, numbers below 2^60 or flat tuples of them.
+
+    Hashing deeply nested tuples would crash the process, and a dict of large numbers chosen to
+    collide would take forever.
 
     Raises:
-      UnpicklingError: one is something else.
+      UnpicklingError: a key is something else.
     """
     for key in keys:
         for part in key if type(key) is tuple else (key,):
             plain = part is None or isinstance(part, str | bytes | int | float | StandIn)
             if not plain or (isinstance(part, int) and abs(part) >= 1 << 60):
-                raise pickle.UnpicklingError("it holds a dict with other keys than names")
+                raise pickle.UnpicklingError("it holds a dict whose keys are not names")
 
 
-# --- The allow-lists: (module, name) -> what the pickle gets --------------------------------------
+# --- The allow-lists: (module, name) -> what the pickle gets for it -------------------------------
 
 
 def _named(base: type[StandIn], origin: str) -> type[StandIn]:

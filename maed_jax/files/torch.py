@@ -1,7 +1,7 @@
-"""Reads PyTorch checkpoints without PyTorch, and without running anything that they contain.
+"""Reads PyTorch checkpoints without PyTorch, and without executing anything in them.
 
 A checkpoint is a pickle of containers whose tensors are views of raw storages. Both layouts are
-read: the zip archive of PyTorch 1.6 and later, and the older stream of pickles.
+supported: the zip archive of PyTorch 1.6 and later, and the older stream of pickles.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DTYPES = {
 
 
 class Storage:
-    """A flat run of numbers that tensors are views of; filled in when its bytes are reached."""
+    """A flat array that tensors are views of; filled in once its bytes are read."""
 
     def __init__(self, dtype: type, size: int):
         self.dtype = np.dtype(dtype)
@@ -80,7 +80,7 @@ class Tensor(StandIn):
         view = np.lib.stride_tricks.as_strided(
             values[self.offset :], self.shape, [s * step for s in self.strides]
         )
-        # A copy, so that what is returned no longer depends on the view's bounds.
+        # A copy, so that the result no longer depends on the view's bounds.
         return np.array(view)
 
 
@@ -90,7 +90,7 @@ def parameter(data: Tensor, *_unused: Any) -> Tensor:
 
 def size(numbers: tuple = ()) -> tuple:
     if not isinstance(numbers, tuple):
-        raise TypeError("it holds a size that is none")
+        raise TypeError("it holds an invalid size")
     return numbers
 
 
@@ -106,10 +106,10 @@ ALLOWED = {
 
 
 def load_torch(path: str | Path) -> Any:
-    """The content of a `.pt`, `.pth` or `.pth.tar` file: plain containers, with arrays for tensors.
+    """Returns the content of a `.pt`, `.pth` or `.pth.tar` file, with arrays in place of tensors.
 
     Raises:
-      UserError: no such file, not a PyTorch file, damaged, or it asks for anything but tensors and
+      UserError: the file is missing, not PyTorch's, damaged, or asks for anything but tensors and
         plain containers.
     """
     path = Path(path)
@@ -125,14 +125,14 @@ def load_torch(path: str | Path) -> Any:
         raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
-    except Exception as error:  # what a damaged file holds can be wrong in nearly any way
+    except Exception as error:  # a damaged file can raise nearly anything
         raise UserError(
             f"{path} is not a PyTorch checkpoint, or is damaged ({reason(error)})"
         ) from None
 
 
 class StorageTable:
-    """Storages by key, as the pickle's persistent ids name them."""
+    """Storages by the key in the pickle's persistent ids."""
 
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
@@ -152,7 +152,7 @@ def load_zip(file: io.BufferedIOBase, what: str) -> Any:
     prefix = pickles[0].removesuffix("data.pkl")
     order = f"{prefix}byteorder"
     if order in archive.names and archive.read(order) != sys.byteorder.encode():
-        raise ValueError("it was written on a machine of another byte order")
+        raise ValueError("it was written on a machine with another byte order")
     table = StorageTable()
     content = restricted_loads(
         io.BytesIO(archive.read(pickles[0])), ALLOWED, what, table.persistent_load, kind=KIND,
@@ -164,7 +164,7 @@ def load_zip(file: io.BufferedIOBase, what: str) -> Any:
 
 
 def load_legacy(file: io.BufferedIOBase, what: str) -> Any:
-    for expected in (LEGACY_MAGIC, None, None):  # magic number, protocol, facts about the system
+    for expected in (LEGACY_MAGIC, None, None):  # magic number, protocol, system information
         found = restricted_loads(file, {}, what, kind=KIND)
         if expected is not None and found != expected:
             raise ValueError("no magic number")
@@ -174,6 +174,6 @@ def load_legacy(file: io.BufferedIOBase, what: str) -> Any:
         storage = table.storages[str(key)]
         size = int.from_bytes(file.read(8), "little")
         if size != storage.size:
-            raise ValueError(f"storage {key} has {size} numbers in place of {storage.size}")
+            raise ValueError(f"storage {key} has {size} numbers instead of {storage.size}")
         storage.fill(read_exactly(file, size * storage.dtype.itemsize))
     return content

@@ -1,12 +1,12 @@
-"""Reads pickles without trusting them: an allow-list of exact names, and inert stand-ins behind it.
+"""Reads untrusted pickles: an allow-list of exact names, with inert stand-ins behind it.
 
 A pickle is a program that may call any function it can name. Here it can name only what a reader
-lists, and what it gets for a name is one of our own stand-ins, never NumPy's, SciPy's or chumpy's
-own constructor: a stand-in checks and keeps what the pickle says, and arrays are made from that
-afterwards. Nothing is imported on a pickle's word.
+lists, and for each name it gets one of our own stand-ins, never a constructor of NumPy, SciPy or
+chumpy: a stand-in checks and stores what the pickle says, and arrays are made from that afterwards.
+Nothing is imported at a pickle's request.
 
-Nor can a small pickle take much memory or time: what it reads, its instructions, copies of what it
-holds, and the sizes of lists within lists are counted, and dicts have plain keys.
+Nor can a small pickle take much memory or time: the bytes it reads, its instructions, copies of its
+content, and the sizes of nested lists are counted, and dicts have plain keys.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from maed_jax.files.stand_ins import (
     check_keys,
 )
 
-INSTRUCTIONS = 1 << 25  # of one pickle; each makes an object of some tens of bytes at most
-CLASSES = 1000  # names that a pickle may use of a package that is listed as a whole
-ENTRY = 100  # bytes of a dict's entry, which an item of a list may become
+INSTRUCTIONS = 1 << 25  # limit for one pickle; each makes an object of some tens of bytes at most
+CLASSES = 1000  # limit on names that a pickle may use from packages that are listed as a whole
+ENTRY = 100  # bytes of a dict entry, which a list item may become
 
 
 class _Source:
-    """A file as a pickle reads it: the bytes are counted, and none are allocated on its word."""
+    """A pickle's file: counts the bytes read, and allocates none on the strength of a claim."""
 
     def __init__(self, file: BinaryIO):
         self._file, self.count = file, 0
@@ -54,7 +54,7 @@ class _Source:
 
 
 class _Counted(dict):
-    """Instructions by their code, of which no more than a number can be looked up."""
+    """The instructions by opcode; limits how often they can be looked up."""
 
     left = INSTRUCTIONS
 
@@ -66,7 +66,7 @@ class _Counted(dict):
 
 
 class _Unpickler(pickle._Unpickler):
-    # Python's own pickle in Python, because the one in C does not let its instructions be replaced.
+    # The implementation in Python, because the one in C does not let its instructions be replaced.
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file, resolve, what, kind, persistent_load):
@@ -79,13 +79,13 @@ class _Unpickler(pickle._Unpickler):
         self._spent = 0
 
     def budget(self) -> Budget:
-        """What is left after what was copied so far, by the bytes that were read so far."""
+        """Returns the budget for the bytes read so far, less what was copied so far."""
         budget = Budget.plain(self.source.count)
         budget.spend(self._spent)
         return budget
 
     def _spend(self, parts: Any) -> None:
-        """Counts what a function or object is given, which it may copy as often as it is given."""
+        """Counts the arguments of a call or state, which may be copied each time they are given."""
         for part in parts:
             if isinstance(part, str | bytes | bytearray):
                 self._spent += len(part)
@@ -112,27 +112,27 @@ class _Unpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         if self._persistent_load is None:
-            raise pickle.UnpicklingError("it refers to things outside itself")
+            raise pickle.UnpicklingError("it refers to objects outside itself")
         return self._persistent_load(pid)
 
     def get_extension(self, code: int) -> None:
         raise pickle.UnpicklingError("it names classes by number")
 
     def load_build(self) -> None:
-        """BUILD would set attributes of anything, classes and functions included: not here."""
+        """BUILD: never sets attributes, which pickle does even for classes and functions."""
         state = self.stack.pop()
         target = self.stack[-1]
         if isinstance(state, tuple):
             self._spend(state)
-        elif not isinstance(state, dict):  # what no library gives would not be counted
+        elif not isinstance(state, dict):  # no library gives another type, and it is not counted
             raise pickle.UnpicklingError(f"it gives a state that is a {type(state).__name__}")
         if isinstance(target, StandIn):
             target.build(state)
-        elif not isinstance(target, collections.OrderedDict):  # whose notes are left out
+        elif not isinstance(target, collections.OrderedDict):  # its attributes are ignored
             raise pickle.UnpicklingError(f"it sets attributes of a {type(target).__name__}")
 
     def _instantiate(self, klass: Any, args: list[Any]) -> None:
-        """OBJ and INST call what they name, as REDUCE does."""
+        """OBJ and INST: call what they name, like REDUCE."""
         self._spend(args)
         super()._instantiate(klass, args)
 
@@ -152,7 +152,7 @@ class _Unpickler(pickle._Unpickler):
         check_keys(self.stack[-2:-1])
         super().load_setitem()
 
-    # What follows the last mark is on the stack alone: keys and values in turn, or items of a set.
+    # Here the stack holds only what follows the last mark: alternating keys and values, or items.
 
     def load_setitems(self) -> None:
         check_keys(self.stack[::2])
@@ -188,23 +188,23 @@ def restricted_loads(
     kind: str = "file of this kind",
     replace: bool = True,
 ) -> Any:
-    """Reads one pickle that may name only what `resolve` lists.
+    """Reads one pickle, which may name only what `resolve` lists.
 
     Args:
-      file: open for reading bytes; it is left at the pickle's end.
+      file: open for reading in binary; left at the pickle's end.
       resolve: (module, name) -> what the pickle gets for it: a function that checks its arguments,
         a subclass of `StandIn`, or any inert object. (package, "*") -> a function of module and
-        name that gives such a thing for every name in the package.
+        name that returns such a thing for any name in the package.
       what: the file's name, for messages.
-      persistent_load: answers the pickle's references to things outside itself.
-      kind: what the file should have been, for messages.
-      replace: put values in place of stand-ins; otherwise that is left to `Replacing`.
+      persistent_load: resolves the pickle's references to objects outside itself.
+      kind: what the file should be, for messages.
+      replace: replace stand-ins by their values; otherwise the caller does, with `Replacing`.
 
     Returns:
-      The object, with stand-ins replaced by their values inside dicts, lists and tuples.
+      The object, with stand-ins in dicts, lists and tuples replaced by their values.
 
     Raises:
-      UserError: the pickle names anything else, is broken, or would take far more memory or time
+      UserError: the pickle names anything else, is damaged, or would take far more memory or time
         than its size allows.
     """
     try:
@@ -213,7 +213,7 @@ def restricted_loads(
         return Replacing(unpickler.budget())(content) if replace else content
     except UserError:
         raise
-    except Exception as error:  # a broken pickle can raise nearly anything
+    except Exception as error:  # a damaged pickle can raise nearly anything
         why = reason(error)
         if not why.startswith("it "):
             why = f"it is damaged, or not a pickle ({why})"
@@ -221,10 +221,10 @@ def restricted_loads(
 
 
 def restricted_load(path: str | Path, kind: str = "body file") -> Any:
-    """Reads the pickle at `path`: NumPy and SciPy arrays, chumpy and plain containers.
+    """Reads the pickle at `path`, of NumPy and SciPy arrays, chumpy objects and plain containers.
 
     Raises:
-      UserError: the file is missing, broken, or names anything else.
+      UserError: the file is missing, damaged, or names anything else.
     """
     tables = (PYTHON_GLOBALS, NUMPY_GLOBALS, SCIPY_GLOBALS, CHUMPY_GLOBALS)
     resolve = {name: found for table in tables for name, found in table.items()}
@@ -236,23 +236,26 @@ def restricted_load(path: str | Path, kind: str = "body file") -> Any:
 
 
 class Replacing:
-    """Puts their values in place of stand-ins; things may be shared or hold each other.
+    """Replaces stand-ins by their values; objects may be shared or contain each other.
 
-    Lists in lists must come to an end, and not to a number of items that only sharing makes
-    possible: NumPy would make an array of them.
+    Nested lists must not contain themselves, nor have a total number of items that only sharing
+    makes possible: NumPy would make an array of them.
     """
 
     def __init__(self, budget: Budget):
-        """budget: for memory that is not the pickle's own bytes."""
+        """
+        Args:
+          budget: for memory beyond the pickle's own bytes.
+        """
         self.spend = budget.spend
         self._room = budget.left
-        # id -> item and result; the item is kept lest its identity be given to something new.
+        # id -> item and result; keeps the item alive so that its id is not reused.
         self._seen: dict[int, tuple[Any, Any]] = {}
-        # id of a list or tuple -> its items, lists in it counted item by item; its longest text
+        # id of a list or tuple -> its total number of items, nested ones included; its longest text
         self._sizes: dict[int, tuple[int, int]] = {}
 
     def __call__(self, item: Any) -> Any:
-        """Raises: ValueError: it would take too much."""
+        """Returns the final value. Raises: ValueError: it would take too much memory."""
         if isinstance(item, str | bytes | int | float | None):
             return item
         if id(item) in self._seen:
@@ -275,13 +278,13 @@ class Replacing:
         return result
 
     def _size(self, pairs: list[tuple[Any, Any]]) -> tuple[int, int]:
-        """Of a list whose items are given before and after their replacement."""
+        """Returns the `_sizes` of a list, given its items as (before, after) replacement."""
         count, longest = 0, 0
         for before, after in pairs:
-            holder = before if type(before) in (list, tuple) else after  # an array of objects
+            holder = before if type(before) in (list, tuple) else after  # for arrays of objects
             if type(holder) in (list, tuple):
                 if id(holder) not in self._sizes:
-                    raise ValueError("it holds a list that holds itself")
+                    raise ValueError("it holds a list that contains itself")
                 inner, length = self._sizes[id(holder)]
             elif isinstance(after, np.ndarray):
                 inner, length = after.size, 0
@@ -289,5 +292,5 @@ class Replacing:
                 inner, length = 1, len(after) if isinstance(after, str | bytes) else 0
             count, longest = count + inner, max(longest, length)
         if count * max(8, 4 * longest) > self._room:
-            raise ValueError("it holds lists of more items than its size allows")
+            raise ValueError("it holds lists with more items than its size allows")
         return count, longest

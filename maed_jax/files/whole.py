@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from maed_jax.files.locks import lock
 
 
 def check_writable(path: str | Path | None) -> None:
-    """Checks, before the work, that a file can be written after it; None is none to write.
+    """Checks, before the work, that its result can be written; None: there is no file to write.
 
     Raises:
-      UserError: there is no such folder, or it is closed, or the path is one itself.
+      UserError: the folder is missing or not writable, or `path` is itself a folder.
     """
     if path:
         folder = Path(path).absolute().parent
-        # os.path's say no, rather than raise, of what lies in a closed folder.
+        # Unlike pathlib, os.path returns False, rather than raising, inside an unreadable folder.
         missing = os.path.isdir(path) or not os.path.isdir(folder)
         if missing or not os.access(folder, os.W_OK, effective_ids=True):
-            raise UserError(f"cannot write {path}: its folder is missing or closed, or it is one")
+            raise UserError(
+                f"cannot write {path}: it is a folder, or its folder is missing or not writable"
+            )
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
-    """Gives a file to write, which has its name once the block has ended well.
+    """Opens a file for writing that gets its name only when the block ends without an error.
 
-    Until then it is `<name>.<random>.part`, which an error removes; what was there before stays
-    till then. Of two programs that write the same file at once, the one that ends last is kept.
-    What a program that was killed had of it is removed.
+    Until then it is called `<name>.<random>.part`, and an earlier file stays in place; on an error
+    the part is removed. If two programs write the same file at once, the one that ends last wins.
+    Parts left by programs that were killed are removed.
 
     Args:
-      mode: "wb", or "w" for text, UTF-8.
+      mode: "wb", or "w" for text in UTF-8.
 
     Raises:
-      UserError: it cannot be written, for want of room or permission, or is a directory.
+      UserError: it cannot be written (no space, no permission), or is a directory.
     """
     path, part = Path(path), None
     try:
@@ -51,7 +53,7 @@ def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             _remove_orphans(path)
             yield file
             file.flush()
-            part.replace(path)  # before the lock goes: a whole file is nobody's orphan
+            part.replace(path)  # while locked, so that no one removes it as an orphan
     except BaseException as error:
         if part:
             with contextlib.suppress(OSError):
@@ -65,13 +67,13 @@ def _open_part(path: Path, mode: str) -> IO:
     while True:
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         file = part.open(mode, encoding="utf-8" if mode == "w" else None)
-        if lock(file) and part.exists():  # nobody took it for an orphan just before
+        if lock(file) and part.exists():  # else someone removed it as an orphan before the lock
             return file
         file.close()
 
 
 def _remove_orphans(path: Path) -> None:
-    """Parts of the file whose lock went with their process."""
+    """Removes parts of the file that no process has locked any more."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with contextlib.suppress(OSError), part.open("rb") as file:
             if lock(file, where_there_are_none=False):
