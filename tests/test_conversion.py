@@ -96,7 +96,7 @@ def test_other_mean_parameters_than_the_bodys_are_noted(tmp_path):
     state = original()[1] | {"decoder.init_pose": np.zeros((1, 144), np.float32)}
     np.savez(tmp_path / "w.npz", **state)
     report = convert(tmp_path / "w.npz", tmp_path / "run", sizes=SIZES).report
-    assert "other mean parameters than the body's" in str(report)
+    assert "mean parameters other than the body's" in str(report)
 
 
 def test_training_starts_from_imagenet_weights(tmp_path):

@@ -214,6 +214,6 @@ def test_encoders_that_cannot_start_there_are_refused(timm):
 def test_what_is_not_as_published_is_named(timm):
     state = timm | {"norm.bias": np.zeros(7, np.float32)}
     del state["blocks.1.norm1.weight"]
-    with pytest.raises(UserError, match="norm.bias has shape .7,. in place of .16,.") as error:
+    with pytest.raises(UserError, match="norm.bias has shape .7,. instead of .16,.") as error:
         convert_imagenet(state, "timm", TINY, None, jax.random.key(0))
     assert "blocks.1.norm1.weight is missing" in str(error.value)

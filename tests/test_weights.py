@@ -204,7 +204,7 @@ def test_wrong_entries_are_all_named_in_one_error():
         convert_original(state, model)
     message = str(error.value)
     assert "encoder.norm.bias is missing" in message
-    assert "decoder.fc1.weight has shape (2, 3) in place of (1024, 768)" in message
+    assert "decoder.fc1.weight has shape (2, 3) instead of (1024, 768)" in message
     assert "head.weight is not part of the model" in message
     assert "smpl" not in message and "decoder.fc2.bias" not in message
 
@@ -239,7 +239,7 @@ def test_a_checkpoints_own_mean_parameters_are_where_it_starts(body):
     changed = with_means(body, {"module.decoder.init_pose": mean})
     np.testing.assert_array_equal(changed.mean_pose6d, mean[0])
     np.testing.assert_array_equal(changed.mean_shape, body.mean_shape)
-    with pytest.raises(UserError, match="init_cam has 4 numbers in place of 3"):
+    with pytest.raises(UserError, match="init_cam has 4 numbers instead of 3"):
         with_means(body, {"decoder.init_cam": np.zeros((1, 4))})
 
 

@@ -1,1 +1,1 @@
-"""Other people's weights: the original's checkpoints, ImageNet weights, `maed convert`."""
+"""Conversion of other people's weights: the original's checkpoints and ImageNet weights."""

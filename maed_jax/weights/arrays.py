@@ -1,4 +1,4 @@
-"""Reads files of named arrays, whatever wrote them, without running anything that they contain."""
+"""Reads files of named arrays in several formats, without executing anything in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maed_jax.errors import UserError, reason
 from maed_jax.files.numpy import open_npz
 from maed_jax.files.torch import load_torch
 
-LONGEST_HEADER = 100 << 20  # bytes, by the format's own rules
+LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
 SAFETENSORS = {
     **{"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16},
     **{"I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8},
@@ -25,10 +25,10 @@ SAFETENSORS = {
 
 
 def read_arrays(path: str | Path) -> Mapping[str, Any]:
-    """The arrays in a .npz, a .safetensors or a file of PyTorch's (there under "state_dict" too).
+    """Returns the arrays in an .npz, .safetensors or PyTorch file (also if under "state_dict").
 
     Raises:
-      UserError: no such file, damaged, or it holds other things than arrays.
+      UserError: the file is missing, damaged, or holds something other than arrays.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -42,15 +42,16 @@ def read_arrays(path: str | Path) -> Mapping[str, Any]:
                 return load_safetensors(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
-    except Exception as error:  # what a damaged file holds can be wrong in nearly any way
-        raise UserError(
-            f"{path} does not hold arrays alone, or is damaged ({reason(error)})"
-        ) from None
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise UserError(f"{path} holds more than arrays, or is damaged ({reason(error)})") from None
     return inner_state_dict(load_torch(path), str(path))
 
 
 def inner_state_dict(content: Any, what: str = "the checkpoint") -> Mapping[str, Any]:
-    """The state dict itself, which a checkpoint may keep under "state_dict"; `what` names it.
+    """Returns the state dict, which may be `content` or its entry "state_dict".
+
+    Args:
+      what: what to call the checkpoint in messages.
 
     Raises:
       UserError: there is none.
@@ -63,7 +64,7 @@ def inner_state_dict(content: Any, what: str = "the checkpoint") -> Mapping[str,
 
 
 def is_npz(file) -> bool:
-    """Whether it is a zip of arrays; PyTorch's are zips too, around a pickle."""
+    """Returns whether a file is a zip of arrays; PyTorch's are zips too, but contain a pickle."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
@@ -71,7 +72,7 @@ def is_npz(file) -> bool:
 
 
 def load_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Its layout: the length of a JSON header, the header, the bytes that it divides up."""
+    """Reads a .safetensors file: the length of a JSON header, the header, the arrays' bytes."""
     data = np.memmap(path, np.uint8, "r")
     end = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if end > LONGEST_HEADER:

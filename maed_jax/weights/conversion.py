@@ -1,4 +1,4 @@
-"""From a file of weights to a work directory: recognises and converts."""
+"""Recognises a file of weights and converts it into a work directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maed_jax.weights.report import Report
 
 
 class Converted(NamedTuple):
-    """What `convert` made."""
+    """The result of `convert`."""
 
     kind: str
     """"original", or a key of `imagenet.SOURCES`"""
@@ -40,19 +40,19 @@ def convert(
     seed: int = 0,
     sizes: Mapping[str, Any] | None = None,
 ) -> Converted:
-    """Turns the weights in `source` into a work directory with one checkpoint, of step 0.
+    """Converts the weights in `source` into a work directory with one checkpoint, of step 0.
 
     Args:
       source: the original's checkpoint, or the ImageNet weights of timm, Google or torchvision.
-      workdir: is made; it may exist only if it is empty.
-      encoder, mode, decoder: as in `MAED`; None: what the weights tell, or the paper's.
+      workdir: created; if it exists, it must be empty.
+      encoder, mode, decoder: as in `MAED`; None: as the weights indicate, or the paper's.
       body: "mannequin" or a path.
-      seed: of what is initialised anew.
-      sizes: other arguments of `MAED`, for networks of another size than the paper's.
+      seed: for newly initialised parameters.
+      sizes: other arguments of `MAED`, for networks that are not of the paper's size.
 
     Raises:
-      UserError: the work directory is in use; a file that cannot be read or holds other weights; a
-        choice that does not exist or that the weights do not fit.
+      UserError: the work directory is in use; the file cannot be read or holds other weights; a
+        choice does not exist or does not fit the weights.
     """
     check_free(workdir)
     state = read_arrays(source)
@@ -65,13 +65,13 @@ def convert(
             loaded, original.with_means(loaded, state)
         ):
             report.notes.append(
-                "it was trained from other mean parameters than the body's, which the decoder will "
-                "start from: put its smpl_mean_params.npz beside the body"
+                "it was trained with mean parameters other than the body's, which the decoder will "
+                "start from: put its smpl_mean_params.npz next to the body"
             )
         if body == "mannequin":
             report.notes.append(
-                "the original was trained with SMPL, and posed on the mannequin its answers mean "
-                "little: give the body (docs/body.md)"
+                "the original was trained with SMPL, and its output means little on the mannequin: "
+                "pass --body (docs/body.md)"
             )
     else:
         encoder = encoder or imagenet.SOURCES[kind].encoders[0]
@@ -87,10 +87,13 @@ def convert(
 
 
 def recognise(state: Mapping[str, Any], what: str) -> str:
-    """Whose weights these are: "original", or a key of `imagenet.SOURCES`; `what` names the file.
+    """Returns whose weights these are: "original", or a key of `imagenet.SOURCES`.
+
+    Args:
+      what: what to call the file in messages.
 
     Raises:
-      UserError: nobody's that are known.
+      UserError: they are not recognised.
     """
     if original.variant_of(original.weights_only(state)):
         return "original"
@@ -98,10 +101,10 @@ def recognise(state: Mapping[str, Any], what: str) -> str:
         if all(mark in state for mark in source.marks):
             return kind
     names = sorted(map(str, state))
-    few = f"its first: {', '.join(names[:3])}" if names else "it is empty"
+    few = f"the first: {', '.join(names[:3])}" if names else "it is empty"
     raise UserError(
-        f"{what} holds {len(names)} arrays ({few}) and they are neither the original's nor those "
-        "of the hybrid by timm or Google nor of torchvision's ResNet-50"
+        f"{what} holds {len(names)} arrays ({few}), which are neither the original's, nor timm's "
+        "or Google's hybrid, nor torchvision's ResNet-50"
     )
 
 
@@ -112,7 +115,7 @@ def original_model(
     decoder: str | None,
     sizes: Mapping[str, Any],
 ) -> MAED:
-    """The variant of the original that was asked for, and for the rest the one that fits.
+    """Returns the original's model with the given parts, the others chosen to fit the weights.
 
     Raises:
       UserError: the original has no such part, or the weights fit several modes.
@@ -121,5 +124,5 @@ def original_model(
     encoder = encoder or found.encoder
     if mode is None and encoder == "ste" and len(found.modes) > 1:
         modes = ", ".join(map(repr, found.modes))
-        raise UserError(f"the weights fit all of the modes {modes}: say which one by --mode")
+        raise UserError(f"the weights fit all of the modes {modes}: choose one with --mode")
     return original.model_of(encoder, mode or found.modes[0], decoder or found.decoder, sizes)

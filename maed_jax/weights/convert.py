@@ -1,4 +1,4 @@
-"""`maed convert`: turn other people's weights into a work directory of ours."""
+"""`maed convert`: convert other people's weights into a work directory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import argparse
 from maed_jax.arguments import Parser, seed
 
 DESCRIPTION = """\
-Turn other people's weights into a work directory that `maed eval`, `maed predict` and
-`config.init_from` of `maed train` accept. What SOURCE holds is found out from what is in it:
+Convert other people's weights into a work directory that `maed eval`, `maed predict` and
+`config.init_from` of `maed train` accept. SOURCE is recognised by its content:
 
-  the original MAED's checkpoint (.pth.tar)         all of it
+  the original MAED's checkpoint (.pth.tar)         everything
   timm's vit_base_resnet50_224_in21k (.pth)         the encoder, ImageNet-21k
-  Google's R50+ViT-B_16.npz                         the same numbers in another layout
+  Google's R50+ViT-B_16.npz                         the same weights in another layout
   torchvision's resnet50 (.pth)                     the encoder of the CNN baseline, ImageNet
 
-It prints what was taken, initialised anew and left out. docs/weights.md says where to get the
-files.
+The command prints what was taken, initialised anew and left out. docs/weights.md says where to get
+the files.
 """
 EPILOG = """\
 examples:
@@ -26,7 +26,8 @@ examples:
   maed convert R50+ViT-B_16.npz --out runs/imagenet
   maed train --config stage1 --workdir runs/stage1 --config.init_from=runs/imagenet
 
-No file is trusted: torch files, .npz and .safetensors are read without running their contents.
+Files need not be trusted: PyTorch files, .npz and .safetensors are read without executing anything
+in them.
 """
 
 
@@ -39,25 +40,25 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("source", metavar="SOURCE", help="the file with the weights")
     parser.add_argument(
-        "--out", required=True, metavar="WORKDIR", help="work directory to make; must be new"
+        "--out", required=True, metavar="WORKDIR", help="work directory to create; must be new"
     )
     parser.add_argument("--encoder", help="default: the one that the weights fit")
     parser.add_argument(
         "--mode",
-        help="attention of the encoder's blocks; needed for the original's weights where they fit "
-        "several (series and coupling; vanilla and temporal), else found out; ImageNet weights "
-        "start parallel unless told otherwise",
+        help="attention of the encoder's blocks; required for weights of the original that fit "
+        "several modes (series and coupling; vanilla and temporal), otherwise detected; default "
+        "for ImageNet weights: parallel",
     )
     parser.add_argument("--decoder", help="default: the one that the weights fit, or ktd")
     parser.add_argument(
         "--body",
         default="mannequin",
         metavar="PATH",
-        help="body that the model poses; default: mannequin, while the original's were trained "
+        help="body that the model poses; default: mannequin, although the original was trained "
         "with SMPL (docs/body.md)",
     )
     parser.add_argument(
-        "--seed", type=seed, default=0, help="of what is initialised anew; default: 0"
+        "--seed", type=seed, default=0, help="for newly initialised parameters; default: 0"
     )
     options = parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
-"""The ImageNet weights that training starts from, as encoders of ours.
+"""Converts ImageNet weights, which training starts from, into our encoders.
 
-timm's and Google's file of the hybrid R50+ViT-B/16 (ImageNet-21k) hold the same numbers in two
-layouts; both end in the same variables. Of the 12 blocks MAED takes the first 6. What is computed
-with them stays MAED's: exact GELU and 1e-5 in GroupNorm, where Google's code has the tanh
+timm's and Google's files of the hybrid R50+ViT-B/16 (ImageNet-21k) hold the same numbers in two
+layouts and give the same variables. MAED takes the first 6 of the 12 blocks. The computation stays
+MAED's: exact GELU and an epsilon of 1e-5 in GroupNorm, where Google's code has the tanh
 approximation and 1e-6.
 """
 
@@ -25,9 +25,9 @@ from maed_jax.models.maed import MAED, variable_shapes
 from maed_jax.weights.layouts import Entry, listed, take, torch_entry
 from maed_jax.weights.report import Report
 
-# What is MAED's own, or the business of the task.
+# Parameters that only MAED has, or that depend on the task.
 ANEW = re.compile(r"encoder/time_embedding|encoder/block\d+/attention/gate/\w+|decoder/.*")
-# Later releases of timm have dropped this layer from the hybrid.
+# Later releases of timm dropped this layer from the hybrid.
 ANEW_WHERE_MISSING = re.compile(r"encoder/pre_logits/\w+")
 
 GOOGLE_NAMES = (
@@ -44,7 +44,7 @@ GOOGLE_NAMES = (
     (r"encoder/(embedding|pre_logits)/(\w+)", r"\1/\2"),
 )
 ATTENTION = "MultiHeadDotProductAttention_1"
-# Later Flax counts each kind of layer for itself; what was published counts them all.
+# Later versions of Flax number each kind of layer separately; the published file numbers them all.
 NEWER_FLAX = {
     "/LayerNorm_1/": "/LayerNorm_2/",
     "/MlpBlock_0/": "/MlpBlock_3/",
@@ -53,7 +53,7 @@ NEWER_FLAX = {
 
 
 def as_published(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Google's arrays under their published names."""
+    """Returns Google's arrays under their published names."""
 
     def published(name: str) -> str:
         for newer, older in NEWER_FLAX.items():
@@ -64,7 +64,7 @@ def as_published(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def google_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> Entry | None:
-    """Where the array at `path` stands in Google's file; None: it has no such array."""
+    """Returns where our array at `path` is in Google's file, or None if it is not there."""
     ours, name = "/".join(path), None
     for pattern, theirs in GOOGLE_NAMES:
         if re.fullmatch(pattern, ours):
@@ -76,7 +76,7 @@ def google_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> E
     def reshaped(w: np.ndarray) -> np.ndarray:
         return w.reshape(shape)
 
-    if "{}" in name:  # queries, keys and values apart, each with its heads as an axis
+    if "{}" in name:  # separate queries, keys and values, each with an axis for the heads
         *inputs, d = shape
         names = tuple(name.format(part) for part in ("query", "key", "value"))
         split = (*inputs, heads, d // 3 // heads)
@@ -97,7 +97,7 @@ def google_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> E
 
 
 def torch_encoder_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: int) -> Entry | None:
-    """As `google_entry`, for timm and torchvision: MAED's encoders keep their names."""
+    """Like `google_entry`, for timm and torchvision, whose names MAED's encoders keep."""
     try:
         entry = torch_entry(path, shape)
     except ValueError:
@@ -106,14 +106,14 @@ def torch_encoder_entry(path: tuple[str, ...], shape: tuple[int, ...], heads: in
 
 
 class Source(NamedTuple):
-    """Somebody's ImageNet weights."""
+    """A source of ImageNet weights."""
 
     title: str
     encoders: tuple[str, ...]
-    """ours that can start from them"""
+    """our encoders that can start from them"""
     entry: Callable[..., Entry | None]
     marks: tuple[str, ...]
-    """names by which the file is known"""
+    """array names that identify the file"""
 
 
 SOURCES = {
@@ -141,17 +141,17 @@ SOURCES = {
 def convert_imagenet(
     state: Mapping[str, Any], source: str, model: MAED, body: Body | None, key: jax.Array
 ) -> tuple[dict[str, Any], Report]:
-    """Variables of `model` whose encoder starts from ImageNet weights.
+    """Returns variables of `model` with the encoder's taken from ImageNet weights, and a report.
 
     Args:
-      state: arrays or tensors by their names.
+      state: arrays or tensors by name.
       source: a key of `SOURCES`.
       body: for decoders that start from its mean parameters.
-      key: what is initialised anew is drawn from it.
+      key: random key for newly initialised parameters.
 
     Raises:
-      UserError: an encoder that cannot start from these weights; entries that are missing or of
-        another shape.
+      UserError: the encoder cannot start from these weights; entries are missing or have another
+        shape.
     """
     title, encoders, entry_of, _ = SOURCES[source]
     if model.encoder not in encoders:
@@ -173,7 +173,7 @@ def convert_imagenet(
             entries[path] = entry
     taken, faults, left = take(state, entries)
     if faults:
-        raise UserError(f"the weights are not quite {title}: {listed(faults)}")
+        raise UserError(f"the weights differ from {title}: {listed(faults)}")
     report = Report(
         source=title,
         taken=["/".join(path[1:]) for path in taken],
@@ -187,7 +187,7 @@ def convert_imagenet(
 
 
 def draw(model: MAED, body: Body | None, key: jax.Array, paths: list) -> dict:
-    """The variables at `paths` as a new model has them; the others are not computed."""
+    """Initialises the variables at `paths` as in a new model; the others are not computed."""
 
     @functools.partial(jax.jit, compiler_options=hastily())
     def init(key: jax.Array) -> dict:

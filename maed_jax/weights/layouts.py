@@ -1,4 +1,4 @@
-"""Where our arrays stand in somebody else's file, and how to take them from it."""
+"""Maps our arrays to those in other people's files, and takes them from there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
 from maed_jax.models.maed import MAED
 
-# Ours on the left (a regular expression over the path of a parameter), the original's on the right.
+# Our names (regular expressions for a parameter's path) -> the original's.
 NAMES = (
     (r"encoder/token", "encoder.cls_token"),
     (r"encoder/space_embedding", "encoder.pos_embed"),
@@ -46,21 +46,21 @@ LEAVES = {
     **{"kernel": ".weight", "scale": ".weight", "bias": ".bias", "": ""},
     **{"mean": ".running_mean", "var": ".running_var"},  # BatchNorm's, in "batch_stats"
 }
-MOST_FAULTS = 10  # that one message names
+MOST_FAULTS = 10  # listed in one message
 
 
 class Entry(NamedTuple):
-    """Where an array of ours stands in somebody else's file."""
+    """Where one of our arrays is in someone else's file."""
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
-    """of each of them, there"""
+    """of each of these arrays in the file"""
     ours: Callable[..., np.ndarray]
-    """from them to the array of ours"""
+    """converts them to our array"""
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """The original's name of the array at `path` in our tree, below its collection."""
+    """Returns the original's name of our array at `path` (without its collection)."""
     module, leaf = ("/".join(path[:-1]), path[-1]) if path[-1] in LEAVES else ("/".join(path), "")
     for pattern, name in NAMES:
         if match := re.fullmatch(pattern, module):
@@ -74,9 +74,9 @@ def torch_name(path: tuple[str, ...]) -> str:
 
 
 def torch_entry(path: tuple[str, ...], shape: tuple[int, ...]) -> Entry:
-    """Where the array at `path`, of our `shape`, stands in a state dict of the original."""
+    """Returns where our array at `path`, of shape `shape`, is in the original's state dict."""
     names = (torch_name(path),)
-    if path == ("encoder", "embedding", "kernel"):  # a 1x1 convolution there
+    if path == ("encoder", "embedding", "kernel"):  # a 1x1 convolution in the original
         return Entry(names, (shape[1], shape[0], 1, 1), lambda w: w[:, :, 0, 0].T)
     if path[-1] == "kernel" and len(shape) == 4:
         h, w, inputs, outputs = shape
@@ -91,10 +91,10 @@ def torch_entry(path: tuple[str, ...], shape: tuple[int, ...]) -> Entry:
 def paper_model(
     encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | None = None
 ) -> MAED:
-    """The paper's network with these parts; `sizes` are other arguments of `MAED`.
+    """Returns the paper's network with these parts; `sizes` are other arguments of `MAED`.
 
     Raises:
-      UserError: there is no such mode. The encoder and the decoder are looked up when called.
+      UserError: there is no such mode. Encoder and decoder are checked only when it is called.
     """
     if mode not in MODES:
         raise UserError(f"there is no mode {mode!r}; choose from {', '.join(MODES)}")
@@ -105,10 +105,10 @@ def paper_model(
 def take(
     state: Mapping[str, Any], entries: Mapping[tuple[str, ...], Entry]
 ) -> tuple[dict[tuple[str, ...], jax.Array], list[str], list[str]]:
-    """Takes from `state` what `entries` name.
+    """Takes from `state` the arrays that `entries` name.
 
     Returns:
-      The arrays by our paths, what is wrong with others, and the names that nobody asked for.
+      The arrays (float32) by our paths, what is wrong with others, and the names left unused.
     """
     taken, faults, left = {}, [], dict.fromkeys(state)
     for path, entry in entries.items():
@@ -120,7 +120,7 @@ def take(
                 continue
             value = np.asarray(state[name])
             if value.shape != entry.shape:
-                faults.append(f"{name} has shape {value.shape} in place of {entry.shape}")
+                faults.append(f"{name} has shape {value.shape} instead of {entry.shape}")
             else:
                 values.append(value.astype(np.float32, copy=False))
         if len(values) == len(entry.names):
@@ -129,6 +129,6 @@ def take(
 
 
 def listed(faults: list[str]) -> str:
-    """The faults as the end of a sentence."""
+    """Joins the faults into the end of a sentence."""
     more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
     return "; ".join(faults[:MOST_FAULTS]) + more

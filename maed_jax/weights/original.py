@@ -1,4 +1,4 @@
-"""The original MAED's state dicts (PyTorch layouts) to our variables."""
+"""Converts the original MAED's state dicts (PyTorch layouts) into our variables."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from maed_jax.weights.arrays import inner_state_dict
 from maed_jax.weights.layouts import listed, paper_model, take, torch_entry
 from maed_jax.weights.report import Report
 
-# Buffers of the original that are not weights: the body, the mean parameters, BatchNorm's counter.
+# The original's buffers that are not weights: the body, mean parameters, BatchNorm's counter.
 NOT_WEIGHTS = re.compile(r".*(\bsmpl\.|\.init_\w+$|num_batches_tracked$)")
 
-COUNTER = "num_batches_tracked"  # of BatchNorm; nobody misses it
+COUNTER = "num_batches_tracked"  # BatchNorm's; left out of reports
 
 ENCODERS = ("ste", "cnn")
 DECODERS = ("ktd", "iterative")
 
 
 class Variant(NamedTuple):
-    """What the names in a state dict of the original tell of it."""
+    """The variant that the names in an original state dict identify."""
 
     encoder: str
     modes: tuple[str, ...]
-    """all that have these weights: some differ in what is computed alone"""
+    """all modes with these weights: some differ only in the computation"""
     decoder: str
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Variant(NamedTuple):
 
 
 def variant_of(names: Iterable[str]) -> Variant | None:
-    """The variant that has entries of these names, or None if the original has none that does."""
+    """Returns the original's variant whose entries have these names, or None."""
     modules = {".".join(name.split(".")[:2]) for name in names}
     decoder = {"decoder.joint_regs": "ktd", "decoder.decpose": "iterative"}
     decoder = next((value for key, value in decoder.items() if key in modules), None)
@@ -69,7 +69,7 @@ def variant_of(names: Iterable[str]) -> Variant | None:
 
 
 def model_of(encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | None = None) -> MAED:
-    """The original's network with these parts; `sizes` are other arguments of `MAED`.
+    """Returns the original's network with these parts; `sizes` are other arguments of `MAED`.
 
     Raises:
       UserError: the original has no such part.
@@ -85,12 +85,12 @@ def model_of(encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | N
 
 
 def unprefixed(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the prefix "module." of data-parallel training."""
+    """Removes the prefix "module." of data-parallel training from the names."""
     return {str(name).removeprefix("module."): value for name, value in state_dict.items()}
 
 
 def weights_only(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Without that prefix, and without the buffers that are no weights."""
+    """Removes that prefix, and the buffers that are not weights."""
     state = unprefixed(state_dict)
     return {name: value for name, value in state.items() if not NOT_WEIGHTS.match(name)}
 
@@ -98,16 +98,15 @@ def weights_only(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 def convert_original(
     state_dict: Mapping[str, Any], model: MAED, body: Body | None = None
 ) -> tuple[dict[str, Any], Report]:
-    """The variables of `model`, by collection, from a state dict of the original.
-
-    Names may carry the prefix "module." of data-parallel training. Values are arrays or tensors.
+    """Converts an original state dict into the variables of `model`, by collection, and a report.
 
     Args:
+      state_dict: arrays or tensors; names may have the prefix "module." of data-parallel training.
       body: for decoders that start from its mean parameters.
 
     Raises:
-      UserError: the weights are those of another variant, which is named; or entries are missing,
-        surplus or of another shape; or the body has no mean parameters, and needs them.
+      UserError: the weights are those of another variant, which the message names; entries are
+        missing, surplus or of another shape; or the body lacks mean parameters that are needed.
     """
     state = weights_only(state_dict)
     chosen = f"encoder {model.encoder!r}, mode {model.mode!r}, decoder {model.decoder!r}"
@@ -131,10 +130,10 @@ def convert_original(
 
 
 def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
-    """The body with the mean parameters that a checkpoint was trained from, where it has them.
+    """Returns the body with the checkpoint's mean parameters, where it has them.
 
     Raises:
-      UserError: they have another size.
+      UserError: they have the wrong size.
     """
     state, found = unprefixed(state_dict), {}
     for field, name, size in (
@@ -145,7 +144,7 @@ def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
         if name in state:
             value = np.asarray(state[name], np.float32).reshape(-1)
             if value.size != size:
-                raise UserError(f"{name} has {value.size} numbers in place of {size}")
+                raise UserError(f"{name} has {value.size} numbers instead of {size}")
             found[field] = jnp.asarray(value)
     return dataclasses.replace(body, **found) if found else body
 
@@ -169,25 +168,25 @@ def from_torch(
     mode: str = "parallel",
     decoder: str = "ktd",
 ) -> Estimator:
-    """An estimator with the weights of the original implementation.
+    """Returns an estimator with the weights of the original implementation.
 
     Args:
-      state_dict_or_path: a state dict, or a checkpoint file (`.pth.tar`, `.pth`, `.pt`), in which
-        it may stand under "state_dict". Only tensors and plain containers are ever constructed
+      state_dict_or_path: a state dict, or a checkpoint file (`.pth.tar`, `.pth`, `.pt`) that holds
+        one, possibly under "state_dict". Only tensors and plain containers are ever constructed
         from a file.
       body: a `Body`, a path, or a mapping with SMPL's own keys (see `maed_jax.load_body`). The
-        iterative decoder starts from its mean parameters, unless the checkpoint has its own.
+        iterative decoder starts from its mean parameters unless the checkpoint has its own.
       encoder: "ste", or "cnn", the plain ResNet-50.
       mode: attention of the blocks of "ste": "parallel", "series", "coupling", "vanilla" or
-        "temporal"; "parallel_v1" is "parallel" without the gate. It does nothing for "cnn".
+        "temporal"; "parallel_v1" is "parallel" without the gate. Ignored for "cnn".
       decoder: "ktd" or "iterative".
 
     Returns:
       The estimator, which takes clips `[b t 224 224 3]`.
 
     Raises:
-      UserError: no such variant; a file that cannot be read; weights that do not fit the variant;
-        a decoder without the mean parameters that it needs.
+      UserError: there is no such variant; the file cannot be read; the weights do not fit the
+        variant; the decoder lacks the mean parameters that it needs.
     """
     model = model_of(encoder, mode, decoder)
     state = state_dict_or_path

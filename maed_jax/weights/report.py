@@ -1,4 +1,4 @@
-"""What a conversion took, made anew and left out, in a few lines."""
+"""A short report of what a conversion took, initialised anew and left out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Last parts of names that say which array of a module it is.
+# Last parts of names, which tell apart the arrays of a module.
 LEAVES = {"kernel", "weight", "scale", "bias", "mean", "var", "running_mean", "running_var"}
 
 
 class Report(NamedTuple):
-    """Names of arrays: ours in `taken` and `anew`, those of the file in `left_out`."""
+    """Names of arrays: ours in `taken` and `anew`, the file's in `left_out`."""
 
     source: str
     taken: list[str]
@@ -35,15 +35,15 @@ class Report(NamedTuple):
 
 
 def grouped(names: Iterable[str], depth: int) -> list[str]:
-    """The modules to which arrays belong, numbered ones as a range, with how many arrays they have.
+    """Groups arrays by module, numbered modules as a range, and counts them.
 
     Args:
-      names: parts divided by "/" or ".".
-      depth: how many parts tell a module. The decoder is one.
+      names: names with parts separated by "/" or ".".
+      depth: how many parts identify a module. The decoder counts as one module.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        parts = re.split(r"([/.])", name)  # the dividers too
+        parts = re.split(r"([/.])", name)  # keeps the separators
         end = len(parts) - 2 if parts[-1] in LEAVES else len(parts)
         module = "".join(parts[: 1 if parts[0] == "decoder" else min(2 * depth - 1, end)])
         groups.setdefault(re.sub(r"\d+", "#", module), []).append(module)
