@@ -55,7 +55,7 @@ def test_the_guides_example_is_built_in_worker_processes(tmp_path, raw, capsys):
     file = tmp_path / "garden.py"
     file.write_text(EXAMPLE)
     build(file, raw)
-    assert "test: 6 people in 6 pictures, 6 with SMPL" in capsys.readouterr().out
+    assert "test: 6 people in 6 images, 6 with SMPL" in capsys.readouterr().out
     records = Records(dataset_directory(tmp_path / "data", "garden/crops"), "train")
     assert [track.name for track in records.tracks] == ["train/walk_0", "train/walk_1"]
     assert records[4]["frame"] == 1 and records[4]["body"] == "mannequin"
@@ -91,5 +91,7 @@ def test_mistakes_in_a_file_are_one_line(tmp_path, name, text, says):
 def test_a_name_or_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="there is no file .*garden.py"):
         builders.builder_class(str(tmp_path / "garden.py"))
-    with pytest.raises(UserError, match=r"'4dpw' \(one of yours is .* .py file\); .*mean 3dpw\?"):
+    with pytest.raises(
+        UserError, match=r"'4dpw' \(for one of your own, .* .py file\); .*mean 3dpw\?"
+    ):
         builders.builder_class("4dpw")

@@ -45,7 +45,7 @@ def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
     "arguments, says",
     [
         (["--out", "absent/x.png"], "absent/x.png cannot be written"),
-        (["--out", "x"], "x: give it the name of a picture, such as sheet.png"),
+        (["--out", "x"], "x is not the name of an image: use one such as sheet.png"),
         (["--split", "foo"], "has no split 'foo'; it has train"),
         (["--tracks", "-2"], "--tracks: needs a whole number above 0"),
         (["--frames", "0"], "--frames: needs a whole number above 0"),
@@ -79,25 +79,25 @@ def put(name, value, where=...):
 FAULTS = [
     ("pose holds numbers that are not finite", put("pose", np.nan, 3)),
     ("keypoints_2d holds numbers", put("keypoints_2d", np.inf, (3, 0))),
-    ("image_size is not the picture's", put("image_size", 47, 0)),
-    ("picture cannot be decoded", put("image", encode_jpeg(np.zeros((48, 40, 3), np.uint8))[:-9])),
-    ("not within 0 and 1", put("keypoints_2d", 1.5, (2, 2))),
-    ("farther from the picture", put("keypoints_2d", 400, (2, 0))),
+    ("image_size is not the image's size", put("image_size", 47, 0)),
+    ("image cannot be decoded", put("image", encode_jpeg(np.zeros((48, 40, 3), np.uint8))[:-9])),
+    ("not between 0 and 1", put("keypoints_2d", 1.5, (2, 2))),
+    ("farther from the image", put("keypoints_2d", 400, (2, 0))),
     ("box has no size", put("box", 0, 2)),
-    ("beside the picture", put("box", 300, 0)),
+    ("outside the image", put("box", 300, 0)),
     ("focal length is not positive", put("intrinsics", -3, 0)),
     ("neither 0 nor 1", put("keypoints_3d", 0.5, (4, 3))),
     ("without a valid 3D keypoint", put("keypoints_3d", 0, (slice(None), 3))),
     ("not in metres", put("keypoints_3d", np.random.default_rng(0).normal(0, 900, (49, 3)),
                           (slice(None), slice(3)))),
     ("more than a full turn", put("pose", 90, 3)),
-    ("beyond all bodies", put("shape", 80, 3)),
-    ("gender is none of", put("gender", "m")),
+    ("not that of any body", put("shape", 80, 3)),
+    ("gender is not neutral", put("gender", "m")),
     ("body is neither", put("body", "star")),
     ("source is empty", put("source", "")),
     ("frame_rate is negative", put("frame_rate", -1)),
-    ("another track than the table", put("track", "someone else")),
-    ("frames do not ascend", put("frame", 0)),
+    ("different track than the table", put("track", "someone else")),
+    ("frames are not in ascending order", put("frame", 0)),
 ]  # fmt: skip
 
 
@@ -148,12 +148,12 @@ def test_the_table_of_tracks(tmp_path):
     )
     counts = check.check(folder)["train"].counts
     assert sorted(counts) == [
-        "frames do not ascend",
-        "the record names another track than the table",
-        "the table ends elsewhere than the records",
-        "the table has a track of no frames",
-        "the table has tracks that do not lie one after another",
-        "the table has two tracks of one name",
+        "frames are not in ascending order",
+        "the record names a different track than the table",
+        "the table does not end where the records do",
+        "the table has a track with no frames",
+        "the table has tracks that do not follow one another",
+        "the table has two tracks with the same name",
     ]
 
 
@@ -161,11 +161,11 @@ def test_a_table_alone_that_is_broken_is_told_from_records(tmp_path, capsys):
     folder = write_fake_dataset(tmp_path, [4, 3], edit=sound)
     tracks = schema.read_tracks(folder, "train")
     schema.write_tracks(folder, "train", [*tracks, schema.Track("empty", 7, 0)])
-    with pytest.raises(UserError, match="is broken: see above"):
+    with pytest.raises(UserError, match="is damaged: see above"):
         prepare.main(["check", str(folder), "--out", str(tmp_path / "sheet.png")])
     out = capsys.readouterr().out
-    assert "train: 7 of 7 records examined, each sound by itself, but\n" in out
-    assert "1  the table has a track of no frames (first: track empty)" in out
+    assert "train: 7 of 7 records examined, none with faults, but\n" in out
+    assert "1  the table has a track with no frames (first: track empty)" in out
 
 
 def test_samples_are_runs_spread_over_the_split():
@@ -189,10 +189,10 @@ def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
             record["image"] = b"\xff\xd8 not much of a picture"
 
     folder = write_fake_dataset(tmp_path, [4], edit=edit)
-    with pytest.raises(UserError, match="is broken: 1 of the records"):
+    with pytest.raises(UserError, match="is damaged: 1 of the examined records"):
         prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png"), "--all"])
     out = capsys.readouterr().out
-    assert "1  the picture cannot be decoded (first: record 0, track" in out
+    assert "1  the image cannot be decoded (first: record 0, track" in out
     assert (tmp_path / "s.png").is_file()
 
 
@@ -202,7 +202,7 @@ def test_wild_labels_end_in_one_line_and_a_picture(tmp_path):
         record["keypoints_2d"][3, 0], record["box"][0] = [(np.nan, 8), (1e12, np.nan)][index % 2]
 
     folder = write_fake_dataset(tmp_path, [4], edit=edit)
-    with pytest.raises(UserError, match="is broken: 4 of the records"):
+    with pytest.raises(UserError, match="is damaged: 4 of the examined records"):
         prepare.main(["check", str(folder), "--out", str(tmp_path / "s.png")])
     assert (tmp_path / "s.png").is_file()
 
@@ -223,5 +223,5 @@ def test_what_is_no_dataset(tmp_path, whole):
     with pytest.raises(UserError, match="cannot be read"):
         check.check(tmp_path)
     (tmp_path / "dataset_info.json").write_text(json.dumps({"name": "a", "splits": []}))
-    with pytest.raises(UserError, match="has no splits, and with them no records: build it anew"):
+    with pytest.raises(UserError, match="has no splits, and so no records: rebuild it"):
         prepare.main(["check", str(tmp_path)])

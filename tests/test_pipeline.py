@@ -148,7 +148,7 @@ def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
         capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert "Starting all workers anew" in done.stderr and "Keyboard" not in done.stderr
+    assert "Restarting all workers" in done.stderr and "Keyboard" not in done.stderr
     expected = take(training_batches(config | {"workers": 0}, 0, 8), 26)[1:]
     np.testing.assert_array_equal(np.load(out), [batch["images"]["image"] for batch in expected])
 
@@ -165,7 +165,7 @@ def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
             pass
 
     monkeypatch.setattr(batches, "_start", lambda: started.append(0) or {"clips": Dead()})
-    with pytest.raises(UserError, match="died again and again.*config.data.workers=1"):
+    with pytest.raises(UserError, match="died repeatedly.*config.data.workers=1"):
         next(batches)
     assert len(started) == 3 and batches.get_state() == {"batches": 0, "replaced": 0}
 
@@ -188,7 +188,7 @@ def test_scripts_that_workers_cannot_import_are_told_so(config, tmp_path):
     done = subprocess.run(
         [sys.executable, program], capture_output=True, text=True, timeout=300, env=environment
     )
-    assert 'must stand under `if __name__ == "__main__":`' in done.stdout
+    assert 'must be under `if __name__ == "__main__":`' in done.stdout
 
 
 @pytest.mark.parametrize("threads", [1, 5])

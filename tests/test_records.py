@@ -131,7 +131,7 @@ def test_a_missing_dataset_says_how_to_prepare_it(tmp_path):
         dataset_directory(tmp_path, "mannequins/crops")
     with pytest.raises(UserError, match="--config.data.data_dir.* build coco --manual_dir RAW --d"):
         dataset_directory(tmp_path, "coco/crops")
-    with pytest.raises(UserError, match="`maed data build` makes one"):
+    with pytest.raises(UserError, match="build one with `maed data build`"):
         dataset_directory(tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_a_dataset_goes_by_the_name_that_everyone_uses(tmp_path):
     directory = write_fake_dataset(tmp_path, [2], name="threedpw")
     for name in ("3dpw/crops", "threedpw/crops", "3dpw"):
         assert dataset_directory(tmp_path, name) == directory
-    with pytest.raises(UserError, match="holds 3dpw/crops; say where"):
+    with pytest.raises(UserError, match="has 3dpw/crops; say where"):
         dataset_directory(tmp_path, "garden/crops")
 
 
@@ -186,7 +186,7 @@ def record_file(tmp_path):
 @pytest.mark.parametrize("keep", [0, 1000, 65536, -1])
 def test_a_file_that_was_cut_short_is_refused(record_file, keep):
     record_file.write_bytes(record_file.read_bytes()[:keep])
-    with pytest.raises(UserError, match="00000-of-00001 is damaged: 0 of its 3 records.*anew"):
+    with pytest.raises(UserError, match="00000-of-00001 is damaged: 0 of its 3 records.*rebuild"):
         Records(record_file.parent, "train")
     record_file.unlink()
     with pytest.raises(UserError, match="0 of its 3 records"):
@@ -198,7 +198,7 @@ def test_a_damaged_record_is_named_and_the_others_stay_readable(record_file):
     data[3500] ^= 1  # of the second: each takes some 2400 bytes
     record_file.write_bytes(data)
     records = Records(record_file.parent, "train")
-    with pytest.raises(UserError, match="is damaged in record 1 .*anew"):
+    with pytest.raises(UserError, match="is damaged in record 1 .*rebuild"):
         records[1]
     assert records[0]["frame"] == 0 and records[2]["frame"] == 2
 
@@ -214,20 +214,20 @@ def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
     for name, says in (
         ("fake/cropz", r"did you mean fake/crops\?$"),
         ("fke/cros", r"did you mean fake/crops\?$"),
-        ("garden/crops", "holds fake/crops; say where .*data_dir[^`]*$"),  # nothing builds it
+        ("garden/crops", "has fake/crops; say where .*data_dir[^`]*$"),  # nothing builds it
         ("mannequinz/demo", r"; did you mean mannequins\?$"),
-        ("mannequins/demo", "holds fake/crops; .*`maed data build mannequins --data_dir"),
+        ("mannequins/demo", "has fake/crops; .*`maed data build mannequins --data_dir"),
         ("", f"itself: choose from {data_dir}/fake/crops$"),
     ):
         with pytest.raises(UserError, match=f"no prepared dataset in .*{says}"):
             dataset_directory(data_dir, name)
-    with pytest.raises(UserError, match="holds none; .*`maed data build 3dpw --manual_dir RAW"):
+    with pytest.raises(UserError, match="has none; .*`maed data build 3dpw --manual_dir RAW"):
         dataset_directory(tmp_path, "threedpw/crops")
     write_fake_dataset(tmp_path, [1], name="mannequins")
-    with pytest.raises(UserError, match="holds mannequins/crops; .* data build .* --config demo"):
+    with pytest.raises(UserError, match="has mannequins/crops; .* data build .* --config demo"):
         dataset_directory(tmp_path, "mannequins/demo")  # near it, but there is such a thing
     for version in ("plain/1.0.0", "begun/incomplete.1_1.0.0"):
         (tmp_path / version).mkdir(parents=True)
         (tmp_path / version / "dataset_info.json").touch()
-    with pytest.raises(UserError, match="holds mannequins/crops, plain; say where"):
+    with pytest.raises(UserError, match="has mannequins/crops, plain; say where"):
         dataset_directory(tmp_path, "garden/crops")

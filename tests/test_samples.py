@@ -148,7 +148,7 @@ def test_nothing_readable_is_an_error(tmp_path):
 
     records = Records(write_fake_dataset(tmp_path, [3], edit=spoil), "train")
     loader = samples.Loader(samples.Images(records, 1), 16, Augment())
-    with pytest.raises(UserError, match="prepare the dataset anew"):
+    with pytest.raises(UserError, match="rebuild the dataset"):
         loader(0, np.random.default_rng(0))
 
 

@@ -96,7 +96,7 @@ def test_what_was_built_reads_back(built):
         "dropped": {"too small": 3}, "mended": {},
     }  # fmt: skip
     text = prepare.summary(built)
-    assert "9 people in 9 pictures" in text and "3 left out: too small" in text
+    assert "9 people in 9 images" in text and "3 left out: too small" in text
     assert not [p for p in built.parents[2].iterdir() if p.name.startswith(".")]
 
 

@@ -21,7 +21,7 @@ def test_tracks_frames_and_what_was_left_out(tmp_path):
     counts |= {"dropped": {"no box": 12}, "mended": {"2D keypoint is not a number": 1}}
     (tmp_path / "report.json").write_text(json.dumps({"train": counts}))
     assert summary(tmp_path).splitlines()[6:] == [
-        "train: 7 people in 6 pictures, 3 with SMPL, 0 with 3D keypoints",
+        "train: 7 people in 6 images, 3 with SMPL, 0 with 3D keypoints",
         "         12 left out: no box",
         "          1 labels ignored: 2D keypoint is not a number",
     ]

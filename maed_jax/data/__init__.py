@@ -1,1 +1,1 @@
-"""From records on disk to batches of clips and images."""
+"""Data: records on disk, and batches of clips and images made from them."""

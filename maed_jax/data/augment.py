@@ -1,7 +1,7 @@
-"""Random changes of a training clip, to the pictures and all labels alike.
+"""Random augmentation of training clips, of images and all labels alike.
 
-`draw` makes one set of changes, which all frames of a clip share (paper, section 4.1); the other
-functions apply it. The geometry of pictures and 2D keypoints is one affine map per frame.
+`draw` draws one set of changes, which all frames of a clip share (paper, section 4.1); the other
+functions apply it. Images and 2D keypoints are moved by one affine map per frame.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from maed_jax.errors import UserError
 SIDES = ("left", "right", "top", "bottom")
 _GREY = np.array([0.299, 0.587, 0.114])  # luma of RGB
 _YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-# A turn of the hue by an angle is _HUE[0] + cos(angle) _HUE[1] + sin(angle) _HUE[2].
+# Rotating the hue by an angle is _HUE[0] + cos(angle) _HUE[1] + sin(angle) _HUE[2].
 _HUE = np.linalg.inv(_YIQ) @ np.array(
     [np.diag([1, 0, 0]), np.diag([0, 1, 1]), [[0, 0, 0], [0, 0, -1], [0, 1, 0]]], float
 ) @ _YIQ  # fmt: skip
@@ -28,28 +28,28 @@ _ERASED = tuple(round(255 * mean) for mean in images.MEAN)  # 0 once normalised
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """How much of what; the defaults are the released ones of clips. Probabilities are per clip."""
+    """Strengths; the defaults are the original's for clips. Probabilities are per clip."""
 
     margin: float = images.CROP_MARGIN
-    """side of the usual crop, in longer sides of the person's box"""
+    """side of the usual crop, as a multiple of the longer side of the person's box"""
     crop_probability: float = 0.2
-    """of a random crop in place of the usual one"""
+    """probability of a random crop instead of the usual one"""
     scale: tuple[float, float] = (0.7, 1.3)
-    """range of the side of a random crop, in longer sides of the box"""
+    """range of the side of a random crop, as a multiple of the box's longer side"""
     shift: float = 0.1
-    """how far a random crop may move off the middle of the box, in longer sides of the box"""
+    """largest shift of a random crop from the box's centre, relative to the box's longer side"""
     rotation: float = 0.0
     """largest in-plane rotation, degrees; the original has none"""
     flip: float = 0.5
     """probability of a horizontal flip"""
     jitter: float = 0.3
-    """strength of brightness, contrast and saturation: factors within 1 - jitter and 1 + jitter"""
+    """range of brightness, contrast and saturation factors: 1 - jitter to 1 + jitter"""
     hue: float = 0.3
-    """largest turn of the hue, in full turns"""
+    """largest hue rotation, in full turns"""
     erase: float = 0.3
-    """probability that the picture is blanked from one side"""
+    """probability that the image is blanked from one side"""
     erase_max: float = 0.7
-    """largest part of the picture that is blanked"""
+    """largest fraction of the image that is blanked"""
     erase_per_frame: bool = False
     """draw the blanked part anew for each frame, as the original does"""
     erase_keypoints: bool = False
@@ -59,7 +59,7 @@ class Augment:
     """what the configuration calls these, for messages"""
 
     def __post_init__(self, section: str):
-        """Raises: UserError: a value that cannot be."""
+        """Raises: UserError: a value is out of range."""
         ours = f"config.data.{section}"
         chance = 0.0, 1.0
         for name, (low, high) in {
@@ -67,7 +67,7 @@ class Augment:
             **dict.fromkeys(("shift", "rotation", "jitter", "hue"), (0.0, np.inf)),
         }.items():
             value = getattr(self, name)
-            if not low <= value <= high:  # which NaN is not
+            if not low <= value <= high:  # catches NaN too
                 needed = "between 0 and 1" if high == 1 else "at least 0"
                 raise UserError(f"{ours}.{name} must be {needed}, not {value}")
         if not 0 < self.margin < np.inf:
@@ -79,13 +79,13 @@ class Augment:
 
     @classmethod
     def from_config(cls, config: Mapping, section: str = "augment") -> Augment:
-        """From a mapping of these fields.
+        """Makes one from a mapping of these fields.
 
         Args:
-          section: what the configuration calls it, for messages.
+          section: what the configuration calls the mapping, for messages.
 
         Raises:
-          UserError: a key that is not a field.
+          UserError: a key is not a field, or a value is out of range.
         """
         fields = [field.name for field in dataclasses.fields(cls)]
         unknown = sorted(set(config) - set(fields))
@@ -97,11 +97,11 @@ class Augment:
 
     @classmethod
     def of_part(cls, data: Mapping, part: str) -> Augment:
-        """For `clips`, `clips_2d` or `images`: what `data.augment` says, but for what a
-        section of their own overrides.
+        """Returns `data.augment` with the overrides of `part`'s own section.
 
         Args:
           data: `config.data`.
+          part: `clips`, `clips_2d` or `images`.
 
         Raises:
           UserError: as `from_config`.
@@ -113,21 +113,21 @@ class Augment:
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What is done to one clip."""
+    """The changes to one clip."""
 
     scale: float = images.CROP_MARGIN
-    """side of the crop, in longer sides of the box"""
+    """side of the crop, as a multiple of the box's longer side"""
     rotation: float = 0.0
     """radians, counter-clockwise as seen"""
     shift: tuple[float, float] = (0.0, 0.0)
-    """of the crop to the right and down, in longer sides of the box"""
+    """of the crop to the right and down, relative to the box's longer side"""
     flip: bool = False
     colour: tuple[tuple[str, float], ...] = ()
     """(brightness | contrast | saturation | hue, amount), in the order of application"""
     erased: tuple[tuple[str, float], ...] | None = None
-    """(side, part of the picture): one for the clip or one per frame; part 0 blanks nothing"""
+    """(side, fraction of the image): one for the clip or one per frame; 0 blanks nothing"""
     hide_keypoints: bool = False
-    """2D keypoints in the blanked part lose their confidence"""
+    """whether 2D keypoints in the blanked part get confidence 0"""
 
 
 def draw(rng: np.random.Generator, augment: Augment, frames: int = 1) -> Changes:
@@ -160,22 +160,23 @@ def _draw_erasing(rng: np.random.Generator, augment: Augment) -> tuple[str, floa
 
 
 def affine(changes: Changes, box: np.ndarray, size: int) -> np.ndarray:
-    """The map `[2 3]` from the stored picture to the changed crop of side `size`, flip included."""
+    """Returns the map `[2 3]` from stored image to changed crop of side `size`, flip included."""
     crop = images.crop_affine(box, size, changes.scale, changes.rotation, changes.shift)
     return images.mirror_affine(crop, size) if changes.flip else crop
 
 
 def keypoints_2d(points: np.ndarray, changes: Changes, to_crop: np.ndarray) -> np.ndarray:
-    """Pixels of the picture `[... 49 3]` to pixels of the changed crop, by `to_crop` `[... 2 3]`.
+    """Maps keypoints `[... 49 3]` from pixels of the stored image to pixels of the changed crop.
 
-    to_crop: what `affine` gives for each frame.
+    Args:
+      to_crop: `[... 2 3]`, the result of `affine` for each frame.
     """
     moved = images.transform_keypoints(points, to_crop)
     return moved[..., skeleton.KEYPOINT_FLIP, :] if changes.flip else moved
 
 
 def keypoints_3d(points: np.ndarray, changes: Changes) -> np.ndarray:
-    """Camera-frame points `[... 49 4]`, metres, turned about the camera's axis and mirrored."""
+    """Rotates about the optical axis, and flips, camera-frame points `[... 49 4]` in metres."""
     if changes.rotation:
         turned = points[..., :3] @ in_plane(changes.rotation).T
         points = np.concatenate([turned, points[..., 3:]], -1).astype(points.dtype)
@@ -183,9 +184,9 @@ def keypoints_3d(points: np.ndarray, changes: Changes) -> np.ndarray:
 
 
 def pose(vectors: np.ndarray, changes: Changes) -> np.ndarray:
-    """Axis-angle `[... 72]`, radians: the root turned about the camera's axis, all mirrored."""
+    """Rotates the root about the optical axis, and flips, axis-angle `[... 72]` in radians."""
     if changes.rotation:
-        # Rotation of SciPy takes 0.5 ms for a single one, a third of what an image takes.
+        # SciPy's Rotation takes 0.5 ms for a single one, a third of the time for an image.
         turn, roots = in_plane(changes.rotation), vectors[..., :3].reshape(-1, 3).astype(float)
         turned = [cv2.Rodrigues(turn @ cv2.Rodrigues(root)[0])[0] for root in roots]
         turned = np.reshape(turned, vectors[..., :3].shape)
@@ -194,34 +195,34 @@ def pose(vectors: np.ndarray, changes: Changes) -> np.ndarray:
 
 
 def in_plane(rotation: float) -> np.ndarray:
-    """What a `rotation` of the crop does to points of the camera frame (x right, y down, z ahead):
-    `[3 3]`, counter-clockwise as seen."""
+    """Returns the matrix `[3 3]` that rotates camera-frame points (x right, y down, z forward) as
+    `rotation`, in radians, counter-clockwise as seen, rotates the crop."""
     cos, sin = np.cos(rotation), np.sin(rotation)
     return np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
-    """Changes the colours of an RGB clip uint8 `[t h w 3]`, in place.
+    """Changes the colours of an RGB clip, uint8 `[t h w 3]`, in place.
 
-    Each change is linear in the colour (hue by a turn in YIQ space), so that they come to one
-    matrix, applied in a single pass. Contrast is about the mean grey of the clip.
+    Each change is affine in the colour (hue is a rotation in YIQ space), so they combine into one
+    matrix, applied in a single pass. Contrast is relative to the mean grey of the clip.
     """
     if not changes.colour:
         return clip
     t, h, w, _ = clip.shape
     mean = cv2.mean(clip.reshape(t * h, w, 3)[::8])[:3]
     matrix = colour_matrix(changes.colour, np.array(mean))
-    changed = np.empty_like(clip[0])  # one for all: fresh memory is slow to get
+    changed = np.empty_like(clip[0])  # reused: fresh memory is slow to get
     for picture in clip:
         picture[:] = cv2.transform(picture, matrix, dst=changed)
     return clip
 
 
 def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np.ndarray:
-    """The changes as one matrix `[3 4]` for a clip of this mean colour."""
+    """Combines the changes into one matrix `[3 4]` for a clip with mean colour `mean` `[3]`."""
     linear, offset = np.eye(3), np.zeros(3)
     for name, amount in colour:
-        if name == "saturation":  # each row of the second term is the grey so far
+        if name == "saturation":  # each row of the second term is the grey level so far
             linear = amount * linear + (1 - amount) * (_GREY @ linear)
             offset = amount * offset + (1 - amount) * (_GREY @ offset)
         elif name == "hue":
@@ -237,7 +238,7 @@ def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np
 
 
 def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:
-    """Blanks part of the frames of a clip uint8 `[t h w 3]`, in place: grey, 0 once normalised."""
+    """Blanks part of each frame of a clip, uint8 `[t h w 3]`, in place: 0 once normalised."""
     row = np.tile(np.array(_ERASED, np.uint8), (clip.shape[2], 1))
     for frame, picture in enumerate(clip):
         rows, columns = _blank(changes, frame, len(picture))
@@ -246,12 +247,12 @@ def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:
 
 
 def hide_erased(points: np.ndarray, changes: Changes, size: int) -> np.ndarray:
-    """2D keypoints of a clip `[t 49 3]`, pixels of the crop, without confidence where blanked."""
+    """Sets the confidence of 2D keypoints `[t 49 3]`, in pixels of the crop, to 0 where blanked."""
     shown = points.copy()
     for frame, frame_points in enumerate(shown):
         rows, columns = _blank(changes, frame, size)
         x, y = frame_points[:, 0], frame_points[:, 1]
-        # Pixel n reaches from n - 0.5 to n + 0.5.
+        # Pixel n extends from n - 0.5 to n + 0.5.
         inside = (x >= columns.start - 0.5) & (x < columns.stop - 0.5)
         inside &= (y >= rows.start - 0.5) & (y < rows.stop - 0.5)
         frame_points[inside, 2] = 0
@@ -259,7 +260,7 @@ def hide_erased(points: np.ndarray, changes: Changes, size: int) -> np.ndarray:
 
 
 def _blank(changes: Changes, frame: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of the blanked part of a frame."""
+    """Returns the rows and columns of the blanked part of a frame."""
     erased = changes.erased or (("left", 0.0),)
     side, part = erased[frame % len(erased)]
     whole, count = slice(0, size), round(part * size)

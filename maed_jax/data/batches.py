@@ -1,4 +1,4 @@
-"""Batches from endless datasets: by threads or processes, over hosts, from any point on."""
+"""Makes batches from endless datasets: in threads or processes, across hosts, from any position."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from maed_jax.data import parallel
 from maed_jax.errors import UserError
 from maed_jax.machine import available_cores
 
-DEATHS = 3  # of worker processes, that one batch may cost
+DEATHS = 3  # of worker processes during one batch that end the run
 
-# What each batch of the answer is made of, in the order of its rows.
+# The parts of each batch, in the order of its rows.
 MERGED = {"clips": ("clips_2d", "clips"), "images": ("images",)}
 
 
 class TrainingBatches:
     """Iterator over `{"clips": labels, "images": labels}`, either of which may be absent.
 
-    Labels are dicts of NumPy arrays, see `data.samples`; `replaced` is left out and summed up.
-    Clips of the part `clips_2d` come before those of `clips`, as one batch.
+    Labels are dicts of NumPy arrays, see `data.samples`, without `replaced`, which is summed up.
+    Clips of the part `clips_2d` come before those of `clips`, in one batch.
+
+    If a worker process dies, for example when memory runs out, all workers are restarted and the
+    order stays the same; `DEATHS` times during one batch are an error.
 
     Attributes:
-      replaced: how many samples of this host were unreadable, and were replaced by others.
-
-    A worker process that dies, for want of memory say, is replaced with all others, and the order
-    stays what it is; `DEATHS` times for one batch are an error.
+      replaced: how many unreadable samples of this host were replaced by others.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class TrainingBatches:
         """
         Args:
           parts: clips, clips_2d or images -> endless dataset and batch size over all hosts.
-          workers: processes that prepare batches; 0 for threads of this one.
-          threads: per process; by default one in a worker, without workers one for each core.
-          shard: number of this host and of all hosts; each gives its rows of every batch, the
-            first host the first ones.
+          workers: number of processes that prepare batches; 0: threads of this process.
+          threads: per process; default: one in each worker, or without workers one per core.
+          shard: index of this host and number of hosts; each host makes its own rows of every
+            batch, the first host the first rows.
 
         Raises:
-          UserError: a batch size that the hosts cannot share evenly.
+          UserError: a batch size is not divisible by the number of hosts.
         """
         self.replaced = 0
         self._parts, self._workers = dict(parts), workers
@@ -79,8 +79,8 @@ class TrainingBatches:
         return iterators
 
     def _by_workers(self, batches: grain.MapDataset) -> grain.IterDataset:
-        """Each worker makes whole batches, as handing over a small sample takes longer than making
-        it; a worker of one thread makes them in its main thread."""
+        """Lets each worker make whole batches, as transferring a small sample takes longer than
+        making it; a worker with one thread uses its main thread."""
         threads = 0 if self._threads == 1 else self._threads
         read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
         options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=1)
@@ -108,43 +108,43 @@ class TrainingBatches:
                     return self._next()
                 self._iterators = self._start()
                 with parallel.spared_from_interrupts() if self._workers else nullcontext():
-                    return self._next()  # the first one starts the workers
-            except RuntimeError as error:  # Grain's, of a process that has ended
+                    return self._next()  # the first call starts the workers
+            except RuntimeError as error:  # Grain's, when a process has ended
                 if not self._workers or "terminated unexpectedly" not in str(error):
                     raise
-                if "exit code 1." in str(error):  # Python's, of an exception
+                if "exit code 1." in str(error):  # Python's, after an exception
                     raise UserError(
                         "a data worker failed with the error above; data workers import the script "
-                        "that starts them: what trains there must stand under "
+                        "that starts them, so its training code must be under "
                         '`if __name__ == "__main__":`'
                     ) from None
-                logging.getLogger(__name__).warning("%s Starting all workers anew.", error)
+                logging.getLogger(__name__).warning("%s Restarting all workers.", error)
                 self.close()
         raise UserError(
-            "data workers died again and again, most likely for want of memory "
-            f"or of room in /dev/shm: take less than config.data.workers={self._workers}"
+            "data workers died repeatedly, most likely because memory or space in /dev/shm ran "
+            f"out: use fewer than config.data.workers={self._workers}"
         )
 
     def _next(self) -> dict[str, dict[str, np.ndarray]]:
-        # Copied, for what workers give lies in memory that is shared with them: it would be left
-        # behind by whoever still holds a batch, as JAX on a CPU does, when the program ends.
+        # Copied, because workers return shared memory, which would be leaked at exit if a batch is
+        # still referenced then, as by JAX on a CPU.
         return {
             name: {key: np.array(value) for key, value in next(iterator).items()}
             for name, iterator in self._iterators.items()
         }
 
     def get_state(self) -> dict[str, int]:
-        """Where the iterator stands, for `json`; the same on every host."""
+        """Returns the iterator's position, serialisable as JSON; the same on every host."""
         return {"batches": self._batches, "replaced": self.replaced}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Goes on from a state of an iterator with the same seed, datasets and batch sizes."""
+        """Continues from the state of an iterator with the same seed, datasets and batch sizes."""
         self.close()
         self._batches = int(state["batches"])
         self.replaced = int(state["replaced"])
 
     def close(self) -> None:
-        """Ends threads and worker processes; the next batch starts them anew."""
+        """Stops threads and worker processes; the next batch restarts them."""
         for iterator in (self._iterators or {}).values():
             iterator.close()
         self._iterators = None
@@ -152,12 +152,12 @@ class TrainingBatches:
 
 @dataclasses.dataclass(frozen=True)
 class _Pick:
-    """i -> the i-th sample of a host that takes `rows` of every batch of `size`."""
+    """Maps i to the i-th sample of a host that takes `rows` of every batch of `size`."""
 
     dataset: grain.MapDataset
     size: int
     batches: int
-    """how many have been taken before"""
+    """how many batches were taken before"""
     rows: range
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
@@ -166,10 +166,10 @@ class _Pick:
 
 
 def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
-    """Part -> which of its rows this host takes; parts of which it takes none are left out.
+    """Returns part -> the rows of it that this host takes, without parts of which it takes none.
 
     Raises:
-      UserError: a batch that the hosts cannot share evenly.
+      UserError: a batch size is not divisible by the number of hosts.
     """
     shares = {}
     for parts in MERGED.values():
@@ -194,8 +194,8 @@ def _start_worker(*_) -> None:
 
 
 def _prepare_process() -> None:
-    """Settings of a process that reads: OpenCV's own threads would only fight with ours, and Grain
-    asks absl for flags, which programs that do not use them never parse."""
+    """Prepares a process that reads: OpenCV's threads would only compete with ours, and Grain reads
+    absl flags, which are never parsed in programs that do not use absl."""
     import absl.flags
 
     cv2.setNumThreads(0)

@@ -1,4 +1,4 @@
-"""Boxes around people: centre x, centre y, width, height, in pixels of the picture."""
+"""Boxes around people: centre x, centre y, width, height, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 def box_from_keypoints(
     points: np.ndarray, *, visible_above: float = 0.3, margin: float = 1.1, diagonal: bool = False
 ) -> np.ndarray:
-    """Square boxes `[... 4]` around keypoints.
+    """Returns square boxes `[... 4]` around keypoints.
 
     Args:
       points: `[... n 2]` in pixels, or `[... n 3]` with a confidence.
-      visible_above: keypoints with a confidence up to this are left out.
+      visible_above: keypoints with at most this confidence are ignored.
       margin: side of the box as a multiple of the longer side of the keypoints' extent.
       diagonal: whether `margin` is a multiple of the extent's diagonal instead, which hardly
-        changes as a person lies down.
+        changes when a person lies down.
 
     Returns:
-      Float64 boxes; NaN where no keypoint is visible or all fall on one point.
+      Float64 boxes; NaN where no keypoint is visible or all coincide.
     """
     points = np.asarray(points, np.float64)
     visible = np.ones(points.shape[:-1], bool)
@@ -40,17 +40,17 @@ def box_from_keypoints(
 def smooth_boxes(
     boxes: np.ndarray, *, median: int = 11, sigma: float = 8.0, zero_padded: bool = False
 ) -> np.ndarray:
-    """Boxes of one track `[t 4]`, steadied over time.
+    """Smooths the boxes of one track `[t 4]` over time; returns float64 `[t 4]`.
 
-    Gaps (rows that are not finite, or without a size) are filled linearly; then a median filter of
-    `median` frames takes out outliers and a Gaussian of `sigma` frames the jitter. Sizes are
-    smoothed as their reciprocals, that is as the zoom of the crops. Before the first box and after
-    the last one that is known the nearest smoothed box is held.
+    Gaps (rows that are not finite, or have no size) are filled linearly; then a median filter of
+    `median` frames removes outliers, and a Gaussian with a sigma of `sigma` frames removes jitter.
+    Sizes are smoothed as reciprocals, that is, as the zoom of the crops. Before the first known box
+    and after the last one, the nearest smoothed box is held.
 
     Args:
-      zero_padded: pad the median filter with zeros, as the original does: it pulls the first and
-        last five boxes towards the smallest values nearby. By default, and where a track is so
-        short that only zeros would remain, the end values are repeated.
+      zero_padded: pad the median filter with zeros, as the original does: this pulls the first and
+        last five boxes towards the smallest values nearby. By default, and if a track is so short
+        that only zeros would remain, the end values are repeated.
 
     Raises:
       ValueError: no box is known.

@@ -1,4 +1,4 @@
-"""The builders of datasets: found by name, or in a Python file of the user's."""
+"""Finds dataset builders, by name or in the user's own Python file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from maed_jax.errors import UserError, suggest
 from maed_jax.files.python import mistakes
 
 DATASETS = "maed_jax.datasets"
-ALIASES = {"3dpw": "threedpw"}  # what everyone calls a dataset -> its package and folder
+ALIASES = {"3dpw": "threedpw"}  # usual name of a dataset -> its package and folder
 
 
 def usual_name(dataset: str) -> str:
-    """What everyone calls a dataset, of that name or its folder's."""
+    """Returns the usual name of a dataset, given that or its folder's."""
     return next((alias for alias, folder in ALIASES.items() if folder == dataset), dataset)
 
 
 def available() -> dict[str, str]:
-    """The datasets that can be prepared: name -> one line about it."""
+    """Returns the datasets that can be prepared: name -> one line about it."""
     package = importlib.import_module(DATASETS)
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
@@ -34,18 +34,18 @@ def available() -> dict[str, str]:
 
 
 def is_own(name: str) -> bool:
-    """Whether it is the path of a user's file rather than the name of a dataset."""
+    """Returns whether `name` is the path of a user's file rather than a dataset's name."""
     return name.endswith(".py")
 
 
 def builder_class(name: str) -> type:
-    """The TFDS builder of a dataset: the class that its module `<name>/<name>.py` defines.
+    """Returns a dataset's TFDS builder: the class that its module `<name>/<name>.py` defines.
 
     Args:
-      name: of a dataset, or the path of a Python file that defines one.
+      name: a dataset's name, or the path of a Python file that defines one.
 
     Raises:
-      UserError: there is no such dataset or file, or a mistake in the file.
+      UserError: there is no such dataset or file, or the file has a mistake.
     """
     if is_own(name):
         return _defined_in(_own_module(Path(name).expanduser()))
@@ -53,18 +53,18 @@ def builder_class(name: str) -> type:
     name = ALIASES.get(name, name)
     if name not in names:
         raise UserError(
-            f"there is no dataset {name!r} (one of yours is given as the path of its .py file); "
+            f"there is no dataset {name!r} (for one of your own, give the path of its .py file); "
             f"{suggest(name, [*map(usual_name, names)])}"
         )
     return _defined_in(importlib.import_module(f"{DATASETS}.{name}.{name}"))
 
 
 def _own_module(path: Path) -> ModuleType:
-    """A user's file as the module of its name, under which worker processes find it too."""
+    """Imports a user's file under its own name, by which worker processes can import it too."""
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     path = path.resolve()
-    if str(path.parent) not in sys.path:  # which worker processes are given; nothing is hidden
+    if str(path.parent) not in sys.path:  # worker processes get it; appended, so it hides nothing
         sys.path.append(str(path.parent))
     spec = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
     if spec is None or Path(spec.origin or "").resolve() != path:

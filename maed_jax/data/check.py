@@ -1,4 +1,4 @@
-"""`maed data check`: whether a prepared dataset keeps what the schema promises."""
+"""`maed data check`: checks that a prepared dataset conforms to the schema."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_picture
 from maed_jax.data.pixels import project
 
-RUN = 8  # records in a row that are examined, so that the order of frames is seen
-CHUNK = 1024  # records a task
+RUN = 8  # consecutive records that are examined, so that the order of frames is checked
+CHUNK = 1024  # records per task
 
 
 @dataclasses.dataclass
 class Findings:
-    """What is wrong in a split."""
+    """The faults in a split."""
 
     records: int = 0
-    """how many there are"""
+    """how many the split has"""
     examined: int = 0
     faulty: int = 0
     """how many of the examined ones have a fault"""
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     """fault -> how often"""
     first: dict[str, str] = dataclasses.field(default_factory=dict)
-    """fault -> where it was met first"""
+    """fault -> where it was found first"""
     projection: list[float] = dataclasses.field(default_factory=list)
-    """median distance of 2D keypoints from projected 3D ones, by record, in sides of the box"""
+    """for each record, median distance of 2D from projected 3D keypoints over the box's side"""
 
     def add(self, fault: str, where: str) -> None:
         self.counts[fault] = self.counts.get(fault, 0) + 1
@@ -46,7 +46,7 @@ class Findings:
         self.projection += other.projection
 
     def lines(self, split: str) -> list[str]:
-        verdict = f"{self.faulty} with faults" if self.faulty else "each sound by itself, but"
+        verdict = f"{self.faulty} with faults" if self.faulty else "none with faults, but"
         verdict = verdict if self.counts else "no faults"
         return [f"{split}: {self.examined} of {self.records} records examined, {verdict}"] + [
             f"  {count:>8}  {fault} (first: {self.first[fault]})"
@@ -60,9 +60,9 @@ def check(
     """Examines a prepared dataset, split by split, with a progress bar.
 
     Args:
-      directory: of the dataset, with its dataset_info.json.
-      frames: how many records of each split, spread evenly; default: all.
-      processes: None: one per core.
+      directory: the dataset's folder, with its dataset_info.json.
+      frames: how many records of each split to examine, spread evenly; default: all.
+      processes: number of processes; None: one per core.
 
     Raises:
       UserError: there is no dataset, or a split cannot be opened.
@@ -91,7 +91,7 @@ def check(
 
 
 def _chunks(total: int, frames: int | None) -> list[list[int]]:
-    """Numbers of the records to examine: all, or runs of consecutive ones."""
+    """Returns the numbers of the records to examine: all, or runs of consecutive ones."""
     chosen = range(total)
     if frames is not None and frames < total:
         starts = np.linspace(0, total - RUN, max(1, frames // RUN)).astype(int).clip(0)
@@ -104,15 +104,15 @@ def _table(findings: Findings, tracks: list[schema.Track], total: int) -> None:
     for track in tracks:
         where = f"track {track.name}"
         if track.length < 1:
-            findings.add("the table has a track of no frames", where)
+            findings.add("the table has a track with no frames", where)
         if track.start != end:
-            findings.add("the table has tracks that do not lie one after another", where)
+            findings.add("the table has tracks that do not follow one another", where)
         if track.name in names:
-            findings.add("the table has two tracks of one name", where)
+            findings.add("the table has two tracks with the same name", where)
         names.add(track.name)
         end = track.start + track.length
     if end != total:
-        findings.add("the table ends elsewhere than the records", f"{end} of {total}")
+        findings.add("the table does not end where the records do", f"{end} of {total}")
 
 
 def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
@@ -126,15 +126,15 @@ def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
         where = f"record {index}, track {track.name}"
         try:
             record = opened[index]
-        except Exception as error:  # damaged files raise whatever reads them
+        except Exception as error:  # damaged files can raise nearly anything
             findings.add("record cannot be read", f"{where}: {type(error).__name__}")
             findings.faulty += 1
             continue
         wrong = list(faults(record))
         if record["track"] != track.name:
-            wrong.append("the record names another track than the table")
+            wrong.append("the record names a different track than the table")
         if before == index - 1 >= track.start and record["frame"] <= frame:
-            wrong.append("frames do not ascend")
+            wrong.append("frames are not in ascending order")
         before, frame = index, record["frame"]
         for fault in wrong:
             findings.add(fault, f"{where} frame {frame}")
@@ -145,7 +145,7 @@ def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
 
 
 def faults(record: dict) -> Iterator[str]:
-    """What is wrong with a record by itself, a short sentence each."""
+    """Yields each fault of a record by itself, as a short sentence."""
     for name, (_, kind) in schema.ARRAYS.items():
         if np.issubdtype(kind, np.floating) and not np.isfinite(record[name]).all():
             yield f"{name} holds numbers that are not finite"
@@ -153,13 +153,13 @@ def faults(record: dict) -> Iterator[str]:
     try:
         size = decode_picture(record[schema.IMAGE]).shape[:2]
         if size != tuple(record["image_size"]):
-            yield "image_size is not the picture's"
+            yield "image_size is not the image's size"
     except ImageError:
-        yield "the picture cannot be decoded"
+        yield "the image cannot be decoded"
     yield from _picture_faults(record)
     yield from _space_faults(record)
     if record["gender"] not in ("neutral", "male", "female"):
-        yield "gender is none of neutral, male, female"
+        yield "gender is not neutral, male or female"
     if record["body"] not in ("smpl", "mannequin"):
         yield "body is neither smpl nor mannequin"
     if not record["source"]:
@@ -173,13 +173,13 @@ def _picture_faults(record: dict) -> Iterator[str]:
     size = record["image_size"][::-1]  # width, height
     seen = points[:, 2] > 0
     if points[:, 2].min() < 0 or points[:, 2].max() > 1:
-        yield "confidence of a 2D keypoint is not within 0 and 1"
+        yield "the confidence of a 2D keypoint is not between 0 and 1"
     if ((points[seen, :2] < -size) | (points[seen, :2] > 2 * size)).any():
-        yield "a 2D keypoint is farther from the picture than its size"
+        yield "a 2D keypoint is farther from the image than the image's size"
     if (box[2:] <= 0).any():
         yield "the box has no size"
     elif (box[:2] + box[2:] / 2 < 0).any() or (box[:2] - box[2:] / 2 > size).any():
-        yield "the box is beside the picture"
+        yield "the box is outside the image"
     if not (seen.any() or record["has_3d"] or record["has_smpl"]):
         yield "there are no labels"
     focal = record["intrinsics"][:2]
@@ -190,9 +190,9 @@ def _picture_faults(record: dict) -> Iterator[str]:
 def _space_faults(record: dict) -> Iterator[str]:
     points, valid = record["keypoints_3d"][:, :3], record["keypoints_3d"][:, 3]
     if not np.isin(valid, (0, 1)).all():
-        yield "validity of a 3D keypoint is neither 0 nor 1"
+        yield "the validity of a 3D keypoint is neither 0 nor 1"
     if record["has_3d"] and not valid.any():
-        yield "has_3d without a valid 3D keypoint"
+        yield "has_3d is set without a valid 3D keypoint"
     if record["has_3d"] and valid.sum() >= 8:
         extent = np.ptp(points[valid > 0], axis=0).max()
         if not 0.2 < extent < 4:
@@ -200,15 +200,15 @@ def _space_faults(record: dict) -> Iterator[str]:
     if record["has_smpl"]:
         angles = np.linalg.norm(record["pose"].reshape(24, 3), axis=-1)
         if angles.max() > 2 * np.pi + 1e-3:
-            yield "pose turns a joint by more than a full turn: not radians?"
+            yield "pose rotates a joint by more than a full turn: not in radians?"
         if np.abs(record["shape"]).max() > 20:
-            yield "shape is beyond all bodies (a coefficient above 20)"
+            yield "shape is not that of any body (a coefficient above 20)"
 
 
 def projection_error(record: dict) -> float | None:
-    """Median distance of the 2D keypoints from the projected 3D ones, in sides of the box.
+    """Returns the median distance of 2D from projected 3D keypoints, relative to the box's side.
 
-    None where there is no camera, or the 3D keypoints are about the person and not the camera, or
+    None if there is no camera, the 3D keypoints are relative to the person and not the camera, or
     numbers are not finite.
     """
     points, valid = record["keypoints_3d"][:, :3], record["keypoints_3d"][:, 3] > 0

@@ -1,4 +1,4 @@
-"""Clips for evaluation: every frame of every track once, in order; labels of whole tracks."""
+"""Clips for evaluation, with every frame of every track once, in order; labels of whole tracks."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from maed_jax.machine import available_cores
 class EvalBatch:
     """Clips and where their frames belong.
 
-    The last batch of a pass is filled up with clips of zeros.
+    The last batch of a pass is padded with clips of zeros.
 
     Attributes:
       image: RGB crops, uint8 `[b t h w 3]`.
-      track: number of each clip's track in `EvaluationClips.tracks`, int64 `[b]`; -1 for filling.
-      frame: number of each frame among those of its track that are predicted, int64 `[b t]`.
-      mask: bool `[b t]`; true for frames that count, each frame of a track once. False where a
-        track was padded to a whole clip, in filling, and where a picture cannot be read.
+      track: index of each clip's track in `EvaluationClips.tracks`, int64 `[b]`; -1 for padding.
+      frame: index of each frame among its track's predicted frames, int64 `[b t]`.
+      mask: bool `[b t]`, true for frames that count, each frame of a track once. False where a
+        track was padded to a whole clip, in clips of padding, and for unreadable images.
     """
 
     image: np.ndarray
@@ -39,16 +39,16 @@ class EvalBatch:
     mask: np.ndarray
 
 
-_FIELDS = ("image", "box", "track", "frame")  # of a record, that a clip is made from
+_FIELDS = ("image", "box", "track", "frame")  # of a record, which a clip is made from
 
 
 class EvaluationClips:
     """Iterable over `EvalBatch`es; each pass gives the same ones.
 
     Attributes:
-      tracks: the tracks that are looked at, in order.
-      frames: for each track which of its frames are looked at, int64.
-      skipped: how many frames of the latest pass had pictures that could not be read.
+      tracks: the evaluated tracks, in order.
+      frames: for each track, the indices of its evaluated frames, int64.
+      skipped: how many frames in the latest pass had unreadable images.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class EvaluationClips:
         every: int = 1,
         labels: list[TrackLabels] | None = None,
     ):
-        """See `evaluation_clips`; tracks may be any of the records'.
+        """See `evaluation_clips`; `tracks` may be any tracks of `records`.
 
         Args:
-          frames: for each track which of its frames are looked at, at least one; the others are as
-            if they had not been recorded. All by default.
+          frames: for each track, the indices of its evaluated frames, at least one; the others are
+            treated as if they had not been recorded. Default: all.
           every: predict only every n-th frame of each window, see `windows.sparse_windows`.
-          labels: of those frames, where they have been read already.
+          labels: of those frames, if they have been read already.
         """
         self.tracks = tracks
         self.frames = [np.arange(t.length) for t in tracks] if frames is None else list(frames)
@@ -82,7 +82,7 @@ class EvaluationClips:
             self.labels = labels
         self._records, self._batch_size = records, batch_size
         self._size, self._changes = image_size, Changes(scale=margin)
-        # track, frames, their places among what is predicted, mask
+        # track, frames, their indices among the predicted frames, mask
         self._clips: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         starts = []  # the first clip of each window
         for number, looked_at in enumerate(self.frames):
@@ -121,16 +121,16 @@ class EvaluationClips:
 
     @functools.cached_property
     def labels(self) -> list[TrackLabels]:
-        """The labels of each track, of the frames that are looked at; read once."""
+        """The labels of each track's evaluated frames; read once."""
         return [
             read_labels(self._records, track).take(frames)
             for track, frames in zip(self.tracks, self.frames)
         ]
 
     def empty(self, *shape: int) -> list[np.ndarray]:
-        """An array of NaN, float32 `[frames *shape]`, for each track; to be filled by `place`.
+        """Returns an array of NaN, float32 `[frames *shape]`, for each track, for `place` to fill.
 
-        It has a row for every frame that is looked at; with `every` n only for each n-th of the
+        It has a row for every evaluated frame; with `every` n, only for each n-th frame of the
         track padded to whole windows.
         """
         lengths = [len(frames) for frames in self.frames]
@@ -139,16 +139,16 @@ class EvaluationClips:
         return [np.full((length, *shape), np.nan, np.float32) for length in lengths]
 
     def place(self, out: list[np.ndarray], batch: EvalBatch, values: np.ndarray) -> None:
-        """Writes `values` `[b t ...]` of a batch to where its frames belong in `out`."""
+        """Writes a batch's `values` `[b t ...]` to where its frames belong in `out`."""
         for track, frame, mask, value in zip(batch.track, batch.frame, batch.mask, values):
             if track >= 0:
                 out[track][frame[mask]] = value[mask]
 
     def crop(self, track: int, frame: int) -> np.ndarray:
-        """What the model sees of a frame that is looked at, RGB uint8 `[h w 3]`.
+        """Returns the model's crop of an evaluated frame, RGB uint8 `[h w 3]`.
 
         Raises:
-          ImageError: the picture cannot be read.
+          ImageError: the image cannot be read.
         """
         index = self.tracks[track].start + self.frames[track][frame]
         record = self._records.read(index, _FIELDS)
@@ -201,16 +201,18 @@ def evaluation_clips(
     margin: float,
     limit: int = 0,
 ) -> EvaluationClips:
-    """The clips that a split is evaluated on: windows of `clip_length * stride` frames as `stride`
-    interleaved clips, see `data.windows.eval_windows`.
+    """Returns the clips that a split is evaluated on.
+
+    Windows of `clip_length * stride` frames become `stride` interleaved clips each, see
+    `data.windows.eval_windows`.
 
     Args:
       directory: folder of the dataset, or of its versions.
       image_size: side of the crops, pixels.
-      subset: only tracks of this part of the split.
-      batch_size: clips in a batch.
-      margin: side of the crops in longer sides of the boxes.
-      limit: only so many windows, spread evenly over the split; 0 for all.
+      subset: use only tracks of this part of the split.
+      batch_size: clips per batch.
+      margin: side of the crops, as a multiple of the boxes' longer side.
+      limit: use only this many windows, spread evenly over the split; 0: all.
 
     Raises:
       UserError: no such dataset, split or subset.

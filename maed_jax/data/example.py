@@ -1,4 +1,4 @@
-"""`tf.train.Example`, which records are on disk, parsed without TensorFlow or TFDS."""
+"""Parses `tf.train.Example`, the format of records on disk, without TensorFlow or TFDS."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _EXAMPLE = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("Example"
 
 
 def parse_example(data: bytes) -> Mapping:
-    """The features of an example: name -> one of `bytes_list`, `float_list` and `int64_list`.
+    """Returns an example's features: name -> one of `bytes_list`, `float_list` and `int64_list`.
 
     Raises:
-      ValueError: it is not one.
+      ValueError: `data` is not an example.
     """
     try:
         return _EXAMPLE.FromString(data).features.feature

@@ -1,7 +1,7 @@
-"""Pictures: JPEG bytes, crops of a person, and the numbers that the network reads.
+"""Images: JPEG bytes, crops of a person, and the network's normalised input.
 
-Pixels are counted from the centre of the first one: the left column of a picture has x = 0. Images
-are RGB uint8 `[h w 3]` until `normalise`.
+Pixel coordinates are 0 at the centre of the first pixel: the left column of an image has x = 0.
+Images are RGB uint8 `[h w 3]` until `normalise`.
 """
 
 from __future__ import annotations
@@ -21,52 +21,53 @@ if TYPE_CHECKING:
 Array = TypeVar("Array", np.ndarray, "jax.Array")
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""of the names of pictures' files, whatever their case"""
+"""file name extensions of images, in upper or lower case"""
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, of values in [0, 1]
 STD = (0.229, 0.224, 0.225)
 CROP_MARGIN = 1.3
 """side of a crop as a multiple of the longer side of the person's box"""
 LONGEST = 32_766
-"""pixels, sides of the largest picture that OpenCV makes crops of"""
+"""longest side of an image that OpenCV can crop, pixels"""
 
-_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # labels are of the pixels as stored
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # labels refer to pixels as stored
 _DECODE = {
     1: _RGB,
-    2: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,  # the flag for the size; colour is as above
+    2: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,  # this flag sets the size; colour is as above
     4: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: _RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-_REACH = 2  # pixels of a decoded picture around a crop that bear on it, by two interpolations
+_REACH = 2  # decoded pixels around a crop that affect it through two interpolations
 
 
 class ImageError(ValueError):
-    """Bytes that are not a whole picture."""
+    """Bytes that are not a complete image."""
 
 
 def normalise(image: Array) -> Array:
-    """RGB values 0 to 255 `[... 3]`, NumPy or JAX, to float32 by ImageNet's mean and deviation."""
+    """Normalises RGB values 0 to 255 `[... 3]`, NumPy or JAX, by ImageNet's mean and standard
+    deviation; returns float32."""
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
     return image.astype(np.float32) * (1 / (255 * std)) - mean / std
 
 
 def network_input(clip: Array) -> Array:
-    """Clips `[... 3]` as the network reads them: uint8 pixels are normalised, floats are already.
+    """Converts clips `[... 3]` to the network's input: normalises uint8, returns floats unchanged.
 
     Raises:
-      UserError: they are of another type.
+      UserError: they have another type.
     """
     if clip.dtype == np.uint8:
         return normalise(clip)
     if clip.dtype.kind in "biu":
         raise UserError(
-            "clips are uint8 RGB pixels, or float32 and normalised by ImageNet's mean and "
+            "clips must be uint8 RGB pixels, or float32 normalised by ImageNet's mean and standard "
             f"deviation, not {clip.dtype}"
         )
     return clip
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """An RGB image uint8 `[h w 3]` as JPEG bytes, made to be cut (see `data.jpeg`)."""
+    """Encodes an RGB image, uint8 `[h w 3]`, as a JPEG that can be cut (see `data.jpeg`)."""
     options = {
         cv2.IMWRITE_JPEG_QUALITY: quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
@@ -79,34 +80,34 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_picture(data: bytes) -> np.ndarray:
-    """Picture bytes (JPEG, or whatever OpenCV reads) as RGB uint8 `[h w 3]`.
+    """Decodes image bytes (JPEG, or whatever OpenCV reads) to RGB uint8 `[h w 3]`.
 
-    A rotation noted in its EXIF part is not applied.
+    A rotation in the EXIF data is not applied.
 
     Raises:
-      ImageError: not a picture, or a JPEG that ends early (OpenCV would paint the rest grey).
+      ImageError: not an image, or a truncated JPEG (OpenCV would fill the rest with grey).
     """
     _check_whole(data)
     return _decode(data)
 
 
 def _decode(data: bytes, reduce: int = 1) -> np.ndarray:
-    """reduce: 1, 2, 4 or 8: decode a JPEG at that part of its size, which is much faster."""
+    """Decodes an image, a JPEG at 1/`reduce` (1, 2, 4 or 8) of its size, which is much faster."""
     pixels = np.frombuffer(data, np.uint8)
     try:
         image = cv2.imdecode(pixels, _DECODE[reduce]) if pixels.size else None
     except cv2.error:  # it claims more than 2^30 pixels
         image = None
     if image is None:
-        raise ImageError(f"{len(data)} bytes that start with {data[:4]!r} are not a picture")
+        raise ImageError(f"{len(data)} bytes that start with {data[:4]!r} are not an image")
     return image
 
 
 def _check_whole(data: bytes) -> None:
     """Raises `ImageError` for a JPEG without an end-of-image marker after the start of the scan.
 
-    Segments before the scan are stepped over by their lengths: a thumbnail among them has an end
-    marker of its own. Within the scan the two bytes cannot occur by chance.
+    Segments before the scan are skipped by their lengths: a thumbnail among them has its own end
+    marker. Within the scan the two bytes cannot occur by chance.
     """
     if data[:2] != b"\xff\xd8" or data.endswith(b"\xff\xd9"):
         return
@@ -130,17 +131,17 @@ def crop_affine(
     rotation: float = 0.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """The affine map `[2 3]` (float64) from pixels of a picture to pixels of a square crop.
+    """Returns the affine map `[2 3]` (float64) from pixels of an image to pixels of a square crop.
 
     Args:
       box: centre x, centre y, width, height of the person, pixels.
       out_size: side of the crop, pixels.
-      scale: side of the crop's window in the picture, in longer sides of the box.
-      rotation: radians; a positive one turns the person counter-clockwise as seen.
-      shift: of the window to the right and down, in longer sides of the box.
+      scale: side of the crop's window in the image, as a multiple of the box's longer side.
+      rotation: radians; positive rotates the person counter-clockwise as seen.
+      shift: of the window to the right and down, relative to the box's longer side.
     """
     cx, cy, width, height = (float(value) for value in box)
-    side = max(width, height, 1.0)  # a box without a size must not divide by zero
+    side = max(width, height, 1.0)  # avoids division by zero for a box without a size
     zoom = out_size / (side * scale)
     cos, sin = zoom * np.cos(rotation), zoom * np.sin(rotation)
     x, y = cx + shift[0] * side, cy + shift[1] * side
@@ -149,7 +150,7 @@ def crop_affine(
 
 
 def mirror_affine(affine: np.ndarray, out_size: int) -> np.ndarray:
-    """`affine` followed by a horizontal flip of the crop (column j becomes out_size - 1 - j)."""
+    """Appends a horizontal flip of the crop to `affine` (column j becomes out_size - 1 - j)."""
     mirrored = affine.copy()
     mirrored[0] *= -1
     mirrored[0, 2] += out_size - 1
@@ -157,11 +158,11 @@ def mirror_affine(affine: np.ndarray, out_size: int) -> np.ndarray:
 
 
 def to_whole_pixels(affine: np.ndarray, out_size: int) -> np.ndarray:
-    """A map `[2 3]` to a crop that neither turns nor changes sizes by more than 1 %, as one that
-    copies pixels; its middle moves by half a pixel at most. Other maps are given back.
+    """Rounds a map `[2 3]` to one that copies pixels, if it does not rotate and scales by at most
+    1 %; the crop's centre moves by at most half a pixel. Other maps are returned unchanged.
 
-    Crops are stored at about the size that the network takes, so that most training crops are like
-    this: they come out sharper and sooner than by interpolation.
+    Crops are stored at about the network's input size, so most training crops are like this:
+    copying is faster than interpolation and gives sharper images.
     """
     (a, b, x), (c, d, y) = affine.tolist()
     if b or c or abs(d - 1) > 0.01 or abs(a) != d:
@@ -174,12 +175,12 @@ def to_whole_pixels(affine: np.ndarray, out_size: int) -> np.ndarray:
 def warp(
     image: np.ndarray, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """The crop uint8 `[out_size out_size 3]` of an image: bilinear, black outside of the picture.
+    """Returns the crop, uint8 `[out_size out_size 3]`, of an image: bilinear, black outside of it.
 
-    `out`, where given, receives the crop.
+    The crop is written to `out` if given.
 
     Raises:
-      ImageError: the image is larger than OpenCV can take.
+      ImageError: the image is too large for OpenCV.
     """
     (a, b, x), (c, d, y) = affine.tolist()
     if (abs(a), b, c, d, x % 1, y % 1) == (1, 0, 0, 1, 0, 0):  # nothing to interpolate
@@ -198,10 +199,11 @@ def warp(
 def decode_crop(
     data: bytes, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """`warp(decode_picture(data), affine, out_size)`, decoding no more and no finer than it shows.
+    """Like `warp(decode_picture(data), affine, out_size)`, but decodes only the area and the
+    resolution that the crop needs.
 
     A JPEG decoded at 1/2, 1/4 or 1/8 is an average over blocks of pixels, so a crop that shrinks
-    the picture strongly is also smoother than a bilinear sample of the full one.
+    the image strongly is also smoother than a bilinear sample of the full image.
     """
     if data[:2] != b"\xff\xd8":
         return warp(decode_picture(data), affine, out_size, out)
@@ -210,7 +212,7 @@ def decode_crop(
     shrink = 1 / math.hypot(a, c)
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
     data, corner = jpeg.window(data, *_footprint(affine, out_size, _REACH * reduce))
-    # Pixel i of the decoded picture has its centre at corner + reduce * (i + 1/2) - 1/2.
+    # Pixel i of the decoded image has its centre at corner + reduce * (i + 1/2) - 1/2.
     u, v = (start + (reduce - 1) / 2 for start in corner)
     moved = [
         [a * reduce, b * reduce, a * u + b * v + x],
@@ -220,7 +222,7 @@ def decode_crop(
 
 
 def _footprint(affine: np.ndarray, size: int, reach: float) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of what a crop of side `size` shows and `reach` around it."""
+    """Returns left, top, right, bottom of the area a crop of side `size` shows, plus `reach`."""
     (a, b, x), (c, d, y) = affine.tolist()
     determinant, last = a * d - b * c, size - 1
     corners = [(u - x, v - y) for u in (0, last) for v in (0, last)]
@@ -230,7 +232,7 @@ def _footprint(affine: np.ndarray, size: int, reach: float) -> tuple[float, floa
 
 
 def transform_keypoints(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Maps x and y of `points` `[... n c]` by `affine` `[... 2 3]`; further channels are kept."""
+    """Maps x and y of `points` `[... n c]` by `affine` `[... 2 3]`; other channels stay."""
     moved = np.array(points, copy=True)
     linear, offset = affine[..., :2], affine[..., None, :, 2]
     moved[..., :2] = points[..., :2] @ linear.swapaxes(-1, -2) + offset
@@ -238,7 +240,7 @@ def transform_keypoints(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def normalise_keypoints(points: np.ndarray, size: int) -> np.ndarray:
-    """Pixels of a crop of side `size` to [-1, 1]: 2 x / size - 1; further channels are kept."""
+    """Maps pixels of a crop of side `size` to [-1, 1] by 2 x / size - 1; other channels stay."""
     normalised = np.array(points, copy=True)
     normalised[..., :2] = 2 * points[..., :2] / size - 1
     return normalised

@@ -1,4 +1,4 @@
-"""Work on many tasks in several processes, results in the order of the tasks."""
+"""Runs many tasks in several processes and returns results in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ R = TypeVar("R")
 
 @contextlib.contextmanager
 def spared_from_interrupts() -> Iterator[None]:
-    """Processes that are started in this block, by this thread, never hear of Ctrl-C.
+    """Processes started in this block, by this thread, never receive Ctrl-C.
 
-    A terminal tells all processes of a command; here the first one stops the others.
+    A terminal sends it to all processes of a command; here, the first process stops the others.
     """
-    multiprocessing.resource_tracker.ensure_running()  # which would unblock what is blocked here
+    multiprocessing.resource_tracker.ensure_running()  # starting it later would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -36,7 +36,7 @@ def spared_from_interrupts() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Lets this process end when its parent does, however that ends: it would wait for ever."""
+    """Ends this process when its parent ends, however that happens: it would wait forever."""
 
     def watch():
         multiprocessing.parent_process().join()
@@ -47,7 +47,7 @@ def end_with_parent() -> None:
 
 def _start_worker() -> None:
     end_with_parent()
-    # Each worker is one core; and the accelerator, if any, is not for a dozen of processes.
+    # Each worker uses one core; an accelerator is not for a dozen processes.
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["LP_NUM_THREADS"] = "1"
     flags = os.environ.get("XLA_FLAGS", "")
@@ -65,12 +65,12 @@ def in_order(
     """Yields `function(task)` for each task, in order, computed in fresh processes.
 
     Args:
-      function: importable by name from any module of the package or of `maed_jax.datasets`.
-      processes: default: one for each of the cores that this process may use.
+      function: must be importable by name, from the package or `maed_jax.datasets`.
+      processes: default: one per core that this process may use.
 
     Raises:
-      whatever `function` raises; the other processes are then stopped at once.
-      UserError: a process died, for want of memory most likely.
+      Whatever `function` raises; the other processes are then stopped at once.
+      UserError: a process died, most likely because memory ran out.
     """
     processes = processes or available_cores()
     before = set(multiprocessing.active_children())
@@ -90,7 +90,7 @@ def in_order(
         finished = True
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError(
-            "a worker process died, most likely for want of memory: use fewer --processes"
+            "a worker process died, most likely because memory ran out: use fewer --processes"
         ) from None
     finally:
         if not finished:

@@ -1,4 +1,4 @@
-"""Prepare, list and check datasets, and render a video to try things on."""
+"""Prepare, list and check datasets, and render a test video."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ def main(argv: list[str]) -> None:
     parser = Parser(prog="maed data", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|list|check|video")
     verbs.add_parser("build", help="prepare a dataset: maed data build NAME --data_dir DIR")
-    verbs.add_parser("list", help="the datasets that can be prepared")
-    check = verbs.add_parser("check", help="validate a prepared dataset, draw its labels")
+    verbs.add_parser("list", help="list the datasets that can be prepared")
+    check = verbs.add_parser("check", help="validate a prepared dataset and draw its labels")
     check.add_argument("directory", help="folder of a dataset, or of its versions")
-    check.add_argument("--out", default="sheet.png", help="picture to write; default: sheet.png")
-    check.add_argument("--split", help="to draw; default: test, or what there is")
     check.add_argument(
-        "--tracks", type=positive(int), default=8, help="rows of the picture; default: 8"
+        "--out", default="sheet.png", help="contact sheet to write; default: sheet.png"
+    )
+    check.add_argument("--split", help="split to draw; default: test, or one that exists")
+    check.add_argument(
+        "--tracks", type=positive(int), default=8, help="rows of the contact sheet; default: 8"
     )
     check.add_argument(
         "--frames", type=positive(int), default=2000,
@@ -48,8 +50,10 @@ def main(argv: list[str]) -> None:
     check.add_argument("--all", action="store_true", help="examine every record")
     _add_processes(check)
     video = verbs.add_parser("video", help="render a video of people walking, with ground truth")
-    video.add_argument("--out", required=True, help="mp4 file; its truth goes beside it")
-    video.add_argument("--seed", type=seed, default=0, help="of people and motion; default: 0")
+    video.add_argument(
+        "--out", required=True, help="mp4 file to write, with its ground truth next to it"
+    )
+    video.add_argument("--seed", type=seed, default=0, help="for people and motion; default: 0")
     video.add_argument("--frames", type=int, default=96, help="2 to 3000; default: 96")
     video.add_argument("--people", type=int, default=2, help="1 to 6; default: 2")
     arguments = vars(parser.parse_args(argv))
@@ -58,8 +62,8 @@ def main(argv: list[str]) -> None:
         for name, about in available().items():
             print(f"{usual_name(name):<14} {about}")
         print(
-            "\nAll but mannequins are made from their owners' files: maed data build NAME --help "
-            "shows how these must lie.\nOne of yours: maed data build FILE.py, see docs/data.md."
+            "\nAll but mannequins are built from their owners' files: maed data build NAME --help "
+            "shows how to arrange them.\nFor your own: maed data build FILE.py, see docs/data.md."
         )
     elif verb == "check":
         _check_command(**arguments)
@@ -80,11 +84,11 @@ def _build_command(argv: list[str]) -> None:
         if argv[:1] in (["-h"], ["--help"]):
             print("usage: maed data build NAME --data_dir DIR ...\n")
             print(
-                f"NAME is one of: {names}; or the path of a Python file that defines a dataset of "
-                "yours, see docs/data.md.\n\nmaed data build NAME --help explains the rest."
+                f"NAME is one of: {names}; or the path of a Python file that defines your own "
+                "dataset, see docs/data.md.\n\nmaed data build NAME --help explains the rest."
             )
             raise SystemExit(0)
-        raise UserError(f"name a dataset: maed data build NAME ..., NAME one of {names}")
+        raise UserError(f"name a dataset: maed data build NAME ..., with NAME one of {names}")
     name, *rest = argv
     name = ALIASES.get(name, name)
     cls = builder_class(name)
@@ -93,7 +97,7 @@ def _build_command(argv: list[str]) -> None:
 
 
 def _build_with(name: str, cls: type, argv: list[str]) -> None:
-    """Builds the dataset `name` as the arguments behind it say, and prints what became of it."""
+    """Builds the dataset `name` with the remaining arguments and prints a summary."""
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
     parser = Parser(
         prog=f"maed data build {usual_name(name)}",
@@ -101,21 +105,24 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
     )
-    parser.add_argument("--data_dir", required=True, metavar="DIR", help="where datasets live")
+    parser.add_argument("--data_dir", required=True, metavar="DIR", help="folder for datasets")
     first = next(iter(configs), None)
     parser.add_argument(
         "--config", default=first, choices=list(configs), help=f"see below; default: {first}"
     )
     _add_processes(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
     if hasattr(cls, "tasks"):
         parser.add_argument(
             "--beam", nargs="?", const="DirectRunner", metavar="RUNNER",
-            help="read on Apache Beam in place of processes (RUNNER: DirectRunner, DataflowRunner "
+            help="read with Apache Beam instead of processes (RUNNER: DirectRunner, DataflowRunner "
             "and so on); needs apache-beam, see docs/data.md",
         )  # fmt: skip
         parser.add_argument(
-            "--beam_options", default="", metavar="TEXT", help="its options, in one pair of quotes"
+            "--beam_options",
+            default="",
+            metavar="TEXT",
+            help="Beam's options, quoted as one argument",
         )
     cls.add_arguments(parser)
     options = vars(parser.parse_args(argv))
@@ -127,7 +134,7 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         where = error.filename or data_dir
-        raise UserError(f"{where}: {reason(error)}; nothing that was finished is lost") from None
+        raise UserError(f"{where}: {reason(error)}; finished work is kept") from None
     print(summary(directory))
 
 
@@ -138,7 +145,7 @@ def _check_command(directory: str, out: str, split: str | None, tracks: int, **o
     directory = dataset_directory(directory)
     splits = files_of(directory)
     default = next(name for name in ("test", "validation", *splits) if name in splits)
-    write_sheet(directory, out, split or default, tracks)  # first: its mistakes are told at once
+    write_sheet(directory, out, split or default, tracks)  # first, so that mistakes show at once
     frames = None if options["all"] else options["frames"]
     found = check(directory, frames, options["processes"])
     for name, findings in found.items():
@@ -147,8 +154,8 @@ def _check_command(directory: str, out: str, split: str | None, tracks: int, **o
     broken = any(findings.counts for findings in found.values())
     print(f"wrote {out}")
     if broken:
-        some = f"{faulty} of the records examined have faults"
-        raise UserError(f"{directory} is broken: {some if faulty else 'see above'}")
+        some = f"{faulty} of the examined records have faults"
+        raise UserError(f"{directory} is damaged: {some if faulty else 'see above'}")
 
 
 def build(
@@ -162,18 +169,20 @@ def build(
     beam_options: str = "",
     **options,
 ) -> Path:
-    """Prepares a dataset below `data_dir` and returns its own folder.
+    """Prepares a dataset below `data_dir` and returns its folder.
 
-    Nothing is there before all of it is. One that was built with the same options is left alone.
+    The folder appears only when complete. If it exists and was built with the same options, nothing
+    is done.
 
     Args:
-      name: of a dataset, or the path of a Python file that defines one.
-      beam: name of an Apache Beam runner, to read there; beam_options: its options as on a command
-        line.
+      name: a dataset's name, or the path of a Python file that defines one.
+      processes: number of processes; default: one per core.
+      beam: name of an Apache Beam runner to read with.
+      beam_options: its options, as on a command line.
       options: arguments of the dataset's own builder.
 
     Raises:
-      UserError: one is there that was built otherwise, or the options are wrong.
+      UserError: the folder exists and was built with other options, or the options are wrong.
     """
     cls = builder_class(name)
     data_dir = Path(data_dir).expanduser().resolve()
@@ -181,8 +190,8 @@ def build(
         raise UserError(f"{data_dir} is a file: give --data_dir a folder")
     import tensorflow_datasets as tfds
 
-    # TFDS would look for every dataset in Google's bucket first, without a switch for it, and make
-    # an empty temporary folder for what it might find.
+    # TFDS would first look for each dataset in Google's bucket, with no option to disable that, and
+    # create an empty temporary folder for what it might find.
     tfds.core.DatasetInfo.initialize_from_bucket = lambda info: None
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -190,13 +199,13 @@ def build(
     final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
     final = Path(final_of.data_dir)
     built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
-    if is_own(name):  # another text of it may make other records
+    if is_own(name):  # an edited file may make other records
         file = Path(inspect.getfile(cls))
         built_with[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     if not overwrite and _is_built(final, built_with):
         return final
     with _workplace(final_of, data_dir, built_with) as work:
-        if not overwrite and _is_built(final, built_with):  # by someone else, a moment ago
+        if not overwrite and _is_built(final, built_with):  # by another process in the meantime
             return final
         builder = cls(data_dir=work, config=config, processes=processes, **options)
         if hasattr(builder, "parts"):
@@ -227,14 +236,14 @@ def _download_config(beam: str | None, beam_options: str):
 
 @contextlib.contextmanager
 def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[Path]:
-    """A folder to build in, beside the final place.
+    """Yields a folder to build in, next to the final one.
 
-    TFDS's own marks of unfinished work stay in there, and what is to be replaced stays until the
-    new is complete. A builder with finished parts finds those of the same build again: the folder
-    stays when the build does not come to its end.
+    It contains TFDS's own marks of unfinished work, so that an existing dataset stays until the new
+    one is complete. If a build with finished parts does not end, the folder stays, and the same
+    build resumes from it.
 
     Raises:
-      UserError: someone else builds the same just now.
+      UserError: the same build is already running.
     """
     what = json.dumps([str(builder.version), built_with])
     digest = hashlib.sha256(what.encode()).hexdigest()[:8]
@@ -243,7 +252,7 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
     with open(folder / "lock", "w") as file:
         if not lock(file):
             raise UserError(
-                f"{folder} is in use: the same build runs already, wait for it or stop it"
+                f"{folder} is in use: the same build is already running; wait for it or stop it"
             )
         shutil.rmtree(folder / "new", ignore_errors=True)
         whole = False
@@ -251,12 +260,12 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
             yield folder / "new"
             whole = True
         finally:
-            if whole or not any(folder.glob("parts/*/*.json")):  # nothing to go on with
+            if whole or not any(folder.glob("parts/*/*.json")):  # nothing to resume from
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_built(directory: Path, built_with: dict[str, str]) -> bool:
-    """Raises: UserError: with other options."""
+    """Returns whether it is built. Raises: UserError: it was built with other options."""
     if directory.exists() and _built_with(directory) != built_with:
         raise UserError(
             f"{directory} was built with other options ({_built_with(directory)}): "
@@ -274,7 +283,7 @@ def _built_with(directory: Path) -> dict | None:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps what TFDS prints to stdout off the screen; progress bars go to stderr."""
+    """Hides what TFDS prints to stdout; progress bars go to stderr."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 

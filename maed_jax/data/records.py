@@ -1,4 +1,4 @@
-"""Prepared datasets on disk, read record by record without TensorFlow."""
+"""Reads prepared datasets from disk, record by record, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from maed_jax.data.example import parse_example
 from maed_jax.errors import UserError, nearest, reason, suggest
 from maed_jax.files.json import read_json
 
-# name -> shape, dtype, which of the kinds of list holds it in a `tf.train.Example`
+# name -> shape, dtype, the kind of list that holds it in a `tf.train.Example`
 _ARRAYS = {
     name: (shape, dtype, "float_list" if dtype is np.float32 else "int64_list")
     for name, (shape, dtype) in schema.ARRAYS.items()
 }
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
-ANEW = "prepare the dataset anew, with --overwrite"
+ANEW = "rebuild the dataset with --overwrite"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
-    """The folder of the newest version of a dataset.
+    """Returns the folder of the newest version of a dataset.
 
     Args:
-      data_dir: where datasets live, or the dataset's own folder.
-      name: `<dataset>` or `<dataset>/<config>`, below `data_dir`. A dataset with a single config
-        needs no `<config>`. One of `ALIASES` will do.
+      data_dir: folder that contains datasets, or the dataset's own folder.
+      name: `<dataset>` or `<dataset>/<config>`, below `data_dir`. `<config>` can be omitted if
+        there is only one. Names in `ALIASES` are accepted.
 
     Raises:
       UserError: it has not been prepared.
@@ -46,18 +46,18 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
         versions = _versions(configs[0])
     if len(configs) > 1:
         names = ", ".join(sorted(f"{name}/{p.name}".strip("/") for p in configs))
-        raise UserError(f"{here} holds several datasets: choose from {names}")
+        raise UserError(f"{here} contains several datasets: choose from {names}")
     if not versions:
         raise UserError(f"there is no prepared dataset in {here}{_where_else(data_dir, name)}")
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
 
 
 def _where_else(data_dir: str | Path, name: str) -> str:
-    """What to say, behind its folder, of a dataset that is not there: what is, or what makes it."""
+    """Returns the rest of the message about a missing dataset: what exists, or how to build it."""
     folders = _prepared(Path(data_dir))
     if not name:
         paths = ", ".join(map(str, folders[:8]))
-        return f" itself: choose from {paths}" if paths else ": `maed data build` makes one"
+        return f" itself: choose from {paths}" if paths else ": build one with `maed data build`"
     found = [
         "/".join((usual_name(first), *rest))
         for first, *rest in (folder.relative_to(data_dir).parts for folder in folders)
@@ -66,8 +66,8 @@ def _where_else(data_dir: str | Path, name: str) -> str:
     can_be_built = ALIASES.get(dataset, dataset) in builders
     if near := nearest(name, found, cutoff=0.9 if can_be_built else 0.75):
         return f": did you mean {near[0]}?"
-    here = f"{data_dir} holds {', '.join(found[:8])}" if found else f"{data_dir} holds none"
-    where = f": {here}; say where it lies by --data_dir (in training --config.data.data_dir)"
+    here = f"{data_dir} has {', '.join(found[:8])}" if found else f"{data_dir} has none"
+    where = f": {here}; say where it is with --data_dir (in training --config.data.data_dir)"
     if not can_be_built:
         hint = suggest(dataset, map(usual_name, builders), otherwise="")
         return f"{where}; {hint}" if hint else where
@@ -80,7 +80,7 @@ def _where_else(data_dir: str | Path, name: str) -> str:
 
 
 def _prepared(data_dir: Path) -> list[Path]:
-    """The folders of datasets below another, as deep as `dataset_directory` looks."""
+    """Returns the folders of datasets below `data_dir`, as deep as `dataset_directory` looks."""
     return sorted(
         {
             path.parents[1]
@@ -102,20 +102,21 @@ def _versions(directory: Path) -> list[Path]:
 
 
 class Records:
-    """The records of a split, by number: `records[i]` is a dict as `data.schema` describes it.
+    """The records of a split, by index: `records[i]` is a dict as described in `data.schema`.
 
-    Can be pickled (another process opens the files anew) and shared by threads.
+    Can be pickled (the other process reopens the files) and shared by threads.
 
     Attributes:
-      directory: folder of the dataset. split: name of the split.
-      tracks: the table of tracks, empty ones left out.
+      directory: folder of the dataset.
+      split: name of the split.
+      tracks: the table of tracks, without empty ones.
     """
 
     def __init__(self, directory: str | Path, split: str):
         """Opens `split` of the dataset in `directory`.
 
         Raises:
-          UserError: no such split, records of another schema, or files that are cut short.
+          UserError: there is no such split, the schema differs, or files are truncated.
         """
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
@@ -132,7 +133,7 @@ class Records:
         end = max((track.start + track.length for track in self.tracks), default=0)
         if end > len(self):
             raise UserError(
-                f"{schema.tracks_path(directory, split)} speaks of {end} records, but there are "
+                f"{schema.tracks_path(directory, split)} lists {end} records, but there are "
                 f"{len(self)}; {ANEW}"
             )
 
@@ -143,14 +144,14 @@ class Records:
         return self.read(index)
 
     def read(self, index: int, names: Sequence[str] = _NAMES) -> dict:
-        """The fields `names` of a record alone, which takes less time.
+        """Reads only the fields `names` of a record, which takes less time.
 
         Raises:
           UserError: the record is damaged.
         """
         try:
             return parse(parse_example(self._source[int(index)]), names)
-        # Riegeli, which the files are packed by, raises the first: its sums disagree.
+        # RuntimeError is Riegeli's, the files' container format, for wrong checksums.
         except (RuntimeError, ValueError, IndexError) as error:
             raise UserError(
                 f"{self.directory} is damaged in record {index} ({reason(error)}); {ANEW}"
@@ -161,7 +162,7 @@ class Records:
 
 
 def files_of(directory: Path) -> dict[str, dict[Path, int]]:
-    """The splits of a prepared dataset: name -> its files, in order -> how many records of each.
+    """Returns a prepared dataset's splits: name -> its files, in order -> their record counts.
 
     Raises:
       UserError: there is no dataset, or it has no splits.
@@ -180,35 +181,35 @@ def files_of(directory: Path) -> dict[str, dict[Path, int]]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({reason(error)})") from None
     if not splits:
-        raise UserError(f"{directory} has no splits, and with them no records: build it anew")
+        raise UserError(f"{directory} has no splits, and so no records: rebuild it")
     files: dict[str, dict[Path, int]] = {}
     for split, lengths in splits.items():
-        stem = Path(f"{info['name']}-{split}.array_record").name  # leads nowhere else
+        stem = Path(f"{info['name']}-{split}.array_record").name  # cannot lead elsewhere
         names = (f"{stem}-{i:05}-of-{len(lengths):05}" for i in range(len(lengths)))
         files[split] = {directory / name: length for name, length in zip(names, lengths)}
     return files
 
 
 def _check_features(directory: Path) -> None:
-    """Whether features.json has all that a record of ours has.
+    """Checks that features.json has all fields of a record.
 
     Raises:
-      UserError: it has not, or it cannot be read.
+      UserError: it does not, or it cannot be read.
     """
     path = directory / "features.json"
     try:
         found = read_json(path, {"featuresDict": {"features": dict}})["featuresDict"]["features"]
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as features of TFDS ({reason(error)})") from None
+        raise UserError(f"{path} cannot be read as TFDS features ({reason(error)})") from None
     if missing := sorted(set(_NAMES) - set(found)):
         raise UserError(f"the records in {directory} lack {', '.join(missing)}; {ANEW}")
 
 
 def _check_files(files: Mapping[Path, int]) -> None:
-    """Whether each file holds as many records as it should: one cut short would give empty ones.
+    """Checks that each file has all its records: a truncated one would return empty ones.
 
     Raises:
-      UserError: it does not.
+      UserError: one does not.
     """
     from array_record.python.array_record_module import ArrayRecordReader
 
@@ -217,7 +218,7 @@ def _check_files(files: Mapping[Path, int]) -> None:
             reader = ArrayRecordReader(str(path))
             found = reader.num_records()
             reader.close()
-        except RuntimeError:  # it is not there
+        except RuntimeError:  # the file is missing
             found = 0
         if found != promised:
             raise UserError(
@@ -226,7 +227,7 @@ def _check_files(files: Mapping[Path, int]) -> None:
 
 
 def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
-    """A record, or some of its fields, from the features of a `tf.train.Example`."""
+    """Parses a record, or some of its fields, from the features of a `tf.train.Example`."""
     record: dict = {}
     for name in names:
         if name not in _ARRAYS:
@@ -239,7 +240,7 @@ def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
             raise ValueError(f"{len(values.value)} numbers of {name}, not {math.prod(shape)}")
         if not shape:
             record[name] = dtype(values.value[0])
-        elif dtype is np.float32:  # packed in the message as they are in memory, at its end
+        elif dtype is np.float32:  # the message ends with them, packed as in memory
             packed = values.SerializeToString()
             record[name] = np.frombuffer(packed[-4 * math.prod(shape) :], "<f4").reshape(shape)
         else:

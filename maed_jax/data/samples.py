@@ -1,6 +1,6 @@
-"""From records to one training sample: a clip, or an image as a clip of one frame.
+"""Makes training samples from records: a clip, or an image as a clip of one frame.
 
-A sample is a dict of arrays, which batched are the labels of training (b is added in front):
+A sample is a dict of arrays; batched, with b as the first axis, they are the training labels:
   image         uint8 [t h w 3]  RGB crop
   keypoints_2d  float32 [t 49 3] x, y in [-1, 1] of the crop; confidence
   keypoints_3d  float32 [t 49 4] metres, camera frame; validity
@@ -8,7 +8,7 @@ A sample is a dict of arrays, which batched are the labels of training (b is add
   shape         float32 [t 10]
   has_smpl      float32 [t]      1: pose and shape are labels
   has_3d        float32          1: keypoints_3d are labels (in any frame; others have no validity)
-  replaced      int32            how many unreadable samples this one stands in for
+  replaced      int32            how many unreadable samples this one replaces
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from maed_jax.data.augment import Augment, Changes
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
-# What a sample takes from a record.
+# The fields that a sample takes from a record.
 FIELDS = tuple(
     "image keypoints_2d keypoints_3d pose shape has_smpl has_3d box body track frame".split()
 )
-HIPS = (RIGHT_HIP, LEFT_HIP)  # a frame without them, at (0, 0, 0), has no 3D labels: they centre it
-ATTEMPTS = 10  # samples in a row that may be unreadable before training stops
+# 3D labels are centred on the hips: a frame without them, at (0, 0, 0), has no 3D labels.
+HIPS = (RIGHT_HIP, LEFT_HIP)
+ATTEMPTS = 10  # unreadable samples in a row that stop training
 
 
 def load(
@@ -40,10 +41,10 @@ def load(
 
     Args:
       size: side of the crops, pixels.
-      body: where given, pose and shape of records about another body are no labels.
+      body: if given, pose and shape of records with another body are not labels.
 
     Raises:
-      ImageError: a frame whose picture cannot be read.
+      ImageError: the image of a frame cannot be read.
     """
     frames = [records.read(index, FIELDS) for index in indices]
     affines = affines_of(frames, size, changes)
@@ -60,19 +61,19 @@ def load(
 
 
 def name_of(records: Records, index: int, frame: dict) -> str:
-    """What to call a record in messages."""
+    """Returns what to call a record in messages."""
     return f"{records.directory} {records.split} {index}, {frame['track']} frame {frame['frame']}"
 
 
 def affines_of(frames: list[dict], size: int, changes: Changes) -> np.ndarray:
-    """The maps `[t 2 3]` from the pictures of records to their crops."""
+    """Returns the affine maps `[t 2 3]` from the records' images to their crops."""
     return np.stack([augment.affine(changes, frame["box"], size) for frame in frames])
 
 
 def labels(
     frames: list[dict], affines: np.ndarray, size: int, changes: Changes, body: str | None = None
 ) -> dict[str, np.ndarray]:
-    """The labels of records, changed as their pictures are; all with an axis t, has_3d too."""
+    """Returns the records' labels, changed like their images; all have an axis t, has_3d too."""
 
     def stacked(name):
         return np.stack([frame[name] for frame in frames])
@@ -98,17 +99,20 @@ def labels(
 
 
 def _without_gaps(points: np.ndarray) -> np.ndarray:
-    """Keypoints `[... c]` that are not finite as zeros, confidence included."""
+    """Sets keypoints `[... c]` that are not finite to zero, confidence included."""
     return np.where(np.isfinite(points).all(-1, keepdims=True), points, 0)
 
 
 class Clips:
-    """The windows of a split: element i is a window's records, `[clip_length * interval]`."""
+    """The windows of a split: element i is a window's record indices `[clip_length * interval]`."""
 
     def __init__(
         self, records: Records, clip_length: int, interval: int, stride: int | None = None
     ):
-        """`stride`: frames from window to window, half a window by default."""
+        """
+        Args:
+          stride: frames between the starts of windows; default: half a window.
+        """
         self.records, self.clip_length = records, clip_length
         self._window = clip_length * interval
         stride = stride or max(self._window // 2, 1)
@@ -122,12 +126,12 @@ class Clips:
     def __getitem__(self, index: int) -> np.ndarray:
         number = bisect.bisect_right(self._ends, index)
         track = self.records.tracks[number]
-        start = self._starts[number][index - self._ends[number]]  # negative: from the last one
+        start = self._starts[number][index - self._ends[number]]  # negative: counts from the end
         return track.start + windows.reflect(start + np.arange(self._window), track.length)
 
 
 class Images:
-    """The frames of a split, or every n-th of them: element i is a window of one record."""
+    """The frames of a split, or every n-th of them: element i is one record index, `[1]`."""
 
     clip_length = 1
 
@@ -143,9 +147,9 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """Number of a window -> sample: random start within the interval, random changes.
+    """Maps a window's index to a sample, with random start within the interval and random changes.
 
-    A sample with an unreadable picture is replaced by another at random, and said so.
+    A sample with an unreadable image is replaced by a random other one, with a warning.
     """
 
     source: Clips | Images
@@ -167,6 +171,6 @@ class Loader:
                 logging.getLogger(__name__).warning("replaced by another sample: %s", error)
                 number = int(rng.integers(len(self.source)))
         raise UserError(
-            f"{ATTEMPTS} samples in a row of {self.source.records.directory} have pictures that "
-            "cannot be read: prepare the dataset anew"
+            f"{ATTEMPTS} samples in a row of {self.source.records.directory} have images that "
+            "cannot be read: rebuild the dataset"
         )

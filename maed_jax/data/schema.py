@@ -1,7 +1,7 @@
-"""The record that every dataset is turned into: one person in one frame.
+"""The record that every dataset is converted to: one person in one frame.
 
-Builders (`datasets/`) write such records and the pipeline reads them. Frames of a track lie one
-after another on disk; a table of tracks beside each split says where each begins.
+Builders (`datasets/`) write these records and the pipeline reads them. A track's frames are
+consecutive on disk; a table of tracks next to each split says where each begins.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 NUM_KEYPOINTS = 49
 
-# name -> (shape, dtype); an empty shape is a scalar. Strings and JPEG bytes are listed apart
-# because TFDS has features of their own for them.
+# name -> (shape, dtype); an empty shape is a scalar. Strings and JPEG bytes are listed separately
+# because TFDS has special features for them.
 ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
     "image_size": ((2,), np.int32),  # height and width of the stored image, pixels
     # x, y in pixels of the stored image; confidence in [0, 1]
@@ -30,14 +30,14 @@ ARRAYS: dict[str, tuple[tuple[int, ...], type]] = {
     # metres, camera frame (x right, y down, z forward); validity, 0 or 1
     "keypoints_3d": ((NUM_KEYPOINTS, 4), np.float32),
     "pose": ((72,), np.float32),  # axis-angle, radians; root in the camera frame
-    "shape": ((10,), np.float32),  # betas of the body named by `body`
+    "shape": ((10,), np.float32),  # shape coefficients (betas) of the body named by `body`
     "has_smpl": ((), np.bool_),  # True: pose and shape are labels
     "has_3d": ((), np.bool_),  # True: keypoints_3d are labels
     "box": ((4,), np.float32),  # centre x, centre y, width, height of the person, pixels, no margin
     "intrinsics": ((4,), np.float32),  # fx, fy, cx, cy, pixels; zeros where unknown
     "frame": ((), np.int32),  # frame number within its video, from 0
     "frame_rate": ((), np.float32),  # frames per second of that numbering; 0 where unknown
-    # False: the dataset's owner leaves the frame out of evaluation (3DPW's campose_valid,
+    # False: the dataset's owner excludes the frame from evaluation (3DPW's campose_valid,
     # MPI-INF-3DHP's valid_frame)
     "valid": ((), np.bool_),
 }
@@ -46,13 +46,13 @@ IMAGE = "image"  # JPEG bytes
 
 
 def features() -> tfds.features.FeaturesDict:
-    """The TFDS features of a record."""
+    """Returns the TFDS features of a record."""
     import tensorflow_datasets as tfds
 
     spec = {name: tfds.features.Tensor(shape=s, dtype=d) if s else tfds.features.Scalar(dtype=d)
             for name, (s, d) in ARRAYS.items()}  # fmt: skip
     spec |= {name: tfds.features.Text() for name in STRINGS}
-    # Bytes and not features.Image: reading then never decodes more than the pipeline asks for.
+    # Bytes, not features.Image, so that reading decodes no more than the pipeline needs.
     spec[IMAGE] = tfds.features.Scalar(dtype=np.object_)
     return tfds.features.FeaturesDict(spec)
 
@@ -67,7 +67,7 @@ class Track:
     length: int
     """number of records"""
     subset: str = ""
-    """part of the split that it belongs to, for example "occlusion"; empty where there are none"""
+    """part of the split that it belongs to, for example "occlusion"; empty if there are none"""
 
 
 def tracks_path(directory: str | Path, split: str) -> Path:
@@ -75,7 +75,7 @@ def tracks_path(directory: str | Path, split: str) -> Path:
 
 
 def write_tracks(directory: str | Path, split: str, tracks: list[Track]) -> None:
-    """Writes the table of tracks of `split` beside its records."""
+    """Writes the table of tracks of `split` next to its records."""
     rows = [dataclasses.asdict(track) for track in tracks]
     tracks_path(directory, split).write_text(json.dumps(rows, indent=1))
 
@@ -84,7 +84,7 @@ def read_tracks(directory: str | Path, split: str) -> list[Track]:
     """Reads the table of tracks of `split`.
 
     Raises:
-      UserError: no such table, or it is not one.
+      UserError: it is missing or malformed.
     """
     path = tracks_path(directory, split)
     try:
@@ -95,6 +95,4 @@ def read_tracks(directory: str | Path, split: str) -> list[Track]:
             f"{path} is missing: prepare the dataset first (maed data --help)"
         ) from None
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a table of tracks ({error}); prepare the dataset anew"
-        ) from None
+        raise UserError(f"{path} is not a table of tracks ({error}); rebuild the dataset") from None

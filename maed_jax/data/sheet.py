@@ -17,15 +17,19 @@ from maed_jax.files.whole import whole_file
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
-COLUMNS = 8  # tiles of a row; even, as they are pairs where tracks are single pictures
+COLUMNS = 8  # tiles per row; even, because single images are shown in pairs
 
 
 def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Draws box and skeleton on a copy of uint8 [h w 3] RGB.
+    """Draws box and skeleton on a copy of an image.
 
-    The person's left is orange, the right blue; keypoints without confidence are left out, and so
-    is whatever is not finite.
-    keypoints_2d: [49 3] pixels and confidence; box: centre x, y, width, height in pixels.
+    The person's left is orange, the right blue; keypoints without confidence are left out, as is
+    anything that is not finite.
+
+    Args:
+      image: uint8 `[h w 3]`, RGB.
+      keypoints_2d: `[49 3]`, pixels and confidence.
+      box: centre x, centre y, width, height, pixels.
     """
     image = image.copy()
     if np.isfinite(box).all():
@@ -42,15 +46,18 @@ def draw_labels(image: np.ndarray, keypoints_2d: np.ndarray, box: np.ndarray) ->
 
 
 def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int) -> None:
-    """Writes a picture of tracks, labels on every other tile.
+    """Writes an image of tracks, with labels on every other tile.
 
-    A row shows frames of one track; or, where tracks are single pictures, several of them, each
-    without labels and with.
+    A row shows frames of one track; if all tracks are single images, it shows several of them, each
+    without and with labels.
 
-    directory: of the prepared dataset; tracks: how many rows.
+    Args:
+      directory: folder of the prepared dataset.
+      path: the image to write.
+      tracks: number of rows.
 
     Raises:
-      UserError: no such dataset or split, or the picture cannot be written.
+      UserError: no such dataset or split, or the image cannot be written.
     """
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
@@ -70,17 +77,17 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
     try:
         _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
-        raise UserError(f"{path}: give it the name of a picture, such as sheet.png") from None
+        raise UserError(f"{path} is not the name of an image: use one such as sheet.png") from None
     with whole_file(path) as file:
         file.write(data)
 
 
 def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
-    """The picture of a record in a square of TILE pixels, with its labels drawn on or without."""
+    """Returns a record's image in a square of TILE pixels, with or without its labels."""
     try:
         record = records[index]
         image = decode_picture(record[schema.IMAGE])
-    except Exception as error:  # damaged files raise whatever reads them
+    except Exception as error:  # damaged files can raise nearly anything
         empty = np.zeros((TILE, TILE, 3), np.uint8)
         _write(empty, f"record {index}: {type(error).__name__}", row=30)
         return empty

@@ -1,4 +1,4 @@
-"""What a prepared dataset holds, as text."""
+"""A text summary of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COUNTS = {"people": int, "frames": int, "with_smpl": int, "with_3d": int, "drop
 
 
 def summary(directory: str | Path) -> str:
-    """Tracks and frames of each split and subset of a prepared dataset, as a table."""
+    """Returns a table of the tracks and frames in each split and subset of a prepared dataset."""
     directory = Path(directory)
     lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
     splits = [path.stem.removeprefix("tracks-") for path in directory.glob("tracks-*.json")]
@@ -32,18 +32,18 @@ def summary(directory: str | Path) -> str:
 
 
 def _place(split: str) -> tuple[int, str]:
-    """What to sort splits by: `ORDER`, then others by their names."""
+    """Returns a sort key for splits: `ORDER`, then others by name."""
     return ORDER.index(split) if split in ORDER else len(ORDER), split
 
 
 def _reported(directory: Path) -> list[str]:
-    """Lines about what a build of real pictures kept and dropped; none for other datasets."""
+    """Returns lines about what a build from real images kept and dropped; else none."""
     lines = []
     with contextlib.suppress(OSError, ValueError, TypeError):
         for split, counts in read_json(directory / "report.json", dict).items():
             check_form(counts, _COUNTS)
             lines.append(
-                f"{split}: {counts['people']} people in {counts['frames']} pictures, "
+                f"{split}: {counts['people']} people in {counts['frames']} images, "
                 f"{counts['with_smpl']} with SMPL, {counts['with_3d']} with 3D keypoints"
             )
             lines += [f"  {n:>9} left out: {why}" for why, n in counts["dropped"].items()]

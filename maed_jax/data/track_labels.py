@@ -1,4 +1,4 @@
-"""The labels of a whole track, read without decoding a picture."""
+"""The labels of a whole track, read without decoding images."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from maed_jax.data import schema
 from maed_jax.data.records import Records
 
 LIMBS = slice(25, 37)
-"""of the 49 keypoints: ankles, knees, hips, wrists, elbows, shoulders"""
+"""the limb joints among the 49 keypoints: ankles, knees, hips, wrists, elbows, shoulders"""
 _FIELDS = ("frame", "valid", "has_smpl", "has_3d", "pose", "shape", "keypoints_2d", "keypoints_3d",
            "frame_rate", "gender", "body")  # fmt: skip
 SEEN = 0.3
-"""A keypoint counts as seen above this confidence. Source: VIBE and MAED on 3DPW"""
+"""confidence above which a keypoint counts as visible (source: VIBE and MAED on 3DPW)"""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrackLabels:
-    """What the records of a track say, frame by frame."""
+    """The labels of a track, frame by frame."""
 
     frame: np.ndarray
-    """[t] int64, number within the video"""
+    """[t] int64, frame number in the video"""
     valid: np.ndarray
-    """[t] bool, false where the dataset's owner leaves the frame out of evaluation"""
+    """[t] bool, false where the dataset's owner excludes the frame from evaluation"""
     limbs_seen: np.ndarray
-    """[t] how many of the 12 limb joints are seen in 2D"""
+    """[t] int, how many of the 12 limb joints are visible in 2D"""
     inside: np.ndarray
-    """[t] bool: every joint that has a 3D label lies in the picture, by its confidence in 2D"""
+    """[t] bool: every joint with a 3D label is in the image, judging by its 2D confidence"""
     has_smpl: np.ndarray
     """[t] bool: pose and shape are labels"""
     pose: np.ndarray
@@ -38,7 +38,7 @@ class TrackLabels:
     keypoints_3d: np.ndarray
     """[t 49 4] float32, metres in the camera frame, validity"""
     frame_rate: float
-    """frames a second of the numbers in `frame`; 0: unknown"""
+    """frames per second of the numbering in `frame`; 0: unknown"""
     gender: str
     body: str
 
@@ -46,7 +46,7 @@ class TrackLabels:
         return len(self.frame)
 
     def take(self, frames: np.ndarray) -> TrackLabels:
-        """These frames only; `frames` ascend."""
+        """Returns only the frames at these indices, which are in ascending order."""
         if len(frames) == len(self):
             return self
         arrays = {name: value for name, value in vars(self).items() if np.ndim(value)}
@@ -54,20 +54,20 @@ class TrackLabels:
 
     @property
     def step(self) -> int:
-        """From one frame to the next as a rule, in numbers of the video."""
+        """Median difference between consecutive frame numbers."""
         steps = np.diff(self.frame)
         return max(int(np.median(steps)), 1) if len(steps) else 1
 
     @property
     def rate(self) -> float:
-        """Frames a second of these frames; 0: unknown."""
+        """Frames per second of these frames; 0: unknown."""
         return self.frame_rate / self.step
 
 
 def read_labels(records: Records, track: schema.Track) -> TrackLabels:
-    """Reads them. Numbers that are not finite are no labels."""
+    """Reads a track's labels, without those that are not finite."""
     numbers = range(track.start, track.start + track.length)
-    rows = [records.read(i, _FIELDS) for i in numbers]  # without the pictures, which are large
+    rows = [records.read(i, _FIELDS) for i in numbers]  # without the images, which are large
 
     def stacked(name: str) -> np.ndarray:
         return np.stack([row[name] for row in rows])

@@ -1,8 +1,8 @@
-"""Which frames of a track make a clip: arithmetic on lengths, no frame is read.
+"""Chooses the frames of a track that make a clip; arithmetic on lengths, no frame is read.
 
-A track is continued past its end by reflection: 0 1 2 3 2 1 0 1 2 ... (the last frame is not
-repeated; a track of one frame stands still). The original pads a track to a multiple of the window
-in the same way.
+A track is extended past its end by reflection: 0 1 2 3 2 1 0 1 2 ... (the last frame is not
+repeated, except that of a track of one frame). The original pads a track to a multiple of the
+window in the same way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def reflect(indices: np.ndarray, length: int) -> np.ndarray:
-    """Frame numbers from 0 on, brought into a track of `length` frames by reflection."""
+    """Maps frame indices from 0 on into a track of `length` frames by reflection."""
     if length < 1:
         raise ValueError(f"a track of {length} frames")
     period = max(2 * (length - 1), 1)
@@ -20,23 +20,23 @@ def reflect(indices: np.ndarray, length: int) -> np.ndarray:
 
 
 def window_starts(length: int, window: int, stride: int) -> np.ndarray:
-    """The first frame of each window of consecutive frames, int64, before reflection.
+    """Returns the first frame of each window of consecutive frames, int64, before reflection.
 
     Args:
-      length: frames of the track, which is continued to a multiple of `window`.
-      window: frames of a window.
-      stride: from the start of one window to that of the next.
+      length: number of frames in the track, which is extended to a multiple of `window`.
+      window: number of frames in a window.
+      stride: number of frames from the start of one window to the next.
     """
     if min(window, stride) < 1:
-        raise ValueError(f"window {window} and stride {stride} have to be positive")
+        raise ValueError(f"window {window} and stride {stride} must be positive")
     total = -(-length // window) * window
     return np.arange(0, total - window + 1, stride, dtype=np.int64)
 
 
 def sample_clip(window: np.ndarray, clip_length: int, start: int) -> np.ndarray:
-    """Every k-th frame of a window `[window]` from its `start`-th on, k = window // clip_length.
+    """Takes every k-th frame of a window `[window]` from `start` on, k = window // clip_length.
 
-    `start` is less than k; drawn at random in training.
+    `start` is less than k; in training it is random.
     """
     interval = len(window) // clip_length
     if not 0 <= start < interval:
@@ -45,15 +45,15 @@ def sample_clip(window: np.ndarray, clip_length: int, start: int) -> np.ndarray:
 
 
 def eval_windows(length: int, clip_length: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clips that cover a track, every frame counted once.
+    """Returns clips that cover a track, with every frame counted once.
 
-    The track is cut into windows of `clip_length * stride` frames, its end padded by reflection,
+    The track, its end padded by reflection, is cut into windows of `clip_length * stride` frames,
     and each window into `stride` interleaved clips: with a stride of 8, frames 0, 8, 16, ..., then
-    1, 9, 17, ... Clips of nothing but padding are left out.
+    1, 9, 17, ... Clips that are all padding are left out.
 
     Returns:
       Indices into the track, int64 `[clips clip_length]`, and a mask of the same shape that is true
-      the first time that a frame appears.
+      the first time a frame appears.
     """
     if length < 1:
         raise ValueError(f"a track of {length} frames")
@@ -68,16 +68,16 @@ def eval_windows(length: int, clip_length: int, stride: int) -> tuple[np.ndarray
 def sparse_windows(
     length: int, clip_length: int, stride: int, every: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clips of every `every`-th frame of the windows that `eval_windows` cuts a track into.
+    """Returns clips of every `every`-th frame of the windows that `eval_windows` makes of a track.
 
-    The frames between are to be interpolated, see `evaluation.interpolation`. Padding is kept: the
-    last frames of a track are interpolated towards it.
+    The frames in between are for interpolation, see `evaluation.interpolation`. Padding is kept:
+    the last frames of a track are interpolated towards it.
 
     Args:
-      every: divides `stride`.
+      every: must divide `stride`.
 
     Returns:
-      Indices into the track and numbers among the chosen frames of the padded track, both int64
+      Indices into the track, and indices among the chosen frames of the padded track, both int64
       `[clips clip_length]`; each of the latter appears once.
     """
     if length < 1 or stride % every:
