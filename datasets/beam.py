@@ -1,8 +1,8 @@
-"""Work on Apache Beam in place of processes of this machine, for sources too big for one.
+"""Runs tasks on Apache Beam instead of local processes, for sources too large for one machine.
 
-The same function makes the same parts, so that a build may be begun one way and ended the other.
-All machines need this package installed, and the raw data and the folder of the build on a file
-system that they share.
+The same function makes the same parts, so a build may be started one way and finished the other.
+All machines need this package installed, and the raw data and the build folder on a shared file
+system.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from . import parts
 
 
 def options(text: str):
-    """Beam's `PipelineOptions` from a command line such as "--direct_num_workers=2".
+    """Returns Beam's `PipelineOptions` for a command line such as "--direct_num_workers=2".
 
     Raises:
       UserError: Beam is not installed.
@@ -24,14 +24,14 @@ def options(text: str):
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
         raise UserError(
-            "Apache Beam is not installed here: docs/data.md says how to have it in an environment "
-            "of its own"
+            "Apache Beam is not installed here: docs/data.md says how to install it in a separate "
+            "environment"
         ) from None
     return PipelineOptions(shlex.split(text))
 
 
 def make(jobs: list[parts.Job], runner: str, pipeline_options) -> None:
-    """Makes the parts of `jobs` in a pipeline; each is there as soon as it is finished."""
+    """Makes the parts of `jobs` in a pipeline; each appears as soon as it is finished."""
     import apache_beam as beam
 
     with beam.Pipeline(runner=runner, options=pipeline_options) as pipeline:

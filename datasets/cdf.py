@@ -1,8 +1,8 @@
-"""Reads a variable of a CDF file (NASA's Common Data Format, versions 2.5 to 3), within bounds.
+"""Reads a variable of a CDF file (NASA's Common Data Format, versions 2.5 to 3) in limited memory.
 
-Human3.6M's poses are such files. All that their owner's tools write is known: a single file, plain
-or compressed by GZIP as a whole or by variable, in either order of axes and bytes. What lies where
-is in NASA's "CDF Internal Format Description".
+Human3.6M's poses are in this format. Everything that their owner's tools write is supported: a
+single file, plain or compressed with GZIP, as a whole or by variable, in either order of axes and
+bytes. The layout is described in NASA's "CDF Internal Format Description".
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ class _Variable:
     kind: int
     last_record: int
     index: int
-    """where its records are listed"""
+    """offset of the index of its records"""
     packing: int
-    """where it says how they are compressed; 0: they are not"""
+    """offset of the description of their compression; 0: uncompressed"""
     dims: tuple[int, ...]
 
 
 def read_variable(path: str | Path, name: str) -> np.ndarray:
-    """The numbers of a variable, `[records ...]`.
+    """Returns the numbers of a variable, `[records ...]`.
 
     Raises:
-      OSError: it cannot be read. ValueError: not a CDF file, damaged, of a kind that is not read,
-        or there is no such variable.
+      OSError: the file cannot be read.
+      ValueError: it is not a CDF file, is damaged or of an unsupported kind, or has no such
+        variable.
     """
     data = Path(path).read_bytes()
     try:
@@ -53,8 +54,8 @@ def read_variable(path: str | Path, name: str) -> np.ndarray:
 
 
 class _File:
-    """The bytes of a file. Offsets are walked along at most as often as there is room for records,
-    so that no circle of them goes on for ever."""
+    """The bytes of a file. Following offsets spends its budget, so circular ones cannot loop
+    forever."""
 
     def __init__(self, data: bytes):
         magic, packing = struct.unpack_from(">II", data)
@@ -70,9 +71,9 @@ class _File:
             self.data = data[:8] + self._inflate(data[start : 8 + length])
         gdr, version, release, encoding, flags = self._fields(8, _CDR, "oiiii")
         if (version, release) < (2, 5) or not flags & 2:
-            raise ValueError("it is older than version 2.5, or in several files")
+            raise ValueError("it is older than version 2.5, or split into several files")
         if encoding not in (*_LITTLE, *_BIG):
-            raise ValueError("its numbers are of an uncommon kind")
+            raise ValueError("its number encoding is not supported")
         self.order = "<" if encoding in _LITTLE else ">"
         self.rows_first = bool(flags & 1)
         self.gdr = gdr
@@ -130,13 +131,13 @@ class _File:
         raise ValueError(f"it has no variable {name}")
 
     def _pieces(self, index: int) -> Iterator[tuple[int, int, int]]:
-        """First and last record, and where they are, of all pieces below an index."""
+        """Yields first record, last record and offset of all pieces below an index."""
         waiting = [index]
         while waiting:
             for at, (_, entries, used) in self._chain(waiting.pop(), _VXR, "oii"):
                 if not 0 <= used <= entries:
                     raise ValueError("an index is damaged")
-                self.budget.spend(entries << 8)  # what the numbers of each take here
+                self.budget.spend(entries << 8)  # the memory that each entry's numbers take here
                 start = at + 4 + 2 * self.wide + 8
                 firsts = self._numbers(start, f"{self._count(entries)}i")
                 lasts = self._numbers(start + 4 * entries, f"{entries}i")
@@ -150,7 +151,7 @@ class _File:
                         raise ValueError("an index is damaged")
 
     def _piece(self, place: int, size: int) -> bytes:
-        """The bytes of some records, compressed or not."""
+        """Returns the uncompressed bytes of some records."""
         if self._kind(place) == _CVVR:
             _, length = self._fields(place, _CVVR, "io")
             start = place + 8 + 2 * self.wide
@@ -160,7 +161,7 @@ class _File:
             start = place + 4 + self.wide
             piece = self.data[start : start + size]
         if len(piece) < size:
-            raise ValueError("records are cut short")
+            raise ValueError("records are truncated")
         return piece[:size]
 
     def _inflate(self, data: bytes) -> bytes:
@@ -168,27 +169,27 @@ class _File:
         found = stream.decompress(data, max(1, self.budget.left))
         self.budget.spend(len(found))
         if not stream.eof:
-            raise ValueError("it unpacks to far more than its size, or is cut short")
+            raise ValueError("it unpacks to far more than its size, or is truncated")
         return found
 
     def _check_gzip(self, place: int) -> None:
         if self._fields(place, _CPR, "i") != (_GZIP,):
-            raise ValueError("it is compressed in another way than GZIP")
+            raise ValueError("it is compressed with something other than GZIP")
 
     # --- Records -------------------------------------------------------------------------------
 
     def _chain(self, head: int, kind: int, form: str) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Places and fields of records that each name the next one first."""
+        """Yields offsets and fields of records whose first field is the next one's offset."""
         while head:
             fields = self._fields(head, kind, form)
             yield head, fields
             head = fields[0]
 
     def _fields(self, place: int, kind: int, form: str) -> tuple[int, ...]:
-        """The fields behind the size and kind of a record; o: an offset or size, i: a number."""
+        """Returns the fields after a record's size and kind; o: an offset or size, i: a number."""
         if self._kind(place) != kind:
             raise ValueError("a record is not where it should be")
-        self.budget.spend(1 << 10)  # for walking there
+        self.budget.spend(1 << 10)  # for following an offset
         return self._numbers(place + self.wide + 4, form)
 
     def _kind(self, place: int) -> int:

@@ -1,4 +1,4 @@
-"""Reads others' files and checks what they hold: the first wrong field is named, with its file."""
+"""Reads and checks other people's files; errors name the file and the first wrong field."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from maed_jax.files import json as json_files
 
 
 def read_json(path: str | Path, **options) -> Any:
-    """The content of a JSON file; `options` are those of `json.loads`.
+    """Returns the content of a JSON file; `options` are passed to `json.loads`.
 
     Raises:
-      UserError: no such file, or it is not JSON.
+      UserError: the file cannot be read, or is not JSON.
     """
     try:
         return json_files.read_json(path, **options)
@@ -36,15 +36,16 @@ def numbers(
     any_layout: bool = False,
     finite: bool = True,
 ) -> np.ndarray:
-    """`value` as float64 `[shape]`.
+    """Converts `value` to float64 `[shape]`.
 
     Args:
       where: the file and the place in it, for messages.
-      any_layout: take as many numbers in another layout too, in the same order.
-      finite: all must be; false for what the engine counts and leaves out by itself.
+      field: the field's name, for messages.
+      any_layout: also accept the same number of values in another layout, in the same order.
+      finite: require finite numbers; false for those that `Recorder` counts and leaves out itself.
 
     Raises:
-      UserError: it is missing, or anything else.
+      UserError: it is missing (None), or not numbers of this shape.
     """
     try:
         array = np.asarray(value, np.float64)
@@ -54,35 +55,39 @@ def numbers(
         array = array.reshape(shape)
     right = array is not None and array.shape == tuple(shape) and value is not None
     if not right or (finite and not np.isfinite(array).all()):
-        found = "missing, where there should be" if value is None else "not"
+        found = "missing, but should be" if value is None else "not"
         kind = "finite numbers" if finite else "numbers"
         raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} {kind}")
     return array
 
 
 def picture(folder: Path, name: Any, where: str) -> Path:
-    """The picture that a file of labels names, below `folder`.
+    """Returns the path, below `folder`, of the image that a label file names.
 
     Raises:
-      UserError: it lies elsewhere, or that is not a name.
+      UserError: it is elsewhere, or `name` is not a name.
     """
     path = PurePosixPath(name) if isinstance(name, str) and "\0" not in name else None
     if path is None or path.is_absolute() or not path.name or ".." in path.parts:
-        raise UserError(f"{where}: {name!r:.80} is not a picture's name")
+        raise UserError(f"{where}: {name!r:.80} is not an image's name")
     return folder / name
 
 
 def rows(array: Any, inner: Sequence[int], where: str | Path, field: str) -> np.ndarray:
-    """`array` as float32 `[n inner]`, whatever kind of number it is; not checked to be finite.
+    """Converts `array`, of any type of number, to float32 `[n *inner]`; does not check for NaN.
+
+    Args:
+      where: the file, for messages.
+      field: the field's name, for messages.
 
     Raises:
-      UserError: it has another shape, or is not of numbers.
+      UserError: it has another shape, or is not an array of numbers.
     """
     try:
         array = np.asarray(array)
     except ValueError:
         raise UserError(
-            f"{where}: {field} is not an array: its lists are of different lengths"
+            f"{where}: {field} is not an array: its lists have different lengths"
         ) from None
     right_shape = array.ndim == 1 + len(inner) and array.shape[1:] == tuple(inner)
     if array.dtype.kind not in "fiub" or not right_shape:

@@ -1,6 +1,7 @@
-"""HDF5 files, as MATLAB 7.3 and Newell's table of MPII are, within bounds and without other files.
+"""Reads HDF5 files, such as those of MATLAB 7.3 and Newell's table of MPII, in limited memory.
 
-An HDF5 file may point at other files of the machine, and claim any size with a few bytes.
+An HDF5 file may refer to other files on the machine, which are not followed, and claim any size
+with a few bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ try:
     import h5py
 except ImportError:
     raise UserError(
-        "MATLAB's files need h5py: install it with pip install '.[data]' in the source folder"
+        "MATLAB files need h5py: install it with pip install '.[data]' in the source folder"
     ) from None
 
-_OBJECT = 1 << 14  # bytes that a value counts for: a cell may hold itself, or one many times
+_OBJECT = 1 << 14  # bytes counted per value: a cell may contain itself, or one value many times
 
 
 def is_hdf5(path: str | os.PathLike) -> bool:
-    """Raises: UserError: there is no such file."""
+    """Returns whether a file is HDF5. Raises: UserError: there is no such file."""
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist")
     return h5py.is_hdf5(path)
@@ -34,7 +35,7 @@ def is_hdf5(path: str | os.PathLike) -> bool:
 class Hdf5:
     """An open file. Whatever HDF5 raises in a `with` block becomes a UserError.
 
-    Values come as plain arrays with MATLAB's axes, which HDF5 stores reversed, text, lists and
+    Values are plain arrays with MATLAB's axes, which HDF5 stores reversed, or text, lists and
     dicts; see `matlab.read_mat`.
     """
 
@@ -61,7 +62,7 @@ class Hdf5:
         return name in self._file
 
     def table(self, name: str) -> np.ndarray:
-        """A dataset of numbers or text of fixed width, with HDF5's axes."""
+        """Returns a dataset of numbers or fixed-width text, with HDF5's axes."""
         item = self._item(self._file, name)
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "biufS":
             raise UserError(f"{self.path}: {name} is not an array of numbers or text")
@@ -72,34 +73,34 @@ class Hdf5:
         return self.value(self._item(self._file, name), name)
 
     def cells(self, name: str) -> list:
-        """The references in a cell array, in MATLAB's order, for `cell`."""
+        """Returns the references in a cell array, in MATLAB's order, for `cell`."""
         item = self._item(self._file, name)
         if not isinstance(item, h5py.Dataset) or h5py.check_ref_dtype(item.dtype) is None:
             raise UserError(f"{self.path}: {name} is not an array of cells")
         self._check(item, name)
-        return list(item[()].ravel())  # HDF5's rows are MATLAB's columns
+        return list(item[()].ravel())  # HDF5's row order is MATLAB's column order
 
     def cell(self, reference: h5py.Reference, name: str) -> Any:
-        """One of many cells that are not kept: what others took does not count."""
+        """Returns one cell. Those read before are assumed to be freed: the budget starts anew."""
         self._budget = Budget.packed(Path(self.path).stat().st_size)
         return self.value(reference, name)
 
     def value(self, item, name: str) -> Any:
         if isinstance(item, h5py.Reference):
             if not item:
-                raise UserError(f"{self.path}: {name} points at nothing")
+                raise UserError(f"{self.path}: {name} is an empty reference")
             item = self._file[item]
         if isinstance(item, h5py.Group):
             return self._struct(item, name)
         self._check(item, name)
         kind = item.attrs.get("MATLAB_class", b"")
         kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-        if item.attrs.get("MATLAB_empty", 0):  # what it stores is the shape
+        if item.attrs.get("MATLAB_empty", 0):  # it stores its shape instead
             return {"char": "", "cell": [], "struct": []}.get(kind, np.zeros((0, 0)))
         if h5py.check_ref_dtype(item.dtype) is not None:
             return [self.value(reference, name) for reference in item[()].ravel()]
         if item.dtype.kind not in "biuf":
-            raise UserError(f"{self.path}: {name} does not hold numbers")
+            raise UserError(f"{self.path}: {name} does not contain numbers")
         if kind == "char":
             return "".join(map(chr, item[()].ravel()))
         return item[()].T
@@ -112,7 +113,7 @@ class Hdf5:
             for item in members.values()
             if isinstance(item, h5py.Dataset)
             and h5py.check_ref_dtype(item.dtype) is not None
-            and "MATLAB_class" not in item.attrs  # a cell says that it is one
+            and "MATLAB_class" not in item.attrs  # cell arrays have this attribute
         }
         values = {key: self.value(item, f"{name}.{key}") for key, item in members.items()}
         if len(lengths) != 1:
@@ -124,14 +125,14 @@ class Hdf5:
         if link is None:
             raise UserError(f"{self.path} lacks the variable {name}: is it the right file?")
         if not isinstance(link, h5py.HardLink):
-            raise UserError(f"{self.path}: {name} lies in another file, which is not followed")
+            raise UserError(f"{self.path}: {name} is in another file, and links are not followed")
         return group[name]
 
     def _check(self, dataset: h5py.Dataset, name: str) -> None:
         if not isinstance(dataset, h5py.Dataset):
             raise UserError(f"{self.path}: {name} is not an array")
         if dataset.is_virtual or dataset.external:
-            raise UserError(f"{self.path}: {name} lies in another file, which is not followed")
+            raise UserError(f"{self.path}: {name} is in another file, and links are not followed")
         if dataset.size is None:
             raise UserError(f"{self.path}: {name} has no size")
         self._budget.spend(_OBJECT + dataset.size * dataset.dtype.itemsize)

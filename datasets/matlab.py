@@ -1,7 +1,7 @@
-"""MATLAB's files, v5 to v7.3, as plain arrays, lists, dicts and text; nothing in them is run.
+"""Reads MATLAB files, v5 to v7.3, as plain arrays, lists, dicts and text, without executing them.
 
-Axes are in MATLAB's own order in both formats (HDF5 stores them reversed), so that a file means the
-same whichever version wrote it.
+Axes are in MATLAB's own order in both formats (HDF5 stores them reversed), so a file means the same
+whichever version wrote it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .matlab5 import read_variables
 
 
 def read_mat(path: str | os.PathLike, fields: Sequence[str]) -> dict[str, Any]:
-    """The variables `fields` of a .mat file.
+    """Returns the variables `fields` of a .mat file.
 
-    Numbers come as arrays with MATLAB's axes (two at least), text as `str`, cells as lists in
-    MATLAB's order (columns first), a struct as a dict and an array of structs as a list of dicts.
+    Numbers become arrays with MATLAB's axes (at least two), text `str`, cells lists in MATLAB's
+    order (columns first), a struct a dict, and an array of structs a list of dicts.
 
     Raises:
-      UserError: no such file, not MATLAB's, damaged, or without one of the variables.
+      UserError: the file is missing, not MATLAB's or damaged, or lacks one of the variables.
     """
     path = Path(path)
     if is_hdf5(path):
@@ -43,12 +43,12 @@ def read_mat(path: str | os.PathLike, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> Iterator[Any]:
-    """Yields the cells number `wanted` (from 0) of the cell array `field`, one in memory at a time.
+    """Yields the cells numbered `wanted` (from 0) of the cell array `field`, one at a time.
 
-    None for those past the last cell.
+    Yields None for numbers past the last cell.
 
     Raises:
-      UserError: as `read_mat`; not a v7.3 file.
+      UserError: as `read_mat`, or it is not a v7.3 file.
     """
     path = Path(path)
     if not is_hdf5(path):

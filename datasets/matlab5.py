@@ -1,7 +1,7 @@
-"""Reads MATLAB files of versions 5 to 7.2, within bounds.
+"""Reads MATLAB files of versions 5 to 7.2 in limited memory.
 
-They are rows of elements, each with its kind and size; a variable is an element of elements. What
-lies where is in MathWorks' "MAT-File Format".
+They are sequences of elements, each with its kind and size; a variable is an element that contains
+elements. The layout is described in MathWorks' "MAT-File Format".
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f
 _ENCODINGS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)  # classes of matrices
-_HEAD = 1 << 12  # bytes of a compressed variable in which its name is looked for
+_HEAD = 1 << 12  # bytes of a compressed variable that are searched for its name
 
 Element = tuple[int, memoryview]
 """kind and content"""
 
 
 def read_variables(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
-    """Those of the variables `names` that there are; see `matlab.read_mat` for what they become.
+    """Returns those of the variables `names` that exist, converted as in `matlab.read_mat`.
 
     Raises:
-      OSError: it cannot be read. ValueError: not such a file, damaged, or of a kind not read here.
+      OSError: the file cannot be read.
+      ValueError: it is not such a file, is damaged, or of an unsupported kind.
     """
     data = Path(path).read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
@@ -60,19 +61,19 @@ class _File:
         self.order, self.budget = order, budget
 
     def elements(self, data: memoryview, cut: bool = False) -> Iterator[Element]:
-        """Those of `data`, which may be cut short."""
+        """Yields the elements in `data`, which with `cut` may be truncated."""
         at = 0
         while at < len(data):
             kind, size = struct.unpack_from(f"{self.order}II", data, at)
             start = at + 8
-            if kind >> 16:  # a small one, in one word with its size
+            if kind >> 16:  # a small element: kind and size share a word
                 kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
                 if size > 4:
                     raise ValueError("an element is damaged")
             if start + size > len(data) and not cut:
                 raise ValueError("it ends early")
             yield kind, data[start : start + size]
-            # Of compressed ones the next begins right behind.
+            # Compressed elements are not padded to a multiple of 8.
             at = start + size if kind == _COMPRESSED else max(at + 8, -(-(start + size) // 8) * 8)
 
     def unpacked(self, data: memoryview) -> bytes:
@@ -80,11 +81,11 @@ class _File:
         found = stream.decompress(data, max(1, self.budget.left))
         self.budget.spend(len(found))
         if not stream.eof:
-            raise ValueError("it unpacks to far more than its size, or is cut short")
+            raise ValueError("it unpacks to far more than its size, or is truncated")
         return found
 
     def inside(self, data: bytes, cut: bool = False) -> memoryview:
-        """The content of the matrix that a compressed element is."""
+        """Returns the content of the matrix in a decompressed element."""
         kind, content = next(self.elements(memoryview(data), cut))
         if kind != _MATRIX:
             raise ValueError("a compressed element is not a variable")
@@ -96,7 +97,7 @@ class _File:
         return bytes(name).decode("latin1")
 
     def matrix(self, content: memoryview) -> Any:
-        """A variable or a part of one."""
+        """Returns the value of a variable or a part of one."""
         if not content:
             return np.zeros((0, 0))
         parts = self.elements(content)
@@ -126,9 +127,9 @@ class _File:
             fields = [bytes(names[i : i + length]).partition(b"\0")[0].decode("latin1")
                       for i in range(0, len(names), length)]  # fmt: skip
             values = iter(self.items(parts, count * len(fields)))
-            rows = [dict(zip(fields, values)) for _ in range(count)]  # each takes the next few
+            rows = [dict(zip(fields, values)) for _ in range(count)]  # each consumes its own values
             return rows[0] if count == 1 else rows
-        raise ValueError("it holds other things than numbers, text, cells and structs")
+        raise ValueError("it holds something other than numbers, text, cells and structs")
 
     def items(self, parts: Iterator[Element], count: int) -> list:
         found = []
@@ -137,7 +138,7 @@ class _File:
                 raise ValueError("an element is damaged")
             found.append(self.matrix(content))
         if len(found) != count:
-            raise ValueError("it has not as many parts as it should")
+            raise ValueError("it has the wrong number of parts")
         return found
 
     def numbers(self, kind: int, content: memoryview) -> np.ndarray:
@@ -170,5 +171,5 @@ class _File:
 
 def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if values.size != math.prod(shape):
-        raise ValueError("an array has not as many numbers as it should")
+        raise ValueError("an array has the wrong number of values")
     return values.reshape(shape, order="F")

@@ -1,7 +1,7 @@
-"""The finished parts of a build: files that let an interrupted one go on where it was.
+"""The finished parts of a build, from which an interrupted build resumes.
 
-A part is what one task gave: `<part>.records` with its records and, written last, `<part>.json`
-with its tracks and counts. A part without the second is not finished.
+A part is the output of one task: `<part>.records` with its records and, written last, `<part>.json`
+with its tracks and counts. A part without the second is unfinished.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from maed_jax.data import schema
 
 from .person import Dropped, PersonTrack, Recorder
 
-# A record on disk: the arrays one after another, then lengths and bytes of strings and picture.
+# A record on disk: the arrays in sequence, then lengths and bytes of strings and image.
 _ARRAYS = np.dtype([(name, kind, shape) for name, (shape, kind) in schema.ARRAYS.items()])
 _TEXTS = (*schema.STRINGS, schema.IMAGE)
 _LENGTHS = struct.Struct(f"<{len(_TEXTS)}I")
@@ -32,7 +32,7 @@ _LENGTHS = struct.Struct(f"<{len(_TEXTS)}I")
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A task of a dataset, what reads it, and where its part goes."""
+    """A task of a dataset, the function that reads it, and where its part goes."""
 
     read: Callable[[Any, Dropped], Iterator[PersonTrack]]
     task: Any
@@ -43,12 +43,12 @@ class Job:
 
 
 def stem(folder: Path, number: int, task: Any) -> Path:
-    """Where the part of a task lies: a task that has changed is another one."""
+    """Returns the path of a task's part; a changed task gets another path."""
     return folder / f"{number:06d}-{hashlib.sha256(pickle.dumps(task)).hexdigest()[:12]}"
 
 
 def finished(job: Job) -> dict | None:
-    """What `make` returned for a finished part; None for others."""
+    """Returns what `make` returned if the part is finished, otherwise None."""
     try:
         done = json.loads(job.stem.with_suffix(".json").read_text())
         whole = job.stem.with_suffix(".records").stat().st_size == done["bytes"]
@@ -58,11 +58,11 @@ def finished(job: Job) -> dict | None:
 
 
 def make(job: Job) -> dict:
-    """Reads a task and writes its part; runs in a process of its own.
+    """Reads a task and writes its part; runs in a separate process.
 
     Returns:
       "tracks": list of {name, length, subset}; "pictures", "records", "has_smpl", "has_3d",
-      "bytes": numbers; "dropped" and "mended": reason -> how many.
+      "bytes": numbers; "dropped" and "mended": reason -> count.
     """
     recorder = Recorder(job.source, job.crops)
     tracks, total, labelled = [], 0, {"has_smpl": 0, "has_3d": 0}
@@ -77,7 +77,7 @@ def make(job: Job) -> dict:
                     length += 1
                     for kind in labelled:
                         labelled[kind] += int(record[kind])
-                if length:  # a track of no frames is none
+                if length:  # tracks without frames are left out
                     tracks.append({"name": track.name, "length": length, "subset": track.subset})
                 total += length
             size = file.tell()
@@ -97,7 +97,7 @@ def make(job: Job) -> dict:
 
 
 def records(job: Job, start: int = 0, stop: int | None = None) -> Iterator[dict]:
-    """The records of a finished part, from number `start` up to `stop`."""
+    """Yields the records of a finished part from `start` up to, but not including, `stop`."""
     with open(job.stem.with_suffix(".records"), "rb") as file:
         for number in itertools.count():
             arrays = file.read(_ARRAYS.itemsize)
@@ -125,6 +125,6 @@ def _write(file: BinaryIO, record: dict) -> None:
 
 
 def _settle(file) -> None:
-    """On the disk before the next step, whatever happens to the machine."""
+    """Forces a file to disk, so that it survives a crash of the machine."""
     file.flush()
     os.fsync(file.fileno())

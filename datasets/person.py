@@ -1,4 +1,4 @@
-"""One person in one picture, as a dataset's owner has it, and how that becomes a record."""
+"""One person in one image, as labelled by a dataset's owner, and its conversion to a record."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from maed_jax.data.images import ImageError, decode_picture, encode_jpeg, transf
 
 from .pictures import read_file
 
-WINDOW = 2.0  # side of the stored part of a picture, in longer sides of the box
-LARGEST = 344  # pixels: a crop of 1.3 boxes is then 224 pixels wide, the network's input
+WINDOW = 2.0  # side of the stored part of an image, as a multiple of the box's longer side
+LARGEST = 344  # pixels; a crop of 1.3 boxes is then 224 pixels wide, the network's input
 CROP_QUALITY, FRAME_QUALITY = 90, 95
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person in one frame, in the units of the schema, before any picture is read."""
+    """One person in one frame, in the units of the schema, before the image is read."""
 
     picture: Path | bytes | np.ndarray
-    """a file; an encoded picture; or RGB uint8 [h w 3], a frame of a video"""
+    """a file, an encoded image, or RGB uint8 [h w 3] such as a frame of a video"""
     keypoints_2d: np.ndarray
-    """[49 3] x, y in pixels of the picture (0, 0 is the centre of the first pixel), confidence;
+    """[49 3] x, y in pixels of the image (0, 0 is the centre of the first pixel), confidence;
     zeros where absent"""
     box: np.ndarray
     """[4] centre x, centre y, width, height in pixels, without margin"""
     frame: int = 0
-    """number in its video, from 0; 0 for stills"""
+    """frame number in its video, from 0; 0 for stills"""
     keypoints_3d: np.ndarray | None = None
     """[49 4] metres in the camera frame, validity"""
     pose: np.ndarray | None = None
-    """[72] axis-angle, radians, root in the camera frame; with `shape` or not at all"""
+    """[72] axis-angle, radians, root in the camera frame; only together with `shape`"""
     shape: np.ndarray | None = None
-    """[10]"""
+    """[10] shape coefficients of `body`"""
     body: str = "smpl"
     gender: str = "neutral"
     intrinsics: np.ndarray | None = None
-    """[4] fx, fy, cx, cy of the picture, pixels"""
+    """[4] fx, fy, cx, cy of the image, pixels"""
     frame_rate: float = 0.0
     valid: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class PersonTrack:
-    """The frames that show one person, in ascending order; gaps are allowed."""
+    """The frames that show one person, in ascending order, possibly with gaps."""
 
     name: str
     people: Iterable[Person]
@@ -58,19 +58,24 @@ class PersonTrack:
 
 
 class Dropped(collections.Counter):
-    """Why people were left out: a short reason -> how many."""
+    """Counts people left out: short reason -> how many."""
 
 
 class Recorder:
-    """Turns people into records and counts what is left out or mended.
+    """Converts people to records and counts what is left out or mended.
 
     Attributes:
-      dropped: people left out, by reason. mended: labels left out of people that are kept.
-      pictures: how many different pictures the records show.
+      dropped: people left out, by reason.
+      mended: labels left out of people who are kept, by reason.
+      pictures: how many different images the records show.
     """
 
     def __init__(self, source: str, crops: bool):
-        """source: the dataset's name; crops: store the person with a margin, not the whole."""
+        """
+        Args:
+          source: the dataset's name.
+          crops: store the person with a margin instead of the whole image.
+        """
         self.source, self.crops = source, crops
         self.dropped, self.mended = Dropped(), collections.Counter()
         self._files: set[Path] = set()
@@ -82,11 +87,11 @@ class Recorder:
         return len(self._files) + self._loose
 
     def records(self, track: PersonTrack) -> Iterator[dict]:
-        """The records of a track, in its order.
+        """Yields the records of a track, in its order.
 
         Raises:
-          ValueError: arrays of a wrong shape, or frames that do not ascend: the dataset's reader
-            is at fault.
+          ValueError: an array has the wrong shape, or frames are not in ascending order: the
+            dataset's reader is at fault.
         """
         before = -1
         for person in track.people:
@@ -135,7 +140,7 @@ class Recorder:
         return record | {"body": person.body, "gender": person.gender, schema.IMAGE: data}
 
     def _labels(self, person: Person) -> tuple[np.ndarray, np.ndarray, dict]:
-        """Keypoints [49 3], box [4] and the labels in 3D, what is not finite left out."""
+        """Returns keypoints [49 3], box [4] and 3D labels, without those that are not finite."""
         points = self._finite("keypoints_2d", person.keypoints_2d, "2D keypoint is not a number")
         points[:, 2] = points[:, 2].clip(0, 1)
         points[points[:, 2] == 0] = 0
@@ -164,7 +169,7 @@ class Recorder:
         }  # fmt: skip
 
     def _finite(self, name: str, points: np.ndarray, complaint: str) -> np.ndarray:
-        """A copy of `points` in which a point with a NaN has no confidence; counted."""
+        """Returns a copy of `points` with those that are not finite set to 0, and counts them."""
         points = _shaped(name, points).copy()
         wrong = ~np.isfinite(points).all(-1)
         if wrong.any():
@@ -173,11 +178,11 @@ class Recorder:
         return points
 
     def _read(self, picture: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
-        """The picture, RGB uint8 [h w 3], and its bytes (none for a video's frame)."""
+        """Returns the image, RGB uint8 [h w 3], and its bytes (empty for a video's frame)."""
         if isinstance(picture, np.ndarray):
             return picture, b""
         if isinstance(picture, Path) and picture == self._latest[0]:
-            return self._latest[1]  # several people in one picture
+            return self._latest[1]  # several people in one image
         try:
             data = read_file(picture) if isinstance(picture, Path) else picture
             read = decode_picture(data), data
@@ -190,17 +195,18 @@ class Recorder:
 
 
 def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """The square of twice the longer side around a box, shrunk to 344 pixels if it is larger.
+    """Crops a square of twice the box's longer side, shrunk to 344 pixels if it is larger.
 
-    That of a tall person is some pixels larger than twice the side and next to the middle, so that
-    it can be halved exactly.
+    For a tall person, the square is a few pixels larger and slightly off centre, so that it can be
+    halved exactly.
 
     Args:
-      image: RGB uint8 [h w 3]. box: centre x, centre y, width, height, pixels; not beside it.
+      image: RGB uint8 [h w 3].
+      box: centre x, centre y, width, height, pixels; must overlap the image.
 
     Returns:
-      the crop, black outside of the picture, and zoom and corner [2] such that a point p of the
-      picture lies at zoom * p + corner of the crop (pixels counted from the centre of the first).
+      The crop, black outside the image, and zoom and corner [2] such that a point p of the image is
+      at zoom * p + corner in the crop (0 is the centre of the first pixel).
     """
     side = max(2, int(np.ceil(WINDOW * box[2:].max())))
     height, width = image.shape[:2]
@@ -210,7 +216,7 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
     side = -(-side >> halvings) << halvings
     left, top = np.rint((box[:2] - side / 2) / 2**halvings).astype(int) << halvings
     window = image[max(top, 0) : top + side, max(left, 0) : left + side]
-    # Averages over areas, so that there is no aliasing; halving first takes a quarter of the time.
+    # Area averages avoid aliasing; halving first takes a quarter of the time.
     window = _pad(window, 0, -len(window) % 2**halvings, 0, -window.shape[1] % 2**halvings)
     for _ in range(halvings):
         half = window.shape[1] // 2, len(window) // 2
@@ -225,7 +231,7 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
 
 
 def _pad(image: np.ndarray, above: int, below: int, before: int, after: int) -> np.ndarray:
-    """The image with so many more black pixels on each side."""
+    """Pads the image with this many black pixels on each side."""
     return cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_CONSTANT)
 
 
@@ -233,7 +239,7 @@ def _shaped(name: str, value) -> np.ndarray:
     wanted = schema.ARRAYS[name][0]
     value = np.asarray(value, np.float64)
     if value.shape != wanted:
-        raise ValueError(f"{name} of a person has the shape {value.shape}, not {wanted}")
+        raise ValueError(f"{name} of a person has shape {value.shape}, not {wanted}")
     return value
 
 

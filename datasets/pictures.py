@@ -1,4 +1,4 @@
-"""What a dataset must know of its pictures before the engine reads them."""
+"""What a builder must know about images before their records are made."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from maed_jax.data.images import CROP_MARGIN, ImageError, decode_picture
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a picture's file.
+    """Returns the bytes of an image file.
 
     Raises:
-      OSError: there is none, or it is a device or a pipe, of which there might be no end.
+      OSError: it does not exist, or is a device or a pipe, which might never end.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(path)
@@ -23,7 +23,8 @@ def read_file(path: Path) -> bytes:
 
 
 def first_size(pictures: Iterable[Path | bytes]) -> tuple[int, int] | None:
-    """Height and width of the first picture that can be read, of a track whose are all alike."""
+    """Returns height and width of the first readable image of a track, whose images are all alike;
+    None if there is none."""
     for picture in pictures:
         try:
             data = read_file(picture) if isinstance(picture, Path) else picture
@@ -34,9 +35,9 @@ def first_size(pictures: Iterable[Path | bytes]) -> tuple[int, int] | None:
 
 
 def whole_picture(size: tuple[int, int]) -> np.ndarray:
-    """The box [4] whose crop is the whole picture, of height and width `size` (squares, mostly).
+    """Returns the box [4] whose crop is the whole image, of height and width `size` (mostly equal).
 
-    For pictures that are crops around a person already, which networks are given uncut.
+    For images that already are crops around a person, which networks see whole.
     """
     height, width = size
     side = min(height, width) / CROP_MARGIN

@@ -1,4 +1,4 @@
-"""The pinhole camera that a recording's labels imply."""
+"""Fits a pinhole camera to a recording's labels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import numpy as np
 
 from maed_jax.data.pixels import project
 
-_LARGEST_ERROR = 5.0  # pixels, median; lens distortion leaves less than that
+_LARGEST_ERROR = 5.0  # pixels, median; lens distortion leaves less
 
 
 def fit_intrinsics(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """The fx, fy, cx, cy with which `points` come closest to where the labels have them.
+    """Fits fx, fy, cx, cy by least squares, so that `points` project onto `pixels`.
 
     Args:
-      points: [n 3] in the camera frame, any unit. pixels: [n 2] of the same points.
+      points: [n 3] in the camera frame, any unit.
+      pixels: [n 2], the same points in the image.
 
     Returns:
-      float64 [4]; zeros (unknown) where no pinhole fits: half of the points miss by over 5 pixels.
+      float64 [4]; zeros (unknown) if none fits: half of the points are off by over 5 pixels.
     """
     fits = np.isfinite(points).all(-1) & np.isfinite(pixels).all(-1) & (points[:, 2] > 0)
     points, pixels = points[fits], pixels[fits]

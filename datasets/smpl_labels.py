@@ -1,10 +1,11 @@
-"""Reads the forms in which people have SMPL labels for the datasets that come without.
+"""Reads SMPL labels made by others for datasets that come without them.
 
-EFT's .json, SPIN's .npz and .npy, MoSh's .pkl, and NeuralAnnot's .json (`neural_annot`). Every
-reader returns arrays in one convention: `pose` [n 72] axis-angle in radians, joints in SMPL's
-order, the root first; `shape` [n 10] betas of the neutral SMPL body; float32. The root is in the
-frame of the camera that took the picture (x right, y down, z forward) unless a reader says
-otherwise. Nothing in a file is executed: no pickle but MoSh's is opened, and that by an allow-list.
+The formats are EFT's .json, SPIN's .npz and .npy, MoSh's .pkl, and NeuralAnnot's .json (in
+`neural_annot`). Every reader returns arrays in one convention: `pose` [n 72] axis-angle in radians,
+joints in SMPL's order, the root first; `shape` [n 10] betas of the neutral SMPL body; float32. The
+root is in the frame of the image's camera (x right, y down, z forward) unless a reader says
+otherwise. Nothing in a file is executed: no pickle but MoSh's is opened, and that with an
+allow-list.
 """
 
 from __future__ import annotations
@@ -28,34 +29,34 @@ from . import checked
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Eft:
-    """Fits of EFT (Joo et al., 3DV 2021), one row for each person."""
+    """EFT's fits (Joo et al., 3DV 2021), one row per person."""
 
     image: tuple[str, ...]
     """file names without folders"""
     annotation: np.ndarray
-    """[n] int64, COCO's annotation id; -1 where the file has none (all but COCO's)"""
+    """[n] int64, COCO's annotation id; -1 if the file has none (all but COCO's)"""
     pose: np.ndarray
-    """[n 72]; the root as the weak-perspective camera of the crop sees it"""
+    """[n 72]; the root in the frame of the crop's weak-perspective camera"""
     shape: np.ndarray
     """[n 10]"""
     box: np.ndarray
-    """[n 4] centre x, centre y, width, height of the square crop, pixels of the picture"""
+    """[n 4] centre x, centre y, width, height of the square crop, pixels of the image"""
     keypoints_2d: np.ndarray
-    """[n 49 3] x, y in pixels of the picture, confidence; zeros where the file has none"""
+    """[n 49 3] x, y in pixels of the image, confidence; zeros if the file has none"""
 
 
 def read_eft(path: str | Path) -> Eft:
     """Reads a file such as COCO2014-All-ver01.json, MPII_ver01.json or LSPet_ver01.json.
 
     Raises:
-      UserError: no such file, not of this form, or a fit with a wrong field.
+      UserError: the file is missing or has another structure, or a fit has a wrong field.
     """
-    # Numbers become arrays while the file is parsed, which spares most of the memory.
+    # Numbers become arrays while the file is parsed, which saves most of the memory.
     fit = _EftFit(path)
     content = checked.read_json(path, object_hook=fit)
     fits = content.get("data") if isinstance(content, dict) else None
     if not isinstance(fits, list) or not fits or fit.count != len(fits):
-        raise UserError(f'{path} is not a file of EFT: it has no list "data" of fits')
+        raise UserError(f'{path} is not an EFT file: it has no list "data" of fits')
     array = {name: np.stack([each[name] for each in fits]) for name in fit.FIELDS}
     matrices = array["parm_pose"]
     error = np.abs(matrices @ matrices.swapaxes(-1, -2) - np.eye(3)).max((-1, -2))
@@ -77,7 +78,7 @@ def read_eft(path: str | Path) -> Eft:
 
 
 class _EftFit:
-    """Takes each JSON object of a file; fits become arrays and are counted."""
+    """Called with each JSON object of a file; converts fits to arrays and counts them."""
 
     FIELDS = {
         "parm_pose": (24, 3, 3), "parm_shape": (10,),
@@ -93,7 +94,7 @@ class _EftFit:
         where = f"{self.path}, fit {self.count}"
         self.count += 1
         if item.get("smpltype", "smpl") != "smpl":
-            raise UserError(f"{where}: smpltype is {item['smpltype']!r}, and only smpl can be used")
+            raise UserError(f"{where}: smpltype is {item['smpltype']!r}; only smpl is supported")
         item.setdefault("gt_keypoint_2d", np.zeros((49, 3)))
         fit = {
             name: checked.numbers(item.get(name), shape, where, name, any_layout=len(shape) < 2)
@@ -101,7 +102,7 @@ class _EftFit:
         }
         name, annotation = item.get("imageName"), item.get("annotId")
         if not isinstance(name, str) or not name:
-            raise UserError(f"{where}: imageName is {name!r}, not a file's name")
+            raise UserError(f"{where}: imageName is {name!r}, not a file name")
         try:
             annotation = -1 if annotation is None else int(annotation)
         except (TypeError, ValueError):
@@ -114,18 +115,18 @@ class _EftFit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spin:
-    """Rows of SPIN (Kolotouros et al., ICCV 2019); fields that the file lacks are None."""
+    """SPIN's rows (Kolotouros et al., ICCV 2019); fields that the file lacks are None."""
 
     pose: np.ndarray
     """[n 72]"""
     shape: np.ndarray
     """[n 10]"""
     has_smpl: np.ndarray
-    """[n] bool: pose and shape are labels; false where the file says so, has none, or has NaN"""
+    """[n] bool: pose and shape are labels; false if the file says so, has none, or has NaN"""
     imgname: tuple[str, ...] | None = None
-    """file names as SPIN wrote them, with the folders below the dataset's own"""
+    """file names as SPIN wrote them, relative to the dataset's folder"""
     center: np.ndarray | None = None
-    """[n 2] of the square crop, pixels"""
+    """[n 2] centre of the square crop, pixels"""
     part: np.ndarray | None = None
     """[n 24 3] keypoints 25 to 48 of the 49: x, y in pixels, confidence"""
 
@@ -135,15 +136,15 @@ _FIT_FIELDS = ("pose", "shape", "has_smpl")
 
 
 def read_spin(path: str | Path, fits: str | Path | None = None) -> Spin:
-    """Reads rows of SPIN, with or without fits.
+    """Reads SPIN's rows, with or without fits.
 
     Args:
       path: dataset_extras/*.npz or h36m_train.npz (rows, some with pose and shape),
-        mpi-inf-3dhp_mview_fits.npz (fits alone) or static_fits/*.npy (fits alone, [n 82]).
-      fits: a second file, of fits, for the rows of `path`: row i belongs to row i.
+        mpi-inf-3dhp_mview_fits.npz (only fits) or static_fits/*.npy (only fits, [n 82]).
+      fits: a second file with the fits for the rows of `path`: row i belongs to row i.
 
     Raises:
-      UserError: no such file, a field of the wrong form, or fields whose lengths differ.
+      UserError: a file is missing, a field has the wrong form, or the fields' lengths differ.
     """
     files, arrays = f"{path}", _read_numpy(path)
     if fits is not None:
@@ -154,11 +155,11 @@ def read_spin(path: str | Path, fits: str | Path | None = None) -> Spin:
     arrays = {name: checked.rows(array, _SPIN_FIELDS[name], files, name)
               for name, array in arrays.items()}  # fmt: skip
     if names is not None and (names.dtype.kind not in "US" or names.ndim != 1):
-        raise UserError(f"{path}: imgname is {list(names.shape)} of {names.dtype}, not [n] of text")
+        raise UserError(f"{path}: imgname is {list(names.shape)} of {names.dtype}, not text [n]")
     lengths = {name: len(array) for name, array in arrays.items()}
     lengths |= {} if names is None else {"imgname": len(names)}
     if names is None and "pose" not in arrays:
-        raise UserError(f"{path} holds neither rows of SPIN nor fits: no imgname and no pose")
+        raise UserError(f"{path} has neither SPIN's rows nor fits: no imgname and no pose")
     if len(set(lengths.values())) > 1:
         raise UserError(f"the fields of {files} differ in length: {lengths}")
     n = next(iter(lengths.values()))
@@ -175,7 +176,7 @@ def read_spin(path: str | Path, fits: str | Path | None = None) -> Spin:
 
 
 def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
-    """SPIN's fields in a .npz; those of a .npy, which has pose and shape side by side."""
+    """Returns SPIN's fields in an .npz, or in an .npy, which has pose and shape side by side."""
     try:
         with open(path, "rb") as file:
             single = file.read(6) == np.lib.format.MAGIC_PREFIX
@@ -187,7 +188,7 @@ def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
     except ValueError as error:
-        raise UserError(f"{path} does not hold plain arrays, or is damaged ({error})") from None
+        raise UserError(f"{path} is not a file of plain arrays, or is damaged ({error})") from None
 
 
 # --- MoSh -----------------------------------------------------------------------------------------
@@ -196,17 +197,17 @@ def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
 def read_mosh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Reads MoSh's fit to a video of Human3.6M, "<Action>_cam<0-3>_aligned.pkl".
 
-    Returns:
-      pose [n 72], row i for frame 5 i of the video, and shape [10].
+    The file's root rotations apply to an upside-down template; the returned ones apply to SMPL's.
 
-    The file's roots turn a template that stands on its head; here, as everywhere, they turn SMPL's.
+    Returns:
+      Pose [n 72], row i for frame 5 i of the video, and shape [10].
 
     Raises:
-      UserError: no such file, it asks for anything but arrays, or a field is wrong.
+      UserError: the file is missing, asks for anything but arrays, or has a wrong field.
     """
-    content = restricted_load(path, kind="file of MoSh")
+    content = restricted_load(path, kind="MoSh file")
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} is not a file of MoSh: it holds a {type(content).__name__}")
+        raise UserError(f"{path} is not a MoSh file: it contains a {type(content).__name__}")
     pose = checked.rows(content.get("new_poses"), (72,), path, "new_poses")
     pose = checked.numbers(pose, pose.shape, f"{path}", "new_poses")
     shape = checked.numbers(content.get("betas"), (10,), f"{path}", "betas", any_layout=True)
@@ -219,9 +220,13 @@ def read_mosh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def root_in_camera(pose: np.ndarray, R_camera_world: np.ndarray) -> np.ndarray:
-    """Poses `[... 72]` whose root is in the world, as cameras `[... 3 3]` see them.
+    """Converts poses `[... 72]` from a root in the world frame to the camera frame.
 
-    NaN where a camera's matrix is not a rotation.
+    Args:
+      R_camera_world: `[... 3 3]`.
+
+    Returns:
+      The poses; NaN where R_camera_world is not a rotation.
     """
     finite = np.isfinite(R_camera_world).all((-2, -1), keepdims=True)
     turn = np.where(finite, R_camera_world, 0)

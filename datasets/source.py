@@ -1,8 +1,8 @@
-"""What the builders of datasets of real pictures share.
+"""The base of builders of datasets of real images.
 
-A dataset says where its raw files are and how one of them is read: `PicturesBuilder.tasks` and
-`PicturesBuilder.read`. The rest is here: work in all processes, going on after an interruption, the
-records, the table of tracks, and the report of what was kept and what was not.
+A dataset says where its raw files are and how to read one of them: `PicturesBuilder.tasks` and
+`PicturesBuilder.read`. The rest is done here: parallel work, resuming after an interruption,
+records, the table of tracks, and the report of what was kept and what was left out.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .person import Dropped, Person, PersonTrack
 
 __all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder"]
 
-SHARD = 256 * 2**20  # bytes of records in a file; TFDS keeps those of one file in memory
-STOPPED = "stopped; the same command resumes with the tasks that are left"
-MOST = 128  # files of a split, about: readers keep them all open
+SHARD = 256 * 2**20  # bytes of records per file; TFDS holds one file's records in memory
+STOPPED = "stopped; the same command resumes with the remaining tasks"
+MOST = 128  # approximate limit on files per split: readers keep all of them open
 
 
 def _folder(path: str) -> str:
@@ -41,13 +41,13 @@ def _folder(path: str) -> str:
 
 
 class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """A dataset of pictures or videos of real people; a subclass says how it is read.
+    """A dataset of images or videos of real people; subclasses say how it is read.
 
-    The docstring of a subclass tells the raw layout: the command line prints it.
+    The docstring of a subclass describes the raw layout; the command line prints it.
     """
 
     can_be_partial = False
-    """whether there is `--partial`: the subclass calls `report_missing`"""
+    """whether `--partial` exists; then the subclass calls `report_missing`"""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
@@ -55,71 +55,71 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             name="crops",
             description="the person with a margin (2 boxes wide, at most 344 px): for training",
         ),
-        tfds.core.BuilderConfig(name="frames", description="whole pictures, JPEG files untouched"),
+        tfds.core.BuilderConfig(name="frames", description="whole images, JPEG files unchanged"),
     ]
 
     def __init__(
         self, *, manual_dir: str | Path, processes: int | None = None, partial: bool = False,
         **kwargs,
     ):  # fmt: skip
-        """The rest is TFDS's.
-
+        """
         Args:
-          manual_dir: the raw dataset.
-          processes: default: one per core.
-          partial: make do with the part of the dataset that is there.
+          manual_dir: folder of the raw dataset.
+          processes: number of processes; default: one per core.
+          partial: use what there is of the dataset, even if files are missing.
+          kwargs: passed to TFDS.
         """
         super().__init__(file_format="array_record", **kwargs)
         self.manual_dir = Path(manual_dir).expanduser()
         self.processes, self.partial = processes, partial
         self._beam_runner = self._beam_options = None
-        # Where finished tasks are kept until all are. `maed data build` chooses, and removes it.
+        # Holds finished parts until all are. `maed data build` sets it, and removes the folder.
         self.parts = Path(self._data_dir_root) / ".parts" / self.name / self.builder_config.name
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """The options of `maed data build NAME`; they become arguments of the builder."""
+        """Adds the options of `maed data build NAME`, which become arguments of the builder."""
         parser.add_argument(
             "--manual_dir", required=True, metavar="DIR", type=_folder,
-            help="folder with the dataset as its owner hands it out, see above",
+            help="folder with the dataset as its owner distributes it, see above",
         )  # fmt: skip
         if cls.can_be_partial:
             parser.add_argument(
                 "--partial", action="store_true",
-                help="make do with the part of the dataset that is there; without it a missing "
-                "part is an error",
+                help="use what there is of the dataset; without this option, a missing part is an "
+                "error",
             )  # fmt: skip
 
     @abc.abstractmethod
     def tasks(self) -> dict[str, list[Any]]:
-        """What there is to read: split -> tasks, each picklable and small, in a fixed order.
+        """Returns what to read: split -> tasks, each small and picklable, in a fixed order.
 
         Raises:
-          UserError: names what is missing where `manual_dir` is not laid out as the owner does.
+          UserError: `manual_dir` does not have the owner's layout; names what is missing.
         """
 
     read: Callable[[Any, Dropped], Iterator[PersonTrack]]
-    """staticmethod(function of a module): reads a task; counts in `dropped` who it leaves out"""
+    """staticmethod of a module's function: reads a task, counts who it leaves out in `dropped`"""
 
     def report_missing(self, names: Sequence[str], found: bool = True) -> None:
-        """Says what is missing of the dataset; nothing where there are no `names`.
+        """Reports missing parts of the dataset; does nothing if `names` is empty.
 
         Args:
-          names: of files or folders below `manual_dir`.
-          found: whether there is anything to make do with.
+          names: the missing files or folders below `manual_dir`.
+          found: whether anything else exists.
 
         Raises:
-          UserError: something is missing, and not all right by `--partial`.
+          UserError: there are `names`, and either no `--partial` or nothing else.
         """
         if not names:
             return
         named = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
         lacks = f"{self.manual_dir} lacks {named}"
         if not self.partial:
-            raise UserError(f"{lacks}; --partial makes do with what there is")
+            raise UserError(f"{lacks}; --partial builds from the rest")
         if not found:
             raise UserError(lacks)
-        print(f"maed: {lacks}: going on without", file=sys.stderr)
+        print(f"maed: {lacks}: continuing without", file=sys.stderr)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -131,9 +131,11 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _jobs(self) -> dict[str, list[parts.Job]]:
         if not self.manual_dir.is_dir():
-            raise UserError(f"there is no folder {self.manual_dir}: give --manual_dir the raw data")
+            raise UserError(
+                f"there is no folder {self.manual_dir}: set --manual_dir to the raw data"
+            )
         crops = self.builder_config.name == "crops"
-        print(f"{self.name}: looking through {self.manual_dir}", file=sys.stderr)
+        print(f"{self.name}: searching {self.manual_dir}", file=sys.stderr)
         return {
             split: [
                 parts.Job(
@@ -148,14 +150,14 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _shard_iterators_per_split(self, _):
         jobs = self._jobs()
         if not jobs:
-            raise UserError(f"{self.manual_dir} holds nothing to read")
+            raise UserError(f"{self.manual_dir} contains nothing to read")
         done = self._make(jobs)
         report = {split: _count(each) for split, each in done.items()}
         for split, counts in report.items():
             if not counts["people"]:
                 why = ", ".join(f"{reason}: {n}" for reason, n in counts["dropped"].items())
                 raise UserError(
-                    f"nothing of split {split!r} in {self.manual_dir} was kept ({why or 'empty'})"
+                    f"no person of split {split!r} in {self.manual_dir} was kept ({why or 'empty'})"
                 )
             schema.write_tracks(self.data_dir, split, _table(done[split]))
         (Path(self.data_dir) / "report.json").write_text(json.dumps(report, indent=1))
@@ -180,15 +182,15 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             path.unlink()  # TFDS leaves them behind when it writes on Beam
 
     def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
-        """What each job's part holds; those that are not finished are made now."""
+        """Makes the unfinished parts and returns what `parts.make` returned for every job."""
         flat = [job for each in jobs.values() for job in each]
         done = {job.stem: parts.finished(job) for job in flat}
         todo = [job for job in flat if done[job.stem] is None]
         kept = len(flat) - len(todo)
         if kept:
             print(
-                f"{kept} of {len(flat)} tasks were done before: going on "
-                f"(remove {self.parts} to read them anew)",
+                f"{kept} of {len(flat)} tasks were done before: resuming "
+                f"(remove {self.parts} to read them again)",
                 file=sys.stderr,
             )
         bar = tqdm.tqdm(
@@ -200,7 +202,7 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             done |= {job.stem: parts.finished(job) for job in todo}
             if None in done.values():
                 raise UserError(
-                    f"what Beam's workers made is not in {self.parts}: do they share it?"
+                    f"the output of Beam's workers is not in {self.parts}: is that folder shared?"
                 )
             todo = []
         people = 0
@@ -245,7 +247,7 @@ def _table(done: list[dict]) -> list[schema.Track]:
 
 
 def _shards(jobs: list[parts.Job], done: list[dict]) -> list[list[tuple[parts.Job, int, int]]]:
-    """For each file of records the pieces of parts that go into it: job, first record, end."""
+    """Returns, for each file, the pieces of parts that go into it: job, first record, end."""
     size = max(SHARD, sum(part["bytes"] for part in done) // MOST)
     shards, room = [], 0
     for job, part in zip(jobs, done):

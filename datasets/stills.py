@@ -1,4 +1,4 @@
-"""People in still pictures (COCO, MPII, LSP-Extended): one row each, and the SMPL fits to them."""
+"""People in still images (COCO, MPII, LSP-Extended), and SMPL fits to them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .person import Dropped, Person, PersonTrack
 from .smpl_labels import Eft, Spin, read_eft, read_spin
 from .source import PicturesBuilder
 
-CHUNK = 200  # people a task
-NEAR = 0.1  # a fit is of a person whose keypoints are no farther away, in sides of the box
+CHUNK = 200  # people per task
+NEAR = 0.1  # largest distance of a fit from its person, relative to the box's longer side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Still:
-    """One person in one picture."""
+    """One person in one image."""
 
     picture: Path
     name: str
@@ -34,15 +34,15 @@ class Still:
     box: np.ndarray
     """[4] centre x, centre y, width, height in pixels, without margin"""
     annotation: int = -1
-    """the owner's number of the annotation, where fits go by it"""
+    """the owner's annotation id, if fits refer to it; else -1"""
     pose: np.ndarray | None = None
     shape: np.ndarray | None = None
     reason: str = ""
-    """why the person is left out, if so"""
+    """why the person is left out; empty if not"""
 
 
 def read_stills(task: Sequence[Still], dropped: Dropped) -> Iterator[PersonTrack]:
-    """Each person is a track of one frame."""
+    """Yields each person as a track of one frame."""
     for still in task:
         if still.reason:
             dropped[still.reason] += 1
@@ -58,7 +58,7 @@ def read_stills(task: Sequence[Still], dropped: Dropped) -> Iterator[PersonTrack
 
 
 class StillsBuilder(PicturesBuilder, skip_registration=True):
-    """A dataset of still pictures, to which there are SMPL fits of others."""
+    """A dataset of still images for which others have made SMPL fits."""
 
     read = staticmethod(read_stills)
     one_person_a_picture = False
@@ -73,7 +73,7 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
         labelled_only: bool = False,
         **kwargs,
     ):
-        """See the help texts of `add_arguments`."""
+        """See `add_arguments` for the meaning of the arguments."""
         super().__init__(**kwargs)
         self.eft = [eft] if isinstance(eft, str | Path) else list(eft or ())
         self.spin, self.spin_fits = spin, spin_fits
@@ -82,7 +82,7 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--eft", nargs="+", metavar="JSON", help="SMPL fits of EFT")
+        parser.add_argument("--eft", nargs="+", metavar="JSON", help="EFT's SMPL fits")
         parser.add_argument("--spin", metavar="NPZ", help="SPIN's rows (dataset_extras)")
         parser.add_argument(
             "--spin_fits", metavar="NPY", help="SPIN's SMPL fits to those rows (static_fits)"
@@ -92,12 +92,12 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
             help="leave out people with fewer labelled keypoints (default: 6)",
         )  # fmt: skip
         parser.add_argument(
-            "--labelled_only", action="store_true", help="leave out people without SMPL fit"
+            "--labelled_only", action="store_true", help="leave out people without an SMPL fit"
         )
 
     @abc.abstractmethod
     def people(self) -> dict[str, list[Still]]:
-        """Everyone in the owner's files, split by split.
+        """Returns everyone in the owner's files: split -> people.
 
         Raises:
           UserError: as `tasks`.
@@ -117,7 +117,7 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
                 tuple(chosen[first : first + CHUNK]) for first in range(0, len(chosen), CHUNK)
             ]
         if fits.total:
-            print(f"{fits.used} of {fits.total} SMPL fits found their person", file=sys.stderr)
+            print(f"{fits.used} of {fits.total} SMPL fits matched a person", file=sys.stderr)
         return tasks
 
     def _choose(self, still: Still, fits: Fits) -> Still:
@@ -134,10 +134,11 @@ class StillsBuilder(PicturesBuilder, skip_registration=True):
 
 
 class Fits:
-    """SMPL fits by picture, to be given to the people that they were made for.
+    """SMPL fits by image, to be matched to the people they were made for.
 
     Attributes:
-      total: how many there are. used: how many have found their person.
+      total: how many fits there are.
+      used: how many were matched to a person.
     """
 
     def __init__(self):
@@ -156,12 +157,12 @@ class Fits:
         """Adds SPIN's rows.
 
         Raises:
-          UserError: they do not say of whom they are.
+          UserError: they do not say whose fits they are.
         """
         if fits.imgname is None or fits.center is None:
             raise UserError(
-                "SPIN's fits alone do not say of whom they are: give --spin the .npz of its "
-                "dataset_extras with imgname and center, and --spin_fits the fits"
+                "SPIN's fits alone do not say whose they are: set --spin to the .npz of its "
+                "dataset_extras, with imgname and center, and --spin_fits to the fits"
             )
         for row, name in enumerate(fits.imgname):
             if not fits.has_smpl[row]:
@@ -182,13 +183,13 @@ class Fits:
             self._by_annotation.setdefault((key, int(fit["annotation"])), fit)
 
     def find(self, still: Still, alone: bool) -> tuple[np.ndarray, np.ndarray] | None:
-        """Pose [72] and shape [10] of a person; None without a fit.
+        """Returns a person's pose [72] and shape [10], or None if there is no fit.
 
-        A fit names its picture. Among several in one picture the annotation's number decides; where
-        there is none, the keypoints do, or else the centre.
+        A fit names its image. Several in one image are matched by annotation id or, without one, by
+        keypoints or else by the box's centre.
 
         Args:
-          alone: there is one person in the picture, whatever its size in pixels.
+          alone: images show one person each, so that no distances need to be compared.
         """
         key = still.picture.stem
         fit = self._by_annotation.get((key, still.annotation))
@@ -204,7 +205,7 @@ class Fits:
 
 
 def _distance(still: Still, fit: dict) -> float:
-    """How far a fit is from a person, in longer sides of the person's box."""
+    """Returns how far a fit is from a person, relative to the longer side of the person's box."""
     here, there = still.keypoints_2d, fit["points"]
     both = (here[:, 2] > 0) & (there[:, 2] > 0)
     if both.any():

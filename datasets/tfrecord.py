@@ -1,7 +1,7 @@
 """Reads TFRecord files and the examples in them without TensorFlow.
 
-A file is a row of records: length (8 bytes), checksum of the length (4), data, checksum of the data
-(4), little-endian. Checksums are CRC-32C, masked as TensorFlow does.
+A file is a sequence of records: length (8 bytes), checksum of the length (4), data, checksum of the
+data (4), little-endian. Checksums are CRC-32C, masked as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 from maed_jax.data.example import parse_example
 from maed_jax.errors import UserError, reason
 
-POLYNOMIAL = 0x82F63B78  # of CRC-32C, bits reversed
+POLYNOMIAL = 0x82F63B78  # CRC-32C's, bits reversed
 LARGEST = 1 << 31  # bytes of a record; protocol buffers cannot be larger
 
 
 def read_records(path: str | Path) -> Iterator[bytes]:
-    """Yields the data of each record, checked.
+    """Yields the data of each record after verifying its checksums.
 
     Raises:
-      UserError: no such file, it ends within a record, or a checksum does not match.
+      UserError: the file cannot be read or ends within a record, or a checksum does not match.
     """
     try:
         with open(path, "rb") as file:
@@ -57,10 +57,13 @@ class Example:
     """A tf.train.Example: named lists of numbers or of bytes."""
 
     def __init__(self, data: bytes, where: str):
-        """data: of a record; where: file and record, for messages.
+        """
+        Args:
+          data: a record's data.
+          where: file and record, for messages.
 
         Raises:
-          UserError: not an example.
+          UserError: it is not an example.
         """
         self.where = where
         try:
@@ -72,27 +75,27 @@ class Example:
         return name in self._features
 
     def length(self, name: str) -> int:
-        """How many numbers or bytes the feature has; 0 where it is missing."""
+        """Returns how many numbers or byte strings the feature has; 0 if it is missing."""
         return len(self._values(name)) if name in self else 0
 
     def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The feature as float64 `[shape]`; not checked to be finite.
+        """Returns the feature as float64 `[shape]`; does not check for NaN.
 
         Raises:
-          UserError: it is missing, of bytes, or of another length.
+          UserError: it is missing, holds bytes, or has another length.
         """
         values = self._values(name, ("float_list", "int64_list"))
         if len(values) != np.prod(shape):
             raise UserError(
-                f"{self.where}: {name} has {len(values)} numbers in place of {list(shape)}"
+                f"{self.where}: {name} has {len(values)} numbers instead of {list(shape)}"
             )
         return np.array(values, np.float64).reshape(shape)
 
     def bytes(self, name: str) -> list[bytes]:
-        """The feature as a list of bytes.
+        """Returns the feature as a list of byte strings.
 
         Raises:
-          UserError: it is missing, or of numbers.
+          UserError: it is missing, or holds numbers.
         """
         return list(self._values(name, ("bytes_list",)))
 
@@ -111,17 +114,18 @@ class Example:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum that TensorFlow stores: rotated right by 15 bits, plus a constant."""
+    """Returns the checksum that TensorFlow stores: rotated right by 15 bits, plus a constant."""
     crc = crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C of `data`, in NumPy: the data is cut into rows that advance side by side.
+    """Computes the CRC-32C of `data` in NumPy, on rows of the data in parallel.
 
-    The checksum is linear over XOR, but for the ones it starts with, which amount to complementing
-    the first four bytes. So the sum of the whole follows from the sums of the rows, each moved on
-    by as many zero bytes as there are after it; zeros in front change nothing.
+    The checksum is linear over XOR, except for its initial ones, which are equivalent to
+    complementing the first four bytes. So the checksum of the whole follows from those of the rows,
+    each advanced by as many zero bytes as there are bytes after the row; leading zeros change
+    nothing.
     """
     table = _table()
     if len(data) < 64:
@@ -134,7 +138,7 @@ def crc32c(data: bytes) -> int:
     padded = np.zeros(rows * length, np.uint8)
     padded[len(padded) - len(data) :] = np.frombuffer(data, np.uint8)
     padded[len(padded) - len(data) :][:4] ^= 0xFF
-    # 32 more rows of zero bytes, each with one bit to start with: how a sum moves on by a row.
+    # 32 more rows of zero bytes, each starting with one bit: how a row advances each bit of a sum.
     columns = np.zeros((length, rows + 32), np.uint8)
     columns[:, :rows] = padded.reshape(rows, length).T
     sums = np.r_[np.zeros(rows, np.uint32), np.uint32(1) << np.arange(32, dtype=np.uint32)]
@@ -148,14 +152,14 @@ def crc32c(data: bytes) -> int:
 
 
 def _moved(sums: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Sums after the bytes that `step` [32] gives the effect of on each of their bits."""
+    """Advances sums by the bytes whose effect on each bit is `step` [32]."""
     bits = sums[:, None] >> np.arange(32, dtype=np.uint32) & 1
     return np.bitwise_xor.reduce(bits * step, axis=1)
 
 
 @functools.cache
 def _table() -> np.ndarray:
-    """The sums of the 256 bytes."""
+    """Returns the checksums of the 256 bytes."""
     sums = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         sums = np.where(sums & 1, sums >> 1 ^ np.uint32(POLYNOMIAL), sums >> 1)

@@ -58,7 +58,7 @@ def test_fits_go_to_their_annotation(build, raw, tmp_path, capsys):
     assert first["has_smpl"] and not second["has_smpl"]
     np.testing.assert_allclose(first["pose"], raw_stills.pose(6), atol=1e-5)
     np.testing.assert_allclose(first["shape"], 0.6, atol=1e-6)
-    assert "2 of 3 SMPL fits found their person" in capsys.readouterr().err
+    assert "2 of 3 SMPL fits matched a person" in capsys.readouterr().err
     assert json.loads((folder / "report.json").read_text())["train"]["with_smpl"] == 1
 
 
@@ -74,7 +74,7 @@ def test_rows_of_spin_find_their_person_and_others_can_be_left_out(build, raw, t
     np.testing.assert_allclose(record["pose"], raw_stills.pose(4), atol=1e-5)
     report = json.loads((folder / "report.json").read_text())["train"]
     assert report["dropped"]["no SMPL fit"] == 1
-    with pytest.raises(UserError, match="do not say of whom"):
+    with pytest.raises(UserError, match="do not say whose"):
         build(raw, spin=spin_fits, overwrite=True)
 
 
@@ -114,7 +114,7 @@ def test_other_files_of_coco_are_told_apart(build, raw):
     path = raw / "annotations/person_keypoints_train2014.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"categories": [{"id": 1, "name": "person"}]}))
-    with pytest.raises(UserError, match="not a file of COCO's person keypoints.*keypoints"):
+    with pytest.raises(UserError, match="not one of COCO's person keypoint files.*keypoints"):
         build(raw)
     path.write_text("{")
     with pytest.raises(UserError, match="not JSON"):

@@ -17,7 +17,7 @@ def test_frames_that_are_wanted(tmp_path):
     found = dict(video_frames(video, [0, 3, 9, 10, 12], [(64, 48)], dropped))
     assert {t: int(image.mean()) for t, image in found.items()} == {0: 10, 3: 70, 9: 190}
     assert +dropped == {"missing picture": 2}
-    with pytest.raises(UserError, match="is 64x48 pixels and its labels are for 48x64"):
+    with pytest.raises(UserError, match="has 64x48 pixels, but its labels are for 48x64"):
         next(video_frames(video, [0], [(48, 64)], dropped))
 
 
@@ -40,7 +40,7 @@ def test_numbers_come_from_names(tmp_path, first):
     }
     (tmp_path / "frame_11.jpg").touch()
     (tmp_path / "other_11.jpg").touch()
-    with pytest.raises(UserError, match="both say that they are 11"):
+    with pytest.raises(UserError, match="both have the number 11"):
         numbered_files(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_labels_that_are_shifted_are_only_used_about_the_root(raw, build):
 def test_poses_in_the_world_and_cameras_from_metadata(build, tmp_path):
     """h36m-fetch's layout, and pictures in SPIN's names."""
     owner.write(tmp_path / "raw", world_only=True, extracted=True)
-    with pytest.raises(UserError, match="D3_Positions and metadata.xml would do as well"):
+    with pytest.raises(UserError, match="D3_Positions with metadata.xml would also do"):
         build(tmp_path / "raw")
     owner.write_metadata(tmp_path / "raw" / "metadata.xml")
     directory = build(tmp_path / "raw")
@@ -192,7 +192,7 @@ def test_fits_of_spin(raw, build, tmp_path):
 @pytest.mark.parametrize("kind", ["mosh", "neural_annot"])
 def test_a_folder_without_fits_is_told(own, build, tmp_path, kind):
     owner.write_metadata(own / "metadata.xml")
-    with pytest.raises(UserError, match=f"below {tmp_path}: no SMPL labels there"):
+    with pytest.raises(UserError, match=f"below {tmp_path}, and so no SMPL labels"):
         build(own, **{kind: str(tmp_path)})
 
 
@@ -243,7 +243,7 @@ def other_metadata(folder):
         (shorten, r"D2_Positions/Directions 1.54138969.cdf has 10 frames and .* 11"),
         (truncate, r"Directions 1.54138969.cdf cannot be read as a CDF file"),
         (wrong_joints, r"Directions 1.54138969.cdf: Pose is \[11, 34\]"),
-        (scaled, r"54138969.mp4 is 500x500 pixels and its labels are for 1000x1000 or 1000x1002"),
+        (scaled, r"54138969.mp4 has 500x500 pixels, but its labels are for 1000x1000 or 1000x1002"),
         (no_video, r"54138969.mp4 cannot be read as a video"),
         (other_metadata, r"metadata.xml is not Human3.6M's"),
     ],
@@ -256,7 +256,7 @@ def test_a_wrong_source_is_named(own, build, tmp_path, spoil, message):
 
 
 def test_what_is_not_there_is_named(raw, build, tmp_path):
-    with pytest.raises(UserError, match="is not laid out as Human3.6M"):
+    with pytest.raises(UserError, match="does not have Human3.6M's layout"):
         build(tmp_path)
     with pytest.raises(UserError, match="lacks S5/MyPoseFeatures/.* --partial"):
         build(raw, partial=False)

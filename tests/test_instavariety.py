@@ -66,11 +66,11 @@ def test_single_pictures_and_keypoints_at_fault(raw, build):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"meta__N": np.array([4])}, "image/encoded has 3 pictures, but meta/N is 4"),
+    ({"meta__N": np.array([4])}, "image/encoded has 3 images, but meta/N is 4"),
     ({"meta__N": np.array([0])}, "meta/N is 0"),
     ({"meta__N": np.array([1 << 60])}, "meta/N is"),
     ({"meta__N": None}, "meta/N is missing"),
-    ({"image__xys": np.zeros(80)}, r"image/xys has 80 numbers in place of \[3, 2, 14\]"),
+    ({"image__xys": np.zeros(80)}, r"image/xys has 80 numbers instead of \[3, 2, 14\]"),
     ({"image__visibilities": [b"x"]}, "image/visibilities is a bytes_list"),
     ({"image__face_pts": np.zeros(0)}, "image/face_pts has 0 numbers"),
     ({"image__toe_pts": np.zeros(5)}, "image/toe_pts has 5 numbers"),

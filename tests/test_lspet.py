@@ -62,10 +62,10 @@ def test_a_missing_picture_is_counted(build, tmp_path):
 def test_archives_that_do_not_belong_together(build, tmp_path):
     raw = raw_stills.write_lspet(tmp_path / "raw", high=True)
     (raw / "im00003.png").unlink()
-    with pytest.raises(UserError, match="joints of 2 pictures, but there are 1"):
+    with pytest.raises(UserError, match="joints of 2 images, but there are 1"):
         build(raw)
     (raw / "im00001.png").unlink()
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="has no images"):
         build(raw)
     scipy.io.savemat(raw / "joints.mat", {"joints": np.zeros((3, 14, 5))})
     with pytest.raises(UserError, match="that is LSP's"):

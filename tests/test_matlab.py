@@ -115,7 +115,7 @@ def test_hostile_files_reach_nothing_outside_themselves(tmp_path):
         "outside": "another file",
         "huge": "unpacks to far more than its size",
         "itself": "cannot be read",
-        "nowhere": "points at nothing",
+        "nowhere": "is an empty reference",
     }.items():
         with pytest.raises(UserError, match=reason):
             read_mat(tmp_path / "hostile.mat", [name])

@@ -140,7 +140,7 @@ def test_fits_of_spin_go_to_the_frames_that_they_are_of(raw, build, tmp_path):
     np.testing.assert_allclose(rows[0]["pose"], 0)
     np.testing.assert_allclose(rows[0]["shape"], 0.5)
     np.savez(tmp_path / "bare.npz", pose=np.zeros((2, 72)), shape=np.zeros((2, 10)))
-    with pytest.raises(UserError, match="bare.npz has no fits to pictures with"):
+    with pytest.raises(UserError, match="bare.npz has no fits to images with"):
         build(folder, spin=str(tmp_path / "bare.npz"), overwrite=True)
 
 

@@ -64,10 +64,10 @@ def test_other_layouts(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    ({}, "is not a file of NeuralAnnot"),
-    ([fit()], "is not a file of NeuralAnnot"),
-    ({"1": fit(), "2": {"1": {"3": fit()}}}, "is not a file of NeuralAnnot"),
-    ({"a": {"b": {"c": {"d": {"e": fit()}}}}}, "is not a file of NeuralAnnot"),
+    ({}, "is not a NeuralAnnot file"),
+    ([fit()], "is not a NeuralAnnot file"),
+    ({"1": fit(), "2": {"1": {"3": fit()}}}, "is not a NeuralAnnot file"),
+    ({"a": {"b": {"c": {"d": {"e": fit()}}}}}, "is not a NeuralAnnot file"),
     ({"7": fit(pose=[0] * 71)}, r"fits.json, 7: pose is not \[72\] finite"),
     ({"7": fit(shape=[float("nan")] * 10)}, r"fits.json, 7: shape is not \[10\] finite"),
     ({"7": {"pose": [0] * 72}}, "fits.json, 7: shape is missing"),
@@ -78,7 +78,7 @@ def test_wrong_files(tmp_path, content, message):
 
 
 def test_wrong_cameras(tmp_path):
-    with pytest.raises(UserError, match="holds no camera"):
+    with pytest.raises(UserError, match="contains no camera"):
         neural_annot.read_neural_cameras(write(tmp_path / "c.json", {"1": {"t": [0, 0, 0]}}))
     with pytest.raises(UserError, match=r"c.json, camera 1: R is not \[3, 3\]"):
         neural_annot.read_neural_cameras(write(tmp_path / "c.json", {"1": {"R": [1, 0, 0]}}))

@@ -82,7 +82,7 @@ def test_eft_names_the_fit_and_its_field(tmp_path, changes, message):
 def test_what_is_not_eft(tmp_path, content):
     path = tmp_path / "eft.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="is not a file of EFT"):
+    with pytest.raises(UserError, match="is not an EFT file"):
         smpl_labels.read_eft(path)
 
 
@@ -138,7 +138,7 @@ def test_spin_keeps_the_flags_of_its_fits(tmp_path):
     ({"center": np.ones((4, 2))}, "differ in length"),
     ({"center": np.float64(1)}, "center is"),
     ({"imgname": np.arange(3)}, "imgname is"),
-    ({"imgname": np.array([Evil("executed")] * 3, object)}, "does not hold plain arrays"),
+    ({"imgname": np.array([Evil("executed")] * 3, object)}, "is not a file of plain arrays"),
 ])  # fmt: skip
 def test_spin_names_the_field(tmp_path, monkeypatch, changes, message):
     monkeypatch.chdir(tmp_path)
@@ -151,12 +151,12 @@ def test_spin_names_the_field(tmp_path, monkeypatch, changes, message):
 def test_what_is_not_spin(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, other=np.ones(3))
-    with pytest.raises(UserError, match="neither rows of SPIN nor fits"):
+    with pytest.raises(UserError, match="neither SPIN's rows nor fits"):
         smpl_labels.read_spin(path)
     whole = path.read_bytes()
     for content in (b"", b"text", whole[:-30], pickle.dumps(np.ones((3, 82)))):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="x.npz does not hold plain arrays"):
+        with pytest.raises(UserError, match="x.npz is not a file of plain arrays"):
             smpl_labels.read_spin(path)
     with pytest.raises(UserError, match="none.npy cannot be read: no such file"):
         smpl_labels.read_spin(tmp_path / "none.npy")
@@ -184,7 +184,7 @@ def test_mosh_stands_on_its_feet(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    ([1], "is not a file of MoSh"),
+    ([1], "is not a MoSh file"),
     ({"betas": np.ones(10)}, "new_poses is"),
     ({"new_poses": np.ones((2, 72)), "betas": np.ones(9)}, "betas is not"),
     ({"new_poses": np.full((2, 72), np.nan), "betas": np.ones(10)}, "new_poses is not"),

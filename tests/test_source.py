@@ -69,13 +69,13 @@ def test_missing_parts(tmp_path, capsys):
         return Pictured(data_dir=tmp_path, config="crops", manual_dir="raw", **options)
 
     builder().report_missing([])
-    with pytest.raises(UserError, match="raw lacks a, b; --partial makes do with what there is"):
+    with pytest.raises(UserError, match="raw lacks a, b; --partial builds from the rest"):
         builder().report_missing(["a", "b"])
     with pytest.raises(UserError, match="raw lacks a$"):
         builder(partial=True).report_missing(["a"], found=False)
     assert not capsys.readouterr().err
     builder(partial=True).report_missing(list("abcdef"))
-    assert capsys.readouterr().err == "maed: raw lacks a, b, c, d and 2 more: going on without\n"
+    assert capsys.readouterr().err == "maed: raw lacks a, b, c, d and 2 more: continuing without\n"
 
 
 def test_what_was_built_reads_back(built):

@@ -46,5 +46,5 @@ def test_fits_in_a_file_of_their_own(rows, tmp_path):
 
 
 def test_rows_of_another_dataset(rows):
-    with pytest.raises(UserError, match="rows.npz has no fits to pictures with this dataset's"):
+    with pytest.raises(UserError, match="rows.npz has no fits to images with this dataset's"):
         SpinFrames(str(rows[0]), None, lambda name: None)

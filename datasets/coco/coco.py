@@ -1,4 +1,4 @@
-"""The TFDS builder `coco`: keypoints of COCO 2014 (Lin et al., ECCV 2014)."""
+"""The TFDS builder `coco`: COCO 2014's keypoints (Lin et al., ECCV 2014)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..checked import numbers, read_json
 from ..stills import Still, StillsBuilder
 
 PARTS = {"train": "train2014", "validation": "val2014"}
-# The file says in which order its keypoints come; these are its names for ours.
+# COCO's keypoint names -> ours; the file gives their order.
 NAMES = {
     "nose": "nose",
     **{
@@ -25,7 +25,7 @@ NAMES = {
 
 
 class Coco(StillsBuilder):
-    """COCO 2014, people with keypoints, from cocodataset.org:
+    """COCO 2014, people with keypoints (cocodataset.org):
 
     DIR/annotations/person_keypoints_train2014.json, person_keypoints_val2014.json
     DIR/train2014/COCO_train2014_000000000009.jpg ...
@@ -56,13 +56,13 @@ class Coco(StillsBuilder):
 
 
 def read_annotations(path: Path, folder: Path) -> list[Still]:
-    """Everyone in a file of COCO's keypoints, picture by picture.
+    """Reads everyone in one of COCO's keypoint files, image by image.
 
     Args:
-      folder: of the pictures.
+      folder: folder of the images.
 
     Raises:
-      UserError: the file is not of this form.
+      UserError: the file has another structure.
     """
     content = read_json(path, object_hook=_without_outline)
     try:
@@ -75,10 +75,10 @@ def read_annotations(path: Path, folder: Path) -> list[Still]:
         )
     except (KeyError, TypeError, StopIteration) as error:
         raise UserError(
-            f"{path} is not a file of COCO's person keypoints: it lacks {error or 'a person'}"
+            f"{path} is not one of COCO's person keypoint files: it lacks {error or 'a person'}"
         ) from None
     if sorted(names) != sorted(JOINT_SETS["coco"]):
-        raise UserError(f"{path}: the category person has other keypoints than COCO's 17: {names}")
+        raise UserError(f"{path}: category person has other keypoints than COCO's 17: {names}")
     return [_still(a, names, folder / pictures[a["image_id"]], path) for a in annotations]
 
 
@@ -91,7 +91,7 @@ def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Sti
     where = f"{path}, annotation {annotation['id']}"
     count, listed = 3 * len(names), annotation.get("keypoints")
     points = numbers(listed, (count,), where, "keypoints", finite=False).reshape(-1, 3)
-    # 0: not labelled; 1: labelled where it is hidden; 2: seen. A label is a label.
+    # 0: not labelled; 1: labelled but hidden; 2: labelled and visible. Both 1 and 2 are labels.
     points[:, 2] = points[:, 2] > 0
     x, y, width, height = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)
     return Still(

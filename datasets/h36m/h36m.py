@@ -18,11 +18,11 @@ SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 
 
 class H36m(PicturesBuilder):
-    """Human3.6M as its owner's archives or h36m-fetch leave it; see docs/datasets.md.
+    """Human3.6M as unpacked from its owner's archives or by h36m-fetch; see docs/datasets.md.
 
-    DIR holds metadata.xml and for each subject S1/Videos/<action>.<camera>.mp4 and poses in
-    S1/MyPoseFeatures/{D2_Positions,D3_Positions_mono} or S1/Poses_{D2,D3}_..., and perhaps
-    S1/MySegmentsMat/ground_truth_bb. Pictures may also be extracted, named as by SPIN or MMHuman3D.
+    DIR contains metadata.xml and, for each subject, S1/Videos/<action>.<camera>.mp4, poses in
+    S1/MyPoseFeatures/{D2_Positions,D3_Positions_mono} or S1/Poses_{D2,D3}_..., and optionally
+    S1/MySegmentsMat/ground_truth_bb. Images may also be extracted, named as by SPIN or MMHuman3D.
     """
 
     can_be_partial = True
@@ -39,40 +39,40 @@ class H36m(PicturesBuilder):
             Path(metadata).expanduser() if metadata else default if default.is_file() else None
         )
         if every < 1:
-            raise UserError("--every has to be 1 or more")
+            raise UserError("--every must be 1 or more")
         sources = {"mosh": mosh, "neural_annot": neural_annot, "spin": spin}
         given = [(kind, str(Path(where).expanduser())) for kind, where in sources.items() if where]
         if len(given) > 1:
             raise UserError("choose one of --mosh, --neural_annot and --spin")
         self.labels = given[0] if given else None
         if neural_annot and not self.metadata:
-            raise UserError("--neural_annot needs metadata.xml, which tells the names of actions")
+            raise UserError("--neural_annot needs metadata.xml, which has the names of actions")
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--every", type=int, default=5, metavar="N",
-            help="keep every Nth frame of 50 a second (default: 5, as all others do)",
+            help="keep every Nth of 50 frames per second (default: 5, as in the field)",
         )  # fmt: skip
         parser.add_argument(
             "--metadata", metavar="XML", help="metadata.xml with the cameras (default: in DIR)"
         )
         parser.add_argument(
-            "--mosh", metavar="DIR", help="SMPL labels of MoSh: S1/<action>_cam0_aligned.pkl ..."
+            "--mosh", metavar="DIR", help="MoSh's SMPL labels: S1/<action>_cam0_aligned.pkl ..."
         )
         parser.add_argument(
             "--neural_annot", metavar="DIR",
-            help="SMPL labels of NeuralAnnot: Human36M_subject1_SMPL_NeuralAnnot.json and "
+            help="NeuralAnnot's SMPL labels: Human36M_subject1_SMPL_NeuralAnnot.json and "
             "Human36M_subject1_camera.json ...",
         )  # fmt: skip
         parser.add_argument(
-            "--spin", metavar="NPZ", help="SMPL labels of MoSh as SPIN has them: h36m_train.npz"
+            "--spin", metavar="NPZ", help="MoSh's SMPL labels in SPIN's h36m_train.npz"
         )
 
     def tasks(self) -> dict[str, list[Task]]:
         if self.metadata:
-            metadata_of(self.metadata)  # whatever is wrong with it is told at once
+            metadata_of(self.metadata)  # reports mistakes in it early
         if self.labels:
             kind, where = self.labels
             if kind == "spin":
@@ -89,14 +89,14 @@ class H36m(PicturesBuilder):
                 missing += lacking
         if not any(tasks.values()):
             raise UserError(
-                f"{self.manual_dir} is not laid out as Human3.6M: there is no S1/MyPoseFeatures or "
-                "S1/Poses_D3_Positions_mono below it with poses of a video in S1/Videos"
+                f"{self.manual_dir} does not have Human3.6M's layout: S1/MyPoseFeatures or "
+                "S1/Poses_D3_Positions_mono with poses of a video in S1/Videos"
             )
         self.report_missing(missing)
         return tasks
 
     def _subject(self, subject: Path, flat: frozenset[str]) -> tuple[list[Task], list[str]]:
-        """What there is of a subject, and what is missing; `flat` as from `_stems`."""
+        """Returns a subject's tasks and the names of missing files; `flat`: see `_stems`."""
         tasks, missing = [], []
         for action, camera in recordings(subject, CAMERAS):
             used = (subject.name, action, camera) != DAMAGED
@@ -104,7 +104,7 @@ class H36m(PicturesBuilder):
             if used and pictures is None:
                 missing.append(f"{subject.name}/Videos/{action}.{camera}.mp4")
             else:
-                # Those to test on are told apart by action, as in everyone's tables.
+                # Test tracks are grouped by action, as in published tables.
                 subset = action.partition(" ")[0] if subject.name in SUBJECTS["test"] else ""
                 settings = (subset, self.every, self.metadata, self.labels)
                 tasks.append(Task(subject, action, camera, pictures, *settings))
@@ -114,7 +114,7 @@ class H36m(PicturesBuilder):
 
 
 def _stems(folder: Path) -> frozenset[str]:
-    """Names of the pictures of a folder up to their numbers."""
+    """Returns the names of the images in a folder without their numbers."""
     names = os.listdir(folder) if folder.is_dir() else []
     return frozenset(name.rpartition("_")[0] for name in names)
 

@@ -1,4 +1,4 @@
-"""SMPL labels for Human3.6M, which its owner does not have: MoSh's or NeuralAnnot's, by frame."""
+"""SMPL labels for Human3.6M, whose owner provides none: MoSh's or NeuralAnnot's, by frame."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Fit = tuple[np.ndarray, np.ndarray]
 
 
 def check_folder(kind: str, folder: str) -> None:
-    """Whether a folder holds fits of a kind, "mosh" or "neural_annot".
+    """Checks that a folder contains fits of a kind, "mosh" or "neural_annot".
 
     Raises:
       UserError: it does not.
     """
     pattern = {"mosh": "S*/*_cam?_aligned.pkl", "neural_annot": _NEURAL_ANNOT.format("*")}[kind]
     if not any(Path(folder).expanduser().glob(pattern)):
-        raise UserError(f"there is no {pattern} below {folder}: no SMPL labels there")
+        raise UserError(f"there is no {pattern} below {folder}, and so no SMPL labels")
 
 
 def fits_of_mosh(
     folder: str, subject: str, action: str, camera: str, frames: int
 ) -> Callable[[int], Fit | None]:
-    """Frame (from 0) -> fit, from <folder>/S1/<action>_cam<0-3>_aligned.pkl: every fifth frame's.
+    """Returns a function from frame (from 0) to its fit in S1/<action>_cam<0-3>_aligned.pkl, which
+    has every fifth frame's. If there is no such file, no frame has a fit.
 
     Raises:
-      UserError: the file is wrong, or its rows cannot be every fifth of so many frames; no error
-        where there is no such file.
+      UserError: the file is wrong, or has more rows than every fifth of `frames` frames.
     """
     file = Path(folder) / subject / f"{action}_cam{CAMERAS.index(camera)}_aligned.pkl"
     if not file.is_file():
@@ -56,13 +56,13 @@ def fits_of_mosh(
 def fits_of_neural_annot(
     folder: str, subject: str, action: str, camera: str, metadata: Metadata
 ) -> Callable[[int], Fit | None]:
-    """Frame (from 0) -> fit, from <folder>/Human36M_subject1_SMPL_NeuralAnnot.json.
+    """Returns a function from frame (from 0) to its fit in Human36M_subject1_SMPL_NeuralAnnot.json.
 
-    Where its poses are in the world, Human36M_subject1_camera.json has to be there too.
+    If its poses are in the world frame, Human36M_subject1_camera.json is needed too. If there is no
+    file of the subject, no frame has a fit.
 
     Raises:
-      UserError: a file is wrong, or metadata.xml does not know the recording; no error where there
-        is no file of the subject.
+      UserError: a file is wrong, or metadata.xml does not have the recording.
     """
     if not (Path(folder) / _NEURAL_ANNOT.format(subject.removeprefix("S"))).is_file():
         return lambda frame: None
@@ -88,7 +88,7 @@ def fits_of_neural_annot(
 
 @functools.lru_cache(maxsize=1)  # a subject's file is large, and tasks come by subject
 def _subject(folder: str, number: str) -> tuple[NeuralAnnot, dict[str, np.ndarray]]:
-    """A subject's fits, and its cameras' rotations where they are needed."""
+    """Returns a subject's fits, and its cameras' rotations if they are needed."""
     annot = read_neural_annot(Path(folder) / _NEURAL_ANNOT.format(number))
     if not annot.in_world:
         return annot, {}

@@ -1,4 +1,4 @@
-"""Human3.6M's metadata.xml: cameras, and which action the name of a recording stands for."""
+"""Reads Human3.6M's metadata.xml: cameras, and the actions that names of recordings stand for."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Camera:
     intrinsics: np.ndarray
     """[4] fx, fy, cx, cy, pixels"""
     distortion: np.ndarray
-    """[5] k1, k2, p1, p2, k3, as OpenCV has them"""
+    """[5] k1, k2, p1, p2, k3, in OpenCV's order"""
 
     def from_world(self, points: np.ndarray) -> np.ndarray:
-        """World to camera frame, `[... 3]` metres."""
+        """Transforms points `[... 3]` from the world to the camera frame, metres."""
         return (points - self.position) @ self.R_camera_world.T
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Points `[... 3]` in the camera frame to pixels `[... 2]`, with the lens's distortion."""
+        """Projects camera-frame points `[... 3]` to pixels `[... 2]`, with lens distortion."""
         fx, fy, cx, cy = self.intrinsics
         matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         flat = points.reshape(-1, 1, 3).astype(np.float64)
@@ -54,7 +54,7 @@ def read_metadata(path: Path) -> Metadata:
     """Reads metadata.xml, which comes with the owner's code.
 
     Raises:
-      UserError: no such file, or not of this form.
+      UserError: the file cannot be read, or has another structure.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -70,13 +70,13 @@ def read_metadata(path: Path) -> Metadata:
 def _cameras(root: ElementTree.Element) -> dict[tuple[str, str], Camera]:
     values = np.array(root.find("w0").text.strip(" \n[]").split(), np.float64)
     if len(values) != 6 * _SUBJECTS * len(CAMERAS) + 9 * len(CAMERAS):
-        raise ValueError(f"w0 holds {len(values)} numbers")
+        raise ValueError(f"w0 has {len(values)} numbers")
     extrinsic = values[: -9 * len(CAMERAS)].reshape(len(CAMERAS), _SUBJECTS, 6)
     intrinsic = values[-9 * len(CAMERAS) :].reshape(len(CAMERAS), 9)
     ids = [item.text for item in root.find("dbcameras/index2id")]
     return {
         (f"S{subject + 1}", camera): Camera(
-            # turns about x, y and z, each about the axes that those before have turned
+            # intrinsic rotations about x, y and z
             R_camera_world=Rotation.from_euler("XYZ", extrinsic[c, subject, :3]).as_matrix(),
             position=extrinsic[c, subject, 3:] / 1000,
             intrinsics=intrinsic[c, :4],

@@ -1,4 +1,4 @@
-"""The people of Human3.6M: the one in each recording, frame by frame."""
+"""The people in Human3.6M: one per recording, frame by frame."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from .poses import NAMED, read_boxes, read_poses
 
 FRAME_RATE = 50.0
 SIZES = ((1000, 1000), (1000, 1002))
-DAMAGED = ("S11", "Directions", "54138969")  # this video cannot be trusted
-# Labels of these are shifted against the pictures by some 20 cm. About the root they are right.
+DAMAGED = ("S11", "Directions", "54138969")  # this video is damaged
+# Their labels are some 20 cm off relative to the images; relative to the root, they are right.
 SHIFTED = (("S9", "Greeting"), ("S9", "SittingDown 1"), ("S9", "Waiting 1"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What one camera saw of one action."""
+    """One camera's recording of one action."""
 
     subject: Path
     action: str
     """as in the owner's file names, such as "Directions 1\""""
     camera: str
     pictures: Path | None
-    """a video or a folder of pictures; None where it is not used"""
+    """a video or a folder of images; None if it is not used"""
     subset: str
-    """the track's"""
+    """of the track"""
     every: int
     metadata: Path | None
     labels: tuple[str, str] | None
@@ -44,7 +44,7 @@ class Task:
 
 
 def name_of(subject: str, action: str, camera: str) -> str:
-    """What the track, and pictures made of the video, are called."""
+    """Returns the name of the track, with which those of images extracted from the video begin."""
     return f"{subject}_{action.replace(' ', '_')}.{camera}"
 
 
@@ -84,14 +84,14 @@ def _people(task: Task, dropped: Dropped) -> Iterator[Person]:
 
 
 def _keypoints(points: np.ndarray) -> np.ndarray:
-    """Raw joints `[t 32 c]` as the 49 keypoints `[t 49 c+1]`, with 1 for those there are."""
+    """Maps raw joints `[t 32 c]` to the 49 keypoints `[t 49 c+1]`, with 1 for known ones."""
     named = points[:, NAMED]
     known = np.ones((*named.shape[:2], 1))
     return to_keypoints49(np.concatenate([named, known], -1), "h36m_regressor")
 
 
 def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, np.ndarray | Path]]:
-    """Number and picture of each frame that there is."""
+    """Yields number and image of each existing frame."""
     if task.pictures.is_file():
         yield from footage.video_frames(task.pictures, frames, SIZES, dropped)
         return
@@ -105,7 +105,7 @@ def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, 
 def _fits(
     task: Task, metadata: Metadata | None, keypoints: np.ndarray
 ) -> Callable[[int], Fit | None]:
-    """Frame -> SMPL labels, where there are any."""
+    """Returns a function from frame to its SMPL labels, or None."""
     if task.labels is None:
         return lambda frame: None
     kind, where = task.labels
@@ -120,11 +120,11 @@ def _fits(
 
 @functools.cache
 def spin_of(path: str) -> SpinFrames:
-    """SPIN's fits by the names of pictures; read once by each process."""
+    """Returns SPIN's fits by image name; each process reads them once."""
     return SpinFrames(path, None, lambda name: name.rpartition("/")[2])
 
 
 @functools.cache
 def metadata_of(path: Path) -> Metadata:
-    """`read_metadata`, once in each process."""
+    """Like `read_metadata`; each process reads the file once."""
     return read_metadata(path)

@@ -1,4 +1,4 @@
-"""The labels of one recording of Human3.6M: what a camera saw of an action."""
+"""The labels of one recording of Human3.6M: one action, one camera."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ..pinhole import fit_intrinsics
 from .metadata import Metadata
 
 JOINTS = 32
-# The raw joints in the order of the joint set `h36m_regressor`, as SPIN has them.
+# The raw joints in the order of the joint set `h36m_regressor`, as in SPIN.
 NAMED = (11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27)
-MASK_BOX = 0.9  # side of a box in longer sides of the owner's rectangle, which is wide (SPIN)
+MASK_BOX = 0.9  # side of a box over the longer side of the owner's rectangle, which is wide (SPIN)
 
 
 @dataclasses.dataclass(frozen=True)
 class Poses:
-    """t frames."""
+    """Labels of t frames."""
 
     pixels: np.ndarray
     """[t 32 2]"""
     points: np.ndarray
     """[t 32 3] metres, camera frame"""
     intrinsics: np.ndarray
-    """[4] fx, fy, cx, cy, without the lens's distortion; zeros where unknown"""
+    """[4] fx, fy, cx, cy, without lens distortion; zeros if unknown"""
 
 
 def pose_file(subject: Path, kind: str, name: str) -> Path | None:
-    """Where a subject's poses of a kind ("D3_Positions_mono") are; None where they are not."""
+    """Returns the file of a subject's poses of a kind ("D3_Positions_mono"), or None."""
     places = (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}")
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def recordings(subject: Path, cameras: Sequence[str]) -> list[tuple[str, str]]:
-    """Action ("Directions 1") and camera of all that a subject's folder has poses of, sorted."""
+    """Returns action ("Directions 1") and camera of all poses in a subject's folder, sorted."""
     found = set()
     for kind in ("D3_Positions_mono", "D3_Positions"):
         for folder in (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}"):
@@ -56,13 +56,13 @@ def recordings(subject: Path, cameras: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | None) -> Poses:
-    """Reads a recording's labels in 2D and 3D.
+    """Reads a recording's 2D and 3D labels.
 
-    3D comes from D3_Positions_mono, or from D3_Positions (world) and the camera; 2D from
+    3D comes from D3_Positions_mono, or from D3_Positions (world) and the camera; 2D comes from
     D2_Positions, or from 3D and the camera.
 
     Raises:
-      UserError: a file is missing or wrong, or their lengths differ.
+      UserError: a file is missing or wrong, or the files' lengths differ.
     """
     of_camera = f"{action}.{camera}.cdf"
     seen_by = metadata.cameras.get((subject.name, camera)) if metadata else None
@@ -72,8 +72,8 @@ def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | Non
         file = pose_file(subject, "D3_Positions", f"{action}.cdf")
         if file is None or seen_by is None:
             raise UserError(
-                f"{subject} lacks D3_Positions_mono/{of_camera}; D3_Positions and metadata.xml "
-                "would do as well"
+                f"{subject} lacks D3_Positions_mono/{of_camera}; D3_Positions with metadata.xml "
+                "would also do"
             )
         points = seen_by.from_world(read_cdf(file, 3) / 1000)
     if flat := pose_file(subject, "D2_Positions", of_camera):
@@ -83,17 +83,17 @@ def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | Non
     elif seen_by is not None:
         pixels = seen_by.project(points)
     else:
-        raise UserError(f"{subject} lacks D2_Positions/{of_camera}; metadata.xml would do as well")
+        raise UserError(f"{subject} lacks D2_Positions/{of_camera}; metadata.xml would also do")
     if seen_by is not None:
         return Poses(pixels, points, seen_by.intrinsics)
     return Poses(pixels, points, fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2)))
 
 
 def read_cdf(path: Path, size: int) -> np.ndarray:
-    """The variable Pose of a CDF file, float64 `[t 32 size]`, millimetres or pixels.
+    """Reads the variable Pose of a CDF file, float64 `[t 32 size]`, millimetres or pixels.
 
     Raises:
-      UserError: not a CDF file, damaged, or its Pose is something else.
+      UserError: it is not a CDF file, is damaged, or its Pose is something else.
     """
     try:
         values = read_variable(path, "Pose")
@@ -106,10 +106,10 @@ def read_cdf(path: Path, size: int) -> np.ndarray:
 
 
 def read_boxes(subject: Path, name: str, keypoints: np.ndarray, frames: Sequence[int]):
-    """Boxes `[t 4]`, of which those of `frames` are meant.
+    """Returns square boxes `[t 4]`, of which only those of `frames` are to be used.
 
-    From the owner's rectangles, MySegmentsMat/ground_truth_bb/<name>.mat, where there are any, and
-    else 1.1 times the extent of the keypoints `[t 49 3]`. Square.
+    They come from the owner's rectangles in MySegmentsMat/ground_truth_bb/<name>.mat, if any, or
+    else have 1.1 times the extent of the keypoints `[t 49 3]`.
     """
     boxes = box_from_keypoints(keypoints)
     file = subject / "MySegmentsMat" / "ground_truth_bb" / f"{name}.mat"

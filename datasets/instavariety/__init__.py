@@ -1,1 +1,1 @@
-"""InstaVariety: tracks of people in videos from Instagram, keypoints in 2D by OpenPose."""
+"""InstaVariety: tracks of people in videos from Instagram, 2D keypoints by OpenPose."""

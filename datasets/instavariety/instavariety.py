@@ -1,4 +1,4 @@
-"""The TFDS builder `instavariety`: tracks of InstaVariety (Kanazawa et al., CVPR 2019)."""
+"""The TFDS builder `instavariety`: InstaVariety's tracks (Kanazawa et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 from ..tfrecord import Example, read_records
 
 LARGEST = 1 << 20
-"""frames of a track; more is nonsense"""
+"""limit on frames per track; no real track has so many"""
 
 
 def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
-    """Each record of a file is a track: pictures cropped around one person."""
+    """Yields a track for each record of a file: images cropped around one person."""
     for number, data in enumerate(read_records(path)):
         example = Example(data, f"{path}, record {number}")
         pictures, points = read_track(example)
@@ -28,7 +28,7 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
             dropped["unreadable picture"] += len(pictures)
             continue
         height, width = size
-        if "image/phis" in example:  # features of a network: keypoints are for its input too
+        if "image/phis" in example:  # features of a network: keypoints too are normalised for it
             points[..., :2] = (points[..., :2] + 1) / 2 * (width, height)
         _check_range(points, size, example.where)
         keypoints = to_keypoints49(points, "insta")
@@ -43,8 +43,8 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
 
 
 def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
-    """Encoded pictures, t of them, and keypoints [t 25 3] in the order "insta", as the file has
-    them: x and y within [-1, 1] of the picture in one kind of file, pixels in the other.
+    """Returns t encoded images and keypoints [t 25 3] in the order "insta", as in the file: x and
+    y within [-1, 1] of the image in one kind of file, in pixels in the other.
 
     Raises:
       UserError: a feature is missing or has another length; the message names it.
@@ -56,9 +56,9 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
     pictures = example.bytes("image/encoded")
     if len(pictures) != t:
         raise UserError(
-            f"{example.where}: image/encoded has {len(pictures)} pictures, but meta/N is {t}"
+            f"{example.where}: image/encoded has {len(pictures)} images, but meta/N is {t}"
         )
-    # All x of a frame, then all y: the description of the format has it the other way round.
+    # All x of a frame, then all y; the format's description says the opposite.
     body = example.numbers("image/xys", (t, 2, 14))
     visible = example.numbers("image/visibilities", (t, 1, 14))
     face = example.numbers("image/face_pts", (t, 3, 5))
@@ -70,13 +70,13 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
 
 
 class Instavariety(PicturesBuilder):
-    """InstaVariety as TFRecords, from github.com/akanazawa/human_dynamics:
+    """InstaVariety as TFRecords (github.com/akanazawa/human_dynamics):
 
     DIR/train/insta_variety_00_copy00_hmr_noS5.ckpt-642561.tfrecord ...
     DIR/test/*.tfrecord
 
-    The pictures are crops of 224 pixels already, which the config "frames" keeps as they are.
-    There are no SMPL labels.
+    The images are already crops of 224 pixels, which the config "frames" keeps unchanged. There
+    are no SMPL labels.
     """
 
     BUILDER_CONFIGS = PicturesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
@@ -92,13 +92,13 @@ class Instavariety(PicturesBuilder):
 
 
 def _check_range(points: np.ndarray, size: tuple[int, int], where: str) -> None:
-    """Whether visible keypoints [t 25 3] are about as large as pixels of the picture.
+    """Checks that visible keypoints [t 25 3] have the magnitude of the image's pixels.
 
     Raises:
-      UserError: they are not: the units are taken for others than they are.
+      UserError: they do not: their units were misinterpreted.
     """
     seen = points[(points[..., 2] > 0) & np.isfinite(points).all(-1), :2]
     if len(seen) and not max(size) / 16 < np.abs(seen).max() < 4 * max(size):
         raise UserError(
-            f"{where}: image/xys are neither within [-1, 1] with image/phis beside them, nor pixels"
+            f"{where}: image/xys are neither within [-1, 1], with image/phis present, nor pixels"
         )

@@ -1,1 +1,1 @@
-"""Leeds Sports Pose Extended: sports people, 14 keypoints; SMPL fits of EFT or SPIN beside."""
+"""Leeds Sports Pose Extended: sportspeople, 14 keypoints; SMPL fits by EFT or SPIN."""

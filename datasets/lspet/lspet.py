@@ -21,14 +21,14 @@ class Lspet(StillsBuilder):
     DIR/joints.mat
     DIR/images/im00001.jpg ... im10000.jpg (or in DIR itself)
 
-    or its version of higher resolution, HR-LSPET (hr-lspet.zip), with its own joints.mat:
+    or the higher-resolution version, HR-LSPET (hr-lspet.zip), with its own joints.mat:
 
     DIR/joints.mat
-    DIR/im00001.png ... (fewer pictures; the i-th of the sorted names is row i)
+    DIR/im00001.png ... (fewer images; the i-th of the sorted names is row i)
 
     SMPL fits: --eft LSPet_ver01.json (or LSPet_train_ver10.json LSPet_test_ver10.json), or --spin
-    hr-lspet_train.npz --spin_fits lspet_fits.npy; they go by the picture's name, so that they
-    fit both.
+    hr-lspet_train.npz --spin_fits lspet_fits.npy; they are matched by image name, so they fit both
+    versions.
     """
 
     one_person_a_picture = True
@@ -39,35 +39,35 @@ class Lspet(StillsBuilder):
         folder = self.manual_dir / "images"
         folder = folder if folder.is_dir() else self.manual_dir
         pictures = sorted(folder.glob("im*.png"))
-        if pictures:  # HR-LSPET, which has gaps in its numbers
+        if pictures:  # HR-LSPET, whose numbering has gaps
             if len(pictures) != len(joints):
                 raise UserError(
-                    f"{path} has joints of {len(joints)} pictures, but there are {len(pictures)} "
-                    f"in {folder}: both must be of the same archive"
+                    f"{path} has joints of {len(joints)} images, but there are {len(pictures)} "
+                    f"in {folder}: both must be from the same archive"
                 )
         elif not any(folder.glob("im*.jpg")):
-            raise UserError(f"{folder} holds no pictures im00001.jpg or im00001.png and so on")
+            raise UserError(f"{folder} has no images im00001.jpg or im00001.png and so on")
         else:
             pictures = [folder / f"im{number:05d}.jpg" for number in range(1, len(joints) + 1)]
         return {"train": [_still(*pair) for pair in zip(pictures, joints)]}
 
 
 def read_joints(path: Path) -> np.ndarray:
-    """The joints [n 14 3] of LSP-Extended: x, y, pixels; whether visible.
+    """Reads LSP-Extended's joints [n 14 3]: x, y in pixels, whether visible.
 
     Raises:
-      UserError: no such file, or not of this form (LSP's own joints.mat is not).
+      UserError: the file is missing or has another structure (such as LSP's own joints.mat).
     """
     joints = read_mat(path, ["joints"])["joints"]
     if not isinstance(joints, np.ndarray) or joints.ndim != 3 or joints.shape[:2] != (JOINTS, 3):
         found = joints.shape if isinstance(joints, np.ndarray) else type(joints).__name__
         why = " (that is LSP's, which is another dataset)" if np.shape(joints)[:1] == (3,) else ""
-        raise UserError(f"{path}: joints is {found}, LSP-Extended's is (14, 3, 10000){why}")
+        raise UserError(f"{path}: joints is {found}, not (14, 3, 10000) as in LSP-Extended{why}")
     return np.moveaxis(joints.astype(np.float64), -1, 0)
 
 
 def _still(picture: Path, joints: np.ndarray) -> Still:
-    """Of a hidden joint the place is a guess, often outside of the picture: it is left out."""
+    """Leaves out hidden joints: their positions are guesses, often outside the image."""
     seen = joints[joints[:, 2] > 0, :2]
     low, high = (seen.min(0), seen.max(0)) if len(seen) else (np.zeros(2), np.zeros(2))
     return Still(
