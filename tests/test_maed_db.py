@@ -127,7 +127,7 @@ def test_single_rows_at_fault(tmp_path, content, build):
     ({"shape": None}, "it has no shape"),
     ({"joints2D": np.zeros((24, 14, 3))}, r"joints2D is \[24, 14, 3\]"),
     ({"joints3D": np.zeros((24, 49, 3))}, r"joints3D is \[24, 49, 3\]"),
-    ({"joints3D": np.full((24, 49, 4), 900.0)}, "joints3D are not metres"),
+    ({"joints3D": np.full((24, 49, 4), 900.0)}, "joints3D are too large"),
     ({"img_name": np.arange(24)}, "img_name is"),
     ({"img_name": "x.jpg"}, "img_name is"),
     ({"pose": np.zeros((23, 72))}, "differ in length"),
@@ -172,9 +172,9 @@ def test_a_hostile_file(tmp_path, content, build, monkeypatch):
 
 def test_where_the_pictures_are(tmp_path, content, build):
     save(tmp_path / "db", "3dpw_train", content)
-    with pytest.raises(UserError, match=f"such as {SOMEWHERE}.*, which are not there: give"):
+    with pytest.raises(UserError, match=f"such as {SOMEWHERE}.*, which do not exist: set"):
         build(image_root=None)
-    with pytest.raises(UserError, match="has none under the whole or the end of that name"):
+    with pytest.raises(UserError, match="has none under that name or the end of it"):
         build(image_root=tmp_path / "db")
     with pytest.raises(UserError, match="is too deep: without the first 7 parts"):
         build(image_root=tmp_path / "images/3dpw/imageFiles/downtown_walk_0")
@@ -193,9 +193,7 @@ def test_where_the_pictures_are(tmp_path, content, build):
 def test_names_of_other_files_than_pictures(tmp_path, content, build, name, root):
     content["img_name"] = np.array([*content["img_name"][:-1], name])
     save(tmp_path / "db", "3dpw_train", content)
-    with pytest.raises(
-        UserError, match="3dpw_train_db.pt names '.* as a picture, and a .* in .jpg, "
-    ):
+    with pytest.raises(UserError, match="3dpw_train_db.pt names '.* as an image, but .* in .jpg, "):
         build(**{} if root else {"image_root": None})
 
 

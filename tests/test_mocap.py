@@ -309,7 +309,7 @@ def test_other_mistakes(tmp_path, walk):
     with pytest.raises(UserError, match="cannot be read"):
         mocap.read(tmp_path / "nothing.bvh")
     (tmp_path / "x_01.amc").write_text("1\nroot 0 0 0 0 0 0\n")
-    with pytest.raises(UserError, match=r"put x\.asf beside"):
+    with pytest.raises(UserError, match=r"put x\.asf next"):
         mocap.read(tmp_path / "x_01.amc")
     write_bvh(tmp_path / "cat.bvh", *walk)
     text = (tmp_path / "cat.bvh").read_text()

@@ -217,9 +217,9 @@ def shorten_test_labels(folder):
         (spoil_calibration, "camera.calibration has no camera 0"),
         (enlarge_calibration, "camera.calibration has no camera 0"),
         (spoil_annotation, "annot.mat cannot be read as a MATLAB file"),
-        (scale_video, "video_0.avi is 48x48 pixels and its labels are for 96x96"),
-        (scale_pictures, "img_000001.jpg is 960x540 pixels and its labels are for 1920x1080"),
-        (shorten_test_labels, "TS1/annot_data.mat: the fields differ"),
+        (scale_video, "video_0.avi has 48x48 pixels, but its labels are for 96x96"),
+        (scale_pictures, "img_000001.jpg has 960x540 pixels, but its labels are for 1920x1080"),
+        (shorten_test_labels, "TS1/annot_data.mat: the fields have different numbers"),
     ],
 )
 def test_a_wrong_source_is_named(own, build, tmp_path, spoil, message):
@@ -230,7 +230,7 @@ def test_a_wrong_source_is_named(own, build, tmp_path, spoil, message):
 
 
 def test_what_is_not_there_is_named(own, build, tmp_path):
-    with pytest.raises(UserError, match="is not laid out as MPI-INF-3DHP"):
+    with pytest.raises(UserError, match="does not have MPI-INF-3DHP's layout"):
         build(tmp_path)
     with pytest.raises(UserError, match="lacks S1/Seq2/annot.mat, .* --partial"):
         build(own, partial=False)

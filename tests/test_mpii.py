@@ -94,11 +94,11 @@ def test_fits_of_eft_go_by_keypoints(build, raw, tmp_path):
 
 
 def test_wrong_files_are_named(build, raw, tmp_path):
-    with pytest.raises(UserError, match="lacks pictures"):
+    with pytest.raises(UserError, match="lacks images"):
         build(tmp_path)
     people = [("a.jpg", raw_stills.person())] * 2
     raw_stills.write_newell(raw / "train.h5", people, scale=0.6, center=np.zeros((1, 2)))
-    with pytest.raises(UserError, match=r"center is \(1, 2\), for 2 people"):
+    with pytest.raises(UserError, match=r"center is \(1, 2\), but for 2 people"):
         build(raw, table="newell")
     raw_stills.write_newell(raw / "train.h5", people, part=None)
     with pytest.raises(UserError, match="lacks part"):

@@ -92,7 +92,7 @@ def test_a_damaged_file_and_a_wrong_folder(raw, build):
     (raw / "labels/0001.mat").write_bytes(whole[:200])
     with pytest.raises(UserError, match="0001.mat cannot be read"):
         build(raw)
-    with pytest.raises(UserError, match="has no labels/.*mat: give --manual_dir"):
+    with pytest.raises(UserError, match="has no labels/.*mat: set --manual_dir"):
         build(raw / "frames")
     (raw / "frames/0001").rename(raw / "frames/1")
     with pytest.raises(UserError, match="lacks frames/0001; --partial"):

@@ -91,7 +91,7 @@ def test_short_tracks_and_the_damaged_file(raw, build, content):
     ("keypoints", [0] * 50, r"annotation 2: keypoints is not \[51\]"),
     ("bbox", None, r"annotation 2: bbox is missing"),
     ("track_id", "x", "annotation 2: track_id is 'x'"),
-    ("image_id", 7, "annotation 2: image_id is 7, no image"),
+    ("image_id", 7, "annotation 2: image_id is 7, not an image"),
 ])  # fmt: skip
 def test_annotations_at_fault_are_named(raw, build, content, field, value, message):
     content["annotations"][2][field] = value
@@ -102,11 +102,11 @@ def test_annotations_at_fault_are_named(raw, build, content, field, value, messa
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda c: c.pop("images"), "is not a file of PoseTrack 2018: it lacks 'images'"),
-    (lambda c: c["categories"].clear(), "is not a file of PoseTrack 2018"),
+    (lambda c: c.pop("images"), "is not a PoseTrack 2018 file: it lacks 'images'"),
+    (lambda c: c["categories"].clear(), "is not a PoseTrack 2018 file"),
     (lambda c: c["categories"][0]["keypoints"].remove("left_hip"), "keypoints lack lhip"),
     (lambda c: c["categories"][0]["keypoints"].append("tail"), "it lacks 'tail'"),
-    (lambda c: c["annotations"].append(3), "entries of a wrong kind"),
+    (lambda c: c["annotations"].append(3), "entries of the wrong kind"),
     (lambda c: c["images"][1].pop("is_labeled"), "image 1: is_labeled is None"),
     (lambda c: c["images"][1].update(file_name="x.jpg"), "image 1: file_name is 'x.jpg'"),
 ])  # fmt: skip

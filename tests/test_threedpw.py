@@ -140,11 +140,11 @@ def change_first(field, change):
     "change, message",
     [
         (lambda c: c.pop("poses2d"), "lacks the field poses2d"),
-        (change_first("poses", lambda p: p[:-1]), r"poses\[0\] has 11 frames where cam_poses has"),
+        (change_first("poses", lambda p: p[:-1]), r"poses\[0\] has 11 frames, but cam_poses has"),
         (change_first("poses2d", lambda p: p[:, :, :14]), r"poses2d\[0\] is .*n 3 18"),
-        (lambda c: c["genders"].pop(), "genders has not one entry for each of 2"),
+        (lambda c: c["genders"].pop(), "genders does not have one entry for each of 2"),
         (lambda c: c.update(genders=["x", "f"]), r"genders\[0\] is 'x'"),
-        (lambda c: c.update(sequence="other"), "says that it is 'other'"),
+        (lambda c: c.update(sequence="other"), "sequence says 'other'"),
         (change_first("betas", lambda b: b[:9]), "9 coefficients"),
     ],
 )
@@ -194,7 +194,7 @@ def test_single_frames_at_fault_are_counted(own, build):
 
 
 def test_what_is_not_there_is_named(own, build, tmp_path):
-    with pytest.raises(UserError, match="is not laid out as 3DPW"):
+    with pytest.raises(UserError, match="does not have 3DPW's layout"):
         build(tmp_path)
     with pytest.raises(UserError, match="lacks sequenceFiles/validation; --partial"):
         build(own, partial=False)

@@ -1,4 +1,4 @@
-"""Reads the original's databases: joblib files of arrays, one row for each person in each frame."""
+"""Reads the original's databases: joblib files of arrays with one row per person and frame."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 from maed_jax.files.joblib import read_joblib
 
-# name -> shapes of a row that files have; text is checked apart. `frame_id`, `cam` and `features`
-# are not needed.
+# name -> possible shapes of a row; text is checked separately. `frame_id`, `cam` and `features` are
+# not needed.
 FIELDS = {
     "joints2D": [(49, 3), (25, 3)],
     "joints3D": [(49, 4)],
@@ -23,56 +23,56 @@ FIELDS = {
     "valid": [()],  # 3DPW's
     "valid_i": [(), (1,)],  # MPI-INF-3DHP's
 }
-SAMPLE = 1000  # rows that are looked at to tell a wrong file
+SAMPLE = 1000  # rows that are examined to detect a wrong file
 ANKLES, SHOULDERS = [25, 30], [33, 34]
 
 
 @dataclasses.dataclass(frozen=True)
 class Database:
-    """A file's arrays, n rows each; as a rule they are mapped, not read."""
+    """A file's arrays, n rows each; usually memory-mapped."""
 
     path: Path
     image: np.ndarray
     """[n] text"""
     video: np.ndarray | None
-    """[n] text, the same for the rows of a track; None for stills"""
+    """[n] text, equal for all rows of a track; None for stills"""
     arrays: dict[str, np.ndarray]
-    """by name, those of FIELDS that there are"""
+    """by name, those of FIELDS that exist"""
 
     def __len__(self) -> int:
         return len(self.image)
 
     def starts(self) -> np.ndarray:
-        """The rows where tracks begin; in stills each is one."""
+        """Returns the rows where tracks begin; each still is a track."""
         if self.video is None:
             return np.arange(len(self))
         return np.flatnonzero(np.r_[True, self.video[1:] != self.video[:-1]])
 
     def keypoints_2d(self, rows) -> np.ndarray:
-        """[rows 49 3] pixels, confidence."""
+        """Returns [rows 49 3]: x, y in pixels, confidence."""
         points = np.asarray(self.arrays["joints2D"][rows], np.float64)
-        # The original's conversion of InstaVariety leaves its own 25 keypoints in the file.
+        # The original's conversion of InstaVariety keeps that dataset's 25 keypoints.
         return points if points.shape[1] == 49 else to_keypoints49(points, "insta")
 
     def keypoints_3d(self, rows) -> np.ndarray | None:
-        """[rows 49 4] metres, camera frame, validity; None where the file has none."""
+        """Returns [rows 49 4]: metres in the camera frame, validity; None if the file has none."""
         return self._float64("joints3D", rows)
 
     def boxes(self, rows) -> np.ndarray | None:
-        """[rows 4] centre x, centre y, width, height; None where the file has none."""
+        """Returns [rows 4]: centre x, centre y, width, height; None if the file has none."""
         return self._float64("bbox", rows)
 
     def valid(self, rows) -> np.ndarray:
-        """[rows] bool: the owner's mask of frames."""
+        """Returns the owner's mask of frames, [rows] bool."""
         masks = [self._float64(name, rows) for name in ("valid", "valid_i")]
         found = next((mask for mask in masks if mask is not None), None)
         return np.ones(len(self.image[rows]), bool) if found is None else found.ravel() > 0
 
     def smpl(self, rows) -> tuple[np.ndarray, np.ndarray] | None:
-        """Pose [rows 72] and shape [rows 10]; None where the file has none.
+        """Returns pose [rows 72] and shape [rows 10]; None if the file has none.
 
-        A pose that is no rotation is NaN, and so is one of zeros alone, which says that there is
-        none: it would be someone upside down with stretched arms.
+        A pose that is not a rotation becomes NaN, as does an all-zero one, which means that there
+        is none: it would be someone upside down with arms outstretched.
         """
         pose, shape = self._float64("pose", rows), self._float64("shape", rows)
         if pose is None or shape is None:
@@ -94,27 +94,27 @@ def read_database(path: Path, with_boxes: bool = True) -> Database:
     """Reads a file such as 3dpw_train_db.pt.
 
     Args:
-      with_boxes: whether its boxes are to be used; otherwise they may be of any kind.
+      with_boxes: whether its boxes will be used; if not, they are not checked.
 
     Raises:
-      UserError: not such a file; a field is missing or of a wrong shape; fields differ in length;
-        or the labels cannot be what they should be.
+      UserError: it is not such a file; a field is missing or has the wrong shape; fields differ in
+        length; or the labels are implausible.
     """
     content = read_joblib(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a database: it holds a {type(content).__name__}")
+        raise UserError(f"{path} is not a database: it contains a {type(content).__name__}")
     names = {"img_name", "vid_name", *FIELDS} & set(content)
     if not with_boxes:
         names.discard("bbox")
     arrays = {name: _check(content[name], name, path) for name in sorted(names)}
     for name in ("img_name", "joints2D", *(("shape",) if "pose" in arrays else ())):
         if name not in arrays:
-            raise UserError(f"{path} is not a database of the original: it has no {name}")
+            raise UserError(f"{path} is not one of the original's databases: it has no {name}")
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         hint = ""
         if len(set(lengths.values()) - {lengths.get("bbox")}) == 1:
-            hint = "; --boxes keypoints makes other boxes"  # 3DPW's are not cut as the rest is
+            hint = "; --boxes keypoints makes other boxes"  # 3DPW's are not trimmed like the rest
         raise UserError(f"the fields of {path} differ in length: {lengths}{hint}")
     if not len(arrays["img_name"]):
         raise UserError(f"{path} has no rows")
@@ -134,16 +134,16 @@ def _check(array, name: str, path: Path) -> np.ndarray:
 
 
 def _check_labels(database: Database) -> None:
-    """Tells files whose labels are of other units or joints than they should be.
+    """Checks that the labels have plausible units and joints.
 
     Raises:
-      UserError: so it is.
+      UserError: they do not.
     """
     rows = np.unique(np.linspace(0, len(database) - 1, SAMPLE).astype(int))
     spatial = database.keypoints_3d(rows)
     known = () if spatial is None else np.abs(spatial[spatial[..., 3] > 0, :3])
     if len(known) and np.median(known) > 20:
-        raise UserError(f"{database.path}: joints3D are not metres, they are too large")
+        raise UserError(f"{database.path}: joints3D are too large to be metres")
     points = database.keypoints_2d(rows)
     seen = (points[:, ANKLES + SHOULDERS, 2] > 0).all(-1)
     if seen.sum() >= 10:
@@ -151,6 +151,6 @@ def _check_labels(database: Database) -> None:
         if above.mean() > 0.6:
             raise UserError(
                 f"{database.path}: joints2D have ankles above shoulders in {above.mean():.0%} of "
-                "the rows: joints are mixed up, as in what the original's conversion of Penn "
-                "Action writes; use the builder pennaction instead"
+                "the rows: joints are mixed up, as in the output of the original's conversion of "
+                "Penn Action; use the builder pennaction instead"
             )

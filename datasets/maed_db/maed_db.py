@@ -1,4 +1,4 @@
-"""The TFDS builder `maed_db`: what the original (Wan et al., ICCV 2021) trains and tests on."""
+"""The TFDS builder `maed_db`: the databases of the original (Wan et al., ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .database import Database, read_database
 from .image_names import ImageNames, check_names, find_images
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
-CHUNK = 1000  # rows of a task, at least
+CHUNK = 1000  # least number of rows per task
 
-# name in file names -> number of a video's first frame in the names of its pictures
+# name in file names -> number of a video's first frame in the names of its images
 DATABASES = {
     "3dpw": 0, "mpii3d": 1, "h36m": 1, "insta": 0, "posetrack": 0, "pennaction": 1,
     "coco2014-all": 0, "lspet": 0, "mpii": 0,
 }  # fmt: skip
-CROPPED = ("insta",)  # whose pictures are crops already and have no box
+CROPPED = ("insta",)  # databases whose images already are crops, without boxes
 
 
 @dataclasses.dataclass
 class DatabaseConfig(tfds.core.BuilderConfig):
     database: str = ""
-    """as in the names of the files"""
+    """as in the file names"""
     crops: bool = True
 
 
@@ -44,23 +44,23 @@ class DatabaseConfig(tfds.core.BuilderConfig):
 class Task:
     path: Path
     names: tuple[str, ...]
-    """of tracks, which lie one after another"""
+    """of tracks, which are consecutive"""
     starts: tuple[int, ...]
-    """rows where they begin, and where the last ends"""
+    """rows where the tracks begin, and where the last ends"""
     images: ImageNames
     boxes: str
-    """where they come from: file, keypoints or picture"""
+    """where boxes come from: file, keypoints or picture"""
     first: int
     """number of a video's first frame"""
 
 
-@functools.lru_cache(maxsize=1)  # a process has many tasks of one file
+@functools.lru_cache(maxsize=1)  # a process gets many tasks of one file
 def _latest(path: Path, with_boxes: bool, _written: int) -> Database:
     return read_database(path, with_boxes)
 
 
 def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
-    """Some tracks of a database."""
+    """Yields some tracks of a database."""
     database = _latest(task.path, task.boxes == "file", task.path.stat().st_mtime_ns)
     for name, start, end in zip(task.names, task.starts, task.starts[1:]):
         rows = slice(start, end)
@@ -94,11 +94,11 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
 def _boxes(
     kind: str, database: Database, rows: slice, points: np.ndarray, pictures: list[Path]
 ) -> np.ndarray:
-    """[rows 4]; NaN where there is none."""
+    """Returns boxes [rows 4], NaN where there is none."""
     if kind == "file":
         return database.boxes(rows)
     if kind == "picture":
-        size = first_size(pictures) or (1, 1)  # if there is none, all are left out anyway
+        size = first_size(pictures) or (1, 1)  # without a readable image, all are left out anyway
         return np.tile(whole_picture(size), (len(points), 1))
     if database.video is None:
         return box_from_keypoints(points, margin=1.2)
@@ -107,29 +107,30 @@ def _boxes(
 
 
 def _frames(pictures: list[Path], first: int) -> list[int]:
-    """Numbers of the frames from 0: those in the names of the pictures, where they ascend."""
+    """Returns frame numbers from 0: those in the image names if they ascend, else the positions."""
     found = [re.search(r"(\d+)\.\w+$", picture.name) for picture in pictures]
     numbers = [int(match[1]) - first if match else -1 for match in found]
     ascending = numbers[0] >= 0 and all(a < b for a, b in zip(numbers, numbers[1:]))
-    ascending = ascending and numbers[-1] < 1 << 31  # others are none of frames
+    ascending = ascending and numbers[-1] < 1 << 31  # larger ones are not frame numbers
     return numbers if ascending else list(range(len(pictures)))
 
 
 class MaedDb(PicturesBuilder):
-    """The original's databases, and the pictures that they name:
+    """The original's databases, and the images that they name:
 
     DIR/3dpw_train_db.pt, 3dpw_val_db.pt, 3dpw_test_db.pt, mpii3d_train_db.pt, h36m_train_db.pt,
     insta_train_db.pt, posetrack_train_db.pt, pennaction_train_db.pt, coco2014-all_train_db.pt,
     lspet_train_db.pt, mpii_train_db.pt
 
-    Each config takes one of them. The files hold absolute paths of the machine that wrote them:
-    --image_root is the folder that the ends of these paths are below. Nothing in the files is run.
+    Each config is for one of them. The files contain absolute paths on the machine that wrote them:
+    --image_root is the folder below which the ends of these paths are. Nothing in the files is
+    executed.
     """
 
     BUILDER_CONFIGS = [
         DatabaseConfig(
             name=name if crops else f"{name}-frames",
-            description="the person with a margin" if crops else "whole pictures",
+            description="the person with a margin" if crops else "whole images",
             database=name,
             crops=crops,
         )
@@ -139,7 +140,7 @@ class MaedDb(PicturesBuilder):
     read = staticmethod(read_rows)
 
     def __init__(self, *, image_root: str | Path | None = None, boxes: str = "file", **kwargs):
-        """See the help texts of `add_arguments`."""
+        """See `add_arguments` for the meaning of the arguments."""
         super().__init__(**kwargs)
         self.image_root = None if image_root is None else Path(image_root).expanduser()
         self.boxes = boxes
@@ -148,11 +149,11 @@ class MaedDb(PicturesBuilder):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--image_root", metavar="DIR", help="folder with the pictures (default: as named)"
+            "--image_root", metavar="DIR", help="folder with the images (default: as named)"
         )
         parser.add_argument(
             "--boxes", choices=["file", "keypoints"], default="file",
-            help="boxes of the file, or made anew around its 2D keypoints",
+            help="use the file's boxes, or make new ones around its 2D keypoints",
         )  # fmt: skip
 
     def tasks(self) -> dict[str, list[Task]]:
@@ -194,7 +195,7 @@ class MaedDb(PicturesBuilder):
 
 
 def _unique(names: np.ndarray) -> list[str]:
-    """Names of tracks: without folders, numbered where that leaves several alike."""
+    """Returns track names without folders, numbered if several are then equal."""
     short = [str(name).replace("\\", "/").rpartition("/")[2] for name in names]
     often = collections.Counter(short)
     seen: collections.Counter = collections.Counter()

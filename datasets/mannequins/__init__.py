@@ -1,5 +1,5 @@
-"""People of the built-in body in motion, rendered with everything about them known.
+"""Rendered people in motion, made with the built-in body, with complete ground truth.
 
-`motion` and `mocap` move a person, `scene` and `surroundings` say how and where, `film` makes
-records of it and `mannequins` is the builder.
+`motion` and `mocap` move a person, `scene` and `surroundings` set up how and where the person is
+seen, `film` makes records from that, and `mannequins` is the builder.
 """

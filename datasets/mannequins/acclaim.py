@@ -1,4 +1,4 @@
-"""Reading Acclaim motions (.amc) with their skeletons (.asf)."""
+"""Reads Acclaim motions (.amc) with their skeletons (.asf)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maed_jax.errors import UserError
 
 from .recording import Reader, Recording, read_lines
 
-FPS = 120.0  # the files do not say; those of CMU, the source of nearly all, are at 120
+FPS = 120.0  # not in the files; those of CMU, the source of nearly all, have 120
 
 
 @dataclasses.dataclass
@@ -24,10 +24,11 @@ class _Bone:
 
 
 def find_asf(path: str | Path) -> Path:
-    """The skeleton of an AMC file: 11_01.amc -> 11_01.asf or 11.asf, or the only one in its folder.
+    """Returns the skeleton of an AMC file: for 11_01.amc it is 11_01.asf or 11.asf, or the only one
+    in the folder.
 
     Raises:
-      UserError: it is not there.
+      UserError: it is missing.
     """
     path = Path(path)
     near = [p for folder in (path.parent, path.parent.parent) for p in sorted(folder.glob("*"))
@@ -40,26 +41,26 @@ def find_asf(path: str | Path) -> Path:
     if len(here) == 1:
         return here[0]
     wanted = path.parent / f"{path.stem.split('_')[0]}.asf"
-    raise UserError(f"{path} needs its skeleton: put {wanted.name} beside it")
+    raise UserError(f"{path} needs its skeleton: put {wanted.name} next to it")
 
 
 def _euler(order: str, angles: list[float], degrees: bool) -> np.ndarray:
-    """Rotations about fixed axes, the first of the order first."""
+    """Composes extrinsic rotations (about fixed axes), in the given order."""
     return Rotation.from_euler(order.lower(), angles, degrees=degrees).as_matrix()
 
 
 def read(path: str | Path, skeleton: str | Path) -> Recording:
-    """Reads an Acclaim motion and its skeleton. A bone is taken for the joint where it begins.
+    """Reads an Acclaim motion and its skeleton. A bone becomes the joint where it begins.
 
     Raises:
-      UserError: names the file and the line at fault.
+      UserError: a file cannot be read; the message names the file and line at fault.
     """
     path = Path(path)
     names, parents, bones, root_order, degrees = _read_asf(Path(skeleton))
     index = {name: i for i, name in enumerate(names)}
     reader = Reader(path, read_lines(path))
     if not any(line.strip().isdigit() for line in reader.lines):
-        raise UserError(f"{path}: it has no frames, so it is not an AMC file, or not all of one")
+        raise UserError(f"{path} has no frames: it is not an AMC file, or is truncated")
     columns = {name: len(bone.dof) for name, bone in bones.items() if bone.dof}
     columns["root"] = len(root_order)
     values: dict[str, list[list[float]]] = {name: [] for name in columns}
@@ -75,12 +76,12 @@ def read(path: str | Path, skeleton: str | Path) -> Recording:
             rows = values[words[0]]
             rows.append(reader.numbers(words[1:], columns[words[0]]))
             if len(rows) != frames:
-                raise reader.fail(f"{words[0]} comes twice in a frame, or was missing in the last")
+                raise reader.fail(f"{words[0]} is twice in this frame or missing in the one before")
         else:
             raise reader.fail(f"{words[0]!r} is not a bone of {Path(skeleton).name} that moves")
     for name, rows in values.items():
         if len(rows) != frames:
-            raise UserError(f"{path}: the last frame has no {name}, so it is not all of a file")
+            raise UserError(f"{path}: the last frame has no {name}: the file is truncated")
 
     turned = np.empty((frames, len(names), 3, 3))
     rest = np.zeros((len(names), 3))
@@ -101,12 +102,13 @@ def read(path: str | Path, skeleton: str | Path) -> Recording:
         if parent >= 0:
             above = bones[names[parent]]
             rest[joint] = rest[parent] + above.length * above.direction
-    # A bone begins where its parent ends, so its begin moves with its parent: as in a BVH file.
+    # A bone begins where its parent ends, so its origin moves with its parent, as in a BVH file.
     return Recording(path, tuple(names), tuple(parents), rest, turned, places, FPS)
 
 
 def _read_asf(path: Path):
-    """Names (parents first), parents, bones by name, the root's channels, whether in degrees."""
+    """Returns names (parents first), parents, bones by name, the root's channels, and whether
+    angles are in degrees."""
     reader = Reader(path, read_lines(path))
     bones: dict[str, _Bone] = {"root": _Bone()}
     children: dict[str, list[str]] = {}
@@ -130,9 +132,9 @@ def _read_asf(path: Path):
             children.setdefault(words[0], []).extend(words[1:])
     good = {a + b for a in "tr" for b in "xyz"}
     if len(bones) < 2 or not children or not root_order or set(root_order) - good:
-        raise UserError(f"{path}: it lacks bones, hierarchy or the root's order: no ASF skeleton")
+        raise UserError(f"{path} is no ASF skeleton: it lacks bones, hierarchy or the root's order")
     names, parents = ["root"], [-1]
-    for name in names:  # grows while we walk
+    for name in names:  # grows during the loop
         for child in children.get(name, []):
             if child in names:
                 raise UserError(f"{path}: {child} has two parents")
@@ -153,12 +155,12 @@ def _read_bone(reader: Reader, degrees: bool) -> tuple[str, _Bone]:
         elif words[0] == "axis":
             order = words[4] if len(words) > 4 else "XYZ"
             if sorted(order.upper()) != ["X", "Y", "Z"]:
-                raise reader.fail(f"no order of axes: {order!r}")
+                raise reader.fail(f"{order!r} is not an order of axes")
             bone.axis = _euler(order, reader.numbers(words[1:4], 3), degrees)
         elif words[0] == "dof":
             bone.dof = tuple(word.lower() for word in words[1:])
             if any(kind not in ("rx", "ry", "rz", "tx", "ty", "tz", "l") for kind in bone.dof):
-                raise reader.fail(f"no degrees of freedom: {' '.join(words[1:])!r}")
+                raise reader.fail(f"{' '.join(words[1:])!r} are not degrees of freedom")
     if not name:
         raise reader.fail("a bone without a name")
     return name, bone

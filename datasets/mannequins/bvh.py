@@ -1,4 +1,4 @@
-"""Reading BVH files."""
+"""Reads BVH files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MOST_JOINTS = 500
 
 
 def read(path: str | Path) -> Recording:
-    """Reads a BVH file; any order of rotation channels, root translation where it has channels.
+    """Reads a BVH file, with rotation channels in any order, and root translation if it has any.
 
     Raises:
-      UserError: names the file and the line at fault.
+      UserError: it cannot be read; the message names the file and line at fault.
     """
     path = Path(path)
     reader = Reader(path, read_lines(path))
@@ -29,7 +29,7 @@ def read(path: str | Path) -> Recording:
     def joint(name: str, parent: int) -> None:
         index = len(names)
         if index == MOST_JOINTS:
-            raise reader.fail(f"more than {MOST_JOINTS} joints, which no body has")
+            raise reader.fail(f"more than {MOST_JOINTS} joints: not a body")
         names.append(name)
         parents.append(parent)
         reader.expect("{")
@@ -42,7 +42,7 @@ def read(path: str | Path) -> Recording:
                 kinds = [word.capitalize() for word in words[2:]]
                 good = [a + b for a in "XYZ" for b in ("position", "rotation")]
                 if words[1:2] != [str(len(kinds))] or any(k not in good for k in kinds):
-                    raise reader.fail(f"channels that are none: {' '.join(words)!r}")
+                    raise reader.fail(f"invalid channels: {' '.join(words)!r}")
                 channels[index] = kinds
             elif kind == "JOINT" and len(words) > 1:
                 joint(" ".join(words[1:]), index)
@@ -61,7 +61,7 @@ def read(path: str | Path) -> Recording:
     width = sum(len(kinds) for kinds in channels)
     if frames > len(reader.lines) - reader.at:
         reader.at = len(reader.lines)
-        raise reader.fail("the file ends too early: it has not as many frames as it says")
+        raise reader.fail("the file ends too early: it has fewer frames than it says")
     table = np.empty((frames, width))
     for frame in range(frames):
         table[frame] = reader.numbers(reader.words(), width)

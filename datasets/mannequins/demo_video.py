@@ -1,4 +1,4 @@
-"""A rendered video to try prediction on: people cross a room that no track was filmed in."""
+"""Renders a video for trying prediction: people cross a room that appears in no track."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from . import film, motion, scene, surroundings
 FPS = 30.0
 SIZE = (480, 640)  # height, width
 FOCAL = 560.0  # pixels
-DISTANCE = 4.6  # metres to the line that the first person walks on
+DISTANCE = 4.6  # metres to the first person's line of walking
 
 
 def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int = 2) -> Path:
-    """Renders a video and writes its truth beside it.
+    """Renders a video and writes its ground truth next to it.
 
-    What it shows and what the truth holds is in docs/data.md.
+    docs/data.md describes the video and the contents of the ground truth.
 
     Args:
-      path: of the mp4.
+      path: the mp4 file to write.
+      frames: 2 to 3000.
+      people: 1 to 6.
 
     Returns:
-      The file of the truth, `<name>.truth.npz`.
+      The ground truth's file, `<name>.truth.npz`.
 
     Raises:
-      UserError: the numbers make no sense, or the file cannot be written.
+      UserError: a number is out of range, or a file cannot be written.
     """
     path = Path(path)
     if not 2 <= frames <= 3000 or not 1 <= people <= 6:
         raise UserError("a video has 2 to 3000 frames and 1 to 6 people")
     if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} to write {path.name} into")
+        raise UserError(f"there is no folder {path.parent} to write {path.name} to")
     rng = np.random.default_rng([seed, *b"video"])
     height, width = SIZE
     intrinsics = np.array([FOCAL, FOCAL, (width - 1) / 2, (height - 1) / 2])
@@ -57,7 +59,7 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
         for actor, v, p in zip(actors, verts, points)
     ]
     panorama = surroundings.draw_panorama(rng, "plain", density=FOCAL, blur=1.5)
-    lights = Lights(  # from above and behind the camera, so that people stand out
+    lights = Lights(  # from above and behind the camera, to make people stand out
         np.array([[0.5, 1.0, 1.2], [-1.0, 0.4, 0.3]]) @ camera.R_cam_world[0].T,
         np.array([[0.6, 0.58, 0.55], [0.15, 0.15, 0.18]]),
         (0.45, 0.45, 0.47),
@@ -89,24 +91,24 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
 
 
 def _walk_on(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
-    """The person of that number, where the video wants it."""
+    """Draws a person and places it in the room."""
     standing = number % 3 == 2
     direction = 1 if number % 2 == 0 else -1
     kind = "reaching" if standing else "walking"
     heading = rng.uniform(-40, 40) if standing else direction * 90 + rng.normal(0, 4)
-    for _ in range(30):  # until the arms hang: the detector knows people by their outlines
+    for _ in range(30):  # until the arms hang, because the detector relies on outlines
         moves = motion.make(kind, rng, frames, FPS, heading=heading)
         if standing or _highest_elbow(moves) < -0.12:
             break
     actor = film.draw_actor(rng, moves, kit="harlequin")  # as the people of the demo dataset
-    # Darker than the ground, likewise.
+    # Darker than the background, for the same reason.
     actor.colors[:] = 0.55 * actor.colors
     places = actor.t_world_root
     depth = (0.0, -2.2, -1.4, -3.4, -0.8, -2.8)[number]
     if standing:
         places[:, [0, 2]] += [rng.uniform(-1.2, 1.2), depth]
         return actor
-    # In the middle of the picture at half time, and in it all the time.
+    # Always in the image, and in its middle at half time.
     places[:, 0] -= places[len(places) // 2, 0]
     reach = 0.40 * (DISTANCE - depth) * SIZE[1] / FOCAL
     places[:, 0] *= min(1.0, reach / np.abs(places[:, 0]).max())
@@ -115,7 +117,7 @@ def _walk_on(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
 
 
 def _highest_elbow(moves: motion.Motion) -> float:
-    """Metres over the shoulders."""
+    """Returns the largest height of an elbow above its shoulder, metres."""
     _, points = film.pose_bodies(moves.rotations[::12], np.zeros(10))
     elbows, shoulders = (
         points[:, [KEYPOINT_NAMES.index(f"{side}{name}") for side in "lr"], 1]

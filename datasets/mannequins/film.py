@@ -1,4 +1,4 @@
-"""Films a mannequin: one track of records, or one video, from a seed."""
+"""Films a mannequin: makes one track of records from a seed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FEET = [
     for s in "LR"
     for p in ("BigToe", "SmallToe", "Heel")
 ]
-MARGIN = 1.6  # side of the stored picture over the longer side of the person's box
-_CHUNK = 8  # frames posed at once, if not one: two sizes, so that JAX compiles twice
+MARGIN = 1.6  # side of the stored image over the longer side of the person's box
+_CHUNK = 8  # frames posed at once, unless there is only one: JAX compiles for two sizes
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What decides a track; equal plans give equal records."""
+    """Everything that determines a track; equal plans give equal records."""
 
     split: str
     number: int
@@ -43,18 +43,18 @@ class Plan:
     frames: int = 128
     """of the motion, at `fps`"""
     every: int = 1
-    """one frame in so many is filmed"""
+    """every n-th frame is filmed"""
     size: int = 160
-    """pixels, side of the stored picture"""
+    """side of the stored image, pixels"""
     clutter: tuple[float, float, float] = (0.2, 0.5, 0.3)
-    """how probable a plain, a normal and a cluttered background are; without a subset"""
+    """probabilities of a plain, a normal and a cluttered background; without a subset"""
     occluded: float = 0.4
-    """how probable it is that things hide the person; without a subset"""
+    """probability that objects hide part of the person; without a subset"""
     kit: str = ""
-    """of `scene.KITS`, or "" for clothes of one's own"""
+    """a key of `scene.KITS`, or "" for individual clothes"""
     fps: float = 30.0
     recording: tuple[str, int] | None = None
-    """of a recorded motion: its file and the frame (at `fps`) where the track starts"""
+    """for a recorded motion, its file and the frame (at `fps`) where the track starts"""
 
     @property
     def name(self) -> str:
@@ -77,14 +77,14 @@ class Actor:
     verts: np.ndarray
     """[frames verts 3] relative to the root joint, world axes"""
     keypoints: np.ndarray
-    """[frames 49 3] likewise"""
+    """[frames 49 3] relative to the root joint, world axes"""
     colors: np.ndarray
     """[verts 3] RGB in 0..255"""
 
 
 @functools.cache
 def _body(outline: bool) -> smpl.Body:
-    """The mannequin, or enough of its vertices to find its keypoints and what touches the floor."""
+    """Returns the mannequin, or only enough vertices for its keypoints and its lowest point."""
     body = mannequin_body.mannequin()
     if outline:
         needed = np.abs(np.asarray(body.landmark_regressor)).sum(0) > 0
@@ -113,9 +113,12 @@ def faces() -> np.ndarray:
 def pose_bodies(
     rotations: np.ndarray, betas: np.ndarray, *, outline: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [frames verts 3] and keypoints [frames 49 3] relative to the root joint, metres.
+    """Returns vertices [frames verts 3] and keypoints [frames 49 3] relative to the root, metres.
 
-    outline: only some of the vertices, but the same keypoints; much quicker.
+    Args:
+      rotations: [frames 24 3 3].
+      betas: [10].
+      outline: compute only some of the vertices, but the same keypoints; much faster.
     """
     frames = len(rotations)
     chunk = 1 if frames == 1 else _CHUNK
@@ -131,7 +134,7 @@ def pose_bodies(
 def draw_actor(
     rng: np.random.Generator, motion: motions.Motion, every: int = 1, kit: str = ""
 ) -> Actor:
-    """Gives a motion a body, clothes and a place on the floor; keeps one frame of `every`."""
+    """Gives a motion a body, clothes and a place on the floor; keeps every `every`-th frame."""
     betas = np.clip(rng.normal(0, 1, 10), -2.2, 2.2).astype(np.float32)
     outline, keypoints = pose_bodies(motion.rotations, betas, outline=True)
     lowest = outline[..., 1].min(axis=1)
@@ -161,8 +164,8 @@ def draw_motion(plan: Plan, rng: np.random.Generator) -> motions.Motion:
 
 
 def _crops(verts_2d: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """From projected vertices [frames verts 2]: tight boxes [frames 4] (centre, size) and the
-    square pictures to store [frames 3] (centre, side), which follow the person smoothly."""
+    """Computes, from projected vertices [frames verts 2], tight boxes [frames 4] (centre, size) and
+    the square images to store [frames 3] (centre, side), which follow the person smoothly."""
     low, high = verts_2d.min(1), verts_2d.max(1)
     boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
     center = gaussian_filter1d(boxes[:, :2], 0.13 * fps, axis=0, mode="nearest")
@@ -172,7 +175,7 @@ def _crops(verts_2d: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def track(plan: Plan) -> list[dict]:
-    """Records of one track (see `maed_jax.data.schema`), in order."""
+    """Returns the records of one track (see `maed_jax.data.schema`), in order."""
     rng = plan.rng()
     motion = draw_motion(plan, rng)
     actor = draw_actor(rng, motion, plan.every, plan.kit)
@@ -180,7 +183,7 @@ def track(plan: Plan) -> list[dict]:
     camera = scene.draw_camera(rng, actor.t_world_root, fps)
     verts = camera.to_camera(actor.verts + actor.t_world_root[:, None]).astype(np.float32)
     keypoints = camera.to_camera(actor.keypoints + actor.t_world_root[:, None])
-    # On the plane at z = 1; a picture's focal length is its size over the side of its window there.
+    # On the plane z = 1; an image's focal length is its size over the side of its window there.
     boxes, crops = _crops(verts[..., :2] / verts[..., 2:], fps)
     focal = plan.size / crops[:, 2]
     middle = (plan.size - 1) / 2
@@ -224,7 +227,7 @@ def track(plan: Plan) -> list[dict]:
 
 
 def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
-    """How cluttered the background is and how many things hide the person."""
+    """Draws how cluttered the background is and how many objects hide the person."""
     if plan.subset:
         level = {"plain": "plain", "clutter": "clutter"}.get(plan.subset, "normal")
         return level, int(rng.integers(1, 4)) if plan.subset == "occlusion" else 0

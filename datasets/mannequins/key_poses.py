@@ -1,30 +1,30 @@
-"""Tables of poses that motions go through; see `pose` for the angles, in degrees."""
+"""Tables of key poses of the motions; see `pose` for the angles, in degrees."""
 
-ARMS = (  # what an arm does while the rest of the body is busy
+ARMS = (  # poses of an arm, independent of the rest of the body
     dict(arm_flexion=4, arm_abduction=7, elbow=14),
     dict(arm_flexion=4, arm_abduction=7, elbow=14),
     dict(arm_flexion=-25, arm_abduction=48, arm_rotation=-35, elbow=100),  # hand on the hip
-    dict(arm_flexion=-12, arm_abduction=16, arm_rotation=-15, elbow=40),  # in the pocket
+    dict(arm_flexion=-12, arm_abduction=16, arm_rotation=-15, elbow=40),  # hand in the pocket
     dict(arm_flexion=38, arm_abduction=4, arm_rotation=-25, elbow=92),  # holding something
-    dict(arm_flexion=48, arm_abduction=14, arm_rotation=-10, elbow=138),  # at the ear
+    dict(arm_flexion=48, arm_abduction=14, arm_rotation=-10, elbow=138),  # hand at the ear
     dict(arm_flexion=22, arm_abduction=4, arm_rotation=-62, elbow=98),  # across the belly
     dict(arm_flexion=10, arm_abduction=92, arm_rotation=78, elbow=75),  # waving
     dict(arm_flexion=165, arm_abduction=8, elbow=12),  # straight up
     dict(arm_flexion=0, arm_abduction=88, elbow=6),  # sideways
-    dict(arm_flexion=86, arm_abduction=6, elbow=8),  # pointing ahead
+    dict(arm_flexion=86, arm_abduction=6, elbow=8),  # pointing forward
     dict(arm_flexion=25, arm_abduction=125, arm_rotation=60, elbow=125),  # behind the head
 )
 
 SEATS = (
     dict(hip_flexion=92, knee=92, spine_flexion=5),
     dict(hip_flexion=80, knee=95, spine_flexion=15, pitch=-14),  # leaning back
-    dict(hip_flexion=105, knee=95, spine_flexion=25, pitch=18),  # leaning ahead
+    dict(hip_flexion=105, knee=95, spine_flexion=25, pitch=18),  # leaning forward
     dict(hip_flexion=92, knee=88, hip_abduction=22, hip_rotation=20),  # knees apart
-    dict(hip_flexion=85, knee=55, pitch=-12),  # legs stretched
+    dict(hip_flexion=85, knee=55, pitch=-12),  # legs stretched out
     dict(hip_flexion=100, knee=110, spine_flexion=12),
 )
 
-POSES = {  # of "extreme": the feet, the seat, the hands or the back on the floor
+POSES = {  # for "extreme": feet, seat, hands or back on the floor
     "squat": (dict(hip_flexion=105, knee=125, ankle=25, pitch=28, spine_flexion=15,
                    hip_abduction=15, hip_rotation=15),),
     "crouch": (dict(hip_flexion=118, knee=138, ankle=22, pitch=32, spine_flexion=35,
@@ -58,9 +58,9 @@ POSES = {  # of "extreme": the feet, the seat, the hands or the back on the floo
                      dict(pitch=105, hip_flexion=80, knee=5, arm_flexion=150)),
 }  # fmt: skip
 
-# A stride of one leg, from the heel's contact: fraction of the cycle -> degrees. After textbook
-# curves of able-bodied adults (D. Winter, "The Biomechanics and Motor Control of Human Gait"), the
-# toes lifted a little more in the swing so that the mannequin's feet clear the floor.
+# One leg's stride, from heel contact: fraction of the cycle -> degrees. Based on textbook curves of
+# able-bodied adults (D. Winter, "The Biomechanics and Motor Control of Human Gait"), with the toes
+# lifted slightly more in the swing so that the mannequin's feet clear the floor.
 WALK = {
     "hip_flexion": ((0, 30), (0.1, 25), (0.2, 15), (0.3, 5), (0.4, -4), (0.5, -10), (0.6, -5),
                     (0.7, 12), (0.8, 26), (0.9, 32)),

@@ -1,4 +1,4 @@
-"""The TFDS builder `mannequins`: rendered people of the built-in body, all about them known."""
+"""The TFDS builder `mannequins`: rendered people with the built-in body and full ground truth."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from maed_jax.errors import UserError
 
 from . import film, motion
 
-# Kinds of motion of consecutive tracks; the test split's subsets take everyday motions but for
-# "extreme".
+# Kinds of motion of consecutive tracks; the test split's subsets, except "extreme", have everyday
+# motions.
 MIXED = (
     "walking", "reaching", "dancing", "sitting", "extreme", "running", "dancing", "reaching",
     "extreme", "walking",
 )  # fmt: skip
-STILL = 8  # frames of the motion of which a still is the first
+STILL = 8  # frames of a still's motion; the still is the first
 SUBSETS = ("plain", "clutter", "occlusion", "extreme")
 
 
 @dataclasses.dataclass
 class MannequinsConfig(tfds.core.BuilderConfig):
-    """How much to make; numbers of tracks by split."""
+    """What to make; `train`, `validation` and `test` are numbers of tracks."""
 
     train: int = 240
     validation: int = 24
@@ -36,12 +36,12 @@ class MannequinsConfig(tfds.core.BuilderConfig):
     frames: tuple[int, int] = (128, 192)
     """shortest and longest track, before `every`"""
     train_every: int = 1
-    """of the train split's tracks one frame in so many is made"""
+    """render every n-th frame of the train split's tracks"""
     size: int = 288
-    """pixels, side of the stored pictures"""
+    """side of the stored images, pixels"""
     clutter: tuple[float, float, float] = film.Plan.clutter
     occluded: float = film.Plan.occluded
-    """see `film.Plan`; the test split's subsets have their own"""
+    """see `film.Plan`; the test split's subsets have their own values"""
     kit: str = ""
     """see `film.Plan`"""
 
@@ -51,34 +51,34 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {
-        "1.2.0": "The demo in a harlequin kit, and stills for it; the demo of before is `study`.",
-        "1.1.0": "Frame rate and owner's mask.",
-        "1.0.0": "First.",
+        "1.2.0": "`demo` with a harlequin kit, and `demo_stills`; the former demo is now `study`.",
+        "1.1.0": "Adds frame rate and the owner's mask.",
+        "1.0.0": "First version.",
     }
     BUILDER_CONFIGS = [
-        MannequinsConfig(name="crops", description="for training in earnest, pictures of 288 px"),
+        MannequinsConfig(name="crops", description="for real training, images of 288 px"),
         MannequinsConfig(
             name="demo",
-            description="what a laptop makes and learns from in minutes, beside `demo_stills`: "
-            "people in a harlequin kit, of those to train on every 8th frame, mostly in plain view",
+            description="what a laptop renders and learns from in minutes, with `demo_stills`: "
+            "people in a harlequin kit, mostly in plain view; in train only every 8th frame",
             train=1200, validation=8, test=48, frames=(64, 64), train_every=8, size=96,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
         ),
         MannequinsConfig(
             name="demo_stills",
-            description="people like those of `demo`, many more, each in one picture",
+            description="many more people like those of `demo`, each in one image",
             train=12_000, validation=0, test=0, frames=(STILL, STILL), train_every=STILL, size=96,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
         ),
         MannequinsConfig(
             name="study",
-            description="what `maed ablate` learns from: people in the clothes of one team, of "
-            "those to train on every 8th frame, mostly in plain view",
+            description="what `maed ablate` trains on: people in a team kit, mostly in plain view; "
+            "in train only every 8th frame",
             train=2000, validation=8, test=48, frames=(64, 64), train_every=8, size=128,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="team",
         ),
         MannequinsConfig(
-            name="tiny", description="for a first look and for tests: a few short tracks",
+            name="tiny", description="a few short tracks, for a first look and for tests",
             train=2, validation=1, test=4, frames=(16, 24), size=96,
         ),
     ]  # fmt: skip
@@ -91,15 +91,20 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         processes: int | None = None,
         **kwargs,
     ):
-        """seed: of everything random; motions: folder of BVH or ASF/AMC files for half of the
-        tracks; processes: default one per core. The rest is TFDS's (data_dir, config, ...)."""
+        """
+        Args:
+          seed: for everything random.
+          motions: folder of BVH or ASF/AMC files for half of the tracks.
+          processes: number of processes; default: one per core.
+          kwargs: passed to TFDS (data_dir, config, ...).
+        """
         super().__init__(file_format="array_record", **kwargs)
         self.seed, self.motions, self.processes = seed, motions, processes
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """The options of `maed data build mannequins`; they become arguments of the builder."""
-        parser.add_argument("--seed", type=seed, default=0, help="another seed, other people")
+        """Adds the options of `maed data build mannequins`, which become builder arguments."""
+        parser.add_argument("--seed", type=seed, default=0, help="another seed gives other people")
         parser.add_argument(
             "--motions", metavar="DIR",
             help="folder of BVH or ASF/AMC motion capture: half of the tracks move as recorded",
@@ -120,7 +125,7 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         self._progress = tqdm.tqdm(
             total=total, desc="rendering", unit=" frames", smoothing=0.05, mininterval=0.5
         )
-        # One pool for all splits: the records come in the order in which TFDS asks for them.
+        # One pool for all splits: TFDS asks for the records in this order.
         self._records = in_order(
             film.track, [p for part in plans.values() for p in part], self.processes
         )
@@ -132,13 +137,13 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
             try:
                 records = next(self._records)
             except BaseException:
-                self._progress.close()  # what is said about it begins on a line of its own
+                self._progress.close()  # so that the error message begins on a new line
                 raise
             yield from enumerate(records, start)
             self._progress.update(len(records))
             tracks.append(schema.Track(each.name, start, len(records), each.subset))
             start += len(records)
-        # TFDS moves the whole folder into place at the end: there is no dataset without its tables.
+        # TFDS moves the whole folder into place at the end, so no dataset lacks its tables.
         schema.write_tracks(self.data_dir, split, tracks)
         if split == self._last:
             self._progress.close()
@@ -148,10 +153,10 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
 def plan(
     config: MannequinsConfig, seed: int = 0, folder: str | Path | None = None
 ) -> dict[str, list[film.Plan]]:
-    """What each split consists of; splits without tracks are left out.
+    """Plans the tracks of each split; splits without tracks are left out.
 
     Raises:
-      UserError: there are no motions in the folder.
+      UserError: there are no usable motions in the folder.
     """
     recordings: dict[str, list] = {}
     if folder is not None:

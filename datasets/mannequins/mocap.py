@@ -1,8 +1,8 @@
-"""Recorded motion on our skeleton: BVH and Acclaim (ASF/AMC) files, turned into joint rotations.
+"""Retargets recorded motion, from BVH and Acclaim (ASF/AMC) files, to our skeleton.
 
-Every joint takes the rotation, since a reference pose, of the part of the recorded skeleton that
-stands for it; where the arms and legs of the two resting skeletons point differently, that is made
-up for. What comes out looks like the recording, it is not a fit to it.
+Each joint gets the rotation, relative to a reference pose, of the corresponding part of the
+recorded skeleton; where arms or legs of the two skeletons point in different directions at rest,
+this is compensated. The result resembles the recording; it is not a fit to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import acclaim, bvh
 from .motion import Motion
 from .recording import Reader, Recording, read_lines
 
-# Names of the parts on the left, first match first; of the right likewise.
+# Names of the left parts, in order of preference; names of the right parts follow from them.
 _LIMBS = {
     "hip": ("leftupleg", "lefthip", "lfemur", "leftthigh", "lthigh", "lhip", "lupleg"),
     "knee": ("leftleg", "leftknee", "ltibia", "leftshin", "leftlowleg", "lshin", "lknee", "lleg"),
@@ -38,7 +38,7 @@ _LIMBS = {
     ),
     "wrist": ("lefthand", "leftwrist", "lhand", "lwrist"),
 }  # fmt: skip
-_JOINT = {  # our joint on the left; the right one follows it
+_JOINT = {  # our left joint; the right one is the next
     "hip": 1, "knee": 4, "ankle": 7, "toe": 10, "collar": 13, "shoulder": 16, "elbow": 18,
     "wrist": 20,
 }  # fmt: skip
@@ -52,10 +52,10 @@ def _plain(name: str) -> str:
 
 
 def _match(recording: Recording) -> dict[int, int]:
-    """Our joint -> index of the recorded one, for arms, legs and head.
+    """Returns our joint -> index of the recorded one, for arms, legs and head.
 
     Raises:
-      UserError: a part that is needed is missing.
+      UserError: a required part is missing.
     """
     known = {_plain(name): i for i, name in reversed(list(enumerate(recording.names)))}
     found = {0: 0}
@@ -83,7 +83,7 @@ def _match(recording: Recording) -> dict[int, int]:
 
 
 def _path_up(parents: tuple[int, ...], joint: int) -> list[int]:
-    """The joint and all above it, the root last."""
+    """Returns the joint and all its ancestors, the root last."""
     path = [joint]
     while parents[path[-1]] >= 0:
         path.append(parents[path[-1]])
@@ -91,7 +91,8 @@ def _path_up(parents: tuple[int, ...], joint: int) -> list[int]:
 
 
 def _axes(rest: np.ndarray, found: dict[int, int]) -> np.ndarray:
-    """Rotation [3 3] from the recording's axes to ours (x left, y up, z ahead), by right angles."""
+    """Returns the rotation [3 3] by right angles from the recording's axes to ours (x left, y up,
+    z forward)."""
     left = rest[found[1]] - rest[found[2]]
     up = (rest[found[1]] + rest[found[2]]) - (rest[found[7]] + rest[found[8]])
     rows = []
@@ -104,7 +105,8 @@ def _axes(rest: np.ndarray, found: dict[int, int]) -> np.ndarray:
 
 
 def _upright(rest: np.ndarray, found: dict[int, int], *, sideways: bool = False) -> bool:
-    """Whether this pose has the legs down and the upper arms sideways, or else down if allowed."""
+    """Returns whether the legs point down, and the upper arms sideways or, unless `sideways` is
+    set, obliquely down."""
     axes = _axes(rest, found)
     if abs(np.linalg.det(axes) - 1) > 1e-6:
         return False
@@ -121,7 +123,7 @@ def _upright(rest: np.ndarray, found: dict[int, int], *, sideways: bool = False)
 
 
 def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The smallest rotation [3 3] that takes one direction to another, not opposite one."""
+    """Returns the smallest rotation [3 3] from one direction to another, not opposite one."""
     a, b = source / np.linalg.norm(source), target / np.linalg.norm(target)
     axis = np.cross(a, b)
     skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
@@ -134,21 +136,21 @@ def _between(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Puts a recording on our skeleton.
+    """Transfers a recording to our skeleton.
 
     Args:
-      rest_joints: [24 3] of the body, at rest in T-pose.
+      rest_joints: [24 3], the body's joints at rest in T-pose, metres.
 
     Returns:
-      rotations [frames 24 3 3] (R_world_root, then R_parent_joint), the world with y up, and
-      t_world_root [frames 3] metres, in proportion to the length of the legs.
+      Rotations [frames 24 3 3] (R_world_root, then R_parent_joint) in a world with y up, and
+      t_world_root [frames 3], metres, scaled by the ratio of leg lengths.
 
     Raises:
-      UserError: a part of the body is missing, or neither the first frame nor the resting skeleton
-        is a pose that tells how the skeleton lies in the body.
+      UserError: a part of the body is missing, or neither the first frame nor the rest pose shows
+        how the skeleton fits the body.
     """
     found = _match(recording)
-    # A first frame in T-pose is there to calibrate by; it is not a part of the motion.
+    # A first frame in T-pose is for calibration and not part of the motion.
     first = recording.positions(0)
     calibrated = _upright(first, found, sideways=True)
     if calibrated or (_upright(first, found) and not _upright(recording.rest, found)):
@@ -175,7 +177,7 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
     moving = [
         j for j in spine if np.abs(turned[:, j] - turned[:, recording.parents[j]]).max() > 1e-9
     ]
-    spine = moving or spine  # links that never move by themselves are none of the back's joints
+    spine = moving or spine  # links that never move by themselves are not joints of the back
     whole: dict[int, np.ndarray] = {joint: turned[:, index] for joint, index in found.items()}
     if len(spine) >= 3:
         whole |= {3: turned[:, spine[0]], 6: turned[:, spine[len(spine) // 2]]}
@@ -219,7 +221,7 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
 
 
 def resample(rotations: np.ndarray, places: np.ndarray, fps: float, to: float):
-    """rotations [frames joints 3 3] and places [frames 3] at another rate."""
+    """Resamples rotations [frames joints 3 3] and places [frames 3] from rate `fps` to `to`."""
     if len(rotations) < 2:
         return rotations, places
     times = np.arange(len(rotations)) / fps
@@ -236,10 +238,10 @@ def resample(rotations: np.ndarray, places: np.ndarray, fps: float, to: float):
 
 
 def read(path: str | Path) -> Recording:
-    """Reads a .bvh file, or an .amc file with the .asf skeleton beside it.
+    """Reads a .bvh file, or an .amc file with the .asf skeleton next to it.
 
     Raises:
-      UserError: it cannot be read; says where and why.
+      UserError: it cannot be read; the message says where and why.
     """
     path = Path(path)
     return (
@@ -250,7 +252,7 @@ def read(path: str | Path) -> Recording:
 
 
 def frame_count(path: str | Path) -> tuple[int, float]:
-    """Number of frames and frames per second, without reading the motion."""
+    """Returns the number of frames, and frames per second, without reading the motion."""
     path = Path(path)
     lines = read_lines(path)
     if path.suffix.lower() == ".amc":
@@ -260,31 +262,29 @@ def frame_count(path: str | Path) -> tuple[int, float]:
         if words[:1] == ["Frames:"]:
             reader = Reader(path, lines, number)
             return reader.motion_header()
-    raise UserError(
-        f"{path}: it has no line 'Frames: ...', so it is not a BVH file, or not all of one"
-    )
+    raise UserError(f"{path} has no line 'Frames: ...': it is not a BVH file, or is truncated")
 
 
 @functools.lru_cache(maxsize=4)
 def load_motion(path: str, fps: float = 30.0) -> Motion:
-    """A recorded motion on the built-in body, at `fps`.
+    """Loads a recorded motion onto the built-in body, at `fps`.
 
     Raises:
-      UserError: the file cannot be read or its skeleton is not a person's.
+      UserError: the file cannot be read, or its skeleton is not a person's.
     """
     from maed_jax.body.mannequin import mannequin
 
     recording = read(path)
-    with np.errstate(invalid="ignore"):  # of a bone without length; see below
+    with np.errstate(invalid="ignore"):  # from bones of zero length; see below
         rotations, places = retarget(recording, np.asarray(mannequin().rest_joints, np.float64))
     if not (np.isfinite(rotations).all() and np.isfinite(places).all()):
-        raise UserError(f"{path}: its skeleton does not fit a person's; have its bones lengths?")
+        raise UserError(f"{path}: its skeleton does not fit a person's; do its bones have lengths?")
     rotations, places = resample(rotations, places, recording.fps, fps)
     return Motion("recorded", rotations, np.zeros(len(rotations)), places)
 
 
 def cut(motion: Motion, start: int, frames: int) -> Motion:
-    """`frames` frames of a recorded motion, which begins at x = z = 0 then."""
+    """Cuts `frames` frames out of a recorded motion and moves their beginning to x = z = 0."""
     part = slice(start, start + frames)
     places = motion.t_world_root[part]
     places = places - places[:1] * [1, 0, 1]
@@ -294,14 +294,14 @@ def cut(motion: Motion, start: int, frames: int) -> Motion:
 
 
 def find(folder: str | Path) -> list[Path]:
-    """All BVH and AMC files below a folder, sorted.
+    """Returns all BVH and AMC files below a folder, sorted.
 
     Raises:
-      UserError: no such folder, or none in it.
+      UserError: there is no such folder, or no file in it.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: --motions wants one with BVH or AMC files")
+        raise UserError(f"there is no folder {folder}: --motions needs one with BVH or AMC files")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".bvh", ".amc"))
     if not files:
         raise UserError(f"there are no .bvh or .amc files in {folder}")
@@ -309,9 +309,10 @@ def find(folder: str | Path) -> list[Path]:
 
 
 def split(files: list[Path], frames: int, fps: float) -> dict[str, list[tuple[str, int, int]]]:
-    """Pieces (file, first frame at `fps`, length) for train, validation and test.
+    """Divides files into pieces (file, first frame at `fps`, length) for the three splits.
 
-    Of ten or more files, one in ten each goes to validation and test; of fewer, pieces do.
+    If there are ten files or more, every ninth and tenth go to validation and test; if there are
+    fewer, every fourth and fifth piece do.
     """
     out: dict[str, list[tuple[str, int, int]]] = {"train": [], "validation": [], "test": []}
     names = {8: "validation", 9: "test"}

@@ -1,7 +1,7 @@
-"""Motions made by rule: walking, running, sitting, reaching, dancing, and extreme ones.
+"""Rule-based motions: walking, running, sitting, reaching, dancing, and extreme ones.
 
-Each is a function of a random generator, so that no two tracks are alike; left and right are
-equally likely. See `pose` for what the angles mean.
+Each is a function of a random generator, so no two tracks are alike; left and right are equally
+likely. See `pose` for the meaning of the angles.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ EVERYDAY = ("walking", "running", "sitting", "reaching", "dancing")
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """A body's motion, without its place in the world unless it was recorded."""
+    """A body's motion, without its position in the world unless it was recorded."""
 
     name: str
     rotations: np.ndarray
     """[frames 24 3 3] R_world_root, then R_parent_joint; the world has y up"""
     hop: np.ndarray
-    """[frames] metres between the floor and the lowest point of the body"""
+    """[frames] height of the body's lowest point above the floor, metres"""
     t_world_root: np.ndarray | None = None
-    """[frames 3] metres, of a recorded motion; None: found from the feet on the floor"""
+    """[frames 3] metres, of a recorded motion; None: derived from the feet on the floor"""
     support: np.ndarray | None = None
-    """[frames 2] how much the left and the right foot carry; None: told by which is the lower"""
+    """[frames 2] how much weight the left and right foot carry; None: the lower foot carries"""
 
 
 def make(
@@ -43,7 +43,9 @@ def make(
 ) -> Motion:
     """Draws one motion of a kind.
 
-    name: a key of `MOTIONS`; heading: degrees of yaw to keep to, default: any, and turning.
+    Args:
+      name: a key of `MOTIONS`.
+      heading: mean direction (yaw), degrees; default: random, and turning.
     """
     times = np.arange(frames) / fps
     angles, hop, support = MOTIONS[name](rng, times)
@@ -66,7 +68,7 @@ def make(
 def _waves(
     rng: np.random.Generator, times: np.ndarray, count: int, low: float, high: float
 ) -> np.ndarray:
-    """Smooth noise [frames count] of about unit variance; low, high: band in Hz."""
+    """Returns smooth noise [frames count] of about unit variance in the band low to high, Hz."""
     rate = rng.uniform(low, high, (3, count))
     start = rng.uniform(0, 2 * np.pi, rate.shape)
     waves = np.sin(2 * np.pi * rate * times[:, None, None] + start)
@@ -74,7 +76,7 @@ def _waves(
 
 
 def _habit(rng: np.random.Generator) -> np.ndarray:
-    """How this person stands: a constant offset of the pose."""
+    """Draws this person's posture: a constant offset to the pose."""
     row = np.zeros(len(INDEX))
     spread = {"spine_flexion": 5, "neck_flexion": 6, "neck_twist": 5, "spine_bend": 2}
     spread |= {"collar_up": 3, "collar_forward": 4, "arm_abduction": 4, "arm_rotation": 8}
@@ -90,7 +92,7 @@ def _habit(rng: np.random.Generator) -> np.ndarray:
 
 
 def _liveliness(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """Small slow movement of everything, more of the head and the arms: [frames angles] degrees."""
+    """Draws small, slow movements, larger for head and arms: [frames angles], degrees."""
     size = np.full(len(INDEX), 1.0)
     for name, i in INDEX.items():
         if name.startswith(("neck", "elbow", "arm", "wrist", "forearm")):
@@ -102,13 +104,13 @@ def _liveliness(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def _heading(rng: np.random.Generator, times: np.ndarray, turning: float) -> np.ndarray:
-    """Yaw over time, degrees; turning: typical rate in degrees per second."""
+    """Draws yaw over time, degrees; turning: typical rate in degrees per second."""
     sway = rng.uniform(0, 12) * _waves(rng, times, 1, 0.05, 0.2)[:, 0]
     return rng.uniform(0, 360) + rng.normal(0, turning) * times + sway
 
 
 def _ease(x: np.ndarray) -> np.ndarray:
-    """From 0 to 1 with no velocity or acceleration at the ends (least jerk)."""
+    """Eases from 0 to 1 with zero velocity and acceleration at both ends (minimum jerk)."""
     x = np.clip(x, 0, 1)
     return x**3 * (10 - 15 * x + 6 * x**2)
 
@@ -120,10 +122,12 @@ def _through(
     speed: float,
     hold: tuple[float, float] = (0.0, 0.6),
 ) -> np.ndarray:
-    """Moves through key poses: [frames angles].
+    """Moves through key poses: [frames angles], degrees.
 
-    draw: number of the pose -> pose; speed: typical degrees per second of the joint that turns
-    most; hold: seconds that a pose is kept.
+    Args:
+      draw: maps the number of a key pose to the pose.
+      speed: typical speed of the joint that turns most, degrees per second.
+      hold: range of the time for which a pose is held, seconds.
     """
     clock, number = -rng.uniform(0, 1.5), 0
     here = draw(number)
@@ -152,7 +156,7 @@ def _set(row: np.ndarray, side: str, **angles: float) -> np.ndarray:
 
 
 def _arm(rng: np.random.Generator, row: np.ndarray, side: str, free: float = 0.5) -> np.ndarray:
-    """Puts an arm of the pose somewhere; free: how often that is just anywhere."""
+    """Sets one arm of a pose; free: probability of a random position instead of one of `ARMS`."""
     if rng.random() < free:
         flexion = rng.uniform(-35, 170)
         return _set(
@@ -168,7 +172,7 @@ def _arm(rng: np.random.Generator, row: np.ndarray, side: str, free: float = 0.5
 
 
 def _arms(rng: np.random.Generator, row: np.ndarray, free: float = 0.5) -> np.ndarray:
-    """Both arms, now and then doing the same."""
+    """Sets both arms of a pose, sometimes to the same position."""
     state = rng.bit_generator.state
     _arm(rng, row, "l", free)
     if rng.random() < 0.35:
@@ -185,14 +189,16 @@ def _arms(rng: np.random.Generator, row: np.ndarray, free: float = 0.5) -> np.nd
 
 
 def _stride(curve: tuple[tuple[float, float], ...], phase: np.ndarray) -> np.ndarray:
-    """Degrees of a joint by phase (radians from the heel's contact); curve: of `key_poses`."""
+    """Interpolates a joint's angle (degrees) from a curve of `key_poses`; phase: radians since heel
+    contact."""
     at, degrees = zip(*curve)
     spline = CubicSpline([*at, 1.0], [*degrees, degrees[0]], bc_type="periodic")
     return spline(phase / (2 * np.pi) % 1)
 
 
 def _support(cycle: np.ndarray, middle: float) -> np.ndarray:
-    """How much each foot carries [frames 2]; middle: of the left one's stance, in cycles."""
+    """Returns how much weight each foot carries [frames 2]; middle: of the left foot's stance, in
+    cycles."""
     both = cycle[:, None] + np.array([0, np.pi]) - 2 * np.pi * middle
     return np.maximum(np.cos(both), 0) ** 2
 
@@ -217,7 +223,7 @@ def walking(rng: np.random.Generator, times: np.ndarray):
     out[:, INDEX["roll"]] += 2.5 * np.sin(cycle)
     out[:, INDEX["spine_bend"]] -= 2.5 * np.sin(cycle)
     out[:, INDEX["yaw"]] += _heading(rng, times, 18) - 4 * size * np.cos(cycle)
-    if rng.random() < 0.45:  # an arm that does something else
+    if rng.random() < 0.45:  # one or both arms do something else
         busy = _through(rng, times, lambda _: _arms(rng, pose(), 0.3), 110, (0.5, 3.0))
         for side in ("l", "r") if rng.random() < 0.5 else ("l",):
             for name in ("arm_flexion", "arm_abduction", "arm_rotation", "elbow"):
@@ -245,13 +251,13 @@ def running(rng: np.random.Generator, times: np.ndarray):
         out[:, INDEX[f"elbow_{side}"]] = elbow - 0.35 * swing * np.cos(phase)
         out[:, INDEX["spine_twist"]] += sign * 7 * size * np.cos(phase)
     out[:, INDEX["yaw"]] += _heading(rng, times, 25) - 7 * size * np.cos(cycle)
-    # Both feet are off the floor after 0.37 of each leg's cycle, for a while.
+    # After 0.37 of each leg's cycle, both feet are off the floor for a while.
     hop = rng.uniform(0.03, 0.09) * size * np.maximum(0, np.cos(2 * (cycle - 0.87 * np.pi))) ** 2
     return out, hop, _support(cycle, 0.18)
 
 
 def sitting(rng: np.random.Generator, times: np.ndarray):
-    """Sits down on a chair that is not seen, moves about on it, stands up."""
+    """Sits down on an invisible chair, moves around on it, stands up."""
     turn = _heading(rng, times, 4)
     seat = SEATS[rng.integers(len(SEATS))]
     offset = rng.integers(5)
@@ -261,7 +267,7 @@ def sitting(rng: np.random.Generator, times: np.ndarray):
         kind = (number + offset) % 5
         if kind == 0:  # standing
             return _arms(rng, pose(spine_flexion=rng.uniform(0, 8)), 0.2)
-        if kind in (1, 4):  # on the way
+        if kind in (1, 4):  # halfway
             row = pose(pitch=28, spine_flexion=30, hip_flexion=82, knee=78, ankle=16,
                        neck_flexion=-20, arm_flexion=45, arm_abduction=8, elbow=30)  # fmt: skip
             return row * rng.uniform(0.8, 1.1)
@@ -296,7 +302,7 @@ def reaching(rng: np.random.Generator, times: np.ndarray):
                     knee=55 * low, ankle=15 * low, neck_flexion=-0.3 * bend)  # fmt: skip
         for name, size in (("spine_twist", 18), ("spine_bend", 9), ("neck_twist", 22)):
             row[INDEX[name]] = rng.normal(0, size) * energy
-        step = rng.normal(0, 14) * energy  # one foot ahead of the other
+        step = rng.normal(0, 14) * energy  # one foot in front of the other
         for side, sign in (("l", 1), ("r", -1)):
             row[INDEX[f"hip_flexion_{side}"]] += sign * step
             row[INDEX[f"knee_{side}"]] += max(0, sign * step) * 0.8
@@ -309,7 +315,7 @@ def reaching(rng: np.random.Generator, times: np.ndarray):
 
 
 def dancing(rng: np.random.Generator, times: np.ndarray):
-    """Sums of waves on every joint, most of them in time with a beat."""
+    """Moves every joint by sums of waves, most of them in time with a beat."""
     beat = rng.uniform(0.7, 1.15)
     size = rng.uniform(0.6, 1.15)
     spread = pose(
@@ -350,7 +356,7 @@ def extreme(rng: np.random.Generator, times: np.ndarray):
 
     def draw(number: int) -> np.ndarray:
         if number % 4 == 3 and rng.random() < 0.5:
-            return _arms(rng, pose(), 0.5)  # up again
+            return _arms(rng, pose(), 0.5)  # standing up
         choices = POSES[kinds[favourites[rng.integers(3)]]]
         angles = choices[rng.integers(len(choices))]
         row = pose(**angles)

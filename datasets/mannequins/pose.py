@@ -1,7 +1,7 @@
-"""Poses as anatomical angles, and what turns them into joint rotations on a floor.
+"""Poses as anatomical angles, and their conversion to joint rotations and a root on the floor.
 
 A pose is a row of `ANGLES`, in degrees: all zero is standing upright with hanging arms, thumbs
-forward. Every angle means the same on the left and the right, so mirroring swaps columns.
+forward. Every angle has the same meaning on the left and right, so mirroring swaps columns.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-# Limits, degrees. Of the trunk: pitch leans forward, roll leans right, yaw turns left.
+# Limits, degrees. Positive pitch leans the trunk forward, roll leans it right, yaw turns it left.
 TRUNK_LIMITS = {
     "yaw": (-np.inf, np.inf),
     "pitch": (-np.inf, np.inf),
@@ -30,7 +30,7 @@ SIDE_LIMITS = {
     "ankle": (-45, 25),  # toes up
     "collar_up": (-8, 30),
     "collar_forward": (-15, 25),
-    "arm_flexion": (-50, 180),  # forward and up, of the hanging arm
+    "arm_flexion": (-50, 180),  # of the hanging arm, forward and up
     "arm_abduction": (0, 160),  # sideways and up
     "arm_rotation": (-80, 90),  # about its own axis; raises the forearm of an arm held sideways
     "elbow": (0, 145),
@@ -39,7 +39,7 @@ SIDE_LIMITS = {
 }
 ANGLES = (*TRUNK_LIMITS, *(f"{name}_{side}" for side in "lr" for name in SIDE_LIMITS))
 INDEX = {name: i for i, name in enumerate(ANGLES)}
-_ODD = tuple(  # change their sign in a mirror
+_ODD = tuple(  # change sign when mirrored
     INDEX[name] for name in ("yaw", "roll", "spine_bend", "spine_twist", "neck_bend", "neck_twist")
 )
 _LEFT = slice(len(TRUNK_LIMITS), len(TRUNK_LIMITS) + len(SIDE_LIMITS))
@@ -48,7 +48,7 @@ _LIMITS = np.array([*TRUNK_LIMITS.values(), *SIDE_LIMITS.values(), *SIDE_LIMITS.
 
 
 def pose(**angles: float) -> np.ndarray:
-    """One row of angles, degrees. A name without `_l` or `_r` of a limb sets both sides."""
+    """Returns one row of angles, degrees. A limb's name without `_l` or `_r` sets both sides."""
     row = np.zeros(len(ANGLES))
     for name, value in angles.items():
         for full in (name,) if name in INDEX else (f"{name}_l", f"{name}_r"):
@@ -57,7 +57,7 @@ def pose(**angles: float) -> np.ndarray:
 
 
 def mirrored(angles: np.ndarray) -> np.ndarray:
-    """The same motion of the person in a mirror: angles [... angles] -> the same shape."""
+    """Mirrors angles [... angles] left to right."""
     out = angles.copy()
     out[..., _LEFT], out[..., _RIGHT] = angles[..., _RIGHT], angles[..., _LEFT]
     out[..., _ODD] *= -1
@@ -65,7 +65,7 @@ def mirrored(angles: np.ndarray) -> np.ndarray:
 
 
 def limited(angles: np.ndarray) -> np.ndarray:
-    """Keeps angles within the joints' limits, bending smoothly near them."""
+    """Limits angles to the joints' ranges, with a smooth transition near the limits."""
     low, high = _LIMITS.T
     free = ~np.isfinite(low)
     low, high = np.where(free, -1, low), np.where(free, 1, high)
@@ -78,12 +78,12 @@ def limited(angles: np.ndarray) -> np.ndarray:
 
 
 def _turn(axes: str, *degrees: np.ndarray) -> Rotation:
-    """Product of rotations about axes of the resting body: `_turn("YX", a, b)` = Ry(a) Rx(b)."""
+    """Composes rotations about the axes of the body at rest: `_turn("YX", a, b)` = Ry(a) Rx(b)."""
     return Rotation.from_euler(axes, np.stack(np.broadcast_arrays(*degrees), -1), degrees=True)
 
 
 def rotations(angles: np.ndarray) -> np.ndarray:
-    """angles [frames angles], degrees -> [frames 24 3 3]: R_world_root, then R_parent_joint.
+    """Converts angles [frames angles], degrees, to [frames 24 3 3]: R_world_root, R_parent_joint.
 
     The world has y up; at yaw 0 the person faces z. Joints and axes are SMPL's, at rest in T-pose.
     """
@@ -109,7 +109,7 @@ def rotations(angles: np.ndarray) -> np.ndarray:
         put(hip + 3, _turn("X", s["knee"]))
         put(hip + 6, _turn("X", -s["ankle"]))
         put(hip + 12, _turn("ZY", sign * s["collar_up"], -sign * s["collar_forward"]))
-        # The arm rests sideways; hanging is 80 degrees down from there.
+        # The arm points sideways at rest and hangs 80 degrees below that.
         down = -sign * (80 - s["arm_abduction"])
         put(hip + 15, _turn("XZX", -s["arm_flexion"], down, -s["arm_rotation"]))
         put(hip + 17, _turn("YX", -sign * s["elbow"], -s["forearm"]))
@@ -120,23 +120,23 @@ def rotations(angles: np.ndarray) -> np.ndarray:
 def plant(
     feet: np.ndarray, lowest: np.ndarray, hop: np.ndarray, support: np.ndarray | None = None
 ) -> np.ndarray:
-    """Where the root is, from what touches the floor (y = 0).
+    """Returns the root's position, given that the body stands on the floor (y = 0).
 
     Args:
       feet: [frames points 3] points under the feet relative to the root, world axes; the first half
-        of them of the left foot.
-      lowest: [frames] lowest height of the whole body relative to the root.
-      hop: [frames] height over the floor of the lowest point.
-      support: [frames 2] how much each foot carries; default: the lower ones carry.
+        belongs to the left foot.
+      lowest: [frames] height of the body's lowest point relative to the root.
+      hop: [frames] height of the lowest point above the floor.
+      support: [frames 2] how much weight each foot carries; default: the lower points carry.
 
     Returns:
-      t_world_root [frames 3]: the lowest point at height `hop`; horizontally the feet that carry
-      the body stay where they are. Starts at x = z = 0.
+      t_world_root [frames 3]: the lowest point is at height `hop`, and the feet that carry the body
+      do not move horizontally. Starts at x = z = 0.
     """
     height = hop - gaussian_filter1d(lowest, 1.0, mode="nearest")
     if len(feet) == 1:
         return np.array([[0.0, height[0], 0.0]])
-    # The points lie some way above the soles, so the foot that carries is told by being the lower.
+    # The points are slightly above the soles, so the carrying foot is the lower one.
     clearance = feet[..., 1] + height[:, None]
     lower = clearance.min(axis=1)
     if support is None:
@@ -148,7 +148,7 @@ def plant(
     velocity = -(step * weight).sum(1) / weight.sum(1)
     carried = ((lower < 0.12) & (hop < 0.02))[1:, None]
     velocity = np.where(carried, velocity, 0)
-    # In the air, and where nothing carries for a moment, the body keeps its speed.
+    # In the air, and when nothing carries for a moment, the body keeps its velocity.
     share = gaussian_filter1d(carried.astype(float), 2.0, axis=0, mode="nearest")
     velocity = gaussian_filter1d(velocity, 2.0, axis=0, mode="nearest") / np.maximum(share, 0.15)
     ground = np.concatenate([np.zeros((1, 2)), np.cumsum(velocity, axis=0)])

@@ -1,4 +1,4 @@
-"""What a motion capture file holds, and a reader that knows the line where it went wrong."""
+"""The content of a motion capture file, and a reader that reports the line of an error."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Recording:
     parents: tuple[int, ...]
     """-1 for the root, which comes first; parents come before their children"""
     rest: np.ndarray
-    """[joints 3] where the joints are when nothing is rotated, the root at the origin"""
+    """[joints 3] positions of the joints at rest, the root at the origin"""
     R_world_joint: np.ndarray
-    """[frames joints 3 3] rotation since then"""
+    """[frames joints 3 3] rotations from rest"""
     t_world_root: np.ndarray
     """[frames 3]"""
     fps: float
 
     def positions(self, frame: int) -> np.ndarray:
-        """Where the joints are in one frame, relative to the root: [joints 3]."""
+        """Returns the joints' positions in one frame, relative to the root: [joints 3]."""
         out = np.zeros_like(self.rest)
         for joint, parent in enumerate(self.parents):
             if parent >= 0:
@@ -37,7 +37,7 @@ class Recording:
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines of a text file.
+    """Returns all lines of a text file.
 
     Raises:
       UserError: it cannot be read.
@@ -49,7 +49,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 class Reader:
-    """Walks through the lines of a file and complains with their numbers."""
+    """Steps through the lines of a file; errors contain the line number."""
 
     def __init__(self, path: Path, lines: list[str], at: int = 0):
         self.path, self.lines, self.at = path, lines, at
@@ -58,7 +58,7 @@ class Reader:
         return UserError(f"{self.path}, line {min(self.at, len(self.lines))}: {what}")
 
     def words(self) -> list[str]:
-        """The words of the next line that has any."""
+        """Returns the words of the next line that is not empty or a comment."""
         while self.at < len(self.lines):
             words = self.lines[self.at].split()
             self.at += 1
@@ -96,5 +96,5 @@ class Reader:
         (frames,) = self.numbers(self.expect("Frames:"), 1)
         (seconds,) = self.numbers(self.expect("Frame", "Time:"), 1)
         if frames < 1 or frames != int(frames) or not 1e-5 <= seconds <= 1:
-            raise self.fail("there must be a frame at least, and time between frames")
+            raise self.fail("there must be at least one frame, and a frame time of 1e-5 to 1 s")
         return int(frames), 1 / seconds

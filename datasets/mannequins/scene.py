@@ -1,4 +1,4 @@
-"""How a mannequin is seen: the camera's path and its sensor, light, colours."""
+"""How a mannequin is seen: the camera's path and sensor, light, colours."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Camera:
     R_cam_world: np.ndarray
     """[frames 3 3] camera frame: x right, y down, z forward"""
     t_cam_world: np.ndarray
-    """[frames 3] metres: where the world's origin is in the camera frame"""
+    """[frames 3] the world's origin in the camera frame, metres"""
     pan: np.ndarray
-    """[frames] radians to the right by which far things have moved to the left"""
+    """[frames] radians to the right, by how much the background moves to the left"""
     tilt: np.ndarray
-    """[frames] radians downwards of the optical axis"""
+    """[frames] radians downwards, of the optical axis"""
     roll: float
     """radians"""
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
-        """[frames n 3] world -> camera frame."""
+        """Transforms points [frames n 3] from the world to the camera frame."""
         return points @ self.R_cam_world.transpose(0, 2, 1) + self.t_cam_world[:, None]
 
 
 def look(place: np.ndarray, target: np.ndarray, roll: float = 0.0) -> Camera:
-    """Camera at `place` [frames 3] with `target` [frames 3] at the centre of its view."""
+    """Returns a camera at `place` [frames 3] with `target` [frames 3] at the centre of its view."""
     forward = target - place
     forward = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
     right = np.cross(forward, [0.0, 1.0, 0.0])
@@ -45,16 +45,17 @@ def look(place: np.ndarray, target: np.ndarray, roll: float = 0.0) -> Camera:
     R_cam_world = np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=1)
     t_cam_world = -(R_cam_world @ place[..., None])[..., 0]
     pan = np.unwrap(np.arctan2(-forward[:, 0], -forward[:, 2])) * -1
-    # Things some metres behind also move aside when the camera does.
+    # When the camera moves sideways, the background some metres behind shifts too.
     pan = pan + np.einsum("fi,fi->f", place - place[:1], right) / 9
     return Camera(R_cam_world, t_cam_world, pan, np.arcsin(-forward[:, 1]), roll)
 
 
 def draw_camera(rng: np.random.Generator, t_world_root: np.ndarray, fps: float) -> Camera:
-    """A camera for a person who goes along `t_world_root` [frames 3].
+    """Draws a camera for a person who moves along `t_world_root` [frames 3].
 
-    Elevation -10 to 35 degrees, any azimuth, 3 to 8 metres away, some orbiting, a little roll. It
-    stands still and sees all of a short path, or follows a long one.
+    Elevation is -10 to 35 degrees, azimuth any, distance 3 to 8 metres; some cameras orbit, most
+    roll a little. For a short path the camera may stay in place and see all of it; otherwise it
+    follows the person.
     """
     path = gaussian_filter1d(t_world_root, fps / 2, axis=0, mode="nearest")
     extent = np.ptp(path[:, [0, 2]], axis=0).max()
@@ -72,7 +73,7 @@ def draw_camera(rng: np.random.Generator, t_world_root: np.ndarray, fps: float) 
     )  # fmt: skip
     place = centre + distance * away
     place[:, 1] = np.maximum(place[:, 1], 0.25)
-    # The person is not always in the middle of the full picture.
+    # The person is not always in the middle of the full view.
     aside = distance * np.tan(np.deg2rad(rng.uniform(-12, 12, 3)))
     return look(place, centre + aside * [1, 0.5, 1], np.deg2rad(np.clip(rng.normal(0, 3), -8, 8)))
 
@@ -81,7 +82,7 @@ def draw_camera(rng: np.random.Generator, t_world_root: np.ndarray, fps: float) 
 
 
 def draw_lights(rng: np.random.Generator) -> Lights:
-    """One strong light, one weak one and light from everywhere, directions in the world (y up)."""
+    """Draws a strong, a weak and an ambient light; directions are in the world frame (y up)."""
     azimuth = rng.uniform(0, 2 * np.pi, 2)
     height = np.array([rng.uniform(0.15, 1.4), rng.uniform(-0.4, 0.8)])
     directions = np.stack(
@@ -95,7 +96,7 @@ def draw_lights(rng: np.random.Generator) -> Lights:
 
 
 def hsv(rng: np.random.Generator, hue=(0, 1), saturation=(0, 1), value=(0, 1)) -> np.ndarray:
-    """A colour of the given ranges: RGB in 0..255."""
+    """Draws a colour from the given ranges: RGB in 0..255."""
     return 255 * np.array(
         colorsys.hsv_to_rgb(*(rng.uniform(*bounds) for bounds in (hue, saturation, value)))
     )
@@ -104,7 +105,16 @@ def hsv(rng: np.random.Generator, hue=(0, 1), saturation=(0, 1), value=(0, 1)) -
 def draw_clothes(
     rng: np.random.Generator, parts: np.ndarray, names: tuple[str, ...], template: np.ndarray
 ) -> np.ndarray:
-    """Colours a body: part of each vertex [verts], part names, rest vertices -> RGB [verts 3]."""
+    """Colours a body at random.
+
+    Args:
+      parts: [verts] part of each vertex.
+      names: names of the parts.
+      template: [verts 3] vertices at rest.
+
+    Returns:
+      RGB in 0..255, [verts 3].
+    """
     tone = rng.beta(1.2, 1.2)
     skin = (1 - tone) * np.array([240, 200, 175]) + tone * np.array([88, 56, 40])
     color = {name: hsv(rng, saturation=(0, 0.85), value=(0.1, 1)) for name in names}
@@ -119,7 +129,7 @@ def draw_clothes(
     elif style < 0.65:
         color["sleeves"] = color["skin"]
     if rng.random() < 0.1:
-        color["trousers"] = color["shirt"]  # an overall
+        color["trousers"] = color["shirt"]  # overalls
     if rng.random() < 0.5:
         color["shoes"] = hsv(rng, saturation=(0, 0.3), value=(0.05, 0.95))
     table = np.array([color[name] for name in names])
@@ -160,7 +170,7 @@ KITS = {  # what everyone wears, by parts, RGB
         "soles": (60, 60, 60),
     },
 }  # fmt: skip
-LIMBS = {  # of the harlequin: above elbow or knee, and below
+LIMBS = {  # the harlequin's: above elbow or knee, and below
     "left arm": ((250, 205, 30), (255, 240, 160)),
     "right arm": ((20, 150, 70), (165, 230, 180)),
     "left leg": ((20, 150, 225), (165, 220, 250)),
@@ -176,10 +186,10 @@ def draw_kit(
     template: np.ndarray,
     kit: str,
 ) -> np.ndarray:
-    """As `draw_clothes`, in one of the `KITS`, with a white field on the back of the shirt.
+    """Like `draw_clothes`, with one of the `KITS` and a white field on the back of the shirt.
 
-    A harlequin's limbs have colours of their own, so that left can be told from right. People
-    differ in skin and hair alone: a small network learns to read them within minutes.
+    A harlequin's limbs each have their own colours, which distinguish left from right. People
+    differ only in skin and hair, so a small network learns to read them within minutes.
     """
     out = draw_clothes(rng, parts, names, template)
     for name, color in KITS[kit].items():
@@ -204,7 +214,7 @@ def draw_kit(
 
 
 def _waves3d(rng: np.random.Generator, points: np.ndarray, frequency: float) -> np.ndarray:
-    """Smooth noise over points [n 3]: [n]."""
+    """Returns smooth noise [n] at points [n 3]."""
     directions = rng.normal(0, frequency, (5, 3))
     return np.sin(points @ directions.T + rng.uniform(0, 6.3, 5)).sum(1) / np.sqrt(2.5)
 
@@ -214,7 +224,7 @@ def _waves3d(rng: np.random.Generator, points: np.ndarray, frequency: float) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Sensor:
-    """What a camera does to its picture, the same in all frames of a track but for the noise."""
+    """What a camera does to its images, equal for all frames of a track except the noise."""
 
     gamma: float
     gain: np.ndarray
@@ -223,7 +233,7 @@ class Sensor:
     quality: int
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """uint8 [h w 3] -> uint8 [h w 3]."""
+        """Applies it to an image, uint8 [h w 3]."""
         if self.blur > 0.2:
             image = cv2.GaussianBlur(image, (0, 0), self.blur)
         ramp = np.arange(256, dtype=np.float32)[:, None] / 255
@@ -238,7 +248,7 @@ class Sensor:
 
 
 def draw_sensor(rng: np.random.Generator) -> Sensor:
-    """Exposure, colour cast, blur, noise, JPEG quality."""
+    """Draws exposure, colour cast, blur, noise and JPEG quality."""
     return Sensor(
         gamma=float(np.exp(rng.normal(0, 0.18))),
         gain=rng.uniform(0.8, 1.15) * (1 + rng.normal(0, 0.04, 3)),

@@ -1,7 +1,7 @@
-"""What is behind a mannequin and in front of it.
+"""Backgrounds behind a mannequin and occluders in front of it.
 
-The background is a panorama, a flat picture over directions (radians to the right, radians down).
-It moves with the camera as far things do, which is cheap and steady within a track.
+The background is a panorama, a flat image over directions (radians to the right, radians down). It
+moves with the camera like distant objects, which is cheap and consistent within a track.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .scene import Camera, hsv
 
 @dataclasses.dataclass(frozen=True)
 class Panorama:
-    """A picture over directions; outside it is continued by its mirror image."""
+    """An image over directions; beyond its borders, it continues with its mirror image."""
 
     image: np.ndarray
     """uint8 [h w 3]"""
     density: float
     """pixels per radian"""
     horizon: float
-    """row of the picture at eye level"""
+    """row of the image at eye level"""
     middle: float = 0.0
-    """the camera's pan that sees the middle of the picture, radians"""
+    """the camera's pan at which it sees the middle of the image, radians"""
 
     def view(self, camera: Camera, frame: int, intrinsics: np.ndarray, size: tuple[int, int]):
-        """What a camera sees of it: uint8 [h w 3]; intrinsics of the picture, size (h, w)."""
+        """Returns a camera's view of it: uint8 [h w 3]; intrinsics: of the view, size: (h, w)."""
         matrix = place(camera, frame, intrinsics, self.density)
         matrix[0, 2] += self.image.shape[1] / 2 - self.density * (self.middle % (2 * np.pi))
         matrix[1, 2] += self.horizon
@@ -43,7 +43,7 @@ class Panorama:
 
 
 def place(camera: Camera, frame: int, intrinsics: np.ndarray, density: float) -> np.ndarray:
-    """Affine map [2 3] from pixels to `density` times (radians to the right, radians down)."""
+    """Returns the map [2 3] from pixels to `density` times (radians to the right, radians down)."""
     fx, fy, cx, cy = intrinsics
     cos, sin = np.cos(camera.roll), np.sin(camera.roll)
     linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([density / fx, density / fy])
@@ -52,7 +52,7 @@ def place(camera: Camera, frame: int, intrinsics: np.ndarray, density: float) ->
 
 
 def _texture(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    """A random flat or patterned surface: float32 [h w 3]."""
+    """Draws a plain or patterned surface: float32 [h w 3]."""
     first = hsv(rng, saturation=(0, 0.7), value=(0.1, 1))
     second = np.clip(first + rng.normal(0, 60, 3), 0, 255)
     kind = rng.integers(6)
@@ -94,14 +94,14 @@ def _floor(rng: np.random.Generator, image: np.ndarray, horizon: int, edge: int,
     scale = rng.uniform(25, 110)  # texture pixels per metre
     u = (np.cos(turn) * x - np.sin(turn) * z) * scale
     v = (np.sin(turn) * x + np.cos(turn) * z) * scale
-    u, v = (np.abs(axis % 510 - 255) for axis in (u, v))  # there and back: no seams
+    u, v = (np.abs(axis % 510 - 255) for axis in (u, v))  # back and forth, without seams
     ground = cv2.remap(texture, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
     fade = np.clip(depth / 14, 0, 1)[:, None, None] ** 1.5
     image[edge:] = ground * (1 - fade) + ground.mean((0, 1)) * fade
 
 
 def _thing(rng: np.random.Generator, image: np.ndarray, standing_at: float | None) -> None:
-    """Paints one textured rectangle, ellipse, limb, polygon or bunch of lines."""
+    """Paints one textured rectangle, ellipse, limb, polygon or bundle of lines."""
     h, w = image.shape[:2]
     size = np.exp(rng.uniform(np.log(0.02), np.log(0.35), 2)) * h
     size[1] *= rng.uniform(0.7, 2.2)
@@ -137,7 +137,7 @@ def _thing(rng: np.random.Generator, image: np.ndarray, standing_at: float | Non
 
 
 WIDTH = 2.6  # of a panorama, radians
-# How many things stand around in it: least, most.
+# Fewest and most objects in it.
 CLUTTER = {"plain": (0, 4), "normal": (6, 35), "clutter": (60, 130)}
 
 
@@ -149,12 +149,13 @@ def draw_panorama(
     width: float = WIDTH,
     middle: float = 0.0,
 ) -> Panorama:
-    """A room or an open place with things in it.
+    """Draws a room or an open place with objects in it.
 
     Args:
       level: a key of `CLUTTER`.
+      density: pixels per radian.
       blur: pixels; default: random.
-      width: radians; a single picture sees no more than 1, and less is drawn sooner.
+      width: radians; a single image sees at most 1, and a narrower panorama takes less time.
       middle: see `Panorama`.
     """
     h, w = int(1.7 * density), int(width * density)
@@ -172,7 +173,7 @@ def draw_panorama(
     count = round(int(rng.integers(least, most + 1)) * width / WIDTH)
     for number in range(count):
         _thing(rng, image, edge if rng.random() < 0.35 else None)
-        if number == count // 2 and rng.random() < 0.6:  # what is farther is less sharp
+        if number == count // 2 and rng.random() < 0.6:  # farther objects are less sharp
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3))
     blur = rng.choice([0, rng.uniform(0.3, 3)]) if blur is None else blur
     if blur > 0:
@@ -186,7 +187,7 @@ def floor_shadow(
     view: np.ndarray, camera: Camera, frame: int, intrinsics: np.ndarray, spots: np.ndarray,
     darkness: float,
 ) -> None:  # fmt: skip
-    """Darkens the floor under points of a body [n 3] (world), in place."""
+    """Darkens the floor in `view` under points of a body [n 3] (world frame), in place."""
     circle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     ring = np.stack([np.cos(circle), 0 * circle, np.sin(circle)], axis=-1)
     mask = np.zeros(view.shape[:2], np.float32)
@@ -206,19 +207,19 @@ def floor_shadow(
 
 @dataclasses.dataclass(frozen=True)
 class Occluder:
-    """A flat thing between camera and person; its size goes with the person's in the picture."""
+    """A flat object between camera and person; its size scales with the person's in the image."""
 
     rgb: np.ndarray
     """uint8 [h w 3]"""
     alpha: np.ndarray
     """float32 [h w] in 0..1"""
     center: np.ndarray
-    """[frames 2] of the thing, in sides of the stored picture (0 to 1)"""
+    """[frames 2] x, y, relative to the side of the stored image (0 to 1 is inside)"""
     extent: tuple[float, float]
-    """width and height, in sides of the stored picture"""
+    """width and height, relative to the side of the stored image"""
 
     def cover(self, image: np.ndarray, frame: int) -> np.ndarray:
-        """Paints it over a picture in place; returns where it is, float32 [h w] in 0..1."""
+        """Paints it over an image in place; returns its coverage, float32 [h w] in 0..1."""
         h, w = image.shape[:2]
         sx, sy = self.extent[0] * w / self.rgb.shape[1], self.extent[1] * h / self.rgb.shape[0]
         corner = self.center[frame] * [w, h] - np.array(self.extent) * [w, h] / 2
@@ -231,10 +232,12 @@ class Occluder:
 
 
 def draw_occluder(rng: np.random.Generator, crop: np.ndarray) -> Occluder:
-    """A post, a box, foliage or a ragged thing that hides a part of the person.
+    """Draws a post, a box, foliage or a ragged object that hides part of the person.
 
-    crop: [frames 3] where the stored picture is in the full view: centre x, y and side (any unit).
-    Most stay where they are in the full view while the person moves on; some drift.
+    Most stay in place in the full view while the person moves on; some drift.
+
+    Args:
+      crop: [frames 3] the stored image in the full view: centre x, y and side (any unit).
     """
     h = w = 96
     rgb = _texture(rng, h, w) * rng.uniform(0.5, 1.05)
@@ -264,7 +267,7 @@ def draw_occluder(rng: np.random.Generator, crop: np.ndarray) -> Occluder:
     anchor = crop[rng.integers(len(crop))]
     fixed = anchor[:2] + (middle - 0.5) * anchor[2]
     moving = (fixed - crop[:, :2]) / crop[:, 2:] + 0.5
-    # A person who walks far would leave it behind at once: then it comes along for the most part.
+    # A person who walks far would soon leave it behind; in that case it mostly moves along.
     reach = np.ptp(moving, axis=0).max()
     share = 1.0 if reach < 1 else 1 / reach
     drift = rng.normal(0, 0.1, 2) * np.sin(np.linspace(0, rng.uniform(1, 6), len(crop)))[:, None]

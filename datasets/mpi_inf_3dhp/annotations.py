@@ -1,4 +1,4 @@
-"""Reads MPI-INF-3DHP's annotations and cameras, of training and of test sequences."""
+"""Reads the annotations and cameras of MPI-INF-3DHP's training and test sequences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from maed_jax.errors import UserError, reason
 from ..checked import rows
 from ..matlab import read_mat
 
-# Sequence -> frames and frames per second, as the owner's tools have them; annotations may have
-# more rows than the videos have frames.
+# Sequence -> frames and frames per second, as in the owner's tools; annotations may have more rows
+# than the videos have frames.
 RECORDINGS = {
     "S1/Seq1": (6416, 25), "S1/Seq2": (12430, 50), "S2/Seq1": (6502, 25), "S2/Seq2": (6081, 25),
     "S3/Seq1": (12488, 50), "S3/Seq2": (12283, 50), "S4/Seq1": (6171, 25), "S4/Seq2": (6675, 25),
@@ -25,7 +25,7 @@ JOINTS = 28
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """The labels of one camera; t frames."""
+    """The labels of one camera, t frames."""
 
     pixels: np.ndarray
     """[t joints 2]"""
@@ -35,11 +35,11 @@ class Annotations:
 
 @dataclasses.dataclass(frozen=True)
 class TestAnnotations(Annotations):
-    __test__ = False  # pytest is not meant
+    __test__ = False  # not a test for pytest
 
     universal: np.ndarray
-    """[t joints 3] the same person scaled to the height that all have in the official evaluation;
-    does not project onto the picture"""
+    """[t joints 3] metres, the same person scaled to the common height of the official evaluation;
+    does not project onto the image"""
     valid: np.ndarray
     """[t] bool: the owner's mask"""
 
@@ -49,14 +49,14 @@ class Camera:
     size: tuple[int, int]
     """width, height, pixels"""
     intrinsics: np.ndarray
-    """[4] fx, fy, cx, cy"""
+    """[4] fx, fy, cx, cy, pixels"""
 
 
 def read_train(path: Path, camera: int, frames: int) -> Annotations:
-    """The labels of a camera from a training sequence's annot.mat, at most `frames` rows.
+    """Reads one camera's labels from a training sequence's annot.mat, at most `frames` rows.
 
     Raises:
-      UserError: not such a file, or a field is wrong.
+      UserError: it is not such a file, or a field is wrong.
     """
     found = read_mat(path, ("annot2", "annot3"))
     arrays = {}
@@ -77,10 +77,10 @@ def read_train(path: Path, camera: int, frames: int) -> Annotations:
 
 
 def read_test(path: Path) -> TestAnnotations:
-    """The labels of a test sequence's annot_data.mat.
+    """Reads the labels in a test sequence's annot_data.mat.
 
     Raises:
-      UserError: not such a file, or a field is wrong.
+      UserError: it is not such a file, or a field is wrong.
     """
     fields = {"annot2": 2, "annot3": 3, "univ_annot3": 3}
     found = read_mat(path, (*fields, "valid_frame"))
@@ -91,7 +91,7 @@ def read_test(path: Path) -> TestAnnotations:
     arrays["valid_frame"] = _numbers(np.ravel(found["valid_frame"]), (), path, "valid_frame")
     lengths = {field: len(array) for field, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise UserError(f"{path}: the fields differ in their numbers of frames: {lengths}")
+        raise UserError(f"{path}: the fields have different numbers of frames: {lengths}")
     return TestAnnotations(
         pixels=arrays["annot2"],
         points=arrays["annot3"] / 1000,
@@ -102,15 +102,15 @@ def read_test(path: Path) -> TestAnnotations:
 
 def _numbers(value, inner: tuple[int, ...], path: Path, field: str) -> np.ndarray:
     if not isinstance(value, np.ndarray):
-        raise UserError(f"{path}: {field} does not hold numbers")
+        raise UserError(f"{path}: {field} does not contain numbers")
     return rows(value, inner, path, field).astype(np.float64)
 
 
 def read_calibration(path: Path, number: int) -> Camera:
-    """One camera of a training sequence's camera.calibration.
+    """Reads one camera from a training sequence's camera.calibration.
 
     Raises:
-      UserError: no such file, or it lacks the camera.
+      UserError: the file cannot be read, or lacks the camera.
     """
     try:
         lines = path.read_text(encoding="latin1").splitlines()

@@ -11,17 +11,17 @@ from ..source import PicturesBuilder
 from .annotations import RECORDINGS
 from .people import HEADS, TEST_SIZES, Task, fits_of, read_people
 
-CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # those at chest height: what vnect_cameras.zip holds
-CUT_SHORT = ("S6/Seq2", 2)  # a video that ends early; whether frames are missing before is unknown
-# Where the test set is, below the folder that is given.
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)  # those at chest height, as in vnect_cameras.zip
+CUT_SHORT = ("S6/Seq2", 2)  # this video ends early, and earlier frames may be missing too
+# Where the test set may be, below the given folder.
 TEST_FOLDERS = ("mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", ".")
 
 
 class MpiInf3dhp(PicturesBuilder):
     """MPI-INF-3DHP as its owner's scripts download it; see docs/datasets.md.
 
-    DIR holds S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi} and so on, and
-    mpi_inf_3dhp_test_set/TS1/{annot_data.mat, imageSequence/img_000001.jpg}. Pictures may also be
+    DIR contains S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi} and so on, and
+    mpi_inf_3dhp_test_set/TS1/{annot_data.mat, imageSequence/img_000001.jpg}. Images may also be
     extracted, as S1/Seq1/imageFrames/video_0/frame_000001.jpg or S1/Seq1/video_0/000001.jpg.
     """
 
@@ -38,9 +38,9 @@ class MpiInf3dhp(PicturesBuilder):
         self.cameras, self.every, self.head = tuple(cameras), every, head
         self.universal = test_joints == "univ_annot3"
         if every < 1:
-            raise UserError("--every has to be 1 or more")
+            raise UserError("--every must be 1 or more")
         if spin_fits and not spin:
-            raise UserError("--spin_fits needs --spin, whose rows tell which frame a fit is of")
+            raise UserError("--spin_fits needs --spin, whose rows say which frame a fit belongs to")
         self.spin = (spin, spin_fits) if spin else None
 
     @classmethod
@@ -48,26 +48,26 @@ class MpiInf3dhp(PicturesBuilder):
         super().add_arguments(parser)
         parser.add_argument(
             "--cameras", type=int, nargs="+", default=CAMERAS, metavar="N",
-            help="of training sequences; default: the eight of vnect_cameras.zip",
+            help="cameras of training sequences; default: the eight in vnect_cameras.zip",
         )  # fmt: skip
         parser.add_argument(
-            "--every", type=int, default=1, metavar="N", help="keep every Nth frame to train on"
+            "--every", type=int, default=1, metavar="N", help="keep every Nth training frame"
         )
         parser.add_argument(
             "--head", choices=list(HEADS), default="maed",
-            help="names of the two points of the head: the original's, or SPIN's",
+            help="names of the two head points: the original's or SPIN's",
         )  # fmt: skip
         parser.add_argument(
             "--test_joints", choices=("univ_annot3", "annot3"), default="univ_annot3",
-            help="3D labels of the test split: scaled to one height, as in the official evaluation "
-            "and in papers, or as measured",
+            help="3D labels of the test split: people scaled to one height, as in the official "
+            "evaluation and in papers, or as measured",
         )  # fmt: skip
         parser.add_argument(
             "--spin", metavar="NPZ", help="SPIN's mpi_inf_3dhp_train.npz, for pose and shape"
         )
         parser.add_argument(
             "--spin_fits", metavar="NPZ",
-            help="SPIN's mpi-inf-3dhp_mview_fits.npz, where the fits of those rows are apart",
+            help="SPIN's mpi-inf-3dhp_mview_fits.npz, if the fits of those rows are separate",
         )  # fmt: skip
 
     def tasks(self) -> dict[str, list[Task]]:
@@ -75,12 +75,12 @@ class MpiInf3dhp(PicturesBuilder):
         test, missing_test = self._test()
         if not train and not test:
             raise UserError(
-                f"{self.manual_dir} is not laid out as MPI-INF-3DHP: there is neither "
-                "S1/Seq1/annot.mat nor mpi_inf_3dhp_test_set/TS1/annot_data.mat below it"
+                f"{self.manual_dir} does not have MPI-INF-3DHP's layout: it has neither "
+                "S1/Seq1/annot.mat nor mpi_inf_3dhp_test_set/TS1/annot_data.mat"
             )
         self.report_missing(missing + missing_test)
         if self.spin:
-            fits_of(self.spin)  # whatever is wrong with it is told at once
+            fits_of(self.spin)  # reports mistakes in it early
         return {"train": train, "test": test}
 
     def _train(self) -> tuple[list[Task], list[str]]:

@@ -1,4 +1,4 @@
-"""The people of MPI-INF-3DHP: the one in each recording, frame by frame."""
+"""The people in MPI-INF-3DHP: one per recording, frame by frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .annotations import RECORDINGS, read_calibration, read_test, read_train
 
 TEST_SIZES = {f"TS{i}": (2048, 2048) if i < 5 else (1920, 1080) for i in range(1, 7)}
 _SPIN_NAME = re.compile(r"(S\d/Seq\d)/imageFrames/video_(\d+)/frame_(\d+)\.jpg$")
-# Both call the same two points of the head differently.
+# The two use different names for the same two points of the head.
 HEADS = {
     "maed": {},
     "spin": {"Head (H36M)": "Jaw (H36M)", "headtop": "Head (H36M)"},
@@ -30,14 +30,14 @@ HEADS = {
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The recording of one camera; of a test sequence, `camera` is None."""
+    """The recording of one camera; `camera` is None for a test sequence."""
 
     folder: Path
     name: str
     """such as S1/Seq1 or TS1"""
     camera: int | None
     pictures: Path | None
-    """a video or a folder of pictures; None where it is not used"""
+    """a video or a folder of images; None if it is not used"""
     every: int
     head: str
     spin: tuple[str, str | None] | None
@@ -84,7 +84,7 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
 
 
 def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
-    """Yields number and picture of the frames `wanted`."""
+    """Yields number and image of the frames `wanted`."""
     if task.pictures.is_file():
         yield from footage.video_frames(task.pictures, wanted, [size], dropped)
         return
@@ -108,7 +108,7 @@ def _test_people(task: Task) -> Iterator[Person]:
     labels = annotations.universal if task.universal else points
     keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
     footage.check_picture_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
-    for frame in range(len(pixels)):  # all of them: evaluation chooses
+    for frame in range(len(pixels)):  # all of them; evaluation selects
         yield Person(
             picture=task.pictures / f"img_{frame + 1:06d}.jpg",
             keypoints_2d=keypoints_2d[frame],
@@ -121,12 +121,12 @@ def _test_people(task: Task) -> Iterator[Person]:
 
 
 def _filled(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
-    """Boxes `[t 4]` in which those that do not touch the picture come from their neighbours.
+    """Interpolates those of the boxes `[t 4]` that do not overlap the image.
 
-    Frames that the owner leaves out may have labels of nobody; they keep their place in the track.
+    Frames that the owner excludes may have meaningless labels; they stay in the track.
     """
     low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    known = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false where they are NaN
+    known = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false for NaN
     if known.any():
         frames, rows = np.arange(len(boxes)), np.flatnonzero(known)
         boxes = np.stack([np.interp(frames, rows, column[known]) for column in boxes.T], -1)
@@ -134,20 +134,20 @@ def _filled(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
 
 
 def _keypoints(points: np.ndarray, joints: str, head: str) -> np.ndarray:
-    """Joints `[t joints c]` as the 49 keypoints `[t 49 c+1]`, with 1 for those there are."""
+    """Maps joints `[t joints c]` to the 49 keypoints `[t 49 c+1]`, with 1 for known ones."""
     names = [HEADS[head].get(name, name) for name in JOINT_SETS[joints]]
     return to_keypoints49(np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1), names)
 
 
 def _inside(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether keypoints `[... 49 3]` lie in a picture; true of those that are absent."""
+    """Returns whether keypoints `[... 49 3]` are in an image of `size`; true for absent ones."""
     xy = keypoints[..., :2]
     return ((xy >= 0) & (xy < size)).all(-1) | (keypoints[..., 2] == 0)
 
 
 @functools.cache
 def fits_of(files: tuple[str, str | None]) -> SpinFrames:
-    """SPIN's fits by sequence, camera and frame (from 0); read once by each process."""
+    """Returns SPIN's fits by sequence, camera and frame (from 0); each process reads them once."""
 
     def key(name: str):
         match = _SPIN_NAME.search(name)

@@ -1,1 +1,1 @@
-"""MPII Human Pose: people in frames of videos, 16 keypoints; SMPL fits of EFT or SPIN beside."""
+"""MPII Human Pose: people in frames of videos, 16 keypoints; SMPL fits by EFT or SPIN."""

@@ -1,12 +1,12 @@
-"""Reads MPII's annotations: the owner's RELEASE and the tables that Newell made of it.
+"""Reads MPII's annotations: the owner's RELEASE and the tables that Newell made from it.
 
-Where the person is, MPII says by `objpos`, a point on the upper body, and `scale`, the person's
-height in units of 200 pixels. The point 15 pixels times scale below it is about the middle of the
-body, so that a square of 200 pixels times scale around that is the box. Newell's files hold that
-middle and 1.25 times the scale already.
+MPII locates a person by `objpos`, a point on the upper body, and `scale`, the person's height in
+units of 200 pixels. The point 15 pixels times scale below it is about the middle of the body, so
+the box is a square of 200 pixels times scale around that. Newell's files already have that middle,
+and 1.25 times the scale.
 
-Keypoints are given whether they are hidden or not; all have confidence 1. One that is not labelled
-is missing in RELEASE and lies at 0, 0 or at a negative place in Newell's files.
+Keypoints are given whether hidden or not; all have confidence 1. An unlabelled one is missing in
+RELEASE, and is at 0, 0 or has negative coordinates in Newell's files.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from ..stills import Still
 
 JOINTS = 16
 BELOW, SIDE = 15, 200  # pixels, times scale
-ENLARGED = 1.25  # Newell's scale by the owner's
+ENLARGED = 1.25  # Newell's scale over the owner's
 
 
 def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[str, list[Still]]:
-    """The people of RELEASE in the pictures to train on; of the others it has no keypoints.
+    """Reads RELEASE's people in training images; for other images it has no keypoints.
 
     Args:
-      path: mpii_human_pose_v1_u12_1.mat. pictures: their folder.
-      held_out: names of pictures that are for validation.
+      path: mpii_human_pose_v1_u12_1.mat.
+      pictures: folder of the images.
+      held_out: names of images for validation.
 
     Raises:
-      UserError: the file is not of this form.
+      UserError: the file has another structure.
     """
     release = read_mat(path, ["RELEASE"])["RELEASE"]
     try:
@@ -58,7 +59,7 @@ def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[s
                 where.append(_release_person(person, file, number))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
-                    f"{path}: annorect {number + 1} of {name} is not of MPII's form ({error})"
+                    f"{path}: annorect {number + 1} of {name} does not have MPII's form ({error})"
                 ) from None
     return split
 
@@ -74,10 +75,10 @@ def _release_person(person: dict, picture: Path, number: int) -> Still:
 
 
 def read_newell(path: Path, pictures: Path) -> list[Still]:
-    """The people of train.h5 or valid.h5 (Newell et al., ECCV 2016, pose-hg-train).
+    """Reads the people in train.h5 or valid.h5 (Newell et al., ECCV 2016, pose-hg-train).
 
     Raises:
-      UserError: the file is not of this form.
+      UserError: the file has another structure.
     """
     wanted = {"imgname": (), "part": (JOINTS, 2), "center": (2,), "scale": (), "person": ()}
     with Hdf5(path) as file:
@@ -89,11 +90,11 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
     for name, inner in wanted.items():
         if table[name].shape != (rows, *inner):
             raise UserError(
-                f"{path}: {name} is {table[name].shape}, for {rows} people it would be "
+                f"{path}: {name} is {table[name].shape}, but for {rows} people it should be "
                 f"{(rows, *inner)}"
             )
         if name != "imgname" and table[name].dtype.kind not in "biuf":
-            raise UserError(f"{path}: {name} holds {table[name].dtype}, not numbers")
+            raise UserError(f"{path}: {name} contains {table[name].dtype}, not numbers")
     if not np.isfinite(table["person"]).all():
         raise UserError(f"{path}: person is not a number in every row")
     stills = []
@@ -109,15 +110,16 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
 
 
 def _file_name(name: bytes, path: Path) -> str:
-    """Text of fixed width; other tools store it as one number a letter."""
+    """Checks and returns an image's name, which must be fixed-width text; other tools store it as
+    one number per letter."""
     text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
     if not re.fullmatch(r"[\w.-]+", text):
-        raise UserError(f"{path}: imgname holds {text!r}, which is not a file's name")
+        raise UserError(f"{path}: imgname contains {text!r}, which is not a file name")
     return text
 
 
 def _still(name, picture, points, x: float, y: float, scale: float) -> Still:
-    """x, y, scale: the owner's objpos and scale."""
+    """Makes a person; x, y, scale: the owner's objpos and scale."""
     side = SIDE * scale
     return Still(
         picture=picture,
@@ -128,12 +130,12 @@ def _still(name, picture, points, x: float, y: float, scale: float) -> Still:
 
 
 def _list(value) -> list:
-    """An array of structs as a list, whether it has none, one or several."""
+    """Returns an array of structs as a list, whether it has none, one or several."""
     return [value] if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _number(value) -> float:
-    """A MATLAB number; NaN where the field is empty or missing."""
+    """Returns a MATLAB number; NaN if the field is empty or missing."""
     if value is None or np.size(value) == 0:
         return np.nan
     return float(np.ravel(value)[0])

@@ -15,20 +15,24 @@ TABLES = {"train": "train.h5", "validation": "valid.h5"}
 
 
 class Mpii(StillsBuilder):
-    """MPII Human Pose from human-pose.mpi-inf.mpg.de, both archives unpacked:
+    """MPII Human Pose (human-pose.mpi-inf.mpg.de), both archives unpacked:
 
     DIR/mpii_human_pose_v1/images/*.jpg (or DIR/images, or DIR itself)
     DIR/mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat (or DIR itself)
 
-    or, in place of the second, the tables train.h5 and valid.h5 of pose-hg-train, in DIR or
-    DIR/annot. --table says which where both are there (default: the owner's).
+    or, instead of the second, the tables train.h5 and valid.h5 of pose-hg-train, in DIR or
+    DIR/annot. If both exist, --table selects one (default: the owner's).
 
     SMPL fits: --eft MPII_ver01.json, or --spin mpii_train.npz --spin_fits mpii_fits.npy. People
     without a fit keep their keypoints.
     """
 
     def __init__(self, *, table: str | None = None, validation: str | Path | None = None, **kwargs):
-        """table: "release" or "newell"; validation: file with names of pictures to hold out."""
+        """
+        Args:
+          table: "release" or "newell".
+          validation: file with the names of images to hold out.
+        """
         super().__init__(**kwargs)
         self.table, self.validation = table, validation
 
@@ -40,8 +44,8 @@ class Mpii(StillsBuilder):
         )
         parser.add_argument(
             "--validation", metavar="TXT",
-            help="names of pictures that make up the validation split, one a line (Newell's "
-            "valid_images.txt); of the owner's table all is for training otherwise",
+            help="file with the names of the validation split's images, one per line (Newell's "
+            "valid_images.txt); without it, the owner's table is all for training",
         )  # fmt: skip
 
     def people(self) -> dict[str, list[Still]]:
@@ -52,7 +56,7 @@ class Mpii(StillsBuilder):
             return annotations.read_release(release, pictures, self._held_out())
         if self.table != "release" and tables["train"]:
             if self.validation:
-                raise UserError("--validation goes with the owner's table; Newell's has valid.h5")
+                raise UserError("--validation is for the owner's table; Newell's has valid.h5")
             return {
                 split: annotations.read_newell(path, pictures)
                 for split, path in tables.items()
@@ -70,8 +74,8 @@ class Mpii(StillsBuilder):
             if any(folder.glob("*.jpg")):
                 return folder
         raise UserError(
-            f"{self.manual_dir} lacks pictures: unpack mpii_human_pose_v1.tar.gz there, so that "
-            f"there is {self.manual_dir}/images/*.jpg"
+            f"{self.manual_dir} lacks images: unpack mpii_human_pose_v1.tar.gz there, so that "
+            f"{self.manual_dir}/images/*.jpg exists"
         )
 
     def _find(self, name: str, folders: tuple[str, ...]) -> Path | None:

@@ -17,15 +17,15 @@ from ..matlab import read_mat
 from ..pictures import first_size
 from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 
-HEAD = 0  # the middle of the head, which is none of the 49 keypoints
-PADDING = 16  # pixels that a codec may add; more, and the pictures were scaled
+HEAD = 0  # the middle of the head, which is not one of the 49 keypoints
+PADDING = 16  # pixels that a codec may add; a larger difference means that images were resized
 
 
 def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
-    """A video, given by its labels, is one track."""
+    """Yields the one track of a video, given by its labels."""
     points, (height, width) = read_labels(labels)
-    # Boxes of the file are not used: two videos have one too few. Like the original's: the
-    # square around what is visible.
+    # The file's boxes are not used: two videos have one too few. As in the original, a box is the
+    # square around the visible joints.
     boxes = box_from_keypoints(points, visible_above=0, margin=1.0)
     points[:, HEAD, 2] = 0
     keypoints = to_keypoints49(points, "pennaction_raw")
@@ -44,20 +44,23 @@ def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
 
 
 class Pennaction(PicturesBuilder):
-    """Penn Action, from dreamdragon.github.io/PennAction:
+    """Penn Action (dreamdragon.github.io/PennAction):
 
     DIR/labels/0001.mat ... 2326.mat
     DIR/frames/0001/000001.jpg ...
 
-    All videos are for training, as the original has it; --owner_split leaves the owner's part for
-    tests to the split "test". There are no SMPL labels.
+    All videos are for training, as in the original; with --owner_split, the owner's test videos
+    become the split "test". There are no SMPL labels.
     """
 
     can_be_partial = True
     read = staticmethod(read_video)
 
     def __init__(self, *, owner_split: bool = False, **kwargs):
-        """owner_split: split as the labels say."""
+        """
+        Args:
+          owner_split: split as the labels say.
+        """
         super().__init__(**kwargs)
         self.owner_split = owner_split
 
@@ -65,14 +68,16 @@ class Pennaction(PicturesBuilder):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--owner_split", action="store_true", help="keep the owner's videos for tests apart"
+            "--owner_split",
+            action="store_true",
+            help="put the owner's test videos into the split test",
         )
 
     def tasks(self) -> dict[str, list[Path]]:
         labels = sorted((self.manual_dir / "labels").glob("*.mat"))
         if not labels:
             raise UserError(
-                f"{self.manual_dir} has no labels/*.mat: give --manual_dir the folder Penn_Action"
+                f"{self.manual_dir} has no labels/*.mat: set --manual_dir to the folder Penn_Action"
             )
         here = {path: _frames(path).is_dir() for path in labels}
         present = [path for path in labels if here[path]]
@@ -88,24 +93,26 @@ class Pennaction(PicturesBuilder):
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    """The joints of a video and the size of its pictures.
+    """Reads the joints of a video and the size of its images.
+
+    The owner's description swaps left and right: the images show that the odd joints are on the
+    person's own right side. The file's numbers have whatever type fits them, down to uint8.
 
     Returns:
-      joints [n 13 3] in the order "pennaction_raw", float32: x, y in pixels and 1 where visible;
-      height and width. (In the file numbers are of types that suit their size, down to uint8.)
-
-    The owner's description has left and right exchanged: the pictures show that the odd joints are
-    those of the person's own right side.
+      Joints [n 13 3] in the order "pennaction_raw", float32: x, y in pixels and 1 if visible; and
+      (height, width).
 
     Raises:
-      UserError: not such a file, or its fields disagree.
+      UserError: it is not such a file, or its fields disagree.
     """
     found = read_mat(path, ("x", "y", "visibility", "dimensions", "nframes"))
     n = int(numbers(found["nframes"], (), f"{path}", "nframes", any_layout=True))
     columns = {name: rows(found[name], (13,), path, name) for name in ("x", "y", "visibility")}
     lengths = {name: len(column) for name, column in columns.items()}
     if set(lengths.values()) != {n}:
-        raise UserError(f"{path}: nframes is {n}, but the fields have as many rows: {lengths}")
+        raise UserError(
+            f"{path}: nframes is {n}, but the fields have these numbers of rows: {lengths}"
+        )
     size = numbers(found["dimensions"], (3,), f"{path}", "dimensions", any_layout=True)
     return np.stack(list(columns.values()), -1), (int(size[0]), int(size[1]))
 

@@ -1,1 +1,1 @@
-"""PoseTrack 2018: several people in each video, their keypoints in 2D and tracks."""
+"""PoseTrack 2018: several people in each video, with tracks and 2D keypoints."""

@@ -1,4 +1,4 @@
-"""The TFDS builder `posetrack`: videos of PoseTrack 2018 (Andriluka et al., CVPR 2018)."""
+"""The TFDS builder `posetrack`: PoseTrack 2018's videos (Andriluka et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ..source import Dropped, Person, PersonTrack, PicturesBuilder
 
 PARTS = {"train": "train", "validation": "val"}
 DAMAGED = "021133_mpii_train"
-"""its labels are of no use; by the name of the file, for its folder differs from place to place"""
-SHORTEST = 8  # frames of a track, as the original has it
+"""a file whose labels are useless; without its folder, which varies"""
+SHORTEST = 8  # frames in a track, as in the original
 BOX = 0.8  # the owner's boxes have a margin around the keypoints
-# Each file says in which order its keypoints come; these are its names for ours.
+# PoseTrack's keypoint names -> ours; each file gives their order.
 NAMES = {
     "nose": "nose",
     "head_bottom": "neck",
@@ -40,12 +40,12 @@ NAMES = {
 class Task:
     labels: Path
     folder: Path
-    """that names of pictures are below"""
+    """folder to which image names are relative"""
     shortest: int
 
 
 def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
-    """Each person of a video is a track; frames that nobody has labelled are left out."""
+    """Yields a track for each person in a video, without unlabelled frames."""
     pictures, names, annotations = _parse(task.labels)
     if task.labels.stem == DAMAGED:
         dropped["file known to be damaged"] += len(annotations)
@@ -55,12 +55,14 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         where = f"{task.labels}, annotation {number}"
         image = pictures.get(_field(annotation, "image_id", int, where))
         if image is None:
-            raise UserError(f"{where}: image_id is {annotation['image_id']}, no image of the file")
+            raise UserError(
+                f"{where}: image_id is {annotation['image_id']}, not an image of this file"
+            )
         frame, name, labelled = image
         points = annotation.get("keypoints", [0] * 3 * len(names))  # heads alone have none
         points = numbers(points, (3 * len(names),), where, "keypoints", finite=False)
         points = points.reshape(-1, 3)
-        # What has a place counts, hidden or not; ears never have one.
+        # A keypoint with coordinates counts, hidden or not; ears never have any.
         points[:, 2] = (points[:, :2] != 0).any(-1)
         box = numbers(annotation.get("bbox", [0] * 4), (4,), where, "bbox", finite=False)
         track = tracks.setdefault(_field(annotation, "track_id", int, where), {})
@@ -89,10 +91,10 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
 
 
 def _parse(path: Path) -> tuple[dict[int, tuple[int, str, bool]], list[str], list[dict]]:
-    """Images (id -> frame number, file, whether labelled), names of keypoints, annotations.
+    """Returns images (id -> frame number, file, whether labelled), keypoint names, annotations.
 
     Raises:
-      UserError: the file is not of this form.
+      UserError: the file has another structure.
     """
     content = read_json(path)
     try:
@@ -102,20 +104,20 @@ def _parse(path: Path) -> tuple[dict[int, tuple[int, str, bool]], list[str], lis
         each = [*images, *annotations]
     except (KeyError, IndexError, TypeError) as error:
         raise UserError(
-            f"{path} is not a file of PoseTrack 2018: it lacks {error} (images, annotations, or "
+            f"{path} is not a PoseTrack 2018 file: it lacks {error} (images, annotations, or "
             "categories with keypoints)"
         ) from None
     if missing := set(JOINT_SETS["posetrack"]) - set(names) - {"lear", "rear"}:
         raise UserError(f"{path}: categories: keypoints lack {', '.join(sorted(missing))}")
     if len(set(names)) < len(names) or not all(isinstance(item, dict) for item in each):
-        raise UserError(f"{path} is not a file of PoseTrack 2018: entries of a wrong kind")
+        raise UserError(f"{path} is not a PoseTrack 2018 file: it has entries of the wrong kind")
     pictures = {}
     for number, image in enumerate(images):
         where = f"{path}, image {number}"
         name = _field(image, "file_name", str, where)
         found = re.search(r"(\d+)\.\w+$", name)
         if found is None:
-            raise UserError(f"{where}: file_name is {name!r}, which has no number of a frame")
+            raise UserError(f"{where}: file_name is {name!r}, which has no frame number")
         labelled = _field(image, "is_labeled", int, where)
         pictures[_field(image, "id", int, where)] = int(found[1]), name, bool(labelled)
     return pictures, names, annotations
@@ -128,21 +130,24 @@ def _field(item: dict, name: str, kind: type, where: str) -> Any:
 
 
 class Posetrack(PicturesBuilder):
-    """PoseTrack 2018, from posetrack.net:
+    """PoseTrack 2018 (posetrack.net):
 
     DIR/posetrack_data/annotations/train/000001_bonn_train.json ... (also without posetrack_data)
     DIR/posetrack_data/annotations/val/000342_mpii_test.json ...
     DIR/images/train/000001_bonn_train/000000.jpg ...
     DIR/images/val/000342_mpii_test/000000.jpg ...
 
-    Training is done on "train" alone. There are no SMPL labels.
+    Training uses only "train". There are no SMPL labels.
     """
 
     can_be_partial = True
     read = staticmethod(read_video)
 
     def __init__(self, *, min_frames: int = SHORTEST, **kwargs):
-        """min_frames: leave out shorter tracks."""
+        """
+        Args:
+          min_frames: leave out shorter tracks.
+        """
         super().__init__(**kwargs)
         self.min_frames = min_frames
 

@@ -1,4 +1,4 @@
-"""The 49 keypoints of 3DPW's actors, which its files do not have: from SMPL's body, posed."""
+"""Computes the 49 keypoints of 3DPW's actors, which its files lack, by posing SMPL."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from maed_jax.body.smpl import Body, keypoint_body, keypoints, pose_body
 
 from .sequence import Actor
 
-_BATCH = 256  # frames at a time: one size, compiled once
+_BATCH = 256  # frames posed at once; one size, so that JAX compiles once
 
 
 def check_body(source: str) -> None:
-    """Whether `source` can give keypoints of men and women.
+    """Checks that `source` gives keypoints of men and women.
 
     Raises:
-      UserError: it is not a body, lacks that of a gender, or lacks J_regressor_extra.npy.
+      UserError: it is not a body, or lacks a gender's body or J_regressor_extra.npy.
     """
     for gender in ("male", "female"):
         _body(source, gender)
 
 
 def keypoints_in_camera(source: str, actor: Actor, world_to_camera: np.ndarray) -> np.ndarray:
-    """The 49 keypoints `[t 49 3]`, metres, camera frame, of an actor.
+    """Computes an actor's 49 keypoints `[t 49 3]`, metres, camera frame.
 
     Args:
-      source: a folder with the bodies of both genders, or the file of one body for all.
-      world_to_camera: [t 4 4].
+      source: a folder with the bodies of both genders, or the file of one body for everyone.
+      world_to_camera: `[t 4 4]`.
     """
     body = _body(source, actor.gender)
     frames = len(actor.pose)

@@ -1,4 +1,4 @@
-"""The people of 3DPW: the actors of a sequence, frame by frame."""
+"""The people in 3DPW: the actors of a sequence, frame by frame."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from . import body
 from .sequence import Actor, Sequence, read_sequence
 
 FRAME_RATE = 30.0
-VISIBLE_ABOVE = 0.3  # of OpenPose's confidence, as in the original
-# OpenPose's 18. The face goes where COCO's does: these are the same points of the head.
+VISIBLE_ABOVE = 0.3  # threshold for OpenPose's confidence, as in the original
+# OpenPose's 18 points. Those of the face are named as in COCO: they are the same points.
 POINTS = ("nose", "OP Neck", *JOINT_SETS["3dpw"][2:], "reye", "leye", "rear", "lear")
-LIMBS = slice(2, 14)  # what the original uses of the 18; boxes are drawn around these
-LABELLED_3D = slice(25, 39)  # of the 49; the same as in the original
+LIMBS = slice(2, 14)  # those of the 18 that the original uses; boxes enclose these
+LABELLED_3D = slice(25, 39)  # of the 49, as in the original
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A sequence's file."""
+    """One sequence."""
 
     file: Path
     pictures: Path
@@ -65,8 +65,8 @@ def _people(
         keypoints_3d[:, LABELLED_3D, 3] = 1
     keypoints_2d = to_keypoints49(points, POINTS)
     for frame in range(len(pose)):
-        # The camera's pose takes part in the root's orientation: without it there are no 3D labels
-        # to learn from. Evaluation gets all there is, and `valid`.
+        # The root's orientation depends on the camera's pose: if that is invalid, there are no 3D
+        # labels for training. Evaluation gets everything, and `valid`.
         labelled = actor.valid[frame] or not task.training
         if task.training and (points[frame, LIMBS, 2] > 0).sum() <= 6:
             dropped["6 of 12 limb joints or fewer visible"] += 1
@@ -87,7 +87,7 @@ def _people(
 
 
 def visible_points(actor: Actor) -> np.ndarray:
-    """The 18 points `[t 18 3]` with 1 for those that OpenPose was sure of, 0 for the others."""
+    """Returns the 18 points `[t 18 3]`, the last column 1 if OpenPose is confident, else 0."""
     points = actor.points.copy()
     points[..., 2] = points[..., 2] > VISIBLE_ABOVE
     return points

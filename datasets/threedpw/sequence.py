@@ -1,4 +1,4 @@
-"""One file of 3DPW, sequenceFiles/<split>/<sequence>.pkl, as arrays that have been checked."""
+"""Reads a 3DPW file, sequenceFiles/<split>/<sequence>.pkl, into checked arrays."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ GENDERS = {"m": "male", "male": "male", "f": "female", "female": "female"}
 
 @dataclasses.dataclass(frozen=True)
 class Actor:
-    """One of the one or two people in a sequence; t frames."""
+    """One of the one or two people in a sequence, t frames."""
 
     pose: np.ndarray
-    """[t 72] axis-angle, radians, the root in the world"""
+    """[t 72] axis-angle, radians, the root in the world frame"""
     betas: np.ndarray
-    """[10] of the body of the actor's gender"""
+    """[10] for the body of the actor's gender"""
     gender: str
     """"male" or "female\""""
     translation: np.ndarray
     """[t 3] metres, world"""
     points: np.ndarray
-    """[t 18 3] OpenPose's keypoints: x, y in pixels, confidence; zeros where it found nobody"""
+    """[t 18 3] OpenPose's keypoints: x, y in pixels, confidence; zeros where it found no one"""
     valid: np.ndarray
-    """[t] bool, false where the owner does not vouch for the camera's pose"""
+    """[t] bool, false where the owner marks the camera's pose as invalid"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Sequence:
 
 
 def read_sequence(path: Path) -> Sequence:
-    """Reads a sequence's file; Python 2 pickled it, and nothing in it is executed.
+    """Reads a sequence's file, a pickle by Python 2; nothing in it is executed.
 
     Raises:
-      UserError: it cannot be read safely, or a field is missing, of a wrong shape or length.
+      UserError: it cannot be read safely, or a field is missing or has the wrong shape or length.
     """
-    content = restricted_load(path, kind="sequence file of 3DPW")
+    content = restricted_load(path, kind="3DPW sequence file")
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not a sequence of 3DPW: it holds a {type(content).__name__}")
+        raise UserError(f"{path} is not a 3DPW sequence: it contains a {type(content).__name__}")
     cameras = rows(_field(content, "cam_poses", path), (4, 4), path, "cam_poses")
     matrix = rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
     if len(matrix) != 3:
@@ -62,7 +62,7 @@ def read_sequence(path: Path) -> Sequence:
         raise UserError(f"{path}: poses is not a list with an array for each actor")
     name = content.get("sequence", path.stem)
     if name != path.stem:
-        raise UserError(f"{path}: its field sequence says that it is {name!r}")
+        raise UserError(f"{path}: its field sequence says {name!r}")
     return Sequence(
         name=path.stem,
         world_to_camera=cameras.astype(np.float64),
@@ -78,14 +78,14 @@ def _actor(content: dict, number: int, actors: int, frames: int, path: Path) -> 
     def pick(field: str) -> tuple[Any, str]:
         listed = _field(content, field, path)
         if not isinstance(listed, list | tuple | np.ndarray) or len(listed) != actors:
-            raise UserError(f"{path}: {field} has not one entry for each of {actors} actors")
+            raise UserError(f"{path}: {field} does not have one entry for each of {actors} actors")
         return listed[number], f"{field}[{number}]"
 
     def per_frame(field: str, *inner: int) -> np.ndarray:
         value, label = pick(field)
         array = rows(value, inner, path, label)
         if len(array) != frames:
-            raise UserError(f"{path}: {label} has {len(array)} frames where cam_poses has {frames}")
+            raise UserError(f"{path}: {label} has {len(array)} frames, but cam_poses has {frames}")
         return array
 
     betas, label = pick("betas")
@@ -107,5 +107,5 @@ def _actor(content: dict, number: int, actors: int, frames: int, path: Path) -> 
 
 def _field(content: dict, name: str, path: Path) -> Any:
     if name not in content:
-        raise UserError(f"{path} lacks the field {name}: is it a sequence of 3DPW?")
+        raise UserError(f"{path} lacks the field {name}: is it a 3DPW sequence?")
     return content[name]

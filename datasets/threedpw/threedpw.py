@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 class Threedpw(PicturesBuilder):
     """3DPW from its owner's archives imageFiles.zip and sequenceFiles.zip; see docs/datasets.md.
 
-    DIR holds imageFiles/<sequence>/image_00000.jpg and sequenceFiles/<split>/<sequence>.pkl.
+    DIR contains imageFiles/<sequence>/image_00000.jpg and sequenceFiles/<split>/<sequence>.pkl.
     """
 
     can_be_partial = True
@@ -32,9 +32,9 @@ class Threedpw(PicturesBuilder):
         parser.add_argument(
             "--body", metavar="PATH",
             help="SMPL, for 3D keypoints to train on: a folder with SMPL_MALE and SMPL_FEMALE, or "
-            "the file of one body for all, such as the neutral one that the original takes; with "
-            "J_regressor_extra.npy beside it. Without it records have pose and shape but no 3D "
-            "keypoints; evaluation needs none",
+            "the file of one body for everyone, such as the neutral one that the original uses; "
+            "J_regressor_extra.npy must be next to it. Without --body, records have pose and shape "
+            "but no 3D keypoints; evaluation needs none",
         )  # fmt: skip
 
     def tasks(self) -> dict[str, list[Task]]:
@@ -44,8 +44,8 @@ class Threedpw(PicturesBuilder):
         }
         if not any(files.values()):
             raise UserError(
-                f"{self.manual_dir} is not laid out as 3DPW: there is no "
-                "sequenceFiles/{train,validation,test}/*.pkl below it"
+                f"{self.manual_dir} does not have 3DPW's layout: there is no "
+                "sequenceFiles/{train,validation,test}/*.pkl"
             )
         pictures = self.manual_dir / "imageFiles"
         missing = [f"sequenceFiles/{split}" for split in SPLITS if not files[split]]
