@@ -35,8 +35,7 @@ def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
         import matplotlib  # noqa: F401
     except ImportError:
         print(
-            "maed: skipping plots: they need matplotlib "
-            "(pip install '.[viz]' in the source folder)",
+            "maed: no plots: they need matplotlib (pip install '.[viz]' in the source folder)",
             file=sys.stderr,
         )
         return []
