@@ -95,7 +95,7 @@ def test_an_unfinished_prediction_stays(results):
 
 
 def test_mistakes(results, tmp_path):
-    with pytest.raises(UserError, match="holds no results.json"):
+    with pytest.raises(UserError, match="has no results.json"):
         animate_results(tmp_path, ("glb",))
     with pytest.raises(UserError, match="--body"):
         animate_results(results, ("glb",))

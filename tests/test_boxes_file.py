@@ -98,9 +98,9 @@ GOOD = {"frames": [0], "boxes": [[1.0, 2, 3, 4]]}
     ("content", "message"),
     [
         (None, "there is no boxes file"),
-        ("", "holds no boxes"),
-        ("frame,id,x,y,w,h\n", "holds no boxes"),
-        ("1,7,10,20,30\n", "line 1: there are 5 fields and must be at least 6"),
+        ("", "contains no boxes"),
+        ("frame,id,x,y,w,h\n", "contains no boxes"),
+        ("1,7,10,20,30\n", "line 1: found 5 fields, at least 6 are needed"),
         ("1,1,2,3,4,5\n2,1,a,3,4,5\n", "line 2: '2,1,a,3,4,5' is not a row of numbers"),
         ("1,1,2,3,4,5\nframe,id,x,y,w,h\n", "line 2: .* is not a row of numbers"),
         ("1,1,2,3,0,5\n", "line 1: a box needs finite numbers, and a width and height above 0"),

@@ -127,7 +127,7 @@ def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
 
 def test_a_file_that_is_all_damaged(tmp_path):
     path = write_video(tmp_path / "a.mov", numbered(3), codec="mjpeg", pix_fmt="yuvj420p")
-    with pytest.raises(UserError, match="no picture that can be decoded"):
+    with pytest.raises(UserError, match="no frame that can be decoded"):
         open_video(damage(path, [0, 1, 2]))
 
 
@@ -165,9 +165,9 @@ def half_a_video(path):
             lambda path: path.write_bytes(bytes(range(256)) * 40),
             "cannot be read as a video",
         ),
-        ("a.txt", lambda path: path.write_text("hello\n" * 100), "no moving pictures"),
+        ("a.txt", lambda path: path.write_text("hello\n" * 100), "contains no video"),
         ("a.mp4", half_a_video, "cannot be read as a video: it is cut short"),
-        ("a.wav", sound, "no moving pictures: only sound"),
+        ("a.wav", sound, "contains no video: only sound"),
     ],
 )
 def test_what_is_no_video_gets_one_clear_line(tmp_path, name, make, message):
@@ -242,7 +242,7 @@ def test_a_failed_video_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("size", [(1, 64), (48, 1)])
 def test_a_video_is_not_a_line(tmp_path, size):
-    with pytest.raises(UserError, match=f"a video has at least 2 x 2 .* {size[1]} x {size[0]}$"):
+    with pytest.raises(UserError, match=f"a video needs at least 2 x 2 .* {size[1]} x {size[0]}$"):
         with VideoWriter(tmp_path / "a.mp4", 10) as writer:
             writer.write(numbered(1, size)[0], 0)
     assert not list(tmp_path.iterdir())

@@ -104,7 +104,7 @@ def test_results_of_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere", "--port", "0"], "nowhere holds no results.json"),
+        (["nowhere", "--port", "0"], "nowhere has no results.json"),
         (["OUT", "--save", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
         (["OUT", "--save", "/"], "/ is a directory"),
         (["OUT", "--port", "99999"], "port 99999 cannot be used"),
