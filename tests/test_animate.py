@@ -61,7 +61,7 @@ def test_exports_again_take_the_place_of_the_first(results):
     assert not (results / ".unfinished").exists()
 
 
-def test_of_nobody_nothing_is_written(tmp_path):
+def test_without_people_nothing_is_written(tmp_path):
     assert export_people(FORMATS, [], mannequin(), tmp_path) == []
     assert not list(tmp_path.iterdir())
 

@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "run_exported.py"
 
 @pytest.fixture(scope="module")
 def estimator():
-    """A real one, as small as they come."""
+    """A real one, as small as possible."""
     tiny = MAED(image_size=32, clip_length=2, stage_sizes=(1,), width=8, dim=16, depth=1,
                 heads=2, feature_dim=16, decoder_width=16)  # fmt: skip
     clip = np.zeros((1, 2, 32, 32, 3), np.float32)
