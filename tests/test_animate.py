@@ -102,7 +102,7 @@ def test_mistakes(results, tmp_path):
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(UserError, match="cannot be read as results"):
         animate_results(tmp_path, ("glb",))
-    with pytest.raises(SystemExit, match="no format 'fbx'"):
+    with pytest.raises(SystemExit, match="no export format 'fbx'"):
         run(main, [str(results), "--export", "fbx"])
     with pytest.raises(SystemExit, match="--export names no format"):
         run(main, [str(results), "--export", ","])

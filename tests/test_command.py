@@ -260,7 +260,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     assert all((out / name).exists() for name in content["exports"])
     assert content["video"]["fps"] == 8 and content["smoothed"] and content["one_shape"]
     assert len(list((out / "person_1_obj").iterdir())) == 4
-    with pytest.raises(SystemExit, match="no format 'fbx'"):
+    with pytest.raises(SystemExit, match="no export format 'fbx'"):
         run(command.main, [*args, "--export", "glb,fbx"])
     with pytest.raises(SystemExit, match="--boxes is for a single video"):
         run(command.main, [str(tmp_path), *args, "--boxes", "a.txt"])

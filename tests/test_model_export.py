@@ -40,9 +40,7 @@ def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, 
     path = tmp_path / "new" / "maed.stablehlo"
     args = ["--checkpoint", "work", "--step", "7", "--body", "smpl", "--out", str(path)]
     run(export.main, [*args, "--vertices"])
-    assert (
-        "uint8 [any 2 32 32 3] of frames 8 apart, square crops 1.3 times" in capsys.readouterr().out
-    )
+    assert "uint8 [any 2 32 32 3] of frames 8 apart, in square crops 1.3" in capsys.readouterr().out
     np.save(tmp_path / "clips.npy", images)
     program = f"""
 import sys

@@ -135,7 +135,7 @@ def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
     data = (golden_dir / "detector_rtdetr.onnx").read_bytes()
     (tmp_path / "a.onnx").write_bytes(data.replace(sizes + b"\x07", sizes + b"\x06"))
     detector = make_detector(str(tmp_path / "a.onnx"))
-    with pytest.raises(UserError, match="a.onnx fails as a detector \(.*input data type") as error:
+    with pytest.raises(UserError, match=r"a.onnx fails as a detector \(.*input data type") as error:
         detector(picture(RED, (32, 64)))
     assert "\n" not in str(error.value)
 
@@ -151,7 +151,7 @@ def test_unexpected_outputs_are_one_line(kind, shapes, says, detector_of):
     detector = detector_of(kind)
     answers = [np.zeros(shape, np.float32) for shape in shapes]
     detector._session = SimpleNamespace(run=lambda *_: answers)
-    with pytest.raises(UserError, match=f"{kind}.onnx fails as a detector \(.*{says}"):
+    with pytest.raises(UserError, match=rf"{kind}.onnx fails as a detector \(.*{says}"):
         detector(picture(RED, (32, 64)))
 
 
