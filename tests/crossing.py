@@ -1,6 +1,6 @@
-"""Renders two people walking past each other, and checks the tracks found for them.
+"""Renders a video of two people who walk past each other, and judges the tracks found in it.
 
-`scripts/prove_crossing.py` does it for many videos, `test_crossing.py` for one.
+`scripts/prove_crossing.py` does this for many videos, `test_crossing.py` for one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
 
-APART = 60  # pixels between the centres of two people above which they count as separate
+APART = 60  # pixels between two people's centres from which they count as apart
 
 
 def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.ndarray]:
@@ -28,7 +28,7 @@ def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.nda
 
 
 def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:
-    """Returns what is wrong with the tracks: each person should have one, from first to last."""
+    """Returns what is wrong: each person should have one track, from first frame to last."""
     found, owners = [], []
     for track in tracks:
         overlap = np.stack(
@@ -42,5 +42,5 @@ def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:
         if len(track.frames) < 0.8 * truth.shape[1]:
             found.append(f"track {track.id} has {len(track.frames)} of {truth.shape[1]} frames")
     if sorted(owners) != [0, 1]:
-        found.append(f"the two people have {owners.count(0)} and {owners.count(1)} tracks")
+        found.append(f"{owners.count(0)} and {owners.count(1)} tracks of the two people")
     return found

@@ -1,4 +1,4 @@
-"""Helpers for tests of benchmarks: a yardstick of small matrices, networks that compile fast."""
+"""Shared by benchmark tests: a yardstick of small matrices, and networks that compile quickly."""
 
 import functools
 
@@ -16,7 +16,7 @@ def small_yardstick(monkeypatch):
 
 
 def tiny_model(monkeypatch):
-    """Replaces MAED by the model of `tests/tiny.py`; returns the command's arguments for it."""
+    """Replaces MAED by `tests/tiny.py`'s model; returns arguments for commands that measure it."""
 
     def model(clip_length, **_):
         return tiny.TinyModel(tiny.SIZE, clip_length)
@@ -26,7 +26,7 @@ def tiny_model(monkeypatch):
 
 
 def products(monkeypatch):
-    """Replaces the network and its parts by matmuls whose sizes grow in the same way."""
+    """Replaces the network and its parts by matmuls whose cost grows like theirs."""
     square = jnp.ones((32, 32))
 
     def work(times):
