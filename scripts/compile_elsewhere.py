@@ -40,17 +40,17 @@ def main() -> None:
     doc = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=doc)
     parser.add_argument("device", help="file with XLA's description of a GPU, or a TPU topology")
-    parser.add_argument("--clips", type=int, default=32, help="each; default: 32")
-    parser.add_argument("--frames", type=int, default=16, help="of a clip; default: 16")
-    parser.add_argument("--images", type=int, default=32, help="each; default: 32")
-    parser.add_argument("--devices", type=int, default=1, help="how many; default: 1")
+    parser.add_argument("--clips", type=int, default=32, help="per device; default: 32")
+    parser.add_argument("--frames", type=int, default=16, help="per clip; default: 16")
+    parser.add_argument("--images", type=int, default=32, help="per device; default: 32")
+    parser.add_argument("--devices", type=int, default=1, help="number of devices; default: 1")
     parser.add_argument("--fsdp", type=int, default=1, help="as config.mesh.fsdp; default: 1")
-    parser.add_argument("--kernels", type=int, default=20, help="how many to list; default: 20")
-    parser.add_argument("--text", type=Path, help="write the compiled program there")
+    parser.add_argument("--kernels", type=int, default=20, help="kernels to list; default: 20")
+    parser.add_argument("--text", type=Path, help="write the compiled program to this file")
     options, overrides = parser.parse_known_args()
     on_gpu = options.device.endswith(".txtpb")
     if on_gpu and not Path(options.device).is_file():
-        parser.error(f"there is no file {options.device}; XLA's repository holds some, see --help")
+        parser.error(f"there is no file {options.device}; XLA's repository has some, see --help")
     config = record.load("stage2", ["--config.model.dtype=bfloat16", *overrides])
     devices = gpus(options) if on_gpu else tpus(options.device)
     compiled = compile_step(config, options, devices)
@@ -58,7 +58,7 @@ def main() -> None:
     if options.text:
         options.text.write_text(text)
     taken = compiled.memory_analysis()
-    print(f"{taken.temp_size_in_bytes / 2**30:.1f} GiB beside its arguments, which take", end=" ")
+    print(f"{taken.temp_size_in_bytes / 2**30:.1f} GiB in addition to arguments of", end=" ")
     print(f"{taken.argument_size_in_bytes / 2**30:.1f} GiB")
     for kind, total in totals(collectives(text, options.devices)).items():
         print(f"{total['number']} {kind}, {total['payload'] / 1e6:.0f} MB")
@@ -71,7 +71,7 @@ def print_kernels(text: str, listed: int) -> None:
     by_name = collections.Counter()
     for kernel in found:
         by_name[kernel.name] += kernel.bytes
-    print(f"{by_name.total() / 1e9:.1f} GB by {len(found)} kernels")
+    print(f"{by_name.total() / 1e9:.1f} GB moved by {len(found)} kernels")
     for name, moved in by_name.most_common(12):
         print(f"{moved / 1e9:8.2f} GB  {name}")
     for kernel in sorted(found, key=lambda kernel: -kernel.bytes)[:listed]:
@@ -102,7 +102,7 @@ def compile_step(
     jitted, arguments = steps.abstract(config, mesh, options.clips, options.frames, options.images)
     platform = "cuda" if devices[0].platform in ("gpu", "cuda") else "tpu"
     lowered = jitted.trace(*arguments).lower(lowering_platforms=(platform,))
-    # Triton kernels are selected by running them.
+    # XLA would have to run Triton kernels to choose among them.
     return lowered.compile({"xla_gpu_enable_triton_gemm": False} if platform == "cuda" else None)
 
 

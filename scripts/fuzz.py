@@ -23,16 +23,18 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 60  # seconds without output after which a reader's process is given up
+PATIENCE = 60  # seconds without output after which a reader's process is killed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--inputs", type=int, default=10_000, help="for each (default: 10000)")
+    parser.add_argument("--inputs", type=int, default=10_000, help="per reader (default: 10000)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="readers (default: all)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", metavar="FILE", help="add what came of it to a file of lines")
-    parser.add_argument("--show", nargs=2, metavar=("NAME", "NUMBER"), help="read one input here")
+    parser.add_argument("--json", metavar="FILE", help="append the results to FILE as JSON lines")
+    parser.add_argument(
+        "--show", nargs=2, metavar=("NAME", "NUMBER"), help="read one input in this process"
+    )
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -61,7 +63,7 @@ def main() -> None:
 
 
 def fuzz(name: str, inputs: int, seed: int) -> dict:
-    """Counts of what became of the inputs, and `bugs`: what went wrong -> numbers of inputs."""
+    """Returns counts of the outcomes, and `bugs`: what went wrong -> numbers of the inputs."""
     begin, number = time.monotonic(), 0
     counts, bugs = collections.Counter(), collections.defaultdict(list)
     while number < inputs:
@@ -92,7 +94,7 @@ def fuzz(name: str, inputs: int, seed: int) -> dict:
 
 
 def words(process: int, pipe: int):
-    """Yields (number, outcome) as the process says them, until it ends or is silent too long."""
+    """Yields (number, outcome) as the process reports them, until it ends or is silent too long."""
     rest = b""
     while select.select([pipe], [], [], PATIENCE)[0]:
         if not (data := os.read(pipe, 1 << 16)):
@@ -104,7 +106,7 @@ def words(process: int, pipe: int):
 
 
 def child(name: str, start: int, inputs: int, seed: int, pipe: int) -> NoReturn:
-    """Reads inputs from number `start` on and writes a line about each."""
+    """Reads inputs from number `start` on and writes one line for each."""
     import fuzzing
     from fuzz_targets import TARGETS
 

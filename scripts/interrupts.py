@@ -26,17 +26,17 @@ class Command:
     words: list[str]
     """`OUT` stands for its output directory"""
     results: tuple[str, ...] = ("*",)
-    """patterns of the files that are the same whenever it finishes"""
+    """patterns of the files that are the same after every complete run"""
     same: Callable[[Path, Path], bool] | None = None
-    """compares two finished directories, instead of file by file"""
+    """compares two finished directories, instead of comparing them file by file"""
     beat: str = ""
-    """what it prints when its work begins or continues; "": nothing"""
+    """regular expression for what it prints when its work begins or continues; "": nothing"""
     told: str = ""
-    """the file in `OUT` where it prints this, if not on its output"""
+    """the file in `OUT` to which it prints this, if not to its output"""
     cold: bool = False
-    """compiles everything anew each time, so Ctrl-C usually arrives during compilation"""
+    """compile everything every time, so that Ctrl-C usually arrives during compilation"""
     twice: bool = False
-    """sends Ctrl-C once more a moment later"""
+    """send Ctrl-C a second time a moment later"""
 
 
 def located(words: list[str], out: Path) -> list[str]:
@@ -44,19 +44,19 @@ def located(words: list[str], out: Path) -> list[str]:
 
 
 def environment(cache: Path | None) -> dict[str, str]:
-    """cache: of compiled programs."""
+    """Returns the environment of a command; `cache`: directory for compiled programs, or None."""
     return proof.environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache or "")}
 
 
 class Start:
-    """A command that runs, in a session of its own."""
+    """A running command, in its own session."""
 
     def __init__(self, command: Command, out: Path, cache: Path | None, log: Path):
         self._out = out
         self._told, self._beat = out / command.told if command.told else log, command.beat
         log.write_text("")
         self.before, self.begin = self._beats(), time.monotonic()
-        """beats of earlier starts in `out`, and when this one began"""
+        """beats from earlier starts in `out`, and the time when this one began"""
         with log.open("w") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "maed_jax.cli", *located(command.words, out)],
@@ -69,7 +69,7 @@ class Start:
 
     @property
     def beats(self) -> int:
-        """How often it has said since its start that it is at work."""
+        """How often it has printed its beat since its start."""
         return self._beats() - self.before
 
     @property
@@ -78,20 +78,20 @@ class Start:
 
     @property
     def writing(self) -> bool:
-        """Whether something is half-written in its directory."""
+        """Whether its directory contains something half-written."""
         paths = (
             f"{place}/{name}" for place, *names in os.walk(self._out) for name in sum(names, [])
         )
         return any(re.search(HALF, path) for path in paths)
 
     def wait_for_writing(self) -> float:
-        """Until it writes something, or its end; returns the seconds since its start."""
+        """Waits until it writes something or ends; returns the seconds since its start."""
         while self.process.poll() is None and not self.writing:
             time.sleep(0.002)
         return time.monotonic() - self.begin
 
     def wait_for(self, beat: int, most: float = float("inf")) -> float:
-        """Until that beat, its end, or so many seconds; returns the seconds since its start."""
+        """Waits for a beat, its end, or `most` seconds; returns the seconds since its start."""
         while self.process.poll() is None and self.beats < beat:
             if time.monotonic() - self.begin > most:
                 break
@@ -100,7 +100,7 @@ class Start:
 
 
 def left_behind(session: int) -> list[int]:
-    """Processes of a session that has ended."""
+    """Returns the processes still running in a session."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -118,19 +118,19 @@ class Outcome(NamedTuple):
     """from Ctrl-C to its end"""
     text: str
     left: list[int]
-    """processes of its that go on"""
+    """its processes that are still running"""
     where: str
-    """what Ctrl-C met: "starting", "working", "writing" or "over\""""
+    """when Ctrl-C arrived: "starting", "working", "writing" or "over\""""
 
 
 def interrupt(
     run: Start, log: Path, after: float, *, more: float | None = None, kill: bool = False
 ) -> Outcome:
-    """Sends Ctrl-C after so many seconds, to all processes of a command.
+    """Sends Ctrl-C to all processes of a command after `after` seconds.
 
     Args:
-      more: seconds until it is sent once more, or None.
-      kill: kill outright the first of its processes alone, as a machine without memory would.
+      more: seconds after which it is sent a second time, or None.
+      kill: send SIGKILL to its first process only instead, as happens when memory runs out.
     """
     process = run.process
     with contextlib.suppress(subprocess.TimeoutExpired):

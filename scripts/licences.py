@@ -19,7 +19,7 @@ ALLOWED = {
     "0BSD", "AFL-2.1", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "MIT",
     "MIT-CMU", "MPL-2.0", "PSF", "PSF-2.0", "Zlib",
 }  # fmt: skip
-# Names of packages that do not use SPDX identifiers, by their beginning.
+# Prefixes of licence names in packages that do not use SPDX identifiers.
 NAMES = {
     "Apache License": "Apache-2.0", "Apache 2.0": "Apache-2.0", "Apache Software": "Apache-2.0",
     "MIT License": "MIT", "3-Clause BSD": "BSD-3-Clause", "BSD 3-Clause": "BSD-3-Clause",
@@ -31,24 +31,24 @@ HEAD = """\
 
 Everything that `scripts/demo.sh` and `scripts/test.sh` install, with the licence that each package
 declares. This software itself is under the Apache License 2.0. `python scripts/licences.py --write`
-makes the table; a test fails if a licence is not among those that such software may depend on.
-Packages for other platforms than the one where the table was made are listed without their licence.
+generates the table; a test fails if a package has a licence that such software may not depend on.
+Packages for platforms other than that on which the table was made are listed without a licence.
 
-Wheels also contain other people's libraries. `av` and `opencv-python-headless` include FFmpeg,
-which is under the LGPL, and `av` includes x264 and x265, which are under the GPL. They are
-installed from their publishers, and nothing of them is distributed here. If you ship them with a
-product, follow those licences or build `av` without them.
+Wheels also contain third-party libraries. `av` and `opencv-python-headless` include FFmpeg, which
+is under the LGPL, and `av` includes x264 and x265, which are under the GPL. They are installed from
+their publishers, and no part of them is distributed here. If you ship them with a product, follow
+those licences or build `av` without them.
 
 """
 
 
 def locked(lock: Path = ROOT / "scripts" / "lock.txt") -> dict[str, str]:
-    """Name -> version of all packages of the lock file."""
+    """Returns name -> version of all packages in the lock file."""
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(encoding="utf-8"), re.M))
 
 
 def licence(name: str) -> str | None:
-    """Of an installed package, as an SPDX expression if possible; None: not installed."""
+    """Returns a package's licence, as an SPDX expression if possible; None if not installed."""
     try:
         about = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:
@@ -68,7 +68,7 @@ def parts(expression: str) -> list[str]:
 
 
 def allowed(expression: str) -> bool:
-    """Whether all licences that apply are allowed; of alternatives, one is enough."""
+    """Returns whether all licences that apply are allowed; of alternatives, one is enough."""
     return all(
         any(choice in ALLOWED for choice in each.split(" OR "))
         for each in expression.split(" AND ")

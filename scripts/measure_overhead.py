@@ -42,7 +42,7 @@ def full_state(config):
 
 
 def logging_seconds(directory: Path, log_every: int, steps: int = 2000) -> float:
-    """What recording costs for each step, writing every so often included."""
+    """Measures the cost of recording per step, including a write every `log_every` steps."""
     options = dict(start=0, total=steps, log_every=log_every, items={"clips": 32}, max_skipped=20)
     values = {name: jnp.float32(1) for name in METRICS} | {"skipped": jnp.int32(0)}
     directory.mkdir()
@@ -54,7 +54,7 @@ def logging_seconds(directory: Path, log_every: int, steps: int = 2000) -> float
 
 
 def saving_seconds(directory: Path, state, saves: int = 3) -> float:
-    """How long a save keeps the loop waiting, while the one before is already on the disk."""
+    """Measures how long a save blocks the loop when the previous save is already on disk."""
     taken = []
     for step in range(1, saves + 2):  # the first compiles
         with Checkpoints(directory, keep=1) as checkpoints:
@@ -66,7 +66,9 @@ def saving_seconds(directory: Path, state, saves: int = 3) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", help="on the disk to measure; default: a temporary one")
+    parser.add_argument(
+        "--workdir", help="a directory on the disk to measure; default: a temporary one"
+    )
     directory = Path(tempfile.mkdtemp(dir=parser.parse_args().workdir))
     try:
         config = load_config("stage2")
@@ -77,11 +79,11 @@ def main() -> None:
     finally:
         shutil.rmtree(directory)
     each = log + save / config.checkpoint_every
-    print(f"logging every {config.log_every} steps: {1e3 * log:.3f} ms for each step")
-    print(f"saving {megabytes:.0f} MB: the loop waits {1e3 * save:.0f} ms for each save")
+    print(f"logging every {config.log_every} steps: {1e3 * log:.3f} ms per step")
+    print(f"saving {megabytes:.0f} MB: the loop waits {1e3 * save:.0f} ms per save")
     print(
-        f"saving every {config.checkpoint_every} steps, together {1e3 * each:.2f} ms for each "
-        f"step: under 2% where a step takes {1e3 * each / 0.02:.0f} ms or more"
+        f"with a save every {config.checkpoint_every} steps, together {1e3 * each:.2f} ms per "
+        f"step: under 2% if a step takes {1e3 * each / 0.02:.0f} ms or more"
     )
 
 

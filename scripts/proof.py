@@ -23,7 +23,7 @@ TRAIN = (sys.executable, "-m", "maed_jax.training.train")
 
 
 def workdir(description: str, default: str) -> Path:
-    """The working directory, with the dataset in it."""
+    """Returns the directory passed on the command line, after making the tiny dataset in it."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--workdir", default=default, help=f"default: {default}")
     return with_dataset(Path(parser.parse_args().workdir).absolute())
@@ -32,11 +32,11 @@ def workdir(description: str, default: str) -> Path:
 def run_parts(
     description: str, default: str, parts: dict[str, Callable[..., None]], **numbers: int
 ) -> None:
-    """Runs the parts of a proof named on the command line, or all, each in the directory.
+    """Runs the parts of a proof named on the command line, or all of them.
 
     Args:
-      numbers: sizes that can be reduced for a quick look, as options, with their defaults; parts
-        take them by name.
+      numbers: sizes that can be reduced for a quick check, with their defaults; each becomes an
+        option, and is passed by name to the parts that take it.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; default all")
@@ -56,7 +56,7 @@ def run_parts(
 
 
 def with_dataset(directory: Path) -> Path:
-    """The directory, after making the tiny dataset in it where it is not there."""
+    """Makes the tiny dataset in a directory, unless it is there; returns the directory."""
     data = directory / "data"
     if not (data / "mannequins" / "tiny").exists():
         build = ["data", "build", "mannequins", "--config", "tiny", "--data_dir", str(data)]
@@ -67,7 +67,7 @@ def with_dataset(directory: Path) -> Path:
 
 
 def fresh(run: Path) -> Path:
-    """The directory of a run, with nothing left of an earlier one."""
+    """Deletes everything of an earlier run; returns its directory."""
     shutil.rmtree(run, ignore_errors=True)
     for log in run.parent.glob(f"{run.name}*.log"):
         log.unlink()
@@ -75,23 +75,23 @@ def fresh(run: Path) -> Path:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-    """That of a process which sees so many simulated devices.
+    """Returns the environment of a process with `devices` simulated devices.
 
-    LLVM does not optimise: compiling is most of what a tiny run does.
+    LLVM's optimiser is off, because a tiny run spends most of its time compiling.
     """
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
 
 
 def command(run: Path, *words: str, config: str = "debug:stage2", **settings) -> list[str]:
-    """`maed train` in the directory `run`, with settings such as `mesh__data=2`."""
+    """Returns the `maed train` command for the directory `run`; settings: e.g. `mesh__data=2`."""
     settings = {"data__data_dir": run.parent / "data", "log_every": 1} | settings
     overrides = [f"--config.{key.replace('__', '.')}={value}" for key, value in settings.items()]
     return [*TRAIN, "--config", config, "--workdir", str(run), *words, *overrides]
 
 
 def train(run: Path, *words: str, devices: int = 1, **settings) -> None:
-    """Trains to the end; its log is beside the run."""
+    """Trains to the end; the log is written next to the run's directory."""
     with run.with_suffix(".log").open("a") as log:
         process = subprocess.run(
             command(run, *words, **settings), env=environment(devices), stderr=log
@@ -115,7 +115,8 @@ def farthest(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def digest(run: Path, step: int) -> dict[str, str]:
-    """Part of a checkpoint (parameters, optimiser and so on, data position) -> its SHA-256."""
+    """Returns the parts of a checkpoint (parameters, optimiser, ...) -> their SHA-256, and the
+    data position."""
     import jax
     from orbax.checkpoint import v1 as ocp
 
@@ -136,7 +137,7 @@ def digest(run: Path, step: int) -> dict[str, str]:
 
 
 def verdict(ok: bool, text: str) -> None:
-    """Prints a line of the result, and ends the proof where it failed."""
+    """Prints a line of the result; exits with status 1 if it failed."""
     print(f"{'ok' if ok else 'FAILED'}: {text}", flush=True)
     if not ok:
         sys.exit(1)

@@ -54,7 +54,7 @@ def clip(name: str, b: int, t: int) -> jax.Array:
 
 
 def off(ours: jax.Array, theirs: np.ndarray) -> float:
-    """The largest difference, in parts of the largest value."""
+    """Returns the largest difference, relative to the largest value."""
     return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())
 
 
@@ -75,7 +75,7 @@ def prove_forward(_: Path) -> None:
         listed = ", ".join(f"{key} {value:.1e}" for key, value in found.items())
         print(f"{name}: {listed}; keypoints {moved.mean():.3g} mm, at most {moved.max():.3g}")
         if precision == "highest":
-            proof.verdict(max(found.values()) < 1e-4, f"{name}: all within 1e-4 of the largest")
+            proof.verdict(max(found.values()) < 1e-4, f"{name}: all within 1e-4 of the maximum")
 
 
 def prove_gradients(_: Path) -> None:
@@ -101,20 +101,20 @@ def prove_gradients(_: Path) -> None:
             key = torch_name(path)
             error = abs(float(jnp.linalg.norm(leaf)) - norms[key]) / (norms[key] + 1e-4)
             (within if ".backbone." in key else after).append(error)
-        print(f"{name}: norms off by {max(after):.1e} after the root, {max(within):.1e} in it")
+        print(f"{name}: norms off by {max(after):.1e} after the root, {max(within):.1e} within it")
         if precision == "highest":
-            proof.verdict(max(after) < 1e-3 and max(within) < 1e-2, f"{name}: 1e-3 and 1e-2")
+            proof.verdict(max(after) < 1e-3 and max(within) < 1e-2, f"{name}: within 1e-3 and 1e-2")
 
 
 def prove_attention(_: Path) -> None:
     if not flash.has_kernel():
-        print("no GPU here that cuDNN has this attention for")
+        print("skipped: there is no GPU for which cuDNN has this attention")
         return
     tokens, shape = 197, (2, 3, 12, 198, 64)
     padding = jnp.arange(shape[-2])[:, None] >= tokens
     keys = jax.random.split(jax.random.key(0), 4)
     *qkv, along = (jax.random.normal(key, shape, jnp.bfloat16) for key in keys)
-    qkv = [jnp.where(padding, 30, a).astype(a.dtype) for a in qkv]  # would show if it were read
+    qkv = [jnp.where(padding, 30, a).astype(a.dtype) for a in qkv]  # padding would show if read
 
     def answer_and_gradients(form, dtype):
         inputs = [a.astype(dtype) for a in qkv]
@@ -128,8 +128,8 @@ def prove_attention(_: Path) -> None:
     with jax.default_matmul_precision("highest"):
         expected = answer_and_gradients(plain, jnp.float32)
     found = [off(one, np.asarray(other)) for one, other in zip(fused, expected)]
-    print("answer and gradients off by " + ", ".join(f"{value:.1e}" for value in found))
-    proof.verdict(max(found) < 0.02, "cuDNN's attention: all within 2e-2 of the largest")
+    print("output and gradients off by " + ", ".join(f"{value:.1e}" for value in found))
+    proof.verdict(max(found) < 0.02, "cuDNN's attention: all within 2e-2 of the maximum")
 
 
 if __name__ == "__main__":

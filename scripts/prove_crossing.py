@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--seeds", nargs=2, type=int, default=(40, 56), metavar=("FIRST", "STOP"),
-        help="of the videos (default: 40 to 55; the tracker's numbers were chosen on 0 to 26)",
+        help="seeds of the videos (default: 40 to 55; the tracker was tuned on 0 to 26)",
     )  # fmt: skip
     parser.add_argument("--workdir", type=Path, default="proofs/crossing")
     options = parser.parse_args()

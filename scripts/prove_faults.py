@@ -117,13 +117,13 @@ def tiny(directory: Path) -> str:
 
 
 def same_training(one: Path, other: Path) -> bool:
-    """Parameters, optimiser, data position and the losses of all steps."""
+    """Compares parameters, optimiser, data position and the losses of all steps."""
     losses = [proof.losses(run).tolist() for run in (one, other)]
     return proof.digest(one, STEPS) == proof.digest(other, STEPS) and losses[0] == losses[1]
 
 
 def same_study(one: Path, other: Path) -> bool:
-    """Networks of both stages, and all that was measured but for the seconds; and a report."""
+    """Compares networks of both stages and all measurements except seconds; needs a report."""
 
     def outcome(place: Path) -> tuple:
         run = place / "ste-ktd" / "0"
@@ -136,14 +136,14 @@ def same_study(one: Path, other: Path) -> bool:
 
 
 def same_weights(one: Path, other: Path) -> bool:
-    """Parameters and the report; and nothing is beside them."""
+    """Compares parameters and the report, and checks that there is nothing else."""
     alike = proof.digest(one / "run", 0) == proof.digest(other / "run", 0)
     said = [(place / "run" / "conversion.txt").read_text() for place in (one, other)]
     return alike and said[0] == said[1] and len(list(other.iterdir())) == 1
 
 
 def same_dataset(one: Path, other: Path) -> bool:
-    """All records; their files say the same in another order each time."""
+    """Compares all records; files have the same content in a different order each time."""
     from maed_jax.data.records import Records, dataset_directory
 
     def records(place: Path, split: str) -> list[str]:
@@ -155,7 +155,7 @@ def same_dataset(one: Path, other: Path) -> bool:
 
 
 def prepare(directory: Path) -> None:
-    """What the verbs work on: datasets, weights, checkpoint, video, prediction, table, study."""
+    """Makes what the verbs need: datasets, weights, checkpoint, video, prediction, table, study."""
     proof.with_dataset(directory)
     if not (benchmark := directory / "benchmarks" / "threedpw" / "crops" / "1.0.0").exists():
         shutil.copytree(tiny(directory), benchmark)  # mannequins under 3DPW's name
@@ -175,7 +175,7 @@ def prepare(directory: Path) -> None:
 
 
 def write_resnet(path: Path) -> None:
-    """Noise as torchvision's ResNet-50, the smallest network that `maed convert` takes."""
+    """Writes noise as a torchvision ResNet-50, the smallest network that `maed convert` takes."""
     from maed_jax.models.maed import variable_shapes
     from maed_jax.weights.imagenet import torch_encoder_entry
     from maed_jax.weights.layouts import paper_model
@@ -203,7 +203,7 @@ def everything(directory: Path) -> set[Path]:
 
 
 def differing(one: Path, other: Path, names: set[Path]) -> list[str]:
-    """Files with other contents; where a result names its place the place is left out."""
+    """Returns the files whose contents differ, ignoring the directory's own path in them."""
 
     def same(name: Path) -> bool:
         if name.suffix == ".npz":
@@ -236,7 +236,7 @@ def prove(
     begins = run.wait_for(1) if command.beat else 0.0
     ended = run.process.wait()
     takes = time.monotonic() - run.begin
-    said = f"{name}: left alone it takes {takes:.1f} s, its work begins after {begins:.1f}"
+    said = f"{name}: undisturbed it takes {takes:.1f} s, its work begins after {begins:.1f} s"
     proof.verdict(ended == 0, said)
     wanted, beats = files(alone, command.results), max(1, run.beats)
     outcomes, odd, early = [], 0, 0
@@ -245,7 +245,7 @@ def prove(
         if hits == trials or trial == 4 * trials:
             break
         run = Start(command, other, cache, log)
-        # Time alone would miss if the machine is busier or less busy than before.
+        # Waiting for a fixed time would miss if the load on the machine has changed.
         if trial % 4 == 0 and command.beat:
             run.wait_for(1, most=chance.uniform(0.05, begins))
             after = 0.0
@@ -261,11 +261,11 @@ def prove(
         found = interrupt(run, log, after, more=more, kill=kill)
         kept = other.with_suffix(f".{trial}.txt")
         last = (found.text.strip().splitlines() or [""])[-1]
-        # With our line, the command crashed after it, which is not part of Python's startup.
+        # With our line or our code in the output, it did not fail in Python's own startup.
         heard = "/maed_jax/cli.py" in found.text or "maed: " in found.text
         if not (heard or kill) and found.status not in (0, 130):
             print(
-                f"  after {after:.2f} s: {found.status}, Python itself was starting, or libraries: "
+                f"  after {after:.2f} s: {found.status}, while Python or libraries were starting: "
                 f"{last[:90]}",
                 flush=True,
             )
@@ -274,14 +274,14 @@ def prove(
             continue
         outcomes.append(found)
         wrong = [] if kill else [word for word in NOISE if word in found.text]
-        wrong += [f"process {pid} goes on" for pid in found.left]
+        wrong += [f"process {pid} is still running" for pid in found.left]
         if not command.same:
             here = files(other, command.results) & wanted
-            wrong += [f"{file} is not whole" for file in differing(alone, other, here)]
+            wrong += [f"{file} is incomplete" for file in differing(alone, other, here)]
         if found.status not in (0, -signal.SIGKILL if kill else 130):
             wrong.append(f"status {found.status}")
         elif found.status == 130 and not re.match("maed: |stopped", last):
-            wrong.append("no line that says so")
+            wrong.append("no line that says what happened")
         print(
             f"  {found.where}, after {after:.2f} s: {found.status} in {found.seconds:.1f} s: "
             f"{last[:90]}",
@@ -290,11 +290,11 @@ def prove(
         if wrong:
             odd += 1
             kept.write_text(found.text)
-            print(f"  odd: {', '.join(wrong)}; its output is in {kept}", flush=True)
+            print(f"  wrong: {', '.join(wrong)}; its output is in {kept}", flush=True)
         if found.status == 0:
             clear(other)
     ended = Start(command, other, cache, log).process.wait()
-    said = f"{name}: left alone after {len(outcomes)} interruptions it comes to its end"
+    said = f"{name}: after {len(outcomes)} interruptions it runs to its end undisturbed"
     proof.verdict(ended == 0, said)
     if command.same:
         equal = command.same(alone, other)
@@ -302,8 +302,8 @@ def prove(
         litter = everything(other) - everything(alone)
         equal = files(other, command.results) == wanted and not differing(alone, other, wanted)
         equal = equal and not litter
-        print(f"  litter: {sorted(map(str, litter))}" if litter else "  no litter", flush=True)
-    proof.verdict(equal, f"{name}: what it leaves is what it would have left at once")
+        print(f"  extra: {sorted(map(str, litter))}" if litter else "  no extra files", flush=True)
+    proof.verdict(equal, f"{name}: its results equal those of the undisturbed run")
     where = [outcome.where for outcome in outcomes]
     counts = [where.count(phase) for phase in ("starting", "working", "writing", "over")]
     longest = max((outcome.seconds for outcome in outcomes), default=0.0)
@@ -318,7 +318,7 @@ def prove_interrupts(directory: Path, verbs: list[str], trials: int, seed: int, 
         chance = random.Random(f"{seed} {name}")
         rows.append(prove(directory, name, known[name], trials, chance, kill))
     titles = ["command", "takes, s", "work begins, s", "too early", "starting", "working"]
-    titles += ["writing", "over", "odd", "longest wait, s"]
+    titles += ["writing", "over", "wrong", "longest wait, s"]
     print("\n".join([f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", *rows]))
 
 
@@ -327,12 +327,14 @@ if __name__ == "__main__":
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "verbs", nargs="*", metavar="VERB", help='such as "data build"; default all'
+        "verbs", nargs="*", metavar="VERB", help='such as "data build"; default: all'
     )
     parser.add_argument("--workdir", default="proofs/faults", help="default: proofs/faults")
-    parser.add_argument("--trials", type=int, default=12, help="at each verb's work; default: 12")
+    parser.add_argument(
+        "--trials", type=int, default=12, help="interruptions of each verb's work; default: 12"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kill", action="store_true", help="kill in place of Ctrl-C")
+    parser.add_argument("--kill", action="store_true", help="SIGKILL instead of Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     place = Path(options.workdir).absolute()

@@ -27,14 +27,14 @@ import numpy as np
 import proof
 
 FPS, SIZE = 30, (640, 480)
-SLACK = 1.05  # allowed growth of memory and time
+SLACK = 1.05  # allowed growth factor of memory and time
 MOST = 20  # kB that a cycle may leak: a twentieth of the process in 1,000 cycles
-KEPT = 0.4  # kB more per array read: TensorStore (0.1.86) keeps its descriptions
+KEPT = 0.4  # further kB per array read: TensorStore (0.1.86) keeps its metadata
 compilations: list[str] = []
 
 
 class Sample(NamedTuple):
-    """What this process uses."""
+    """The resources that this process uses."""
 
     seconds: float
     """of CPU time since it started"""
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     """held by JAX"""
     array_bytes: int
     threads: int
-    """without TensorStore's, which starts and ends some as it sees fit"""
+    """without TensorStore's, whose number varies"""
     files: int
     compilations: int
 
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
 
 
 def memory(pid: int | str = "self") -> dict[str, float]:
-    """MB of a process by the names in /proc/PID/status: VmHWM, RssAnon and so on."""
+    """Returns memory of a process in MB by its names in /proc/PID/status: VmHWM, RssAnon, ..."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     pairs = (line.split(":", 1) for line in lines)
     return {name: int(text.split()[0]) / 1024 for name, text in pairs if text.endswith("kB")}
@@ -65,7 +65,7 @@ def memory(pid: int | str = "self") -> dict[str, float]:
 def thread_names() -> list[str]:
     names = []
     for path in Path("/proc/self/task").glob("*/comm"):
-        with contextlib.suppress(OSError):  # it has exited since
+        with contextlib.suppress(OSError):  # the thread has exited
             names.append(path.read_text().strip())
     return names
 
@@ -97,18 +97,18 @@ def count_compilations() -> None:
 
 
 def steady(early: list[Sample], late: list[Sample]) -> None:
-    """That the later samples show no more memory than the early ones, by its median."""
+    """Checks that median memory grows by less than `SLACK`, and nothing else grows."""
     then, now = (np.median([sample.rss for sample in part]) for part in (early, late))
-    proof.verdict(now < SLACK * then, f"memory from {then:.0f} to {now:.0f} MB")
+    proof.verdict(now < SLACK * then, f"memory went from {then:.0f} to {now:.0f} MB")
     nothing_more(early, late)
 
 
 def level(samples: dict[int, Sample], most: float) -> None:
-    """That memory grows by less than `most` kB a cycle over the second half, noise included.
+    """Checks that memory grows by less than `most` kB per cycle over the second half, with noise.
 
-    How high it stands says nothing: what allocators keep rises for a while and stays, and what
-    leaks rises for ever. Memory swings slowly, so that neighbours err together: the line is drawn
-    through the medians of ten tenths of the half, and its error comes from how these miss it.
+    Its level says nothing: what allocators keep rises for a while and then stays, what leaks rises
+    forever. Memory fluctuates slowly, so errors of neighbouring samples are correlated: the line is
+    fitted to the medians of ten tenths of the half, and its error is that of their residuals.
     """
     steps = np.array(list(samples))
     rss = np.array([sample.rss for sample in samples.values()])
@@ -123,15 +123,15 @@ def level(samples: dict[int, Sample], most: float) -> None:
     slope, error = 1024 * slope, 1024 * error  # kB
     proof.verdict(
         slope + 2 * error < most,
-        f"memory about {height:.0f} MB in the second half, {slope:+.1f} kB a cycle with a standard "
-        f"error of {error:.1f}; with two of them below {most:.0f}",
+        f"memory about {height:.0f} MB in the second half, {slope:+.1f} kB per cycle, standard "
+        f"error {error:.1f}; plus two of these below {most:.0f}",
     )
 
 
 def nothing_more(early: list[Sample], late: list[Sample]) -> None:
-    """That nothing that can be counted has become more: its least is not above its most before.
+    """Checks that no count has grown: its later minimum is not above its earlier maximum.
 
-    Libraries start some threads late, and while a checkpoint is saved there are more of them.
+    Libraries start some threads late, and there are more of them while a checkpoint is saved.
     """
     for name in Sample._fields[2:]:
         then = max(getattr(sample, name) for sample in early)
@@ -159,7 +159,7 @@ def prove_train(directory: Path, steps: int) -> None:
             last[0] = time.process_time()
         if step % 500 == 40:
             cost = 1000 * np.median(took[-400:])
-            print(f"step {step}: {samples[step]}; {cost:.1f} ms of the cores a step", flush=True)
+            print(f"step {step}: {samples[step]}; {cost:.1f} ms of CPU time per step", flush=True)
 
     monitor.Monitor.record = recording
     every = max(1, steps // 20)
@@ -177,12 +177,12 @@ def prove_train(directory: Path, steps: int) -> None:
     then, now = (1000 * np.median(part) for part in (took[fifth : 2 * fifth], took[4 * fifth :]))
     proof.verdict(
         now < SLACK * then,
-        f"a step of the second {fifth} costs {then:.2f} ms of the cores, of the last {now:.2f} ms",
+        f"in the second {fifth} steps, each takes {then:.2f} ms of CPU, in the last {now:.2f} ms",
     )
 
 
 def write_walk(path: Path, seconds: int) -> Path:
-    """A video of somebody who walks to and fro, and the boxes; returns those."""
+    """Writes a video of a person who moves to and fro, and their boxes; returns the boxes' file."""
     import cv2
 
     from maed_jax.inference.video import VideoWriter
@@ -203,7 +203,7 @@ def write_walk(path: Path, seconds: int) -> Path:
 
 
 def predict(directory: Path, seconds: int) -> tuple[float, float, float]:
-    """Peaks of memory in MB, all and without pages of files, and how many seconds it took."""
+    """Returns peak memory in MB, total and without file pages, and the seconds it took."""
     video = directory / f"walk_{seconds}.mp4"
     boxes, out = write_walk(video, seconds), proof.fresh(directory / f"walk_{seconds}")
     command = [sys.executable, "-m", "maed_jax.cli", "predict", str(video), "--no_video"]
@@ -229,21 +229,21 @@ def prove_video(directory: Path, minutes: int) -> None:
     for length in (3, minutes):
         whole, private, took = peaks[length] = predict(directory, 60 * length)
         print(
-            f"{length} minutes: {whole:.0f} MB at most, {private:.0f} MB without pages of files; "
-            f"{1000 * took / (60 * length * FPS):.1f} ms a frame",
+            f"{length} minutes: {whole:.0f} MB at most, {private:.0f} MB without file pages; "
+            f"{1000 * took / (60 * length * FPS):.1f} ms per frame",
             flush=True,
         )
     then, now = (peaks[length][1] for length in (3, minutes))
     more = 60 * (minutes - 3) * FPS  # frames
     proof.verdict(
         now - then < 0.005 * more,
-        f"{1000 * (now - then) / more:.2f} kB more in memory for each frame more, less than 5",
+        f"{1000 * (now - then) / more:.2f} kB of memory per additional frame, less than 5",
     )
 
 
 def prove_cycles(directory: Path, cycles: int) -> None:
     if cycles < 100:
-        sys.exit("a slope needs 100 cycles at least: --cycles 100")
+        sys.exit("fitting a slope needs at least 100 cycles: --cycles 100")
     from maed_jax import jax_setup
 
     jax_setup.configure()  # as the command does

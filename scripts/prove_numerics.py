@@ -26,7 +26,7 @@ POLE = -1e-9 / 224  # scale at which a crop's camera would be infinitely far awa
 
 
 def poses6d(rng: np.random.Generator, people: int) -> np.ndarray:
-    """`[people 24 6]`, each joint of a random kind: half of them rotations, half of them not."""
+    """Returns 6D rotations `[people 24 6]`; half are random, half of a random degenerate kind."""
     first, second = rng.normal(size=(2, people, 24, 3))
     other = {
         "zero": (0 * first, 0 * second),
@@ -50,7 +50,7 @@ def poses6d(rng: np.random.Generator, people: int) -> np.ndarray:
 
 
 def cameras(rng: np.random.Generator, people: int) -> np.ndarray:
-    """`[people 3]`: likely ones, zeros, those near the pole, huge ones, bodies at the lens."""
+    """Returns `[people 3]`: likely cameras, zeros, near the pole, huge, and bodies at the lens."""
     s, tx, ty = rng.normal(size=(3, people)) * [[0.2], [0.3], [0.3]] + [[0.9], [0], [0]]
     sign, magnitude = rng.choice([-1, 1], people), 10 ** rng.uniform(-14, 3, people)
     kind = rng.integers(0, 6, people)
@@ -65,13 +65,13 @@ def cameras(rng: np.random.Generator, people: int) -> np.ndarray:
 
 
 def shapes(rng: np.random.Generator, people: int) -> np.ndarray:
-    """`[people 10]`: of mean people, of anyone, and of no one."""
+    """Returns betas `[people 10]`: of the mean, of plausible people, and of impossible ones."""
     scale = rng.choice([0, 1, 1, 10, 1000], (people, 1))
     return (rng.normal(size=(people, 10)) * scale).astype(np.float32)
 
 
 def labels(rng: np.random.Generator, people: int) -> dict[str, np.ndarray]:
-    """Of one frame each; what is masked is not a number."""
+    """Returns labels of one frame per person; masked values, except 3D keypoints, are NaN."""
     pose = rng.normal(size=(people, 1, 1, 24, 3))
     angle = rng.choice([0, 1e-4, 1, np.pi], (people, 1, 1, 24, 1))
     has_3d, has_smpl = rng.integers(0, 2, (2, people, 1, 1))
@@ -90,14 +90,14 @@ def labels(rng: np.random.Generator, people: int) -> dict[str, np.ndarray]:
 
 
 def anyone(seed: int, count: int) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-    """What a decoder might answer for `count` people of one frame each, and labels of them."""
+    """Returns possible decoder outputs for `count` people, one frame each, and their labels."""
     rng = np.random.default_rng(seed)
     answer = [make(rng, count)[:, None, None] for make in (poses6d, shapes, cameras)]
     return tuple(answer), labels(rng, count)
 
 
 def make_judge():
-    """A compiled function of `anyone`: each one's loss, and the largest entry of its gradient."""
+    """Returns a compiled function of `anyone`: losses, and the largest entries of gradients."""
     import jax
     import jax.numpy as jnp
 
@@ -133,10 +133,10 @@ def prove_poses(directory: Path, people: int) -> None:
             print(f"person {number} of seed {seed}: {found[:, number]}", flush=True)
         bad += int((~finite).sum())
         worst = np.maximum(worst, np.where(np.isfinite(found), found, 0).max(axis=1))
-    names = ("loss", "gradient by pose", "by shape", "by camera")
+    names = ("loss", "gradient of pose", "of shape", "of camera")
     print("largest: " + ", ".join(f"{name} {value:.1e}" for name, value in zip(names, worst)))
     count = batch * -(-people // batch)
-    proof.verdict(bad == 0, f"{count} people, {bad} of them with a loss or gradient not finite")
+    proof.verdict(bad == 0, f"{count} people, {bad} of them with a non-finite loss or gradient")
 
 
 def prove_bfloat16(directory: Path) -> None:
@@ -158,7 +158,7 @@ def prove_bfloat16(directory: Path) -> None:
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):
-        """By fan-in: every layer passes on what it is given, none starts timid."""
+        """Draws weights scaled by fan-in, so that every layer preserves the signal's scale."""
         gain = path[-1].key == "scale"
         scale = 0.1 if len(leaf.shape) < 2 else np.prod(leaf.shape[:-1]) ** -0.5
         return (gain + scale * rng.standard_normal(leaf.shape)).astype(leaf.dtype)
@@ -178,8 +178,8 @@ def prove_bfloat16(directory: Path) -> None:
     apart = np.linalg.norm(joints["float32"] - joints["float32"].mean((0, 1)), axis=-1)
     shares = (50, 95, 99, 100)
     text = ", ".join(f"{p} %: {v:.1f}" for p, v in zip(shares, np.percentile(drift, shares)))
-    print(f"keypoints of {clips * t} frames move by so many mm at most: {text}")
-    print(f"one frame's are {np.median(apart):.1f} mm from the mean of all frames (median)")
+    print(f"percentiles, in mm, of how far keypoints of {clips * t} frames move: {text}")
+    print(f"their median distance from the mean of all frames is {np.median(apart):.1f} mm")
     share = np.median(drift) / np.median(apart)
     proof.verdict(share < 0.1, f"median drift is {100 * share:.1f} % of that, below 10")
 
@@ -195,7 +195,7 @@ def prove_bits(directory: Path) -> None:
     same = proof.losses(runs[0]).tolist() == proof.losses(runs[1]).tolist()
     proof.verdict(same, "all their losses the same")
     files = [run / "frames.npz" for run in runs]
-    for file in files:  # two of the same checkpoint
+    for file in files:  # both of the same checkpoint
         command = [sys.executable, "-m", "maed_jax.cli", "eval", "--checkpoint", str(runs[0])]
         command += ["--data_dir", str(directory / "data"), "--predictions", str(file)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

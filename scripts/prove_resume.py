@@ -20,7 +20,7 @@ SETTINGS = dict(steps=STEPS, checkpoint_every=2, ema=0.99)
 
 
 def progress(run: Path) -> int:
-    """Number of steps whose losses are written: one line each, the last one possibly incomplete."""
+    """Returns the number of steps whose losses are written, one complete line each."""
     try:
         return (run / "metrics.jsonl").read_text().count("\n")
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def main() -> None:
     left_alone, killed = (proof.fresh(directory / name) for name in ("left_alone", "killed"))
     begin = time.monotonic()
     proof.train(left_alone, **SETTINGS)
-    print(f"left alone it takes {time.monotonic() - begin:.0f} s", flush=True)
+    print(f"undisturbed it takes {time.monotonic() - begin:.0f} s", flush=True)
 
     chance, kills = random.Random(SEED), 0
     log = killed.with_suffix(".log").open("a")
@@ -40,7 +40,7 @@ def main() -> None:
         process = subprocess.Popen(
             proof.command(killed, **SETTINGS), env=proof.environment(), stderr=log
         )
-        # Some die at startup, most after they have run for a while.
+        # Some are killed at startup, most after a number of steps.
         if kills % 5 == 4:
             time.sleep(chance.uniform(0.5, 10))
         elif kills < KILLS:
@@ -56,13 +56,13 @@ def main() -> None:
         process.wait()
         kills += 1
         print(f"killed after step {progress(killed)}", flush=True)
-    proof.verdict(process.returncode == 0, f"after {kills} kills it went on to the end")
+    proof.verdict(process.returncode == 0, f"after {kills} kills it ran to the end")
     proof.verdict(kills >= KILLS, f"at least {KILLS} kills")
     one, other = proof.digest(left_alone, STEPS), proof.digest(killed, STEPS)
     for part in one:
         proof.verdict(one[part] == other[part], f"{part} bit-identical")
     same = proof.losses(left_alone).tolist() == proof.losses(killed).tolist()
-    proof.verdict(same, f"all {STEPS} losses the same, none missing, none twice")
+    proof.verdict(same, f"all {STEPS} losses the same, none missing or repeated")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def compare(one: Path, other: Path, text: str) -> None:
 
 
 def bytes_held(fsdp: int) -> float:
-    """What each device holds of the paper's network: parameters and Adam's moments, MB."""
+    """Returns the MB of parameters and Adam's moments of the paper's network on each device."""
     from maed_jax.body.mannequin import mannequin
     from maed_jax.body.smpl import keypoint_body
     from maed_jax.models.maed import MAED
@@ -75,7 +75,7 @@ def bytes_held(fsdp: int) -> float:
         sum(leaf.addressable_shards[i].data.nbytes for leaf in jax.tree.leaves(empty))
         for i in range(8)
     }
-    assert len(held) == 1  # all the same
+    assert len(held) == 1  # the same on all devices
     return held.pop() / 1e6
 
 
@@ -103,7 +103,7 @@ def main() -> None:
         run(directory, copy.name, data=data, fsdp=fsdp)
         steps = [json.loads(line)["step"] for line in (copy / "metrics.jsonl").open()]
         assert steps == list(range(1, STEPS + 1))
-        compare(four, copy, f"from step {STEPS // 2} on with {data} x {fsdp} devices")
+        compare(four, copy, f"resumed after step {STEPS // 2} on {data} x {fsdp} devices")
 
 
 if __name__ == "__main__":

@@ -56,10 +56,10 @@ def main() -> None:
     stopped = steps[-1]
     proof.verdict(
         codes == [143, 143] and 10 <= stopped < 24,
-        f"SIGTERM to the second stopped both after step {stopped}, saved (exit status {codes})",
+        f"SIGTERM to the second saved and stopped both after step {stopped} (status {codes})",
     )
     codes = [process.wait() for process in start(run, free_port())]
-    proof.verdict(codes == [0, 0], "the same command went on to the end, in both")
+    proof.verdict(codes == [0, 0], "the same command ran to the end in both")
 
     proof.train(alone, devices=2, **SETTINGS)
     apart = proof.farthest(proof.losses(alone), proof.losses(run))
@@ -70,7 +70,7 @@ def main() -> None:
         [line["validation/pa_mpjpe"] for line in proof.lines(r) if "validation/pa_mpjpe" in line]
         for r in (run, alone)
     ]
-    print(f"PA-MPJPE of the validations: {scores[0]} mm, of one process {scores[1]} mm")
+    print(f"validation PA-MPJPE: {scores[0]} mm, with one process {scores[1]} mm")
     same = proof.digest(run, 24) == proof.digest(alone, 24)
     print(f"parameters, optimiser and data position bit-identical: {'yes' if same else 'no'}")
 

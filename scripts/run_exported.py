@@ -25,7 +25,7 @@ def main(model_file: str, clips_file: str, answers_file: str) -> None:
     except (jax.errors.JaxRuntimeError, struct.error) as error:
         said = str(error).splitlines()[0]
         sys.exit(
-            f"{model_file} is damaged, or written by a newer JAX than {jax.__version__}: {said}"
+            f"{model_file} is damaged, or was written by a JAX newer than {jax.__version__}: {said}"
         )
     np.savez_compressed(answers_file, **answers)
     for name, array in sorted(answers.items()):

@@ -1,4 +1,4 @@
-"""Results of a study as its runs write them, with figures that tell row and seed."""
+"""Results of a study as its runs write them, with values that identify row and seed."""
 
 import itertools
 import json
@@ -19,8 +19,8 @@ def figures(value):
 
 
 def result(row, seed, value=50.0):
-    """The value is the PA-MPJPE; a joint's error is value + joint, its angle's twice the value +
-    joint; block 2's gate the fraction."""
+    """A run's result: PA-MPJPE is `value`, a joint's position error value + joint, its angle error
+    2 value + joint, and the gate of block 2 the blanked fraction."""
     gated = ROWS[row].encoder == "ste" and ROWS[row].mode == "parallel"
     blanked = {"fractions": list(FRACTIONS)}
     blanked |= {name: [value + 10 * f for f in FRACTIONS] for name in ("mpjpe", "pa_mpjpe")}
@@ -58,7 +58,7 @@ def joints(value):
 
 
 def numbered(content):
-    """The same with another figure in every place."""
+    """Replaces every float by a different number."""
     number = itertools.count(1)
     return json.loads(json.dumps(content), parse_float=lambda _: float(next(number)))
 

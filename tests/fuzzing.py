@@ -1,6 +1,6 @@
-"""Mutates small valid files and gives them to their readers: only documented errors may come out.
+"""Mutates small valid files and passes them to their readers: only documented errors may result.
 
-`scripts/fuzz.py` does it ten thousand times for each reader, `test_fuzz.py` some dozen times.
+`scripts/fuzz.py` does it ten thousand times for each reader, `test_fuzz.py` a few dozen times.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from maed_jax.errors import UserError
 
-SECONDS = 10  # of the processor that a reader may take for a file of some kilobytes
-MEMORY = 1500  # MB that it may take
+SECONDS = 10  # CPU time that a reader may take for a file of some kilobytes
+MEMORY = 1500  # MB that it may use
 NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1,
            2**40, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
 TEXTS = ("0", "-1", "1", "1e308", "-1e308", "1e999", "nan", "-inf", "1e-320", "0.5", "2147483648",
@@ -35,23 +35,23 @@ class Target:
     """A reader, and valid files for it."""
 
     file: str
-    """what the file is called"""
+    """name of the file"""
     seeds: Callable[[Path], list[list[bytes]]]
-    """makes what has to lie beside it in a folder, and gives files, each in parts to mutate"""
+    """writes the other files needed in the folder; returns valid files, each in parts to mutate"""
     read: Callable[[Path], object]
-    """of the path of the file"""
+    """reads the file at a path"""
     pack: Callable[[list[bytes]], bytes] = b"".join
-    """makes the file of its parts: what is packed or has sums is mutated before and after"""
+    """makes a file from its parts; compressed or checksummed parts are mutated before and after"""
     words: tuple[bytes, ...] = ()
-    """that mean something in such files"""
+    """words with a meaning in such files"""
 
 
 class TookTooLong(BaseException):
-    """Not an Exception: no reader may catch it."""
+    """Not an Exception, so that no reader catches it."""
 
 
 def mutated(target: Target, seeds: list[list[bytes]], number: int, seed: int = 0) -> bytes:
-    """Input `number`: always the same for the same seeds."""
+    """Returns input `number`, always the same for the same seeds."""
     rng = random.Random(f"{seed} {number}")
     parts = list(rng.choice(seeds))
     if len(parts) > 1 or target.pack != b"".join:
@@ -78,20 +78,20 @@ def _mutate(data: bytes, rng: random.Random, target: Target, others: list[bytes]
         data[start - 1] = rng.choice((0, 0xFF, 0x80, 0x7F, rng.randrange(256)))
     elif kind == 2:  # cut off
         del data[start:]
-    elif kind == 3:  # left out
+    elif kind == 3:  # removed
         del data[start:end]
-    elif kind == 4:  # twice, or many times
+    elif kind == 4:  # repeated
         data[start:start] = data[start:end] * rng.choice((1, 1, 2, 50))
-    elif kind == 5:  # a piece of elsewhere
+    elif kind == 5:  # a piece from elsewhere
         other = rng.choice(others)
         piece = rng.randrange(len(other) + 1)
         data[start : rng.choice((start, end))] = other[piece : piece + end - start]
-    elif kind in (6, 7):  # a number of some bytes
+    elif kind in (6, 7):  # a binary number
         size = rng.choice("BHIQ")
         value = rng.choice(NUMBERS) % 2 ** (8 * struct.calcsize(size))
         packed = struct.pack(rng.choice("<>") + size, value)
         data[start : start + len(packed)] = packed
-    elif kind in (8, 9) and (found := list(NUMBER.finditer(data))):  # a written number
+    elif kind in (8, 9) and (found := list(NUMBER.finditer(data))):  # a number in text
         where = rng.choice(found)
         data[where.start() : where.end()] = rng.choice(TEXTS).encode()
     else:  # a word
@@ -101,7 +101,7 @@ def _mutate(data: bytes, rng: random.Random, target: Target, others: list[bytes]
 
 
 def judge(target: Target, path: Path) -> tuple[bool, str]:
-    """Lets the reader read: (whether it took the file, what is wrong with how it went or "")."""
+    """Runs the reader; returns whether it accepted the file, and what went wrong or ""."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
         with _in_time(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
@@ -120,13 +120,13 @@ def judge(target: Target, path: Path) -> tuple[bool, str]:
         taken, wrong = False, f"{type(error).__name__} at {where}: {str(error)[:100]}"
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // unit
-    return taken, wrong or (f"it took {more} MB" if more > MEMORY else "")
+    return taken, wrong or (f"it used {more} MB" if more > MEMORY else "")
 
 
 def _unfit(message: str) -> str:
-    """What is wrong with a message for users."""
+    """Returns what is wrong with a message for users, or ""."""
     if not message or "\n" in message or len(message) > 700:
-        return f"a message of {len(message)} letters: {message[:200]!r}"
+        return f"a message of {len(message)} characters: {message[:200]!r}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Estimators without a network, for tests of evaluation."""
+"""Estimators without a network, for tests of the evaluation."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from maed_jax.models.maed import Prediction
 def prediction(pose, shape, camera=None):
     """A `Prediction` of axis-angle poses `[b t 72]` and betas `[b t 10]`."""
     b, t = pose.shape[:2]
-    # In float64, so that a frame's last digit does not depend on the frames beside it.
+    # In float64, so that a frame's last digit does not depend on the other frames.
     vectors = np.asarray(pose, np.float64).reshape(-1, 3)
     rotmat = Rotation.from_rotvec(vectors).as_matrix().reshape(b, t, 24, 3, 3)
     rotmat = jnp.asarray(rotmat, jnp.float32)
@@ -24,7 +24,7 @@ def prediction(pose, shape, camera=None):
 
 @dataclasses.dataclass(frozen=True)
 class Stub:
-    """Answers a pose that depends on one row of the frame's pixels, to the last digit."""
+    """Returns a pose that depends only on one row of the frame's pixels, to the last digit."""
 
     image_size: int = 16
     clip_length: int = 4
@@ -39,7 +39,7 @@ class Stub:
 
 
 def labels_of(clips, batch):
-    """Pose, shape and number in the video of each frame of a batch of `EvaluationClips`."""
+    """Returns pose, shape and frame number of each frame of a batch of `EvaluationClips`."""
     where = list(zip(batch.track, batch.frame))
     return {
         name: np.stack([getattr(clips.labels[track], name)[frame] for track, frame in where])
@@ -48,7 +48,7 @@ def labels_of(clips, batch):
 
 
 class Oracle:
-    """Predicts the labels of the batch that is on, changed by `change(pose, shape)`."""
+    """Predicts the labels of the current batch, changed by `change(pose, shape)`."""
 
     image_size, clip_length = 16, 4
 
@@ -56,7 +56,7 @@ class Oracle:
         self.change, self.labels = change, None
 
     def watch(self, batches, what="evaluate"):
-        """Hand it over as `progress`."""
+        """Notes the labels of each batch; pass it as `progress`."""
         for batch in batches:
             if what == "evaluate":
                 self.labels = labels_of(batches, batch)
@@ -69,7 +69,7 @@ class Oracle:
 
 
 def rotated(pose: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Poses `[... 72]` whose roots are turned by the axis-angle `turn` in the camera's frame."""
+    """Rotates the roots of poses `[... 72]` by the axis-angle `turn`, in the camera frame."""
     out = np.array(pose)
     root = Rotation.from_rotvec(turn) * Rotation.from_rotvec(out[..., :3].reshape(-1, 3))
     out[..., :3] = root.as_rotvec().reshape(out.shape[:-1] + (3,))

@@ -1,4 +1,4 @@
-"""The study as a command: what is done, what is not done again, and a real one of one row."""
+"""`maed ablate`: what it runs, what it does not repeat, and a real study of one row."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def _compiled_programs_of_other_tests_stay(monkeypatch):
 
 @pytest.fixture
 def study(data_dir, tmp_path):
-    """Runs `maed ablate` in a directory of its own."""
+    """Runs `maed ablate` in its own directory."""
 
     def ablate(*arguments, **settings):
         settings = {"data.data_dir": data_dir, "study.seeds": (0, 1)} | settings
@@ -46,7 +46,7 @@ def study(data_dir, tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """No training and no measuring: the (row, seed, stage) that would have been trained."""
+    """Replaces training and measuring; lists the (row, seed, stage) that would be trained."""
     done = []
 
     def train(config, workdir):
@@ -108,8 +108,8 @@ def test_what_is_done_is_not_done_again(study, trained, capsys):
     trained.clear()
     study("--rows", "cnn-ktd,ste-ktd")
     assert trained == [(row, "1", stage) for row in ("cnn-ktd", "ste-ktd") for stage in STAGES]
-    assert "2 of 4 runs are done already" in capsys.readouterr().out
-    result_path(study.workdir, "cnn-ktd", 0).unlink()  # to be measured anew
+    assert "2 of 4 runs are already done" in capsys.readouterr().out
+    result_path(study.workdir, "cnn-ktd", 0).unlink()  # to measure it again
     trained.clear()
     study("--rows", "cnn-ktd,ste-ktd")
     assert trained == [("cnn-ktd", "0", stage) for stage in STAGES]
@@ -148,14 +148,14 @@ def test_report_only_trains_nothing(study, trained, capsys):
     ablation.main(["--workdir", str(study.workdir), "--report_only"])
     assert (study.workdir / "report.md").exists() and not trained
     (study.workdir / "config.json").unlink()
-    with pytest.raises(UserError, match="holds results and no config.json"):
+    with pytest.raises(UserError, match="holds results but no config.json"):
         ablation.main(["--workdir", str(study.workdir), "--report-only"])
 
 
 def test_mistakes(study, trained, tmp_path):
     with pytest.raises(UserError, match="there is no row 'ste'; choose from cnn-iterative"):
         study("--rows", "ste")
-    with pytest.raises(UserError, match="has the seeds 0, 1 and not 5"):
+    with pytest.raises(UserError, match="has the seeds 0, 1, not 5"):
         study("--seeds", "5")
     with pytest.raises(UserError, match="config.study.seeds is empty"):
         study(**{"study.seeds": ()})
@@ -170,7 +170,7 @@ def test_mistakes(study, trained, tmp_path):
     with pytest.raises(UserError, match="holds no finished row"):
         ablation.main(["--workdir", str(tmp_path / "empty"), "--report_only"])
     for words in (["--config.steps=3"], ["--rows", "cnn-ktd"], ["--seeds", "0"], ["--config", "x"]):
-        with pytest.raises(UserError, match=f"{words[0]} would change nothing"):
+        with pytest.raises(UserError, match=f"{words[0]} would have no effect"):
             ablation.main(["--workdir", str(study.workdir), "--report_only", *words])
     assert not study.workdir.exists()
     study("--rows", "ste-ktd")
@@ -179,9 +179,9 @@ def test_mistakes(study, trained, tmp_path):
 
 
 def test_a_test_split_of_short_tracks_is_refused_before_the_training(study):
-    with pytest.raises(UserError, match=r"no whole clip .* has 12 frames, and 8 .* 8 .* take 57$"):
+    with pytest.raises(UserError, match=r"no whole clip .* has 12 frames, and 8 .* 8 .* need 57$"):
         study("--rows", "ste-ktd", **{"study.test_split": "train"})
-    assert not study.workdir.exists()  # so that other settings may be tried there
+    assert not study.workdir.exists()  # so that other settings can be tried there
 
 
 def test_the_mean_pose_is_that_of_what_is_trained_on_and_clear_clips_are_plain(
@@ -225,9 +225,9 @@ def test_what_another_process_has_done_meanwhile_is_not_done_again(study, traine
 def test_rows_are_shared_out_to_processes(study, trained, capsys):
     with only_run_in(study.workdir / "ste-ktd" / "0"):
         study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")
-    assert "[2/2] ste-ktd, seed 0: another process is at it" in capsys.readouterr().out
+    assert "[2/2] ste-ktd, seed 0: running in another process" in capsys.readouterr().out
     assert {row for row, _, _ in trained} == {"cnn-ktd"}
-    study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")  # when that one has gone
+    study("--rows", "cnn-ktd,ste-ktd", "--seeds", "0")  # after the other process has ended
     assert [row for row, _, _ in trained] == ["cnn-ktd", "cnn-ktd", "ste-ktd", "ste-ktd"]
 
 
@@ -241,12 +241,12 @@ def test_a_mistake_in_a_row_names_it(study, monkeypatch, trained):
 
 
 def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, capsys):
-    """A step of each stage of the tiny model, against `maed eval` of its checkpoint."""
+    """Trains the tiny model for one step per stage and compares with `maed eval`."""
     from maed_jax.evaluation import evaluate
 
     monkeypatch.setattr("maed_jax.ablation.plots.draw", lambda *_: [])
     monkeypatch.setattr("maed_jax.ablation.measure.has_gates", lambda model: False)
-    monkeypatch.setattr("maed_jax.runs.restore._check_fit", lambda *_: None)  # it builds a MAED
+    monkeypatch.setattr("maed_jax.runs.restore._check_fit", lambda *_: None)  # builds a MAED
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, **_: tiny.TinyModel(tiny.SIZE, clip_length),
@@ -278,5 +278,5 @@ def test_a_real_row_has_the_figures_of_evaluate(study, tmp_path, monkeypatch, ca
     log = (directory / "train.log").read_text()
     assert "1 x cpu" in log and f"from {directory / 'stage1'}, step 1" in log
     out = capsys.readouterr()
-    assert "step/s" not in out.err  # training's progress goes into its log
+    assert "step/s" not in out.err  # training logs its progress to train.log
     assert "no plots" in out.out

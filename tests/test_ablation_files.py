@@ -1,4 +1,4 @@
-"""What a study keeps."""
+"""The files of a study."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_results_come_in_the_tables_order(tmp_path):
     for row, seed in (("ste-ktd", 10), ("ste-ktd", 2), ("cnn-ktd", 0), ("se-iterative", 1)):
         files.result_path(tmp_path, row, seed).parent.mkdir(parents=True)
         write_json(files.result_path(tmp_path, row, seed), result(row, seed))
-    (tmp_path / "ste-ktd" / "5").mkdir()  # begun
+    (tmp_path / "ste-ktd" / "5").mkdir()  # unfinished
     (tmp_path / "ste-ktd" / "2 old").mkdir()
     write_json(tmp_path / "ste-ktd" / "2 old" / files.RESULT, {})
     found = files.read_results(tmp_path)
@@ -64,7 +64,7 @@ def test_the_last_loss_is_the_same_for_a_run_that_was_interrupted(tmp_path):
     assert logged(first, {"step": 5, "loss": 7.0}, {"step": 8, "loss": 3.0}) == 4.0
     assert logged(first, last, {"step": 9, "loss": 2.0}) == 2.0
     with (tmp_path / "metrics.jsonl").open("ab") as file:
-        file.write(b"\n\xff")  # cut short
+        file.write(b"\n\xff")  # truncated
     assert files.last_loss(tmp_path, every=4) == 2.0
 
 

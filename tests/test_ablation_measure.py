@@ -1,4 +1,4 @@
-"""Measurements of the study on models and data made for them."""
+"""The study's measurements on models and data with known answers."""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ def clips_of(dataset, subset=None):
 
 
 def estimator_of(body, gate=None, **changes):
-    """A random network; its gates let as much of time through as `gate` says, block by block."""
+    """A random network; `gate` sets the weight of time in each block."""
     model = MAED(**SMALL | changes)
     variables = random_params(model.init, jnp.zeros((1, 4, 32, 32, 3)), body, method="regress")
     for i, share in enumerate(gate or ()):
@@ -69,7 +69,7 @@ def test_a_turned_joint_is_wrong_itself_and_moves_what_hangs_on_it(body):
     np.testing.assert_allclose(found["rotation_deg"], expected, atol=1e-3)
     moved = np.array([18 in chain for chain in ANCESTORS])
     assert ((np.array(found["position_mm"]) > 1) == moved).all() and moved.sum() == 2
-    # Half of the frames right: half the error.
+    # Three of five frames correct: two fifths of the error.
     turned[::2] = 0
     half = measure.joint_errors(body, turned.reshape(5, 72), shape, pose.reshape(5, 72), shape)
     assert half["rotation_deg"][18] == pytest.approx(0.4 * np.degrees(0.5), rel=1e-4)
@@ -102,7 +102,7 @@ def test_blanking_hides_a_part_of_one_frame():
     for side in SIDES:
         hidden = (measure.blank(images, 1, side, 0.3) != 255).any(-1)
         assert hidden[:, 1].sum() == 2 * 30 and not hidden[:, [0, 2]].any()
-    assert hidden[0, 1, 7:].all()  # of the last side, the bottom
+    assert hidden[0, 1, 7:].all()  # the last side is the bottom
     assert (images == 255).all()
 
 
@@ -129,7 +129,7 @@ def test_clear_clips_are_whole_and_have_labels(tmp_path):
 
 
 def test_the_frame_that_is_blanked_is_the_one_compared(dataset, body):
-    """Who knows the answers has no error, however much is hidden."""
+    """An estimator that knows the labels has no error, whatever is blanked."""
     images, labels = measure.clear_clips(clips_of(dataset, "plain"), 2)
     seen = []
 
@@ -149,7 +149,7 @@ def test_the_frame_that_is_blanked_is_the_one_compared(dataset, body):
 def test_forced_gates_are_read_and_answer_to_nothing(dataset, body):
     estimator = estimator_of(body, gate=(0.25, 0.9))
     images, labels = measure.clear_clips(clips_of(dataset, "plain"), 5)
-    assert images.shape == (2, 4, 32, 32, 3)  # a track of 8 frames at every second
+    assert images.shape == (2, 4, 32, 32, 3)  # every second frame of a track of 8
     np.testing.assert_allclose(
         measure.time_gates(estimator, images), np.broadcast_to([0.25, 0.9], (2, 4, 2)), rtol=1e-5
     )
@@ -165,7 +165,7 @@ def test_forced_gates_are_read_and_answer_to_nothing(dataset, body):
 
 
 def test_gates_that_follow_what_is_hidden_are_found_to(dataset, body, monkeypatch):
-    """In place of the network's gates the part of each frame that is grey."""
+    """Replaces the network's gates by the fraction of each frame that is grey."""
 
     def grey(estimator, images):
         part = (images == images[:, :, :1, :1]).all(-1).mean((2, 3))
@@ -174,7 +174,7 @@ def test_gates_that_follow_what_is_hidden_are_found_to(dataset, body, monkeypatc
     monkeypatch.setattr(measure, "time_gates", grey)
     images, labels = measure.clear_clips(clips_of(dataset, "plain"), 2)
     images[:] = np.random.default_rng(0).integers(0, 256, images.shape)
-    images[:, :, :16] //= 2  # so that a frame in plain view differs from its corner
+    images[:, :, :16] //= 2  # so that pixels of clear frames differ from the corner
     estimator = estimator_of(body)
     found = measure.blanked_frame(estimator, body, images, labels, (0.0, 0.25, 0.5))
     gate = np.array(found["gate"])

@@ -1,4 +1,4 @@
-"""The plots: written for what is there, left out without matplotlib."""
+"""Plots: written for the available results, skipped without matplotlib."""
 
 import sys
 

@@ -38,7 +38,7 @@ def test_the_table_has_the_papers_lines_and_ours_beside():
     assert parts[0][3] == [
         "CNN+STE", "KTD", "45.7", "79.1", "44.0 ± 1.0", "54.0 ± 1.0", "64.0 ± 1.0", "4.4 ± 0.1", "3"
     ]  # fmt: skip
-    assert parts[1][2][2:4] == ["-", "-"]  # what the paper has not got
+    assert parts[1][2][2:4] == ["-", "-"]  # not in the paper
     assert parts[2][0] == parts[0][2]
     assert part[0][0] == "none: the mean pose" and part[0][4:6] == ["100.0", "110.0"]
 
@@ -76,7 +76,7 @@ def test_the_report_has_every_part_and_says_what_is_compared():
 
 def test_every_figure_stands_in_its_place():
     run, means = numbered(result("ste-ktd", 0)), numbered(mean_pose())
-    run["gates"]["subsets"]["occlusion"][1] += 5  # the blocks differ in this too
+    run["gates"]["subsets"]["occlusion"][1] += 5  # so that the blocks' differences differ
     text = report(summarise([run], means, settings()))
     rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
 

@@ -1,4 +1,4 @@
-"""Acceleration errors of motions whose accelerations are known."""
+"""Acceleration errors of motions with known accelerations."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from maed_jax.evaluation.scoring import TrackScores
 
 
 def track(positions, frame=None, rate=30.0, missing=()):
-    """One joint that truly stands still and is predicted to move along x by `positions`, metres."""
+    """One joint, still in the ground truth and predicted at `positions` along x, metres."""
     t = len(positions)
     joints = np.zeros((t, 1, 3))
     joints[:, 0, 0] = positions
@@ -41,14 +41,14 @@ def test_units():
     assert not missing
     (error,), _ = add(falling, ("accel_unit", "second"), ("accel_trim", "1"))
     np.testing.assert_allclose(error, [np.nan, np.nan, 1.8, 1.8, np.nan, np.nan])
-    # The same seen in every second frame only: numbers of the video two apart, 15 a second.
+    # The same motion, labelled in every second frame of the video: 15 frames per second.
     every_second = [track(0.5 * 0.008 * np.arange(6) ** 2, frame=np.arange(0, 12, 2))]
     add(every_second)
     np.testing.assert_allclose(every_second[0].errors["accel_second"][1:-1], 1.8)
 
 
 def test_the_originals_runs_across_sequences():
-    """At constant speed there is acceleration only from the end of one to the start of the next."""
+    """At constant speed, acceleration appears only at the boundary between two sequences."""
     tracks = [track(0.01 * np.arange(5)), track(1 - 0.01 * np.arange(4))]
     (first, second), _ = add(tracks, name="maed")
     np.testing.assert_allclose(first, [np.nan, 0, 0, 0, 950], atol=1e-9)  # 0.03, 0.04, 1
@@ -62,7 +62,7 @@ def test_every_sequence_has_its_own_errors_of_those_run_together():
     tracks = [track(np.full(n, 0.01 * i)) for i, n in enumerate(lengths)]
     found, _ = add(tracks, name="maed")
     assert [len(error) for error in found] == list(lengths)
-    # A step of 10 mm shows on either side; two in a row are steady motion between.
+    # A step of 10 mm shows on both sides; between two successive steps, motion is steady.
     expected = [np.nan, 0, 0, 10, 0, 10, 0, 10, 10, 0, 0, 0, np.nan]
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-9)
 
@@ -73,8 +73,8 @@ def test_seconds_are_missing_where_one_rate_is():
 
 
 def test_gaps():
-    """Frame 4 has no label, 7 is not there: the original closes gaps, the corrected form leaves out
-    what is beside them."""
+    """Frame 4 has no label, 7 is missing: the original closes gaps, the corrected form drops the
+    errors next to them."""
     x = 0.01 * np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 10])
     frame = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]
     (error,), _ = add([found := track(x, frame, missing=[4])], name="maed")
@@ -90,6 +90,6 @@ def test_gaps():
 def test_what_cannot_be_measured_says_why(length):
     (error,), missing = add([track(np.zeros(length), rate=0.0)])
     assert np.isnan(error).all()
-    assert missing["accel"] == "ACCEL: there are no three labelled frames in a row"
+    assert missing["accel"] == "ACCEL: no three consecutive frames are labelled"
     _, missing = add([track(np.zeros(5), rate=0.0)], ("accel_unit", "second"))
-    assert "how many frames a second" in missing["accel"] and "accel_frame" not in missing
+    assert "the frame rate" in missing["accel"] and "accel_frame" not in missing

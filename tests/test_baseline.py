@@ -1,4 +1,4 @@
-"""The mean pose: the average that is a rotation and lies nearest to all."""
+"""The mean pose: the rotation nearest to all rotations of a joint."""
 
 import numpy as np
 import pytest

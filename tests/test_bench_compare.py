@@ -18,7 +18,7 @@ def cost(median, half=0.1):
     "new, word",
     [
         (1.0, "same"),
-        (1.2, "same"),  # the halves touch
+        (1.2, "same"),  # the ranges touch
         (1.24, "same"),  # a gap within the tolerance
         (1.4, "worse"),
         (0.7, "better"),
@@ -58,11 +58,11 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_mistakes_are_named(tmp_path):
-    with pytest.raises(UserError, match="one result is of model and the other of train"):
+    with pytest.raises(UserError, match="one result is from bench model, the other from train"):
         compare(result(a=1.0), result("train", a=1.0), 0.05)
     with pytest.raises(UserError, match="no measured row in common"):
         compare(result(a=1.0), result(b=1.0), 0.05)
-    with pytest.raises(UserError, match="is a folder: give the file .* --json"):
+    with pytest.raises(UserError, match="is a folder: pass the file .* --json"):
         record.read(tmp_path)
     file = tmp_path / "other.json"
     for text in ("[]", "[" * 100_000, '{"bench": "a", "rows": [{"name": "b", "yards": {}}]}'):

@@ -38,5 +38,5 @@ def test_stages(tmp_path, monkeypatch, capsys):
 
 def test_mistakes_are_named():
     for size in ("4", "²x99"):
-        with pytest.raises(UserError, match=f"--size must be such as 1280x720, not '{size}'"):
+        with pytest.raises(UserError, match=f"--size must look like 1280x720, not '{size}'"):
             cli.dispatch(["bench", "predict", "--size", size])

@@ -31,8 +31,8 @@ def test_programs_and_predictions(tmp_path, monkeypatch, capsys):
     rows = {row["name"]: row for row in result["rows"]}
     assert list(rows) == ["replicated, 4 devices", "fsdp, 4 devices"]
     whole, spread = rows.values()
-    # Every gradient once, those left out that are zero, and a handful of numbers: losses. Nothing
-    # is gathered: that would grow with the number of devices.
+    # Every gradient once, except those that are zero, and a few numbers for the losses. Nothing is
+    # gathered, which would grow with the number of devices.
     assert set(whole["collectives"]) == {"all-reduce"}
     gradient = 4 * whole["parameters"]
     assert whole["collectives"]["all-reduce"]["payload"] == pytest.approx(gradient, rel=0.01)
@@ -73,7 +73,7 @@ def test_each_program_has_a_process_of_its_own(monkeypatch, capsys):
         (["--chips", "abacus"], "no chip 'abacus'; choose from h200"),
         (["--clips", "0"], "--clips: needs a whole number above 0"),
         (["--core", "0"], "--core: needs a number above 0"),
-        (["--devices", "1,0"], "numbers such as 1,2,4 are wanted"),
+        (["--devices", "1,0"], "expected numbers such as 1,2,4, not '1,0'"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -1,4 +1,4 @@
-"""`maed bench smpl` with few bodies, beside a peer that is made up."""
+"""`maed bench smpl` with few bodies, compared with a fake smplx."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_without_a_peer(monkeypatch, capsys):
     monkeypatch.setattr(programs, "compile", lambda function, *arguments: nothing)
     monkeypatch.setattr(peers, "smplx", lambda *_: ({}, "no module named torch"))
     cli.dispatch(["bench", "smpl", "--batch", "1", "--rounds", "1"])
-    assert "without smplx: no module named torch" in capsys.readouterr().err
+    assert "skipping smplx: no module named torch" in capsys.readouterr().err
 
 
 def test_mistakes_are_named():

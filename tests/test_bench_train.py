@@ -34,7 +34,7 @@ def test_parts(tmp_path, monkeypatch):
     root, blocks = json.loads(out.read_text())["rows"]
     assert (root["name"], blocks["name"]) == ("root with gradient", "blocks with gradient")
     assert root["seconds"]["low"] > 0 and root["memory"]["all"] > 0
-    # The product, and one for the gradient by each argument: by its parameters, or by both.
+    # The matmul, and one for the gradient of each chosen argument: the parameters, or both.
     assert (root["operations"], blocks["operations"]) == (4 * 32**3 * 16, 6 * 32**3 * 16)
 
 

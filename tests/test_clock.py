@@ -1,4 +1,4 @@
-"""Rounds and spreads, by a clock that the test turns."""
+"""Rounds and spreads, with a clock that the test controls."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def test_spread_is_median_and_quartiles():
 
 
 class Hands:
-    """A clock that moves when somebody works."""
+    """A clock that advances only while a case works."""
 
     def __init__(self):
         self.time, self.log, self.readings = 0.0, [], 0
@@ -34,7 +34,7 @@ def test_all_cases_have_their_turn_in_each_round_between_readings(monkeypatch):
     told = []
     monkeypatch.setattr(clock, "TURN", 1.0)
     times = clock.rounds(cases, 2, hands.read, say=told.append, seconds=lambda: hands.time)
-    turn = ["read", "slow", "read", "quick", "quick", "read"]  # as often as fits into a second
+    turn = ["read", "slow", "read", "quick", "quick", "read"]  # as often as fits into a turn
     assert hands.log == ["slow", "quick", *turn, *turn]
     assert times["slow"].seconds == [3.0, 3.0] and times["quick"].seconds == [0.5, 0.5]
     assert times["slow"].readings == [(0, 1), (3, 4)]

@@ -1,4 +1,4 @@
-"""Collectives in the text of programs, written by hand and compiled here."""
+"""Collectives in the text of programs, both hand-written and compiled."""
 
 import jax
 import jax.numpy as jnp

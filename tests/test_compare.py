@@ -10,7 +10,7 @@ from maed_jax.files.json import write_json
 
 
 def results(errors, frames=None, label="maed", **about):
-    """A results file of sequences with these errors."""
+    """The content of a results file whose sequences have these errors."""
     frames = frames or [10] * len(errors)
     return {
         "format": report.FORMAT,
@@ -43,7 +43,7 @@ def test_means_are_over_frames():
 
 
 def test_the_interval_is_that_of_a_mean():
-    """For many sequences a bootstrap gives what the normal approximation gives."""
+    """With many sequences, the bootstrap agrees with the normal approximation."""
     rng = np.random.default_rng(1)
     values = rng.normal(60, 10, (200, 2))
     found = paired_bootstrap(values, np.ones(200))
@@ -76,7 +76,7 @@ def test_folders_of_results_are_read_and_few_sequences_are_told(tmp_path, capsys
         write_json(tmp_path / name / "results.json", results([50.0] * count))
         compare.main([str(tmp_path / name)] * 2)
     few, many = capsys.readouterr().out.split("5 sequences")
-    assert "An interval over so few sequences says little: 2." in few and "little" not in many
+    assert "An interval over only 2 sequences says little." in few and "little" not in many
     with pytest.raises(UserError, match="results.json cannot be read"):
         compare.main([str(tmp_path)] * 2)
 
@@ -91,8 +91,8 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
     [
         (results([1.0, 2.0], split="train"), "split is test in one and train in the other"),
         (results([1.0, 2.0], label="spin"), "share no protocol: maed in one, spin in the other"),
-        (results([1.0]), "1 of 2 tracks do not have the same frames in both, such as s1"),
-        (results([1.0, 2.0], [10, 9]), "1 of 2 tracks do not have the same frames"),
+        (results([1.0]), "1 of 2 tracks, such as s1, do not have the same frames in both"),
+        (results([1.0, 2.0], [10, 9]), "1 of 2 tracks, such as s1, do not have the same frames"),
     ],
 )
 def test_unlike_results_are_refused(other, message):
@@ -106,7 +106,7 @@ def test_other_files_are_refused(tmp_path):
         compare.main([str(tmp_path / "a.json")] * 2)
     with pytest.raises(UserError, match="cannot be read"):
         compare.main([str(tmp_path / "b.json")] * 2)
-    with pytest.raises(UserError, match="do not share a protocol 'wham'"):
+    with pytest.raises(UserError, match="protocol 'wham' is not in both files"):
         compare.compare(results([1.0]), results([2.0]), "wham")
 
 
@@ -142,7 +142,7 @@ def test_people_of_ones_own_videos_are_of_one_recording_where_it_is_said():
 
 
 def test_tracks_of_one_recording_are_drawn_together():
-    """Two people of a sequence count once: the interval is that of the 15 sequences."""
+    """Two people of a recording count as one sequence: the interval is over 15 sequences."""
     rng = np.random.default_rng(2)
     gain = np.repeat(rng.normal(0, 5, 15), 2)  # the same for both
     a = rng.uniform(50, 70, 30)

@@ -1,4 +1,4 @@
-"""The demo video: playable, true to its truth, its people found by the built-in detector."""
+"""The demo video: playable, consistent with its ground truth, its people detected."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from maed_jax.inference.video import open_video
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """Path of the video and its truth."""
+    """Path of the video and its ground truth."""
     path = tmp_path_factory.mktemp("video") / "walk.mp4"
     with np.load(demo_video.write_video(path, seed=0, frames=16)) as file:
         return path, dict(file)
@@ -29,7 +29,7 @@ def test_truth_agrees_with_itself(video):
     points = truth["keypoints_2d"]
     assert (points[..., 0] > (x - w / 2)[..., None] - 0.1).all()
     assert (points[..., 1] < (y + h / 2)[..., None] + 0.1).all()
-    assert (points > 0).all() and (points < (640, 480)).all(), "nobody leaves the picture"
+    assert (points > 0).all() and (points < (640, 480)).all(), "everyone stays in the image"
 
 
 def test_people_cross_the_picture_in_both_directions(video):

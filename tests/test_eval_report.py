@@ -1,4 +1,4 @@
-"""Tables, files and pictures of `maed eval`; see also test_evaluate.py."""
+"""Tables, files and plots of `maed eval`; see also test_evaluate.py."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_a_table_is_aligned():
     assert lines[2].split() == ["maed", "model", "plain", "1234", "61.2", "-"]
     assert lines[3].split() == ["all", "12345", "161.0", "3.0"]
     assert lines[5].split()[-2:] == ["1.25", "-"]
-    assert lines[7].split()[-2:] == ["7", "2.0"]  # it does not ask for ACCEL
+    assert lines[7].split()[-2:] == ["7", "2.0"]  # no ACCEL in this protocol
     markdown = report.markdown_table(report.cells(ROWS)).splitlines()
     assert markdown[1] == "| --- | --- | --- | ---: | ---: | ---: |"
     assert markdown[2] == "| maed | model | plain | 1234 | 61.2 | - |"

@@ -1,4 +1,4 @@
-"""`maed eval` from raw files as the owners write them, through the builders, to its files."""
+"""`maed eval`, from raw files in the owners' formats, through the builders, to its output."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ from maed_jax.runs.config import defaults
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """3DPW and MPI-INF-3DHP, built from raw files, and a dataset of nobody's."""
+    """3DPW and MPI-INF-3DHP, built from raw files, and a dataset without a protocol."""
     data, raw = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("raw")
     raw_threedpw.write(raw / "3dpw")
     raw_mpi_inf_3dhp.write(raw / "3dhp")
@@ -45,7 +45,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
-    """Makes the command line open our estimator, with a small body that calls itself SMPL."""
+    """Makes the command open a given estimator, with a small body that calls itself SMPL."""
     body = smpl.keypoint_body(mannequin(), h36m=True)
     config = defaults()
     config.data.eval_interval = 2
@@ -76,17 +76,17 @@ def test_from_raw_3dpw_to_a_table_of_all_protocols(data_dir, opened, tmp_path, c
     run("--data_dir", data_dir, "--dataset", "3dpw/crops", "--protocol", "all", "--json", file)
     found = json.loads(file.read_text())
     rows = {row["protocol"]: row for row in found["rows"]}
-    # Of twice 12 frames OpenPose found nobody in frame 3, and the owner is not sure of 5.
+    # Two tracks of 12 frames: in frame 3 OpenPose found nobody, and frame 5 is marked as invalid.
     counts = {"maed": 22, "spin": 22, "tcmr": 20, "wham": 20}
     assert {name: row["frames"] for name, row in rows.items()} == counts
     for row in rows.values():
         errors = [row[name] for name in ("mpjpe", "pa_mpjpe", "pve", "accel") if name in row]
         assert len(errors) in (2, 4)
-        # wham's flip averages with an answer that knows nothing of the mirrored picture
+        # wham's flip averages with an answer of the oracle, which ignores the mirrored image
         assert row["protocol"] == "wham" or max(errors) < 0.01
     text = capsys.readouterr().out
     assert "maed (MAED and VIBE): truth: the neutral body" in text
-    assert "frames that the dataset's owner calls valid" in text
+    assert "frames that the dataset marks as valid" in text
     about = found["about"]
     assert (about["step"], about["dataset_version"], about["split"]) == (7, "1.0.0", "test")
     assert about["config_sha256"] == hashlib.sha256(b"{}").hexdigest()
@@ -102,9 +102,9 @@ def test_from_raw_3dhp_to_pck(data_dir, opened, capsys):
     header, _, line = text.splitlines()[2:5]
     assert header.split()[-4:] == ["PCK", "AUC", "PA-PCK", "PA-AUC"] and "PVE" not in header
     cells = line.split()
-    assert cells[0] == "maed" and cells[-5] == "-"  # m/s^2: the rate is unknown
+    assert cells[0] == "maed" and cells[-5] == "-"  # m/s^2: the frame rate is unknown
     assert "without labels" not in text
-    assert "no m/s^2: the records do not say how many frames a second they are" in text
+    assert "no m/s^2: the records do not give the frame rate" in text
 
 
 def test_joints_without_labels_are_named(data_dir, opened, capsys):
@@ -126,7 +126,7 @@ def test_all_files_of_a_folder(data_dir, opened, tmp_path, capsys):
     run("--data_dir", data_dir / "test", "--dataset", "fake/crops", *words)
     captured = capsys.readouterr()
     assert "maed, pve=root" in captured.out and "never compare" in captured.out
-    assert "without the rows of the mean pose" in captured.err
+    assert "skipping the rows of the mean pose" in captured.err
     names = {file.name for file in out.iterdir()}
     tables = {"table.txt", "table.md", "table.csv", "sequences.csv", "joints.csv"}
     assert names == tables | {"results.json", "errors.png", "worst.png", ".lock"}
@@ -154,13 +154,13 @@ def test_table_1_of_what_is_prepared(data_dir, opened, tmp_path, capsys):
     words = ["--checkpoint", "run", "--data_dir", str(data_dir), "--protocols", "all"]
     table1.main([*words, "--out", str(tmp_path / "one")])
     text = capsys.readouterr().out
-    assert "Human3.6M: no figures of ours: there is no prepared dataset" in text
-    assert "without the row spin: " in text and "SMPL_MALE.npz is missing" in text
+    assert "Human3.6M: not evaluated: there is no prepared dataset" in text
+    assert "skipping the row spin: " in text and "SMPL_MALE.npz is missing" in text
     assert "MPI-INF-3DHP, ours, maed (MAED): truth: labelled 3D keypoints" in text
     lines = {line.partition("  ")[0]: line.split() for line in text.splitlines()}
     assert lines["MAED, paper"][-8:] == "45.7 79.1 92.6 17.6 56.2 83.6 38.7 56.4".split()
     assert lines["ours, maed"][-8:-4] == ["0.0"] * 4 and lines["ours, maed"][-2:] == ["-", "-"]
-    assert float(lines["ours, maed"][-4]) > 1  # the oracle's pose is not that of 3DHP's keypoints
+    assert float(lines["ours, maed"][-4]) > 1  # the oracle does not know the pose of 3DHP's labels
     content = json.loads((tmp_path / "one" / "table1.json").read_text())
     assert content["rows"][0]["3dpw pa_mpjpe"] == 81.3 and set(content["results"]) == {
         "3dpw", "mpi_inf_3dhp",
@@ -185,12 +185,12 @@ def test_mistakes(tmp_path, opened, data_dir):
     there = ("--data_dir", data_dir, "--dataset", "3dpw/crops")
     with pytest.raises(UserError, match="protocol spin: .*SMPL_MALE.npz is missing"):
         run(*there, "--protocol", "spin")
-    with pytest.raises(UserError, match="--interpolate 3 does not divide the distance of 2"):
+    with pytest.raises(UserError, match="--interpolate 3 does not divide the interval of 2"):
         run(*there, "--interpolate", 3)
     with pytest.raises(UserError, match="3dpw has no protocol 'meva'"):
         run(*there, "--protocol", "meva")
     data = opened(Stub(), name="mannequin").config.data
-    with pytest.raises(UserError, match="the labels are of the body 'smpl' and the model's is"):
+    with pytest.raises(UserError, match="the labels are for the body 'smpl', but the model's is"):
         run(*there)
     data.clips_per_batch, data.images = 0, (("lspet/crops", 1.0),)
     with pytest.raises(UserError, match="maed data build lspet"):  # what it was trained on

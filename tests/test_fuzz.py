@@ -1,4 +1,4 @@
-"""Some dozens of the inputs of `scripts/fuzz.py` for each reader; and the fuzzing itself."""
+"""A few dozen inputs as in `scripts/fuzz.py` for each reader, and the fuzzing itself."""
 
 import time
 
@@ -10,12 +10,12 @@ from fuzzing import Target, judge, mutated
 from maed_jax.errors import UserError
 
 INPUTS = 30
-SEED = 1  # not the script's own
+SEED = 1  # not the script's default
 
 
 @pytest.fixture(scope="module", params=TARGETS)
 def target(request, tmp_path_factory):
-    """A reader, valid files for it, and where it reads."""
+    """A reader, valid files for it, and the path that it reads."""
     folder = tmp_path_factory.mktemp("fuzz")
     found = TARGETS[request.param]
     return found, found.seeds(folder), folder / found.file
@@ -66,7 +66,7 @@ def fails(error):
     [
         (lambda path: None, (True, "")),
         (fails(UserError("x is damaged")), (False, "")),
-        (fails(UserError("")), (False, "a message of 0 letters")),
+        (fails(UserError("")), (False, "a message of 0 characters")),
         (fails(KeyError("y")), (False, "KeyError at test_fuzz.py")),
     ],
 )

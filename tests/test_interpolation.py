@@ -10,7 +10,7 @@ def test_stretching_is_that_of_the_original(golden_dir):
     sequence, expected = golden["sequence"].astype(np.float64), golden["out"]
     every = span // predictions
     out = stretch(sequence, len(expected), span, every)
-    np.testing.assert_allclose(out, expected, atol=2e-7)  # the original's are float32 inside
+    np.testing.assert_allclose(out, expected, atol=2e-7)  # the original computes in float32
     np.testing.assert_allclose(stretch(sequence, 130, span, every), expected[:130], atol=2e-7)
 
 

@@ -1,4 +1,4 @@
-"""What is installed: locked by hashes, under licences that go with this software's."""
+"""Installed packages: locked with hashes, under licences compatible with this software's."""
 
 import re
 import sys
@@ -46,7 +46,7 @@ def test_every_line_of_the_lock_file_is_a_version_with_hashes():
 
 
 def test_the_lock_file_has_all_that_setup_asks_for():
-    """And in versions that setup.py allows: so that `pip install --no-deps` leaves nothing out."""
+    """In versions that setup.py allows, so that `pip install --no-deps` leaves nothing out."""
     requirement = pytest.importorskip("packaging.requirements").Requirement
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
     found = re.findall(r'"([A-Za-z][\w-]+[<>=][^"]*)"', setup)

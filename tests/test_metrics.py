@@ -53,7 +53,7 @@ def test_metrics_are_those_of_the_original(golden):
 @examples(50)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.floats(0.2, 5))
 def test_similarities_are_undone_whatever_the_batch(seed, frames, scale):
-    """Also for 1, 2 and 3 frames, which must not be mistaken for axes."""
+    """Also with 1, 2 and 3 frames, which must not be mistaken for coordinates."""
     target = points(seed, frames, 14, 3)
     turn = Rotation.random(frames, random_state=seed).as_matrix()
     moved = scale * target @ turn.swapaxes(-1, -2) + points(seed + 1, frames, 1, 3)
@@ -84,7 +84,7 @@ def test_errors_are_of_poses_and_not_of_places(seed, frames):
         np.testing.assert_allclose(error(pred[::-1], target[::-1])[::-1], found)
     np.testing.assert_allclose(mpjpe(pred, target), mpjpe(target, pred))
     np.testing.assert_allclose(accel_error(pred, target), accel_error(target, pred))
-    # No similarity is better in the squares than the one that was found; none is one of them.
+    # No similarity has a smaller squared error than the one found; the identity is one of them.
     squares = ((procrustes_align(pred, target) - target) ** 2).sum((-1, -2))
     assert (squares <= ((centre(pred, (2, 3)) - target) ** 2).sum((-1, -2)) + 1e-12).all()
 
@@ -92,7 +92,7 @@ def test_errors_are_of_poses_and_not_of_places(seed, frames):
 @examples(50)
 @given(st.integers(0, 10**6), st.integers(3, 9))
 def test_steady_motion_has_no_acceleration(seed, frames):
-    speed = np.random.default_rng(seed).normal(0, 1, (14, 3))  # of every joint its own
+    speed = np.random.default_rng(seed).normal(0, 1, (14, 3))  # a different one for each joint
     motion = points(seed, 1, 14, 3) + np.arange(frames)[:, None, None] * speed
     still, shaken = np.zeros_like(motion), points(seed, frames, 14, 3)
     np.testing.assert_allclose(accel_error(motion, still), 0, atol=1e-8)
@@ -160,7 +160,7 @@ def test_only_valid_joints_count():
 
 
 def test_acceleration_is_of_one_sequence():
-    """Moving at constant speed, two sequences have no error; run together they would."""
+    """Two sequences at constant speed have no error; concatenated, they do."""
     frames = np.arange(10.0)[:, None, None]
     pose = points(0, 1, 14, 3)
     first, second = pose + frames * 0.01, pose[:, ::-1] - frames * 0.01
@@ -232,8 +232,8 @@ def test_correct_keypoints_are_nearer_than_150_mm():
 
 
 def test_area_under_the_curve_is_over_31_thresholds():
-    assert auc(np.full((1, 14), 1e-9)) == pytest.approx(100 * 30 / 31)  # none is nearer than 0 mm
-    # An error of 72 mm is within 75, 80, ..., 150: 16 of 31.
+    assert auc(np.full((1, 14), 1e-9)) == pytest.approx(100 * 30 / 31)  # none is below 0 mm
+    # An error of 72 mm is below 75, 80, ..., 150: 16 of 31.
     np.testing.assert_allclose(auc(np.full((2, 3), 72.0)), 100 * 16 / 31)
     assert auc(np.full((1, 2), 151.0)) == 0
     errors = np.random.default_rng(0).uniform(0, 200, (5, 14))

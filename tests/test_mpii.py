@@ -105,7 +105,7 @@ def test_wrong_files_are_named(build, raw, tmp_path):
         build(raw, table="newell")
     for name, shape in {"part": (2, 16, 2), "center": (2, 2), "person": 2}.items():
         raw_stills.write_newell(raw / "train.h5", people, **{name: np.zeros(shape, "S3")})
-        with pytest.raises(UserError, match=rf"{name} holds \|S3, not numbers"):
+        with pytest.raises(UserError, match=rf"{name} contains \|S3, not numbers"):
             build(raw, table="newell")
     raw_stills.write_newell(raw / "train.h5", people, person=[0, np.nan])
     with pytest.raises(UserError, match="person is not a number in every row"):

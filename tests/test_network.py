@@ -1,4 +1,4 @@
-"""The parts of the network that is measured make up the whole."""
+"""The parts of the measured network add up to the whole."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from maed_jax.runs.config import load_config
 
 @pytest.fixture(scope="module")
 def net():
-    """With shapes in place of values: nothing is computed here."""
+    """A network with shapes instead of values: nothing is computed."""
     config = load_config("debug", ["--config.model.depth=2"])
     model, body = network.model_and_body(config)
     shapes = jax.eval_shape(lambda key: network.init(model, body, key), jax.random.key(0))
@@ -40,11 +40,11 @@ def test_parts_make_up_the_whole(net):
     b, t = 2, 3
     parts = {name: operations(work) for name, work in network.parts(net, b, t).items()}
     assert list(parts) == list(original.parts(net.model, t))
-    ends = b * t * 2 * net.model.dim * net.model.feature_dim  # the encoder's last layer
+    ends = b * t * 2 * net.model.dim * net.model.feature_dim  # last layer of the encoder
     assert sum(parts.values()) + ends == operations(network.forward(net, b, t))
     for name in ("root", "embedding", "decoder"):
         assert parts[name] == b * original.parts(net.model, t)[name]
-    # Of the last block one token is read, and the keypoints' body has few vertices.
+    # The last block computes one token per frame, and the body of keypoints has few vertices.
     assert parts["blocks"] < b * original.parts(net.model, t)["blocks"]
     assert parts["body"] < b * original.parts(net.model, t)["body"]
 
@@ -52,7 +52,7 @@ def test_parts_make_up_the_whole(net):
 def test_gradients_of_the_root_are_the_originals_count(net):
     root = network.with_gradient(network.parts(net, 1, 2)["root"], 0)
     floor = original.step_parts(net.model, 2)["root"]
-    assert floor <= operations(root) < 1.05 * floor  # windows of 8 columns for 7, on a CPU
+    assert floor <= operations(root) < 1.05 * floor  # on a CPU, 8-column windows instead of 7
 
 
 def test_gradients_are_those_by_the_chosen_arguments():

@@ -1,4 +1,4 @@
-"""Counting operations of programs small enough to count by hand."""
+"""Operation counts of programs small enough to count by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_a_convolution_and_its_gradients(stride):
     def total(x, kernel):
         return convolve(x, kernel, stride).sum()
 
-    # By the kernel, and by the pixels: each as much again.
+    # The gradients of the kernel and of the pixels each cost as much as the forward pass.
     for argument in (0, 1):
         with_gradient = jax.value_and_grad(total, argument)
         assert count(with_gradient, x, kernel).operations == 2 * forward

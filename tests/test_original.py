@@ -1,4 +1,4 @@
-"""The closed forms against operations counted in our network, where it saves nothing."""
+"""The closed forms equal counts of our network in the parts that save nothing."""
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def test_encoder(mode):
     clip = jnp.zeros((1, t, 64, 64, 3))
     params = jax.eval_shape(encoder.init, jax.random.key(0), clip)
 
-    def whole(params, clip):  # looking inside makes the last block answer for all tokens
+    def whole(params, clip):  # with intermediates, the last block computes all tokens
         return encoder.apply(params, clip, mutable=["intermediates"])
 
     floors = original.parts(model, t)

@@ -1,4 +1,4 @@
-"""The mannequin as smplx's file: the same joints from the same vertices."""
+"""The mannequin as an SMPL file for smplx: the same joints from the same vertices."""
 
 import sys
 

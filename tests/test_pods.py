@@ -1,4 +1,4 @@
-"""The cost model where it can be worked out by hand."""
+"""The cost model in cases that can be computed by hand."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_a_step():
     assert step.slowest == pytest.approx(1.12) and step.fastest == pytest.approx(1.0)
     assert step.efficiency == pytest.approx((1 / 1.12, 1.0))
     long = pods.predict(CHIP, 4, 4e11, {"all-reduce": 80.0})
-    assert long.fastest == pytest.approx(1.0 + 1.2 - 2 / 3)  # what the gradient's time cannot hide
+    assert long.fastest == pytest.approx(1.0 + 1.2 - 2 / 3)  # sending not hidden by the gradient
 
 
 def test_more_chips_never_make_a_step_faster():

@@ -1,4 +1,4 @@
-"""Poses posed some frames at a time: the same as all at once, and no more of them than it takes."""
+"""Bodies posed in chunks equal those posed at once, and chunks are no larger than needed."""
 
 import numpy as np
 import pytest

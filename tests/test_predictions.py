@@ -1,4 +1,4 @@
-"""The pass: flip averaging, devices, predictions between predicted frames."""
+"""Predictions of a split: flip averaging, devices, order of reading and computing."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def clips_of(dataset, size=16, batch_size=2):
 
 
 def test_flipping_averages_a_pose_and_its_mirror_image(dataset):
-    """An estimator that sees mirrored pictures exactly mirrored is not changed by it."""
+    """Averaging does not change an estimator whose predictions mirror with the image."""
 
     def mirrored(clip):
         left = np.asarray(clip[:, :, :, : clip.shape[3] // 2]).sum((2, 3, 4))
@@ -50,7 +50,7 @@ def test_flipping_averages_a_pose_and_its_mirror_image(dataset):
     for name in SHAPES:
         for a, b in zip(plain[name], averaged[name]):
             np.testing.assert_allclose(a, b, atol=1e-5)
-    # A wrong offset of the mirrored picture's pose is halved, and rotations stay rotations.
+    # An offset added to both poses is reduced by averaging, and rotations stay rotations.
     off = predict(lambda c, vertices: fair(c, vertices=vertices, offset=noise), clips, flip=True)
     turns = Rotation.from_matrix(off["rotmat"][0].reshape(-1, 3, 3))
     np.testing.assert_allclose(turns.as_rotvec().reshape(-1, 72), off["pose"][0], atol=1e-4)
@@ -84,7 +84,7 @@ def test_every_frame_has_a_prediction(dataset):
 
 def test_the_next_batch_is_put_together_before_the_last_is_waited_for(dataset):
     class Answer:
-        """Notes when somebody asks for its numbers."""
+        """Logs when its values are read."""
 
         def __init__(self, array):
             self.array = np.asarray(array)
@@ -117,7 +117,7 @@ def test_a_model_that_diverged_is_told_by_one_frame_that_counts(dataset, part):
     clips = clips_of(dataset)
 
     def broken(where):
-        """Answers NaN where `where(mask)` of each batch is true."""
+        """Returns an estimator that outputs NaN where `where(mask)` of each batch is true."""
         masks = (batch.mask for batch in clips)
 
         def estimator(clip, *, vertices):

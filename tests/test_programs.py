@@ -1,4 +1,4 @@
-"""Compiled programs and what is known of them."""
+"""Compiled programs, their costs and their memory."""
 
 import subprocess
 import sys
@@ -51,8 +51,8 @@ assert programs.peak_bytes() >= before + 2**26
 
 
 def test_memory_taken_grows_with_what_is_touched():
-    """In a process of its own, whose peak is small: one above that of all tests takes long.
+    """Runs in a new process, whose peak is small: exceeding that of all tests would take long.
 
-    A process has its parent's peak on Linux, so its parent is a shell.
+    On Linux a process inherits its parent's peak, so its parent is a shell.
     """
     subprocess.run(["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, TOUCHING], check=True)

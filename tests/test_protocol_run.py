@@ -1,4 +1,4 @@
-"""Which frames count under which protocol, on records like 3DPW's, MPI-INF-3DHP's and H36M's."""
+"""Which frames each protocol includes, on records like 3DPW's, MPI-INF-3DHP's and Human3.6M's."""
 
 import dataclasses
 
@@ -33,14 +33,14 @@ def body():
 
 @pytest.fixture(scope="module")
 def like_3dpw(tmp_path_factory):
-    """11 and 9 frames; in the first track 4 is not valid, and 7 has six limb joints to be seen."""
+    """11 and 9 frames; in the first track, 4 is invalid and only six limb joints are seen in 7."""
 
     def edit(i, record):
         record["keypoints_2d"][:, 2] = 1
         if i == 4:
             record["valid"] = False
         if i == 7:
-            record["keypoints_2d"][25:31, 2] = 0  # six of twelve are not enough
+            record["keypoints_2d"][25:31, 2] = 0  # the remaining six of twelve are too few
         record["keypoints_3d"][:] = np.nan
 
     return write_fake_dataset(
@@ -50,7 +50,7 @@ def like_3dpw(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def like_3dhp(tmp_path_factory, body):
-    """12 frames with 17 keypoints of the labelled pose; 3 is not valid, in 8 a hand is outside."""
+    """12 frames with 17 keypoints of a known pose; 3 is invalid, in 8 a wrist is outside."""
     pose = jax.jit(lambda p, s: smpl.keypoints(body, smpl.pose_body(body, p, s)))
 
     def edit(i, record):
@@ -70,7 +70,7 @@ def like_3dhp(tmp_path_factory, body):
 
 
 class TruthOfRecords(Oracle):
-    """Also knows the poses of records that are not labelled with them."""
+    """An oracle that also knows the poses of records without pose labels."""
 
     def __init__(self, records):
         super().__init__()
@@ -115,7 +115,7 @@ def test_3dpw_filters_frames_as_each_protocol_says(like_3dpw, body, monkeypatch)
             for name in result.scores.protocol.metrics:
                 assert np.nanmax(track.errors[name]) < 1e-2, name
     assert len(seen) == 3  # wham and tcmr see the same frames and share a pass
-    # Acceleration of maed runs on over the gap and from track to track; corrected it does not.
+    # ACCEL of maed crosses the gap and the boundary of the tracks; the corrected form does not.
     first, second = found[0].scores.tracks
     assert np.isfinite(first.errors["accel"]).sum() == 9
     assert np.isfinite(second.errors["accel"]).sum() == 8
@@ -140,7 +140,7 @@ def test_3dhp_compares_labelled_keypoints(like_3dhp, body, monkeypatch):
             assert np.nanmax(track.errors["mpjpe"]) < 1e-2
             assert (track.errors["pck"] == 100).all()
             np.testing.assert_allclose(track.errors["auc"], 100 * 30 / 31)
-    # The regressor's joints are others than the labelled ones of the same body.
+    # The regressor's joints differ from the labelled joints of the same body.
     assert np.nanmean(spin.scores.tracks[0].errors["pa_mpjpe"]) > 1
     assert set(maed.scores.missing) == {"pve", "accel_second"}
 
@@ -149,13 +149,13 @@ def test_frame_rates_are_thinned_out(tmp_path, body, monkeypatch):
     def edit(i, record):
         record["keypoints_3d"][:, 3] = 1
         record["valid"] = i != 10
-        record["frame_rate"], record["frame"] = 50.0, 2 * i  # built with every second frame
+        record["frame_rate"], record["frame"] = 50.0, 2 * i  # built from every second frame
 
     directory = write_fake_dataset(tmp_path, [26], name="h36m", split="test", edit=edit)
     (p1,) = choose("h36m", "p1")
     (result,) = run(directory, body, Oracle(), choose("h36m", "maed"), monkeypatch=monkeypatch)
     assert len(frames(result)["track0"]) == 26 and result.clips.labels[0].rate == 25
-    with pytest.raises(UserError, match="p1 wants 10 frames a second and the records have 25"):
+    with pytest.raises(UserError, match="p1 needs 10 frames per second, but the records have 25"):
         run(directory, body, Stub(), [p1])
     (five,) = choose("h36m", "p1", [("frame_rate", "5")])
     (result,) = run(directory, body, Oracle(), [five], monkeypatch=monkeypatch)
@@ -169,18 +169,18 @@ def test_frame_rates_are_thinned_out(tmp_path, body, monkeypatch):
     )
     parts = {name: found.tolist() for name, found in frames(result).items()}
     assert parts == {"track0:0": [0, 10], "track0:15": [30, 40, 50]}
-    with pytest.raises(UserError, match="protocol p2.* leaves no frame"):
+    with pytest.raises(UserError, match="protocol p2.* leaves no frames"):
         run(directory, body, Stub(), choose("h36m", "p2", [("frame_rate", "0")]))
 
 
 @pytest.mark.parametrize("every", [2, 4])
 def test_interpolated_predictions_are_of_all_frames(like_3dpw, body, every):
-    """Errors of joints between are those of the joints, not of the rotations, between."""
+    """Between predicted frames, joints and vertices are interpolated, not rotations."""
     (protocol,) = choose("other", "maed")
     how = dataclasses.replace(HOW, stride=4, every=every)
     (result,) = run(like_3dpw, body, Stub(), [protocol], how)
     track, clips = result.scores.tracks[0], result.clips
-    # By hand: 11 frames are one window of 16, whose every n-th frame, padding too, is predicted.
+    # By hand: 11 frames, padded to a window of 16, of which every n-th frame is predicted.
     looked_at = reflect(np.arange(0, 16, every), 11)
     crops = np.stack([clips.crop(0, frame) for frame in looked_at])
     answer = Stub()(jnp.asarray(normalise(crops))[None], vertices=False)
@@ -228,7 +228,8 @@ def test_rows_have_what_the_protocols_ask_for(like_3dhp, body):
     ]  # fmt: skip
     text = report.as_text(content)
     assert (
-        "-: tcmr, metrics=mpjpe,pve: no PVE: the truth is keypoints, which have no surface" in text
+        "-: tcmr, metrics=mpjpe,pve: no PVE: the ground truth is keypoints, which have no surface"
+        in text
     )
     assert text.splitlines()[4].split()[-1] == "-"
 

@@ -1,4 +1,4 @@
-"""Presets are consistent with the joint tables and say what they do."""
+"""Presets are consistent with the joint tables and with their descriptions."""
 
 import dataclasses
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_presets_are_well_formed_and_told_apart_by_their_text():
                 assert getattr(preset, name) in of
             assert set(preset.metrics) <= set(METRICS)
     wham = choose("3dpw", "wham")[0].describe()
-    for words in ("labelled gender", "same root", "without its ends, m/s^2", "mirrored", "valid"):
+    for words in ("labelled gender", "same root", "ends dropped, m/s^2", "mirrored", "valid"):
         assert words in wham
 
 
@@ -80,7 +80,7 @@ def test_every_choice_can_be_changed_and_shows():
         ((("h36m", "wham")), "h36m has no protocol 'wham'; choose from maed, p1, p2"),
         (
             (("garden/crops", "spin")),
-            "garden/crops has only the protocol maed, .*3dpw/spin",
+            "garden/crops has only the protocol maed, .* as in 3dpw/spin",
         ),
         (("3dpw", "maed", [("rooot", "x")]), "protocols have no field 'rooot'; did you mean root"),
         (("3dpw", "maed", [("root", "pelvs")]), "cannot be 'pelvs'; did you mean pelvis"),
@@ -113,7 +113,7 @@ ALWAYS = ("truth", "joints", "root", "frames")
 
 
 def columns(presets) -> str:
-    """Presets side by side, as the documentation has them: what differs from the defaults."""
+    """Presets side by side, as in the documentation: choices that differ from the defaults."""
     lines = [["", *(f"`{p.name}`" for p in presets)], ["---"] * (len(presets) + 1)]
     for field in dataclasses.fields(presets[0])[2:-1]:
         values = [getattr(p, field.name) for p in presets]
@@ -123,7 +123,7 @@ def columns(presets) -> str:
 
 
 def _typed(value) -> str:
-    """As one would type it."""
+    """Formats a value as one would type it."""
     if isinstance(value, tuple):
         return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
@@ -138,4 +138,4 @@ def test_the_documentation_says_what_the_presets_and_choices_are():
             assert f"\n| `{field}` `{name}` | {meaning}{' |' * bool(meaning)}" in text
     for field in dataclasses.fields(Protocol)[2:-1]:
         assert f"\n| `{field.name}` " in text.partition("| choice |")[2]
-    assert f"between: {', '.join(f'`{name}`' for name in METRICS)} |" in text
+    assert f"comma-separated: {', '.join(f'`{name}`' for name in METRICS)} |" in text

@@ -1,4 +1,4 @@
-"""Rows, tables and files of benchmarks."""
+"""Rows, tables and files of benchmark results."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Errors of known predictions, every frame in its place, whatever the batches are."""
+"""Errors of known predictions, with every frame in its place for any batch size."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def body():
-    """The mannequin with few vertices: enough for the joints."""
+    """The mannequin restricted to the vertices that its joints need."""
     return smpl.keypoint_body(mannequin(), h36m=True)
 
 
@@ -67,7 +67,7 @@ def test_a_turned_body_is_wrong_until_it_is_aligned(dataset, body):
 
 
 def test_batches_change_no_digit(dataset, body):
-    """One clip at a time, as a stream, and all at once."""
+    """One clip at a time, several, and all at once."""
     protocol = PRESETS["3dpw"][0]
     found = []
     for batch_size in (1, 4, 100):
@@ -81,7 +81,7 @@ def test_batches_change_no_digit(dataset, body):
 
 
 def test_the_figures_are_those_of_plain_formulas(dataset, body):
-    """Against the definitions, written out for one track in float64."""
+    """Compares with the definitions, written out for one track in float64."""
     clips = clips_of(dataset)
     predicted = predict(Stub(), clips)
     (wham,) = choose("3dpw", "wham", [("flip", "false"), ("truth", "neutral")])
@@ -105,7 +105,7 @@ def test_the_figures_are_those_of_plain_formulas(dataset, body):
     second = lambda x: x[2:] - 2 * x[1:-1] + x[:-2]  # noqa: E731
     accel = 900 * np.linalg.norm(second(joints) - second(true_joints), axis=-1).mean(-1)
     np.testing.assert_allclose(found.errors["accel"][2:-2], accel[1:-1], rtol=1e-4)
-    assert np.isnan(found.errors["accel"][[0, 1, -2, -1]]).all()  # the ends are left out
+    assert np.isnan(found.errors["accel"][[0, 1, -2, -1]]).all()  # the ends are dropped
 
 
 def test_joint_errors_are_those_of_the_joints(dataset, body):
@@ -123,7 +123,7 @@ def test_joint_errors_are_those_of_the_joints(dataset, body):
 def test_the_root_matters(dataset, body):
     def lean(pose, shape):
         pose = np.array(pose)
-        pose[..., 3 : 3 * 3] += 0.4  # both hips: the pelvis joint of the regressor stays
+        pose[..., 3 : 3 * 3] += 0.4  # both hips: the regressor's pelvis joint stays
         return pose, shape
 
     (mid_hip,), (pelvis,) = (
@@ -136,7 +136,7 @@ def test_the_root_matters(dataset, body):
 
 
 def test_gendered_truth_is_of_the_right_body(dataset, body):
-    """A man twice as big as the neutral body, measured against himself."""
+    """A male body twice as large as the neutral one: the error vanishes if both are male."""
     protocol = dataclasses.replace(PRESETS["3dpw"][1], metrics=("mpjpe", "pve"))
     big = dataclasses.replace(
         body, template=2 * body.template, rest_joints=2 * body.rest_joints,
@@ -162,17 +162,17 @@ def test_a_missing_body_is_named(dataset, body, tmp_path):
     bodies = scoring.Bodies(body, str(tmp_path / "SMPL_NEUTRAL.pkl"))
     with pytest.raises(UserError, match="protocol spin: .*SMPL_FEMALE.npz is missing"):
         bodies.check(spin, labels)
-    bodies.check(PRESETS["3dpw"][0], labels)  # needs none
+    bodies.check(PRESETS["3dpw"][0], labels)  # needs no gendered body
     with pytest.raises(UserError, match="the female body is needed and this body has none"):
         scoring.Bodies(body, "mannequin").check(spin, labels)
     smpl_labels = [dataclasses.replace(clips.labels[0], body="smpl")]
-    with pytest.raises(UserError, match="the labels are of the body 'smpl'"):
+    with pytest.raises(UserError, match="the labels are for the body 'smpl'"):
         scoring.Bodies(body, "mannequin").check(PRESETS["3dpw"][0], smpl_labels)
 
 
 def test_labels_of_another_body_are_not_compared(dataset, body):
     oracle = Oracle()
-    with pytest.raises(UserError, match="of the body 'mannequin' and the model's is 'smpl'"):
+    with pytest.raises(UserError, match="for the body 'mannequin', but the model's is 'smpl'"):
         run(dataset, dataclasses.replace(body, name="smpl"), oracle)
 
 

@@ -1,4 +1,4 @@
-"""What the scripts take from the package is there: proofs run for hours, and seldom."""
+"""The names that scripts import from the package exist: proofs run for hours, and rarely."""
 
 import ast
 import importlib

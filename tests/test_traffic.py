@@ -3,7 +3,7 @@ import jax.numpy as jnp
 
 from maed_jax.bench.traffic import kernels
 
-# A program as XLA prints it for a GPU, cut short.
+# A program as XLA prints it for a GPU, shortened.
 TEXT = """HloModule jit_f, is_scheduled=true
 
 %fused (p0: f32[4,8]) -> f32[4,8] {

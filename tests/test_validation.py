@@ -42,7 +42,7 @@ def test_labels_of_another_body_are_refused_at_once(tmp_path):
     write_fake_dataset(tmp_path, [5], split="validation", edit=edit)
     c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
     c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
-    with pytest.raises(UserError, match="'smpl' and the model's is 'mannequin': .*--config.body"):
+    with pytest.raises(UserError, match="'smpl', but the model's is 'mannequin': .*--config.body"):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
 
 

@@ -1,4 +1,4 @@
-"""The machine's own rates are positive, named, and the larger of those that count."""
+"""The machine's own rates: positive, named, and the faster implementation counts."""
 
 from maed_jax.bench.yardstick import Yardstick
 

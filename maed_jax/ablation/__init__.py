@@ -1,1 +1,1 @@
-"""The ablation of the paper's Table 2: every row trained, measured and compared."""
+"""The ablation study of the paper's Table 2: trains, measures and compares its rows."""

@@ -1,4 +1,4 @@
-"""What a study keeps: settings, results, times, and on what machine they came to be.
+"""The files of a study: settings, results, times.
 
 DIR/config.json, DIR/mean_pose.json, DIR/<row>/<seed>/{stage1,stage2,train.log,seconds.json,
 result.json}, and the report: DIR/results.json, report.md and plots.
@@ -24,9 +24,12 @@ RESULT = "result.json"
 
 
 def claim_directory(config: ConfigDict, workdir: Path) -> None:
-    """Keeps the study's settings in `workdir`, or checks that they are those of before.
+    """Writes the study's settings to `workdir`, after checking them against any already there.
 
-    More or fewer seeds are the same study.
+    The seeds may differ.
+
+    Raises:
+      UserError: `workdir` holds a study with other settings, or cannot be written.
     """
     from maed_jax.runs.checkpoints import read_config, write_config
 
@@ -46,7 +49,7 @@ def result_path(workdir: Path, name: str, seed: int) -> Path:
 
 
 def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
-    """Row, seed and result of every finished run, rows in the table's order."""
+    """Returns (row, seed, result) of every finished run, with rows in the table's order."""
     return [
         (name, int(path.parent.name), read_json(path))
         for name in ROWS
@@ -58,7 +61,7 @@ def read_results(workdir: Path) -> list[tuple[str, int, dict]]:
 
 
 def read_json(path: Path) -> dict:
-    """Raises: UserError: it is missing or damaged."""
+    """Reads a JSON object. Raises: UserError: it is missing or damaged."""
     try:
         return json_files.read_json(path, dict)
     except (OSError, ValueError) as error:
@@ -66,9 +69,9 @@ def read_json(path: Path) -> dict:
 
 
 def last_loss(workdir: Path, every: int) -> float | None:
-    """The mean over the steps that the last mean of a run covers which logs every so many steps.
+    """Returns the mean loss over the last logging interval, of `every` steps, or None.
 
-    A run that was interrupted among them has logged means over parts of them.
+    A run that was interrupted within it has logged means over parts of it; these are averaged.
     """
     lines = read_json_lines(workdir / "metrics.jsonl", {"step": int, "loss": float})
     means = {line["step"]: line["loss"] for line in lines}
@@ -82,7 +85,7 @@ def last_loss(workdir: Path, every: int) -> float | None:
 
 @contextlib.contextmanager
 def timed(directory: Path, stage: str) -> Iterator[None]:
-    """Adds how long it lasts to the stage's seconds, over all attempts."""
+    """Adds the time spent inside to the stage's seconds, which accumulate over attempts."""
     path = directory / "seconds.json"
     begin = time.monotonic()
     try:

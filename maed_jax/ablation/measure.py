@@ -1,6 +1,6 @@
 """What the study measures on one trained model, beyond the errors of `scoring`.
 
-Every function answers plain numbers and lists, ready for JSON.
+Measurements are plain numbers and lists, ready for JSON.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from maed_jax.inference.attention_maps import attention_maps
 from maed_jax.models.maed import MAED
 
 FRACTIONS = tuple(part / 10 for part in range(10))
-"""of a frame, blanked"""
+"""blanked fractions of a frame"""
 
 
 def errors(predicted: Predicted, clips: EvaluationClips, body: smpl.Body) -> dict:
-    """The figures of the table, by subset, and those of each joint of the tree.
+    """Computes the table's errors by subset, and the errors of each joint of the tree.
 
     Args:
-      predicted, clips, body: as `scoring.plain_scores` takes them.
+      predicted, clips, body: see `scoring.plain_scores`.
 
     Returns:
-      `subsets`: name (and "all") -> figures of the protocol `PLAIN`; `joints`: see `joint_errors`.
+      `subsets`: name (and "all") -> row of `table.rows`, under the protocol `PLAIN`; `joints`: see
+      `joint_errors`.
     """
     scores = scoring.plain_scores(predicted, clips, body)
     counts = np.isfinite(np.concatenate([track.errors["mpjpe"] for track in scores]))
@@ -58,14 +59,15 @@ def joint_errors(
     true_pose: np.ndarray,
     true_shape: np.ndarray,
 ) -> dict[str, list[float]]:
-    """Mean errors of the 24 joints of SMPL's tree over frames.
+    """Computes the mean errors over frames of the 24 joints of SMPL's tree.
 
     Args:
-      pose, true_pose: `[frames 72]` axis-angle; shape, true_shape: `[frames 10]` betas.
+      pose, true_pose: `[frames 72]` axis-angle.
+      shape, true_shape: `[frames 10]` betas.
 
     Returns:
-      `position_mm` [24], both bodies about their pelvis; `rotation_deg` [24], the angle between
-      predicted and true rotation in the parent's frame, the pelvis's in the camera's.
+      `position_mm` [24], with both bodies centred on their pelvis; `rotation_deg` [24], the angle
+      between predicted and true rotation in the parent's frame (the pelvis': in the camera frame).
     """
     few = smpl.restrict(body, [0])  # joints need no vertices
 
@@ -92,25 +94,25 @@ def has_gates(model: MAED) -> bool:
 
 
 def time_gates(estimator: Estimator, images: np.ndarray) -> np.ndarray:
-    """How much each block lets through of what it read over time, in [0, 1].
+    """Computes the weight of the temporal branch in each block, in [0, 1].
 
     Args:
-      estimator: of a model whose branches are added by gates (see `has_gates`).
+      estimator: its model must have gates (see `has_gates`).
       images: uint8 `[b t h w 3]`.
 
     Returns:
-      `[b t blocks]`, the mean over channels; space has the rest.
+      `[b t blocks]`, the mean over channels; the spatial branch has the rest.
     """
     maps = attention_maps(estimator, normalise(jnp.asarray(images)), heads=(0,))
     return np.moveaxis(np.asarray(maps.gates).mean(-1), 0, -1)
 
 
 def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:
-    """Mean gates over the frames of each subset, and what being occluded goes along with.
+    """Computes the mean gates of each subset, and their correlation with occlusion.
 
     Returns:
       `subsets`: name (and "all") -> [blocks]; `occlusion_correlation` [blocks]: the correlation
-      over frames of the gate with being of the subset "occlusion" and not of "plain", or None.
+      over frames of the gate with belonging to the subset "occlusion" rather than "plain", or None.
     """
     gates = clips.empty(estimator.model.depth)
     for batch in clips:
@@ -134,13 +136,13 @@ def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:
 
 
 def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Up to `count` whole clips with labels, spread evenly over `clips`.
+    """Returns up to `count` whole clips with labels, spread evenly over `clips`.
 
     Returns:
-      uint8 `[clips t h w 3]`; pose `[clips t 72]` and shape `[clips t 10]`.
+      Images, uint8 `[clips t h w 3]`, and labels: pose `[clips t 72]` and shape `[clips t 10]`.
 
     Raises:
-      UserError: there is none.
+      UserError: there are none.
     """
     images, poses, shapes = [], [], []
     for batch in clips:
@@ -151,14 +153,14 @@ def clear_clips(clips: EvaluationClips, count: int) -> tuple[np.ndarray, dict[st
                 poses.append(labels.pose[frame])
                 shapes.append(labels.shape[frame])
     if not images:
-        raise UserError("no whole clip of the test split has labels and pictures to blank")
+        raise UserError("no whole clip of the test split has labels and readable images")
     chosen = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
     truth = {"pose": np.stack(poses)[chosen], "shape": np.stack(shapes)[chosen]}
     return np.stack(images)[chosen], truth
 
 
 def blank(images: np.ndarray, frame: int, side: str, fraction: float) -> np.ndarray:
-    """Clips uint8 `[b t h w 3]` with `fraction` of one frame blanked from a side; a copy."""
+    """Returns a copy of clips, uint8 `[b t h w 3]`, with part of one frame blanked from a side."""
     parts = tuple((side, fraction if i == frame else 0.0) for i in range(images.shape[1]))
     changes = augment.Changes(erased=parts)
     return np.stack([augment.erase(clip.copy(), changes) for clip in images])
@@ -171,17 +173,17 @@ def blanked_frame(
     labels: dict[str, np.ndarray],
     fractions: Sequence[float] = FRACTIONS,
 ) -> dict:
-    """Hides more and more of the middle frame of clear clips, from each side in turn.
+    """Measures what blanking more and more of the middle frame does, from each side in turn.
 
     Args:
-      body: with its H36M regressor; a body of keypoints is enough.
+      body: needs its H36M regressor; may be restricted to keypoints.
       images, labels: see `clear_clips`.
 
     Returns:
       `fractions`; `mpjpe` and `pa_mpjpe`: mean errors of that frame at each, mm; and for models
-      with gates `gate` and `gate_others` [fractions blocks]: how much time counts in that frame and
-      in the other frames of the same clips, and `gate_correlation` [blocks] over all clips and
-      sides of the fraction with the frame's gate less its clip's other gates.
+      with gates `gate` and `gate_others` [fractions blocks]: the weight of time in that frame and
+      in the other frames of the same clips, and `gate_correlation` [blocks]: the correlation over
+      all clips and sides of the fraction with the frame's gate minus the mean of the others.
     """
     t = images.shape[1]
     frame, others = t // 2, [i for i in range(t) if i != t // 2]
@@ -220,7 +222,7 @@ def _joints14(body: smpl.Body, rotmat: jax.Array, shape: jax.Array) -> jax.Array
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Pearson's, or None where one of them never changes."""
+    """Returns Pearson's correlation, or None if one of the variables is constant."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) < 1e-9:
         return None

@@ -1,4 +1,4 @@
-"""The study's figures as pictures. Needs matplotlib, of the extra `viz`; without it, none."""
+"""Plots of the study's results. Needs matplotlib (extra `viz`); without it, there are none."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DPI = 110
 
 
 def draw(summary: dict, directory: Path) -> list[str]:
-    """Writes all plots into `directory`; returns their names, none without matplotlib."""
+    """Writes all plots to `directory` and returns their names; none without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         print(
-            "maed: without plots: they need matplotlib (pip install '.[viz]' in the source folder)",
+            "maed: no plots: they need matplotlib (pip install '.[viz]' in the source folder)",
             file=sys.stderr,
         )
         return []
@@ -45,7 +45,7 @@ def draw(summary: dict, directory: Path) -> list[str]:
 
 
 def _series(stats: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations; a single seed has none, drawn as 0."""
+    """Returns means and standard deviations; 0 for a single seed, which has none."""
     return (
         np.array([np.nan if s["mean"] is None else s["mean"] for s in stats]),
         np.array([s["sd"] or 0.0 for s in stats]),
@@ -98,9 +98,9 @@ def _plot_gates(figure: Figure, summary: dict) -> bool:
                     label=f"block {block + 1}, {words}",
                 )  # fmt: skip
         axes.set_title(label_of(name), fontsize=9)
-        axes.set_xlabel("blanked part of the frame")
+        axes.set_xlabel("blanked fraction of the frame")
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("weight of the branch over time")
+    panels[0].set_ylabel("weight of the temporal branch")
     panels[0].legend(fontsize=7)
     return True
 
@@ -173,18 +173,18 @@ def _plot_blanked(figure: Figure, summary: dict) -> bool:
     for words, color in SEEN.items():
         axes.plot([], [], color=color, label=words)
     axes.set_xlim(right=fractions[-1] + 0.02)
-    axes.set_xlabel("blanked part of the frame")
+    axes.set_xlabel("blanked fraction of the frame")
     axes.set_ylabel("PA-MPJPE of that frame, mm")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")
     return True
 
 
-# Where an encoder can have what a blanked frame lacks, and the colour of its line.
+# How an encoder can see other frames than the blanked one, and the colour of its line.
 SEEN = {
     "sees one frame": "tab:red",
-    "space and time side by side": "tab:blue",
-    "time after space, or both at once": "tab:green",
+    "space and time in parallel": "tab:blue",
+    "time after space, or both jointly": "tab:green",
 }
 
 
@@ -197,7 +197,7 @@ def _seen(name: str) -> str:
 
 
 def _apart(heights: dict[str, float], gap: float) -> dict[str, float]:
-    """Moves labels up as far as it takes to lie `gap` apart."""
+    """Moves labels up until they are at least `gap` apart."""
     placed, last = {}, -np.inf
     for name in sorted(heights, key=heights.get):
         placed[name] = last = max(heights[name], last + gap)

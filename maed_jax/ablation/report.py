@@ -1,4 +1,4 @@
-"""The study's figures as Markdown: tables of what was measured, and what each column is."""
+"""The study's report in Markdown: tables of all measurements, with explanations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from maed_jax.evaluation.protocols import METRICS
 from maed_jax.evaluation.report import markdown_table, number
 
 MANNEQUIN = (
-    "The figures called ours are of mannequins, which are rendered dolls, and of a small network "
-    "trained for minutes; the paper's are of real people (3DPW) and of a large network, pretrained "
-    "and trained on 16 GPUs. Compare rows within one column, never ours with the paper's."
+    "Our figures are for mannequins, which are rendered dolls, and a small network trained for "
+    "minutes; the paper's are for real people (3DPW) and a large network, pretrained and trained "
+    "on 16 GPUs. Compare rows within one column, never ours with the paper's."
 )
 
 
 def report(summary: dict, plots: Sequence[str] = ()) -> str:
-    """The whole report; `summary` of `summary.summarise`, plots: names of files."""
+    """Returns the whole report.
+
+    Args:
+      summary: from `summary.summarise`.
+      plots: names of the plots that were written.
+    """
     parts = [
         _head(summary),
         "## Table 2\n\n" + table2(summary) + _picture(plots, "table.png"),
@@ -33,7 +38,7 @@ def report(summary: dict, plots: Sequence[str] = ()) -> str:
 
 
 def cell(stat: dict[str, Any] | None, digits: int = 1) -> str:
-    """A mean with its deviation over seeds, where there is one: `45.7 ± 0.3`."""
+    """Formats a mean with its standard deviation over seeds, if there is one: `45.7 ± 0.3`."""
     if stat is None or stat["mean"] is None:
         return "-"
     text = f"{stat['mean']:.{digits}f}"
@@ -41,7 +46,7 @@ def cell(stat: dict[str, Any] | None, digits: int = 1) -> str:
 
 
 def table2(summary: dict) -> str:
-    """The paper's table with our columns beside its own; parts are set apart as there."""
+    """Formats the paper's table with our columns next to its own, in the same three parts."""
     head = ["Encoder", "Decoder"]
     head += [f"paper, 3DPW: {name}" for name in ("PA-MPJPE", "MPJPE")]
     head += [f"ours, mannequins: {METRICS[m].title}" for m in _METRICS] + ["seeds"]
@@ -64,8 +69,8 @@ def table2(summary: dict) -> str:
     )
     return (
         markdown_table([head, *rows], left=2) + "\n\nMean ± sample standard deviation over seeds. "
-        "The middle part's decoder is Iterative, as its repeated lines show. "
-        f"Errors are in mm, by the protocol {summary['about']['protocol']}."
+        "The decoder of the middle part is Iterative, as its repeated lines show. "
+        f"Errors are in mm, under the protocol {summary['about']['protocol']}."
     )
 
 
@@ -92,7 +97,7 @@ def _head(summary: dict) -> str:
         f"{model['image_size']} px, width {model['dim']}, {model['depth']} blocks, "
         f"{model['heads']} heads, clips of {model['clip_length']} frames. Training: {stages}. "
         f"Runs: {sum(len(r['seeds']) for r in summary['rows'].values())}, "
-        f"{summary['seconds'] / 3600:.1f} hours in all on {machines}."
+        f"{summary['seconds'] / 3600:.1f} hours in total on {machines}."
     )
 
 
@@ -102,11 +107,11 @@ def _gates(summary: dict) -> str:
         return ""
     text = [
         "## Occlusion and the gate\n\n"
-        "The weight of the branch over time in the attentive addition, mean over channels (0: "
+        "The weight of the temporal branch in the attentive addition, averaged over channels (0: "
         "space alone, 1: time alone). In clear clips of the plain subset, more and more of the "
-        "middle frame is blanked, from each of the four sides. `change`: from the least blanked to "
-        "the most. `r`: correlation over clips and sides of the blanked fraction with the frame's "
-        "weight less that of its clip's other frames."
+        "middle frame is blanked, from each of the four sides. `change`: from the smallest blanked "
+        "fraction to the largest. `r`: correlation over clips and sides of the blanked fraction "
+        "with the difference between the frame's weight and that of the other frames of its clip."
     ]
     for name, found in gates.items():
         fractions = found["fractions"]
@@ -135,8 +140,8 @@ def _gates(summary: dict) -> str:
             values.append(cell(found["occlusion_correlation"][block], 2))
             rows.append([label_of(name), str(block + 1), *values])
     text.append(
-        "The same weight, mean over all frames of each subset of the test split; `r`: correlation "
-        "over frames with being of `occlusion` rather than of `plain`.\n\n"
+        "The same weight, averaged over all frames of each subset of the test split; `r`: "
+        "correlation over frames with belonging to `occlusion` rather than `plain`.\n\n"
         + markdown_table([head, *rows], left=2)
     )
     return "\n\n".join(text)
@@ -149,10 +154,10 @@ def _depth(summary: dict) -> str:
         return ""
     text = [
         "## Error by depth in the tree\n\n"
-        "Joints by how many ancestors they have in SMPL's tree. Differences are taken seed by "
-        "seed: KTD is better below zero."
+        "Joints by their number of ancestors in SMPL's tree. Differences are taken seed by seed: "
+        "KTD is better below zero."
     ]
-    kinds = (("position_mm", "Position, both bodies about the pelvis, mm", 1),)
+    kinds = (("position_mm", "Position, with both bodies centred on the pelvis, mm", 1),)
     kinds += (("rotation_deg", "Angle to the true rotation in the parent's frame, degrees", 1),)
     for kind, title, digits in kinds:
         differences = summary["claims"]["decoders"]
@@ -185,13 +190,14 @@ def _subsets(summary: dict) -> str:
         head, title = ["network", *mean_pose], METRICS[metric].title
         text.append(f"{title}, mm:\n\n" + markdown_table([head, *rows], left=1))
         text.append(
-            f"{title} as a share of the mean pose's:\n\n" + markdown_table([head, *shares], left=1)
+            f"{title} as a fraction of the mean pose's:\n\n"
+            + markdown_table([head, *shares], left=1)
         )
     return "\n\n".join(text)
 
 
 def _over(stat: dict[str, Any], divisor: float) -> dict[str, Any]:
-    """A stat in units of `divisor`."""
+    """Divides a stat by `divisor`."""
     scaled = {key: stat[key] / divisor for key in ("mean", "sd") if stat[key] is not None}
     return stat | scaled
 
@@ -207,8 +213,8 @@ def _blanked(summary: dict) -> str:
     head = ["network", *(f"blanked {fractions[i]:.1f}" for i in shown)]
     return (
         "## Error in a blanked frame\n\n"
-        "PA-MPJPE of the middle frame of clear clips, by how much of it alone is blanked, mm. "
-        "What an encoder knows of the other frames helps here.\n\n"
+        "PA-MPJPE in mm of the middle frame of clear clips, by the fraction of that frame alone "
+        "that is blanked. Encoders that see the other frames have an advantage here.\n\n"
         + markdown_table([head, *lines], left=1)
     )
 
@@ -225,13 +231,13 @@ def _training(summary: dict) -> str:
     ]
     first = next(iter(summary["rows"].values()))
     head = ["row", "parameters, millions"]
-    head += [f"last loss, {stage}" for stage in first["last_losses"]]
+    head += [f"final loss, {stage}" for stage in first["last_losses"]]
     head += [f"seconds, {part}" for part in first["seconds"]]
     return "## Training\n\n" + markdown_table([head, *rows], left=1)
 
 
 def label_of(row: str) -> str:
-    """Encoder and decoder of a row, in the table's words."""
+    """Returns encoder and decoder of a row, as labelled in the table."""
     line = LINE_OF[row]
     return f"{line.encoder} + {line.decoder}"
 

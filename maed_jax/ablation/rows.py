@@ -1,4 +1,4 @@
-"""The rows of the paper's Table 2, as data, and the settings that train them."""
+"""The rows of the paper's Table 2 as data, and the settings to train them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maed_jax.runs.config import flatten, load_config
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One network of the study: the arguments of `MAED` that make it."""
+    """One network of the study, as arguments of `MAED`."""
 
     encoder: str
     decoder: str
@@ -45,12 +45,12 @@ class Line:
     decoder: str
     row: str
     pa_mpjpe: float | None = None
-    """mm on 3DPW, as the paper reports; None for what it has not got"""
+    """mm on 3DPW, as in the paper; None for lines that it does not have"""
     mpjpe: float | None = None
 
 
-# The middle part's decoder is Iterative: its first and its second but last line repeat figures of
-# the upper part. The paper pools once, before time; the released code in every block.
+# The decoder of the middle part is Iterative: its first and its last but one line repeat figures of
+# the upper part. CNN+TE: the paper pools space once, before time; the released code in every block.
 TABLE: tuple[tuple[Line, ...], ...] = (
     (
         Line("CNN", "Iterative", "cnn-iterative", 52.2, 87.5),
@@ -80,7 +80,7 @@ LINE_OF = {line.row: line for part in reversed(TABLE) for line in reversed(part)
 """row -> its first line"""
 
 STAGES = ("stage1", "stage2")
-# What the study itself decides for every run.
+# Settings that the study itself sets for every run.
 _DECIDED = (
     "seed",
     "init_from",
@@ -89,49 +89,49 @@ _DECIDED = (
 
 
 def choose_rows(names: str | None) -> list[str]:
-    """The rows that `names`, separated by commas, asks for; all of them by default.
+    """Parses comma-separated row names; all rows by default.
 
     Raises:
-      UserError: no such row.
+      UserError: there is no such row.
     """
     chosen = list(ROWS) if names is None else [n.strip() for n in names.split(",") if n.strip()]
     for name in chosen:
         if name not in ROWS:
             raise UserError(f"there is no row {name!r}; choose from {', '.join(ROWS)}")
     if not chosen:
-        raise UserError(f"--rows names no row; choose from {', '.join(ROWS)}")
+        raise UserError(f"--rows is empty; choose from {', '.join(ROWS)}")
     return list(dict.fromkeys(chosen))
 
 
 def choose_seeds(numbers: str | None, config: ConfigDict) -> list[int]:
-    """The seeds that `numbers`, separated by commas, asks for; all of the study's by default.
+    """Parses comma-separated seeds; all of the study's by default.
 
     Raises:
-      UserError: not numbers, or others than the study's, or those are no seeds.
+      UserError: they are not numbers or not among the study's seeds, or the study's are invalid.
     """
     known = list(config.study.seeds)
     if not all(type(seed) is int and 0 <= seed < SEEDS for seed in known):
         raise UserError(
-            f"config.study.seeds must be whole numbers from 0 on and below 2^32, not {tuple(known)}"
+            f"config.study.seeds must be whole numbers from 0 to 2^32 - 1, not {tuple(known)}"
         )
     try:
         chosen = known if numbers is None else [int(n) for n in numbers.split(",")]
     except ValueError:
-        raise UserError(f"--seeds are whole numbers such as 0,1, not {numbers!r}") from None
+        raise UserError(f"--seeds takes whole numbers such as 0,1, not {numbers!r}") from None
     for seed in chosen:
         if seed not in known:
             raise UserError(
-                f"the study has the seeds {', '.join(map(str, known))} and not {seed}; "
-                "config.study.seeds changes them"
+                f"the study has the seeds {', '.join(map(str, known))}, not {seed}; "
+                "change them with config.study.seeds"
             )
     return list(dict.fromkeys(chosen))
 
 
 def load_study(spec: str, overrides: list[str]) -> ConfigDict:
-    """The configuration of a study, see `configs/ablation.py`.
+    """Loads the configuration of a study, see `configs/ablation.py`.
 
     Raises:
-      UserError: not a study's, or an override that the study itself would override.
+      UserError: it is not a study's, or an override would itself be overridden by the study.
     """
     config, before = load_config(spec, overrides), dict(flatten(load_config(spec)))
     if "study" not in config:
@@ -145,16 +145,16 @@ def load_study(spec: str, overrides: list[str]) -> ConfigDict:
                 f"set config.study.stage1.{key} and config.study.stage2.{key}"
             )
         if key in _DECIDED:
-            raise UserError(f"the rows and seeds of the study decide config.{key}; do not set it")
+            raise UserError(f"config.{key} is set by the rows and seeds of the study; leave it out")
     return config
 
 
 def stage_config(
     config: ConfigDict, row: Row, seed: int, stage: str, init_from: str = ""
 ) -> ConfigDict:
-    """The settings of one training: those of the study, its stage's, its row's.
+    """Returns the settings of one training run: the study's with those of its stage and row.
 
-    A random tree is drawn anew for every seed.
+    Random trees differ between seeds.
     """
     c = ConfigDict(config.copy_and_resolve_references().to_dict()).unlock()
     study = c.study

@@ -1,4 +1,4 @@
-"""`maed ablate`: train and evaluate every row of the paper's Table 2, and write the report."""
+"""`maed ablate`: train and compare every row of the paper's Table 2."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ rows:
   {rows}
 
 DIR/ROW/SEED/ holds stage1/ and stage2/ (work directories of maed train), train.log and result.json.
-The same command resumes where the study stopped; what has a result.json is not done again: delete
-that file to have a trained row measured anew. DIR/report.md, results.json and the plots are written
-at the end, and by --report_only from what is there.
+The same command resumes where the study stopped. Runs with a result.json are not repeated: delete
+that file to measure a trained row again. DIR/report.md, results.json and the plots are written at
+the end; --report_only writes them from the existing results.
 
-Any setting can be changed as in maed train, for instance --config.study.stage1.steps=1000.
+Any setting can be changed as in maed train, for example --config.study.stage1.steps=1000.
 """
 
 
@@ -62,19 +62,19 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="NAME", help="default: ablation; or a file")
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the study is kept")
+    parser.add_argument("--config", metavar="NAME", help="name or file (default: ablation)")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="directory of the study")
     parser.add_argument("--rows", metavar="A,B", help="only these rows (default: all)")
     parser.add_argument("--seeds", metavar="0,1", help="only these seeds (default: all)")
     parser.add_argument(
-        "--report_only", action="store_true", help="train nothing, write the report anew"
+        "--report_only", action="store_true", help="only write the report, without training"
     )
     options, overrides = parser.parse_known_args(argv)
     workdir = Path(options.workdir)
     if options.report_only:
         given = {"--config": options.config, "--rows": options.rows, "--seeds": options.seeds}
         for word in (*(name for name in given if given[name] is not None), *overrides):
-            raise UserError(f"--report_only takes no settings: {word} would change nothing")
+            raise UserError(f"--report_only takes no settings: {word} would have no effect")
         write_report(workdir)
         return
     rows = choose_rows(options.rows)
@@ -88,15 +88,15 @@ def main(argv: list[str]) -> None:
 
 
 def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[int]) -> int:
-    """Trains and measures what has no result yet, one seed of all rows after the other.
+    """Trains and measures all runs without a result: every row with one seed, then the next seed.
 
-    Runs that another process is at are left to it.
+    Runs that another process is working on are skipped.
 
     Returns:
       0, or the number of the signal that stopped it.
 
     Raises:
-      UserError: impossible settings, or another study's directory.
+      UserError: the settings are impossible, or the directory is another study's.
     """
     from maed_jax import jax_setup
     from maed_jax.data.pipeline import dataset_to_evaluate
@@ -113,16 +113,16 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
     for name in rows:
         for stage, before in (("stage1", ""), ("stage2", "stage1")):
             check_settings(stage_config(config, ROWS[name], 0, stage, before))
-    dataset_directory(config.data.data_dir, dataset_to_evaluate(config.data))  # may complain
+    dataset_directory(config.data.data_dir, dataset_to_evaluate(config.data))  # raises if missing
     fresh = not (workdir / "mean_pose.json").exists()
     mean_pose = measure_mean_pose(config) if fresh else None
-    claim_directory(config, workdir)  # now that all has been checked: it is for these settings
+    claim_directory(config, workdir)  # only after all checks, so that settings can still change
     if fresh:
         write_json(workdir / "mean_pose.json", mean_pose)
     runs = [(name, seed) for seed in seeds for name in rows]
     waiting = [run for run in runs if not result_path(workdir, *run).exists()]
     if done := len(runs) - len(waiting):
-        print(f"{done} of {len(runs)} runs are done already", flush=True)
+        print(f"{done} of {len(runs)} runs are already done", flush=True)
     for count, (name, seed) in enumerate(waiting, start=1):
         try:
             with only_run_in(workdir / name / str(seed)):
@@ -130,7 +130,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
                     continue
                 result = run_row(config, workdir, name, seed)
         except InUse:
-            told = f"[{count}/{len(waiting)}] {name}, seed {seed}: another process is at it"
+            told = f"[{count}/{len(waiting)}] {name}, seed {seed}: running in another process"
             print(told, flush=True)
             continue
         except UserError as error:
@@ -142,7 +142,7 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
 
 
 def _progress(workdir: Path, name: str, seed: int, result: dict, count: int, waiting: int) -> str:
-    """The line that a finished run prints."""
+    """Returns the line to print for a finished run."""
     everything = result["subsets"]["all"]
     took = [sum(r["seconds"].values()) for _, _, r in read_results(workdir)]
     left = waiting - count
@@ -155,7 +155,7 @@ def _progress(workdir: Path, name: str, seed: int, result: dict, count: int, wai
 
 
 def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | int:
-    """Trains both stages of one row, measures, and writes its result.
+    """Trains both stages of one row, measures it, and writes its result.
 
     Returns:
       The result, or the number of the signal that stopped it.
@@ -165,7 +165,7 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
     from maed_jax.training.train import train
 
     row, directory = ROWS[name], workdir / name / str(seed)
-    jax.clear_caches()  # of the run before: compiled programs would pile up
+    jax.clear_caches()  # otherwise compiled programs of earlier runs would pile up
     for i, stage in enumerate(STAGES):
         init_from = str(directory / STAGES[i - 1]) if i else ""
         settings = stage_config(config, row, seed, stage, init_from)
@@ -186,7 +186,7 @@ def run_row(config: ConfigDict, workdir: Path, name: str, seed: int) -> dict | i
 
 
 def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
-    """All that is measured on the model trained in `workdir`."""
+    """Measures everything on the model trained in `workdir`."""
     import jax
 
     from maed_jax.ablation import measure
@@ -210,10 +210,10 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
 
 
 def measure_mean_pose(config: ConfigDict) -> dict:
-    """The figures of a predictor that always answers the mean pose of the training split.
+    """Measures a predictor that always returns the mean pose of the training split.
 
     Raises:
-      UserError: the test split would not do for what is measured after training.
+      UserError: the test split lacks what the measurements after training need.
     """
     from maed_jax.ablation.measure import errors
     from maed_jax.body.files import load_body
@@ -227,9 +227,9 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     if not clear.whole:
         length, apart = config.model.clip_length, data.eval_interval
         raise UserError(
-            "the test split has no whole clip to blank a frame of: its longest track has "
-            f"{max(track.length for track in clear.tracks)} frames, and {length} "
-            f"(config.model.clip_length) that are {apart} (config.data.eval_interval) apart take "
+            "the test split has no whole clip in which to blank a frame: its longest track has "
+            f"{max(track.length for track in clear.tracks)} frames, and {length} frames "
+            f"(config.model.clip_length), {apart} apart (config.data.eval_interval), need "
             f"{(length - 1) * apart + 1}"
         )
     trained_on = dataset_to_evaluate({**data, "val_dataset": ""})
@@ -240,13 +240,13 @@ def measure_mean_pose(config: ConfigDict) -> dict:
 
 
 def clear_test_clips(config: ConfigDict, clips: EvaluationClips) -> EvaluationClips:
-    """Those of `test_clips` that show people clearly, where the split tells them apart."""
+    """Returns the clips of the subset "plain", or `clips` if the split has no such subset."""
     subsets = {track.subset for track in clips.tracks}
     return test_clips(config, "plain") if "plain" in subsets else clips
 
 
 def test_clips(config: ConfigDict, subset: str | None = None) -> EvaluationClips:
-    """The clips of the test split, as long and as far apart as those that were trained on."""
+    """Returns the clips of the test split, with the same length and interval as in training."""
     from maed_jax.data.eval_clips import evaluation_clips
     from maed_jax.data.pipeline import dataset_to_evaluate
     from maed_jax.data.records import dataset_directory
@@ -281,10 +281,10 @@ def write_report(workdir: Path) -> None:
 
 
 def summarise(workdir: Path) -> dict:
-    """What results.json of a study holds, from the results in `workdir`.
+    """Returns the content of a study's results.json, from the results in `workdir`.
 
     Raises:
-      UserError: there are none, or one is not as it was written.
+      UserError: there are none, or one is malformed.
     """
     from maed_jax.ablation import summary
     from maed_jax.runs.checkpoints import read_config
@@ -293,13 +293,13 @@ def summarise(workdir: Path) -> dict:
     if not results:
         raise UserError(f"{workdir} holds no finished row: run maed ablate --workdir {workdir}")
     if (config := read_config(workdir)) is None:
-        raise UserError(f"{workdir} holds results and no config.json, which says of what study")
+        raise UserError(f"{workdir} holds results but no config.json with the study's settings")
     mean_pose = read_json(workdir / "mean_pose.json")
     try:
         return summary.summarise(results, mean_pose, config.to_dict())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(
-            f"a result.json or mean_pose.json in {workdir} is not as it was written "
+            f"a result.json or mean_pose.json in {workdir} is malformed "
             f"({type(error).__name__}: {error}); delete it and run again"
         ) from None
 

@@ -1,4 +1,4 @@
-"""From the results of single runs to means and deviations over seeds: what results.json holds."""
+"""Summarises the results of single runs as means and deviations over seeds, for results.json."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from maed_jax.evaluation import scoring
 
 JOINT_ERRORS = ("position_mm", "rotation_deg")
 DECODER_PAIRS = (("ste-ktd", "ste-iterative"), ("cnn-ktd", "cnn-iterative"))
-"""rows that differ in the decoder alone"""
+"""rows that differ only in the decoder"""
 
 
 def stat(values: Iterable[float | None]) -> dict[str, Any]:
-    """Mean, sample deviation (None for a single value), number and the values themselves."""
+    """Returns mean, sample standard deviation (None for a single value), number and values."""
     known = [float(v) for v in values if v is not None]
     return {
         "mean": float(np.mean(known)) if known else None,
@@ -29,21 +29,21 @@ def stat(values: Iterable[float | None]) -> dict[str, Any]:
 
 
 def stats(rows: Sequence[Sequence[float | None]]) -> list[dict[str, Any]]:
-    """`stat` of each column of `rows`, one row for each seed."""
+    """Returns the `stat` of each column of `rows`, which has one row per seed."""
     return [stat(column) for column in zip(*rows)]
 
 
 def by_depth(joints: Sequence[float]) -> list[float]:
-    """Means `[levels]` over the joints at each depth of SMPL's tree, of 24 values."""
+    """Averages 24 values over the joints at each depth of SMPL's tree: `[levels]`."""
     return [float(np.mean([joints[j] for j in level])) for level in LEVELS]
 
 
 def summarise(results: Sequence[dict], mean_pose: dict, settings: dict) -> dict:
-    """Everything that results.json holds.
+    """Returns the content of results.json.
 
     Args:
-      results: of `ablation.run_row`, one a row and seed.
-      mean_pose: of `ablation.measure_mean_pose`.
+      results: from `study.run_row`, one per row and seed.
+      mean_pose: from `study.measure_mean_pose`.
       settings: of the study.
     """
     by_row = {name: [r for r in results if r["row"] == name] for name in ROWS}
@@ -59,7 +59,7 @@ def summarise(results: Sequence[dict], mean_pose: dict, settings: dict) -> dict:
             "split": settings["study"]["test_split"],
             "body": body,
             "protocol": scoring.PLAIN.describe(),
-            "paper": "Wan et al., ICCV 2021, Table 2: another body, other data (3DPW)",
+            "paper": "Wan et al., ICCV 2021, Table 2: with another body and other data (3DPW)",
         },
         "settings": settings,
         "environments": environments,
@@ -117,7 +117,7 @@ def _depths(result: dict) -> dict[str, list[float]]:
 
 
 def _gates(runs: Sequence[dict]) -> dict:
-    """How the gate for time answers to occlusion, by block, over seeds."""
+    """Returns how the temporal gate of each block responds to occlusion, over seeds."""
     blanked, subsets = [r["blanked"] for r in runs], [r["gates"]["subsets"] for r in runs]
 
     def curves(name):  # [fractions][blocks] of stats
@@ -140,7 +140,7 @@ def _gates(runs: Sequence[dict]) -> dict:
 
 
 def _difference(over: Sequence[dict], under: Sequence[dict]) -> dict:
-    """Errors by depth of one row less those of another, seed by seed where both have it."""
+    """Subtracts one row's errors by depth from another's, for each seed that both have."""
     others = {run["seed"]: _depths(run) for run in under}
     pairs = [(_depths(run), others[run["seed"]]) for run in over if run["seed"] in others]
     return {

@@ -1,4 +1,4 @@
-"""`maed bench`: measures this machine."""
+"""`maed bench`: measures speed on this machine."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import importlib
 from maed_jax.errors import UserError
 from maed_jax.jax_setup import keep_memory
 
-# name -> module with `main(argv)`, and what it measures
+# name -> module with `main(argv)`, and what it does
 BENCHES = {
     "model": ("maed_jax.bench.model", "the network, forward: whole, by parts, by size"),
-    "train": ("maed_jax.bench.train", "a training step, and what saving memory costs"),
-    "smpl": ("maed_jax.bench.smpl", "the body model, beside smplx where that is installed"),
-    "data": ("maed_jax.bench.data", "reading and augmenting training data, beside the original's"),
-    "eval": ("maed_jax.bench.evaluation", "evaluation from end to end, beside the network alone"),
-    "predict": ("maed_jax.bench.prediction", "a video from end to end, beside the network alone"),
+    "train": ("maed_jax.bench.train", "a training step, and the cost of saving memory"),
+    "smpl": ("maed_jax.bench.smpl", "the body model, compared with smplx if installed"),
+    "data": ("maed_jax.bench.data", "reading training data, compared with the original's reader"),
+    "eval": ("maed_jax.bench.evaluation", "evaluation end to end, compared with the network alone"),
+    "predict": ("maed_jax.bench.prediction", "a video end to end, compared with the network alone"),
     "scale": (
         "maed_jax.bench.scale",
-        "what a step asks of many devices; a model of large machines",
+        "a step on many devices; a model of large machines",
     ),
-    "compare": ("maed_jax.bench.compare", "whether one result is worse than another"),
+    "compare": ("maed_jax.bench.compare", "is one result worse than another?"),
 }
 
 
 def main(argv: list[str]) -> None:
-    """Hands the arguments after the name of a benchmark to its module.
+    """Runs the benchmark named by the first argument with the remaining arguments.
 
     Raises:
       UserError: there is no such benchmark.
@@ -36,5 +36,5 @@ def main(argv: list[str]) -> None:
     name, *rest = argv
     if name not in BENCHES:
         raise UserError(f"there is no benchmark {name!r}; choose from {', '.join(BENCHES)}")
-    keep_memory()  # as all commands do; but programs are compiled anew, for that is measured too
+    keep_memory()  # as all commands do; without the compile cache, since compile time is measured
     importlib.import_module(BENCHES[name][0]).main(rest)

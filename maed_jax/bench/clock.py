@@ -1,6 +1,6 @@
-"""Timing in rounds: all that is measured has its turn, and the machine's own rates beside it.
+"""Timing in rounds: in each, every case has a turn, between readings of the machine's own rates.
 
-What else the machine does hits everything alike, so that ratios hold where seconds do not.
+Other load on the machine then affects everything alike, so ratios hold where seconds do not.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 
-TURN = 0.2  # seconds that quick cases have in a round, at least
+TURN = 0.2  # minimum duration of a turn, in seconds; quick cases are repeated
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Median, and the quartiles as "low" and "high"."""
+    """Returns the median, and the quartiles as "low" and "high"."""
     low, median, high = np.percentile(list(values), [25, 50, 75]).tolist()
     return {"median": median, "low": low, "high": high}
 
 
 @dataclasses.dataclass
 class Times:
-    """What one case took in each round."""
+    """The time that one case took in each round."""
 
     seconds: list[float] = dataclasses.field(default_factory=list)
-    """of the case's work, done once"""
+    """for doing the case's work once"""
     readings: list[tuple[int, int]] = dataclasses.field(default_factory=list)
-    """numbers of the yardstick's readings before and after"""
+    """indices of the yardstick's readings before and after"""
 
 
 def rounds(
@@ -39,15 +39,16 @@ def rounds(
     say: Callable[[str], None] = lambda text: None,
     seconds: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
-    """Gives every case its turn in each of `number` rounds, after one call to warm up.
+    """Gives every case a turn in each of `number` rounds, after one warm-up call.
 
     Args:
-      cases: functions that return when their work is done, not before. They are called as often as
-        fits into a turn, once at least. One that does its work several times says so by `calls`.
-      read: measures the machine's own rates and returns the number of that reading; called before
+      cases: functions that return only when their work is done. Each is called as often as fits
+        into a turn, at least once. If a call does the work several times, its attribute `calls`
+        says how often.
+      read: measures the machine's own rates and returns the index of that reading; called before
         each turn and after the last.
-      seconds: the clock: of the wall, or of the processor (`time.process_time`), which counts the
-        work of all our threads and nothing that others do.
+      seconds: the clock: wall time, or CPU time (`time.process_time`), which counts all of our
+        threads and no other process.
     """
     for case in cases.values():
         case()
@@ -64,7 +65,7 @@ def rounds(
 
 
 def _turn(case: Callable[[], Any], seconds: Callable[[], float]) -> float:
-    """Mean seconds of the case's work."""
+    """Returns the mean seconds that the case's work takes."""
     done, start = 0, seconds()
     while done == 0 or seconds() - start < TURN:
         case()
@@ -73,5 +74,5 @@ def _turn(case: Callable[[], Any], seconds: Callable[[], float]) -> float:
 
 
 def around(times: Times, rates: Sequence[float]) -> list[float]:
-    """The rate of the machine about each turn: the mean of the readings before and after."""
+    """Returns the machine's rate during each turn: the mean of the readings before and after."""
     return [(rates[before] + rates[after]) / 2 for before, after in times.readings]

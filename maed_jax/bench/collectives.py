@@ -1,4 +1,4 @@
-"""What devices send each other in a step, read from the text of the compiled program."""
+"""Reads what devices send each other in a step from the text of the compiled program."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Collective(NamedTuple):
     payload: int
     """bytes of the whole array that is reduced, gathered, scattered or moved, for one group"""
     group: int
-    """devices that take part in it together"""
+    """number of participating devices"""
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """The collectives in the text of a compiled program (`compiled.as_text()`).
+    """Returns the collectives in the text of a compiled program (`compiled.as_text()`).
 
-    What stands in a loop counts once. A part of an asynchronous one counts where it starts.
+    A collective in a loop counts once; an asynchronous one counts at its start.
     """
     found = []
     for line in text.splitlines():
         if match := _LINE.match(line):
             kind, arrays = match["kind"], array_bytes(match["result"])
-            if match["start"]:  # in some forms operands stand before results
+            if match["start"]:  # some forms list operands before results
                 if kind == "collective-permute":  # and two small counters after them
                     arrays = arrays[1:2]
                 elif kind == "all-gather" or match["result"].startswith("(("):
@@ -49,7 +49,7 @@ def collectives(text: str, devices: int) -> list[Collective]:
 
 
 def array_bytes(shape: str) -> list[float]:
-    """The bytes of an array, or of each in a tuple, by its shape in a program's text."""
+    """Returns the bytes of an array, or of each in a tuple, from its shape in a program's text."""
     return [
         BYTES[dtype] * math.prod(int(n) for n in dimensions.split(",") if n)
         for dtype, dimensions in _SHAPE.findall(shape)
@@ -57,8 +57,8 @@ def array_bytes(shape: str) -> list[float]:
 
 
 def _group(line: str, devices: int) -> int:
-    """How many devices make up a group: `{{0,1},{2,3}}`, in short `[2,2]<=[4]`, or by the axes of
-    a mesh, `mesh['data'=2,'fsdp'=2] {'fsdp'}`."""
+    """Returns the number of devices in a group, written as `{{0,1},{2,3}}`, `[2,2]<=[4]`, or by the
+    axes of a mesh, `mesh['data'=2,'fsdp'=2] {'fsdp'}`."""
     if short := re.search(r"replica_groups=\[\d+,(\d+)\]<=", line):
         return int(short[1])
     if named := re.search(r"replica_groups=mesh\[([^]]*)\] \{([^}]*)\}", line):
@@ -70,7 +70,7 @@ def _group(line: str, devices: int) -> int:
 
 
 def sent(collective: Collective) -> float:
-    """Bytes that each device sends when the group forms a ring."""
+    """Returns the bytes that each device sends if the group forms a ring."""
     kind, payload, n = collective
     if kind == "collective-permute":
         return payload
@@ -78,7 +78,7 @@ def sent(collective: Collective) -> float:
 
 
 def totals(found: list[Collective]) -> dict[str, dict[str, float]]:
-    """For each kind how many there are, their payloads together, and what each device sends."""
+    """Returns for each kind the number, the total payload, and the bytes each device sends."""
     return {
         kind: {
             "number": len(own),

@@ -1,11 +1,11 @@
-"""`maed bench compare`: whether one result is worse than another, by the yardstick.
+"""`maed bench compare`: is one result worse than another?
 
     maed bench compare OLD.json NEW.json [--tolerance 0.05]
 
-Both files are of one benchmark (--json). What is compared is what holds between machines and hours:
-the time in units of the machine's own matrix products ("yards"), or the ratio to a peer where a
-benchmark has no yardstick. A row is worse where the middle halves of the rounds do not meet and the
-gap between them is more than the tolerance. Exit status 1 if any row is worse.
+Both files must come from the same benchmark (--json). The comparison uses what is comparable
+between machines and hours: time in units of the machine's own matmuls ("yards"), or, if a benchmark
+has none, the ratio to a reference implementation. A row is worse if the interquartile range of the
+new rounds lies above the old one by more than the tolerance. Exit status 1 if any row is worse.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from maed_jax.errors import UserError
 class Verdict(NamedTuple):
     name: str
     change: float
-    """the new median cost over the old one: above 1 is slower"""
+    """new median cost / old median cost; above 1 is slower"""
     gap: float
-    """by what share the better end of the new cost is above the worse end of the old; 0 or less
-    where they meet"""
+    """lower quartile of the new cost / upper quartile of the old, minus 1; 0 or less if they
+    overlap"""
     word: str
     """worse, better or same"""
 
@@ -52,13 +52,13 @@ def main(argv: list[str]) -> None:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> list[Verdict]:
-    """A verdict for each row that both results have.
+    """Returns a verdict for each row that is in both results.
 
     Raises:
-      UserError: they are of different benchmarks, or have no such rows.
+      UserError: they are from different benchmarks, or have no row in common.
     """
     if old["bench"] != new["bench"]:
-        raise UserError(f"one result is of {old['bench']} and the other of {new['bench']}")
+        raise UserError(f"one result is from bench {old['bench']}, the other from {new['bench']}")
     before = {row["name"]: row for row in old["rows"]}
     pairs = [(before[row["name"]], row) for row in new["rows"] if row["name"] in before]
     verdicts = [
@@ -72,7 +72,7 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> list[
 
 
 def _cost(row: dict[str, Any]) -> dict[str, float] | None:
-    """What is better the smaller it is, with its spread."""
+    """Returns the cost of a row with its spread (smaller is better), or None if not measured."""
     if yards := row.get("yards"):
         return yards
     if ratio := row.get("ratio"):

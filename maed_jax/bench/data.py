@@ -1,15 +1,15 @@
-"""`maed bench data`: how many frames a second one core reads, crops, augments and labels.
+"""`maed bench data`: how many frames per second one core reads, crops, augments and labels.
 
-Every reader works on made-up photographs (see `bench.pictures`) that lie on disk, in one thread,
-with the crop of a person of 45 % of a whole frame's height. In each round all readers have their
-turn, so that what else the machine does hits all of them; times are CPU times.
+Every reader works in one thread on synthetic photographs (see `bench.pictures`) on disk, cropping a
+person of 45 % of the frame's height. In each round every reader has a turn, so that other load
+affects all of them alike; times are CPU times.
 
-The original's reader, which is rebuilt here, opens a file by Pillow, warps it to 224 x 224 and
-normalises it on the CPU; it gives pictures alone. Ours give clips of 16 frames with labels and the
-released augmentation. "frames" are files as they are found, "frames of videos" those that
-`maed data build` encodes, of quality 95.
+The original's reader, rebuilt here, opens a file with Pillow, warps it to 224 x 224 and normalises
+it on the CPU; it returns images only. Ours return clips of 16 frames with labels and the released
+augmentation. "frames" are files as found, "frames of videos" are those that `maed data build`
+encodes at quality 95.
 
-With --dataset it measures batches of clips of a prepared dataset instead, by the clock.
+With --dataset it measures batches of clips of a prepared dataset instead, in wall-clock time.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from maed_jax.bench.clock import spread
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
 from maed_jax.errors import UserError
 
-TURN = 0.2  # seconds that a reader has in a round, at least
+TURN = 0.2  # minimum duration of a turn, in seconds
 
 
 def main(argv: list[str]) -> None:
     parser = record.parser("data", __doc__)
-    record.add_rounds(parser, 9)  # some 20 seconds
+    record.add_rounds(parser, 9)  # about 20 seconds
     dataset = parser.add_argument_group("batches of a prepared dataset")
     dataset.add_argument("--dataset", metavar="DIR", help="its folder")
     dataset.add_argument("--split", default="train", help="default: train")
     for name, kind, default, meaning in (
-        ("interval", positive(int), 8, "frames from one of a clip to the next"),
-        ("clips_per_batch", positive(int), 8, "clips in a batch"),
-        ("workers", from_zero, 0, "processes; 0: threads of this one"),
-        ("threads", positive(int), 1, "in each process"),
+        ("interval", positive(int), 8, "interval between the frames of a clip"),
+        ("clips_per_batch", positive(int), 8, "clips per batch"),
+        ("workers", from_zero, 0, "worker processes; 0: threads of this one"),
+        ("threads", positive(int), 1, "threads per process"),
         ("seconds", positive(float), 10, "how long to measure"),
     ):
         explained = f"{meaning}; default: {default}"
@@ -47,12 +47,12 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     record.check(options)
     if options.plot and options.dataset:
-        raise UserError("--plot draws readers side by side: leave out --dataset, or --plot")
+        raise UserError("--plot compares readers: leave out --dataset, or --plot")
     if options.dataset is None:
         with tempfile.TemporaryDirectory() as temporary:
             pillow = importlib.util.find_spec("PIL") is not None
             record.say(
-                "making pictures" if pillow else "without the original's reader: no Pillow here"
+                "making images" if pillow else "skipping the original's reader: no Pillow installed"
             )
             rows = compare(make_readers(Path(temporary), pillow), options.rounds)
         print(table(rows))
@@ -65,11 +65,11 @@ def main(argv: list[str]) -> None:
     if options.plot:
         from maed_jax.bench.plots import plot_bars
 
-        plot_bars(options.plot, rows, "frames/s", "frames a second and core")
+        plot_bars(options.plot, rows, "frames/s", "frames per second and core")
 
 
 def compare(readers: list[Reader], rounds: int) -> list[dict]:
-    """Measures all readers in turn, `rounds` times: a row for each, as `table` shows it."""
+    """Measures all readers in turn, `rounds` times; returns a row for each, see `table`."""
     speeds = {reader.name: [] for reader in readers}
     for reader in readers:
         reader.read(0)
@@ -88,7 +88,7 @@ def compare(readers: list[Reader], rounds: int) -> list[dict]:
 
 
 def _speed(read: Callable[[int], int], number: int) -> float:
-    """Frames per second of this thread's CPU time."""
+    """Returns frames per second of this thread's CPU time."""
     frames, start = 0, time.thread_time()
     while (spent := time.thread_time() - start) < TURN:
         frames += read(1000 * number + frames)
@@ -96,7 +96,7 @@ def _speed(read: Callable[[int], int], number: int) -> float:
 
 
 def table(rows: list[dict]) -> str:
-    """Medians over the rounds; the middle half of the rounds lies within the brackets."""
+    """Formats the rows: medians over the rounds, with the interquartile range in brackets."""
     lines = [
         [
             row["name"],
@@ -119,10 +119,10 @@ def measure_batches(
     threads: int,
     seconds: float,
 ) -> dict[str, float]:
-    """Clips per second by the clock, from a prepared dataset to batches.
+    """Measures clips per second of wall-clock time, from a prepared dataset to batches.
 
     Raises:
-      UserError: no such dataset.
+      UserError: there is no such dataset.
     """
     from maed_jax.data.augment import Augment
     from maed_jax.data.batches import TrainingBatches
@@ -133,7 +133,7 @@ def measure_batches(
     source = Clips(Records(dataset_directory(folder), split), CLIP_LENGTH, interval)
     parts = {"clips": (endless(Loader(source, SIZE, Augment()), seed=0), clips_per_batch)}
     batches = TrainingBatches(parts, workers=workers, threads=threads)
-    for _ in range(2):  # threads and processes start, and fill what they prepare ahead
+    for _ in range(2):  # lets threads and processes start and fill their buffers
         next(batches)
     record.say(f"measuring for {seconds:g} seconds")
     count, start = 0, time.perf_counter()

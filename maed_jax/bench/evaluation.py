@@ -1,10 +1,10 @@
-"""`maed bench eval`: evaluation from end to end, beside the network's own time on the same clips.
+"""`maed bench eval`: evaluation end to end, compared with the network alone on the same clips.
 
-The dataset is made up: crops with labels, one track, as `maed data build` stores them. Each row is
-measured by itself in every round: the network alone on the same clips in memory; reading and
-decoding them; the pass, in which both happen at once; scoring what came out; and all of it, as
-`maed eval` does it. The network has the paper's size and random weights. Brackets hold the middle
-half of the rounds.
+The dataset is synthetic: one track of crops with labels, as `maed data build` stores them. Each row
+is measured separately in every round: the network alone on the same clips in memory; reading and
+decoding them; the pass, which overlaps the two; scoring the predictions; and everything, as `maed
+eval` does it. The network has the paper's size and random weights. Brackets give the interquartile
+range over rounds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def main(argv: list[str]) -> None:
     parser = record.timed_parser("eval", __doc__)
     record.add_config(parser)
     parser.add_argument(
-        "--frames", type=positive(int), default=128, help="of the track; default: 128"
+        "--frames", type=positive(int), default=128, help="frames of the track; default: 128"
     )
     parser.add_argument(
-        "--batch", type=positive(int), default=32, help="frames at a time; default: 32"
+        "--batch", type=positive(int), default=32, help="frames per batch; default: 32"
     )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
 
 
 def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dict[str, Any]:
-    """The stages of an evaluation as functions, over a dataset that is written into `folder`."""
+    """Returns the stages of an evaluation as functions, on a dataset that it writes to `folder`."""
     import numpy as np
 
     from maed_jax.bench import network, pictures, stages

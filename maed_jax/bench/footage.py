@@ -1,4 +1,4 @@
-"""A made-up video of somebody who walks through the picture, whom the built-in detector finds."""
+"""A synthetic video of a person crossing the image, whom the built-in detector finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maed_jax.bench.pictures import photo
 from maed_jax.inference.video import VideoWriter
 
 FPS = 30.0
-# Ellipses of somebody who stands: centre, width and height in heights of the person.
+# Ellipses that make up a standing person: centre, width and height, in heights of the person.
 PARTS = (
     (0.0, -0.43, 0.11, 0.14),
     (0.0, -0.18, 0.24, 0.38),
@@ -23,7 +23,7 @@ PARTS = (
 
 
 def write_walk(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Writes an H.264 video of `frames` pictures; size is width and height, pixels."""
+    """Writes an H.264 video of `frames` frames; `size`: width and height in pixels."""
     width, height = size
     ground = cv2.resize(photo(256), size, interpolation=cv2.INTER_CUBIC)
     ground = cv2.addWeighted(ground, 0.25, np.full_like(ground, 190), 0.75, 0)
@@ -36,7 +36,7 @@ def write_walk(path: Path, frames: int, size: tuple[int, int]) -> None:
 
 
 def draw_person(picture: np.ndarray, x: float, y: float, height: float) -> None:
-    """Draws somebody `height` pixels tall, centred on (x, y), into uint8 `[h w 3]`."""
+    """Draws a person `height` pixels tall, centred on (x, y), on an image, uint8 `[h w 3]`."""
     for dx, dy, w, h in PARTS:
         centre = round(x + dx * height), round(y + dy * height)
         axes = max(1, round(w * height / 2)), max(1, round(h * height / 2))

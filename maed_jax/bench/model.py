@@ -1,16 +1,16 @@
-"""`maed bench model`: the speed of the network, forward, beside the machine's own matrix products.
+"""`maed bench model`: the network's forward speed, compared with the machine's own matmuls.
 
 The network has the paper's size and random weights, the clips are noise. Groups (--only):
 
   parts      the whole network on one batch of clips, and root, embedding, blocks, decoder, body
-  lengths    the whole network against the frames of a clip
-  batches    the whole network against the clips of a batch
-  attention  one block, attention over space and time apart (parallel) and together (coupling)
+  lengths    the whole network, by frames per clip
+  batches    the whole network, by clips per batch
+  attention  one block, with separate (parallel) and joint (coupling) attention over space and time
 
-"of products" is the share of the rate of the machine's own matrix products, measured between the
-turns, by the operations of the original's network, so that what is saved exactly counts; "asked" by
-the operations that our program asks for. Brackets hold the middle half of the rounds. An
-accelerator is asked for eight calls at a time.
+"of products" is the fraction reached of the machine's own matmul rate, measured between turns,
+counting the operations of the original's network: operations skipped without changing the result
+count as speed. "asked" is the same, counting the operations of our own program. Brackets give the
+interquartile range over rounds. On an accelerator eight calls are queued at a time.
 """
 
 from __future__ import annotations
@@ -39,15 +39,18 @@ def main(argv: list[str]) -> None:
     record.add_config(parser)
     parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: all")
     parser.add_argument(
-        "--clips", type=positive(int), default=1, help="in a batch of the parts; default: 1"
+        "--clips", type=positive(int), default=1, help="clips per batch for parts; default: 1"
     )
-    parser.add_argument("--frames", type=positive(int), default=16, help="of a clip; default: 16")
+    parser.add_argument(
+        "--frames", type=positive(int), default=16, help="frames per clip; default: 16"
+    )
     parser.add_argument("--lengths", default=LENGTHS, metavar="N,...", help=f"default: {LENGTHS}")
     parser.add_argument("--batches", default=BATCHES, metavar="N,...", help=f"default: {BATCHES}")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="dtype of the encoder")
     parser.add_argument(
-        "--memory", type=float, metavar="GIB", help="skip larger cases; default: 8, or the device's"
-    )
+        "--memory", type=float, metavar="GIB", help="skip cases that need more; default: the "
+        "accelerator's memory, or 8",
+    )  # fmt: skip
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     only = options.only.split(",")
@@ -69,13 +72,13 @@ def main(argv: list[str]) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """Raises UserError unless `text` holds whole numbers above 0, separated by commas."""
+    """Parses comma-separated whole numbers above 0. Raises: UserError: they are something else."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = [0]
     if min(found) < 1:
-        raise UserError(f"numbers such as 1,2,4 are wanted, not {text!r}")
+        raise UserError(f"expected numbers such as 1,2,4, not {text!r}")
     return found
 
 
@@ -86,7 +89,7 @@ def measure(
     lengths: list[int],
     batches: list[int],
 ) -> dict[str, Any]:
-    """Rows of all groups, and the yardstick's summary."""
+    """Returns the rows of all groups, and the yardstick's summary."""
     from maed_jax.bench import network, original, programs
     from maed_jax.bench.yardstick import Yardstick
 
@@ -132,7 +135,7 @@ class Case(NamedTuple):
     work: tuple
     """a function and its arguments"""
     floor: int
-    """operations of the original's"""
+    """operations of the original's network"""
     frames: int
     clips: int
     mode: str = ""
@@ -141,7 +144,7 @@ class Case(NamedTuple):
 def group(
     cases: Iterable[Case], yard: Yardstick, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Measures cases in turn. What would take too much memory has no times."""
+    """Measures cases in turn. Those that need too much memory are compiled but not timed."""
     from maed_jax.bench import clock, programs
 
     compiled = [(case, programs.compile(case.work[0], *case.work[1])) for case in cases]
@@ -170,11 +173,11 @@ def group(
     return rows
 
 
-TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB taken", "compiled in")
+TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB memory", "compile time")
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for people."""
+    """Formats a result for printing."""
     lines = []
     for row in result["rows"]:
         lines.append([

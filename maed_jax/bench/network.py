@@ -1,4 +1,4 @@
-"""The network that is measured, with starting values, and its parts as functions of their own."""
+"""The network to measure, with initial values, and its parts as separate functions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Network(NamedTuple):
     model: MAED
     variables: Any
     body: smpl.Body
-    """with the vertices of its keypoints"""
+    """restricted to the vertices that its keypoints need"""
 
 
 Work = tuple[Callable, tuple]
@@ -36,42 +36,42 @@ Work = tuple[Callable, tuple]
 
 
 def model_and_body(config: ConfigDict, **settings: Any) -> tuple[MAED, smpl.Body]:
-    """The network of `config.model`, with other `settings` of it, and the body of its keypoints.
+    """Returns the network of `config.model` with `settings` changed, and the body of its keypoints.
 
     Raises:
-      UserError: settings that cannot be.
+      UserError: the encoder is not "ste", or the body cannot be loaded.
     """
     if config.model.encoder != "ste":
-        raise UserError('only the encoder "ste" is measured: leave config.model.encoder as it is')
+        raise UserError('only the encoder "ste" is measured: leave config.model.encoder unchanged')
     return MAED(**{**config.model, **settings}), smpl.keypoint_body(load_body(config.body))
 
 
 def init(model: MAED, body: smpl.Body, key: jax.Array) -> Any:
-    """The variables at the start of training."""
+    """Returns the variables at the start of training."""
     return model.init(key, jnp.zeros((1, 1, model.image_size, model.image_size, 3)), body)
 
 
 def make(config: ConfigDict, **settings: Any) -> Network:
-    """See `model_and_body`; with variables as at the start of training."""
+    """Makes the network of `model_and_body` with variables as at the start of training."""
     model, body = model_and_body(config, **settings)
     draw = jax.jit(functools.partial(init, model, body), compiler_options=hastily())
     return Network(model, draw(jax.random.key(0)), body)
 
 
 def for_inference(network: Network) -> Network:
-    """The network as an `Estimator` runs it, with its constants folded."""
+    """Returns the network as an `Estimator` runs it, with its constants folded."""
     model, variables = Estimator(network.model, network.variables, network.body).folded
     return network._replace(model=model, variables=variables)
 
 
 def clips(model: MAED, b: int, t: int) -> jax.Array:
-    """Normalised clips of noise `[b t h w 3]`."""
+    """Returns normalised clips of noise `[b t h w 3]`."""
     shape = (b, t, model.image_size, model.image_size, 3)
     return jax.random.normal(jax.random.key(1), shape)
 
 
 def forward(network: Network, b: int, t: int, **settings: Any) -> Work:
-    """The whole network on clips, without vertices: what prediction and evaluation run."""
+    """Returns the whole network on clips, without vertices, as in prediction and evaluation."""
     model = network.model.clone(**settings)
 
     def run(variables, body, clip):
@@ -81,7 +81,7 @@ def forward(network: Network, b: int, t: int, **settings: Any) -> Work:
 
 
 def parts(network: Network, b: int, t: int) -> dict[str, Work]:
-    """The parts of a forward pass, each on inputs of the shape that it has there."""
+    """Returns the parts of a forward pass, each on inputs of the shape it has there."""
     model, params = network.model, network.variables["params"]
     encoder, dtype = params["encoder"], jnp.dtype(model.dtype)
     root = ResNetRoot(tuple(model.stage_sizes), model.width)
@@ -125,7 +125,8 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
 
 
 def with_gradient(work: Work, *by: int) -> Work:
-    """A function's answer and the gradients by its arguments number `by`, along noise."""
+    """Returns a function's output and its gradients with respect to arguments `by`, for a random
+    cotangent."""
     function, arguments = work
     answer = jax.eval_shape(function, *arguments)
     along = jax.random.normal(jax.random.key(3), answer.shape, answer.dtype)
@@ -142,7 +143,7 @@ def with_gradient(work: Work, *by: int) -> Work:
 
 
 def block(network: Network, mode: str, t: int) -> Work:
-    """One block of the encoder on a clip of `t` frames, all tokens."""
+    """Returns one block of the encoder on a clip of `t` frames, for all tokens."""
     from maed_jax.bench.original import tokens
 
     model = network.model

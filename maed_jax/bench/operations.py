@@ -1,4 +1,4 @@
-"""Operations that a function asks for, counted before XLA sees it: the same on every machine."""
+"""Counts the operations of a function before XLA optimises it: the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 
 class Count(NamedTuple):
-    """The matrix products and convolutions of a call; all else is left out."""
+    """The matmuls and convolutions of a call; everything else is left out."""
 
     operations: int
-    """multiplications and additions; windows at the edge of a picture count whole"""
+    """multiplications and additions; convolution windows at the image border count in full"""
     bytes: int
-    """what the products read and write if each operand and result passes through memory once"""
+    """bytes read and written if each operand and result passes through memory once"""
 
     def __add__(self, other: Count) -> Count:
         return Count(*map(sum, zip(self, other)))
@@ -30,11 +30,11 @@ NOTHING = Count(0, 0)
 
 
 def count(function: Callable, *arguments: Any) -> Count:
-    """What a call of `function` asks for; shapes (`jax.ShapeDtypeStruct`) are enough.
+    """Counts a call of `function`; shapes (`jax.ShapeDtypeStruct`) are enough as arguments.
 
-    The body of a loop whose length the program decides as it runs counts once; of branches the
-    dearest counts, of those for different devices that for all others, and what nobody asks for
-    (such as a gradient by pixels) does not.
+    The body of a loop whose length is only known at run time counts once. Of the branches of a
+    condition the most expensive counts, of those for different devices the default. Unused results
+    (such as the gradient of the pixels) do not count.
     """
     program = jax.make_jaxpr(function)(*arguments).jaxpr
     return _program(dce_jaxpr(program, [True] * len(program.outvars))[0])
@@ -48,7 +48,7 @@ def _step(step: Any) -> Count:
     match step.primitive.name:
         case "dot_general":
             (contracted, _), _ = step.params["dimension_numbers"]
-            if not contracted:  # numbers times numbers, in a product's clothes
+            if not contracted:  # an elementwise product in disguise
                 return NOTHING
             each = math.prod(step.invars[0].aval.shape[axis] for axis in contracted)
             return Count(2 * each * step.outvars[0].aval.size, _bytes(step))
@@ -64,7 +64,7 @@ def _step(step: Any) -> Count:
 
 
 def _multiplications(step: Any) -> int:
-    """Of a convolution; zeros put between pixels, as for the gradient of a stride, left out."""
+    """Counts those of a convolution, without zeros between pixels (gradients of strides)."""
     kernel, result = step.invars[1].aval, step.outvars[0].aval
     window = kernel.size // kernel.shape[step.params["dimension_numbers"].rhs_spec[0]]
     return result.size * window // math.prod(step.params["lhs_dilation"])
@@ -76,7 +76,7 @@ def _bytes(step: Any) -> int:
 
 
 def _inner(parameters: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """The programs within a step, however its kind names them."""
+    """Yields the programs within a step, under whatever parameter names."""
     for value in parameters.values():
         for part in value if isinstance(value, tuple | list) else (value,):
             if isinstance(part, core.ClosedJaxpr):

@@ -1,8 +1,9 @@
-"""The operations of the original's network in closed form: the floor that all figures count from.
+"""The operations of the original's network in closed form, the reference for all speed figures.
 
-Multiplications and additions of matrix products and convolutions, two for each pair; windows at the
-edge of a picture count whole. What an implementation saves by exact means (the last block for one
-token alone, a folded decoder, a body of few vertices) does not lower it, so that such savings show.
+Multiplications and additions of matmuls and convolutions, counted separately; convolution windows
+at the image border count in full. Operations that an implementation skips without changing the
+result (the last block for one token only, a folded decoder, a body of few vertices) still count, so
+that skipping them shows as speed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 from maed_jax.body.skeleton import ANCESTORS
 from maed_jax.models.maed import MAED
 
-VERTS, JOINTS, POINTS = 6890, 24, 9 + 17  # of SMPL; rows of its two sets of extra joints
+VERTS, JOINTS, POINTS = 6890, 24, 9 + 17  # of SMPL; POINTS: rows of two sets of extra joints
 BETAS, POSE = 10, 207
 
 
 def root(model: MAED) -> int:
-    """Of the convolutional root, for one frame."""
+    """Counts the convolutional root, for one frame."""
     size = -(-model.image_size // 2)
     total = size**2 * 7 * 7 * 3 * model.width
     size, channels = -(-size // 2), model.width
@@ -32,7 +33,7 @@ def root(model: MAED) -> int:
 
 
 def tokens(model: MAED) -> int:
-    """Tokens of a frame."""
+    """Returns the number of tokens per frame."""
     side = model.image_size
     for _ in range(len(model.stage_sizes) + 1):
         side = -(-side // 2)
@@ -40,15 +41,15 @@ def tokens(model: MAED) -> int:
 
 
 def embedding(model: MAED) -> int:
-    """Of the projection to the transformer's width, for one frame."""
+    """Counts the projection to the transformer's width, for one frame."""
     channels = 4 * model.width * 2 ** (len(model.stage_sizes) - 1)
     return 2 * (tokens(model) - 1) * channels * model.dim
 
 
 def block(model: MAED, t: int) -> int:
-    """Of one block of the encoder "ste", for one clip of `t` frames."""
+    """Counts one block of the encoder "ste", for one clip of `t` frames."""
     n, d = tokens(model), model.dim
-    project, space, time, joint = 3 * d * d, 2 * n * d, 2 * t * d, 2 * t * n * d  # for one token
+    project, space, time, joint = 3 * d * d, 2 * n * d, 2 * t * d, 2 * t * n * d  # per token
     of_tokens = {
         "parallel": project + space + time + d * d,
         "parallel_v1": project + space + time + d * d,
@@ -62,21 +63,21 @@ def block(model: MAED, t: int) -> int:
 
 
 def decoder(model: MAED) -> int:
-    """Of KTD, for one frame."""
+    """Counts KTD, for one frame."""
     d, width = model.feature_dim, model.decoder_width
     joints = sum(6 * (width + 6 * len(above)) for above in ANCESTORS)
     return 2 * (d * width + width * width + joints + (10 + 3) * width)
 
 
 def body() -> int:
-    """Of SMPL's whole mesh and the joints that are regressed from it, for one frame."""
+    """Counts SMPL's whole mesh and the joints regressed from it, for one frame."""
     shaped = 3 * VERTS * (BETAS + POSE)
     regressed = 3 * VERTS * (JOINTS + POINTS)
     return 2 * (shaped + regressed + VERTS * (16 * JOINTS + 12) + JOINTS * 64)
 
 
 def parts(model: MAED, t: int) -> dict[str, int]:
-    """Of each part of a forward pass over one clip of `t` frames."""
+    """Counts each part of a forward pass over one clip of `t` frames."""
     return {
         "root": t * root(model),
         "embedding": t * embedding(model),
@@ -87,17 +88,17 @@ def parts(model: MAED, t: int) -> dict[str, int]:
 
 
 def forward(model: MAED, t: int) -> int:
-    """Of a forward pass over one clip of `t` frames."""
+    """Counts a forward pass over one clip of `t` frames."""
     return sum(parts(model, t).values())
 
 
 def step(model: MAED, t: int) -> int:
-    """Of loss and gradient for one clip: three times forward, less the gradient of the pixels."""
+    """Counts loss and gradient for one clip: three times forward, minus the pixels' gradient."""
     return sum(step_parts(model, t).values())
 
 
 def step_parts(model: MAED, t: int) -> dict[str, int]:
-    """Of each part with its gradient, for one clip of `t` frames."""
+    """Counts each part with its gradient, for one clip of `t` frames."""
     of_pixels = 2 * (-(-model.image_size // 2)) ** 2 * 7 * 7 * 3 * model.width
     three_times = {name: 3 * operations for name, operations in parts(model, t).items()}
     return three_times | {"root": three_times["root"] - t * of_pixels}

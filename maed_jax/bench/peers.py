@@ -1,4 +1,4 @@
-"""Other people's software as a baseline, where it is installed; nothing else here needs it."""
+"""Other software as a reference, if installed; nothing else here needs it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Cases = dict[str, Callable[[], object]]
 def smplx(
     body: Body, rotmat: np.ndarray, shape: np.ndarray, verts: np.ndarray
 ) -> tuple[Cases, str]:
-    """smplx's SMPL layer on the same body, rotations `[n 24 3 3]` and shapes `[n 10]`.
+    """Runs smplx's SMPL layer on the same body, rotations `[n 24 3 3]` and shapes `[n 10]`.
 
     Args:
-      verts: what it should answer, `[n verts 3]`.
+      verts: the expected vertices, `[n verts 3]`, metres.
 
     Returns:
-      What to time, forward and with the gradient of the sum of squares of its vertices; or nothing,
-      and why.
+      Functions to time, forward and with the gradient of the vertices' sum of squares, and ""; or
+      no functions, and the reason.
 
     Raises:
-      UserError: it answers something else.
+      UserError: its vertices differ from `verts` by 0.1 mm or more.
     """
     try:
         import torch
@@ -52,12 +52,12 @@ def smplx(
 
     apart = float(np.abs(forward().numpy() - np.asarray(verts)).max())
     if not apart < 1e-4:
-        raise UserError(f"smplx's vertices are {1000 * apart:.2g} mm from ours: wrong body or axes")
+        raise UserError(f"smplx's vertices differ from ours by {1000 * apart:.2g} mm")
     return {"smplx": forward, "smplx with gradient": gradient}, ""
 
 
 def smpl_file(body: Body) -> dict[str, np.ndarray]:
-    """A body as the content of SMPL's file, under its names."""
+    """Returns a body as the content of an SMPL file, under that file's names."""
     parents = np.array(body.parents, np.int64)
     template, shape_dirs = np.asarray(body.template), np.asarray(body.shape_dirs)
     return {
@@ -72,10 +72,10 @@ def smpl_file(body: Body) -> dict[str, np.ndarray]:
 
 
 def joint_regressor(body: Body) -> np.ndarray:
-    """Rows `[24 verts]` that regress the rest joints of every shape of the body from its vertices.
+    """Returns rows `[24 verts]` that regress the rest joints of any shape from its vertices.
 
-    A `Body` keeps the joints and not the rows that made them; these are the shortest that do the
-    same. They are dense, as smplx's are when it has read SMPL's file.
+    A `Body` holds the joints but not the rows that produced them; these are the minimum-norm rows
+    that do the same. They are dense, as smplx's are after it has read SMPL's file.
     """
     verts = np.concatenate([body.template[..., None], body.shape_dirs], axis=-1, dtype=np.float64)
     joints = np.concatenate(

@@ -1,4 +1,4 @@
-"""Pictures that cost a JPEG decoder what photographs do, and a prepared dataset of them."""
+"""Synthetic images as costly to decode as photographs, and a prepared dataset of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from maed_jax.data.records import Records
 
 
 def photo(size: int, seed: int = 0) -> np.ndarray:
-    """A made-up photograph, RGB uint8 `[size size 3]`: a frame of a video.
+    """Draws a synthetic photograph, RGB uint8 `[size size 3]`, like a frame of a video.
 
-    Noise in octaves, weaker the finer as in natural pictures, and objects with edges, a little
-    blurred, and some grain. Files are as large as those frames of Human3.6M and MPI-INF-3DHP that
-    the tests of MMPose hold: 70 kB for 1000 x 1000 pixels at quality 83 (64 to 71 there), 340 kB
-    for 2048 x 2048 at quality 90 (230 to 630), 20 kB for a crop of 344 pixels at quality 90 (20
-    to 31).
+    Noise in octaves, weaker the finer as in natural images, and objects with edges, slightly
+    blurred, and some grain. Files are about as large as the frames of Human3.6M and MPI-INF-3DHP in
+    MMPose's tests: 70 kB for 1000 x 1000 pixels at quality 83 (64 to 71 there), 340 kB for 2048 x
+    2048 at quality 90 (230 to 630), 20 kB for a crop of 344 pixels at quality 90 (20 to 31).
     """
     rng = np.random.default_rng(seed)
     light = np.zeros((size, size), np.float32)
@@ -41,7 +40,7 @@ def photo(size: int, seed: int = 0) -> np.ndarray:
 
 
 def box(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A person `share` of the picture high, somewhere around its middle: `[4]`, see the schema."""
+    """Returns a box `[4]` (see the schema) near the centre, `share` times as high as the image."""
     centre = size * rng.uniform(0.46, 0.54, 2)
     return np.array([*centre, 0.5 * share * size, share * size], np.float32)
 
@@ -49,7 +48,7 @@ def box(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
 def write_dataset(
     directory: Path, pictures: Sequence[bytes], boxes: Sequence[np.ndarray], size: int
 ) -> Records:
-    """Writes pictures of `size` pixels as one track of a prepared dataset."""
+    """Writes images of `size` pixels as one track of a prepared dataset."""
     import tensorflow_datasets as tfds
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Results of benchmarks as pictures. Needs matplotlib, of the extra `viz`."""
+"""Plots of benchmark results. Needs matplotlib (extra `viz`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def save(path: str, width: float, height: float, draw: Callable[[Figure], None]) -> None:
-    """Lets `draw` fill a figure of that size, in inches, and writes it."""
+    """Writes a figure of the given size, in inches, that `draw` has filled."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")  # no pyplot: no global state
@@ -27,7 +27,7 @@ def save(path: str, width: float, height: float, draw: Callable[[Figure], None])
 
 
 def bars(axes: Axes, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
-    """A bar for each row that has `key`: the median and the middle half of the rounds."""
+    """Draws a bar for each row that has `key`: median and interquartile range over rounds."""
     rows = [row for row in rows if key in row]
     medians = [times * row[key]["median"] for row in rows]
     errors = [
@@ -40,23 +40,23 @@ def bars(axes: Axes, rows: Rows, key: str, title: str, times: float = 1.0) -> No
 
 
 def line(axes: Axes, rows: Rows, x: str, label: str) -> None:
-    """What rows took and what they asked for, over their values of `x`.
+    """Draws the time and the operations of rows over their values of `x`.
 
-    Both in operations: those of the machine's own products that fit into the time, so that hours
-    in which it is slow do not show. Medians, and the middle half of the rounds.
+    Time is in operations of the machine's own matmuls, so that slow hours do not show. Median and
+    interquartile range over rounds.
     """
     rows = [row for row in rows if "yards" in row]
     places = [row[x] for row in rows]
     values = [[row["yards"][part] / 1e12 for row in rows] for part in ("median", "low", "high")]
-    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=f"{label}: the time")
+    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=f"{label}: time")
     colour = drawn.get_color()
     axes.fill_between(places, *values[1:], color=colour, alpha=0.2, linewidth=0)
     asked = [row["operations"] / 1e12 for row in rows]
-    axes.plot(places, asked, color=colour, linestyle=":", label=f"{label}: asked for")
+    axes.plot(places, asked, color=colour, linestyle=":", label=f"{label}: operations")
 
 
 def plot_model(path: str, rows: Rows) -> None:
-    """Parts, and cost against clip length, batch and kind of attention, as far as measured."""
+    """Plots the measured groups: parts, and cost by clip length, batch and kind of attention."""
     groups = {name: [r for r in rows if r["group"] == name] for name in PANELS}
     shown = {name: own for name, own in groups.items() if own}
 
@@ -69,23 +69,23 @@ def plot_model(path: str, rows: Rows) -> None:
 
 
 def _parts(axes: Axes, rows: Rows) -> None:
-    bars(axes, rows, "original share", "share of the machine's matrix products")
+    bars(axes, rows, "original share", "fraction of the machine's matmul rate")
 
 
 def _lengths(axes: Axes, rows: Rows) -> None:
     line(axes, rows, "frames", "one clip")
-    _loglog(axes, "frames of a clip")
+    _loglog(axes, "frames per clip")
 
 
 def _batches(axes: Axes, rows: Rows) -> None:
-    line(axes, rows, "clips", "a batch")
-    _loglog(axes, "clips of a batch")
+    line(axes, rows, "clips", "one batch")
+    _loglog(axes, "clips per batch")
 
 
 def _attention(axes: Axes, rows: Rows) -> None:
     for mode in dict.fromkeys(row["mode"] for row in rows):
-        line(axes, [row for row in rows if row["mode"] == mode], "frames", f"a block, {mode}")
-    _loglog(axes, "frames of a clip")
+        line(axes, [row for row in rows if row["mode"] == mode], "frames", f"one block, {mode}")
+    _loglog(axes, "frames per clip")
 
 
 def _loglog(axes: Axes, x: str) -> None:
@@ -93,7 +93,7 @@ def _loglog(axes: Axes, x: str) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(x)
-    axes.set_ylabel("T operations of the machine's products")
+    axes.set_ylabel("T operations of the machine's matmuls")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
 
@@ -102,20 +102,20 @@ PANELS = {"parts": _parts, "lengths": _lengths, "batches": _batches, "attention"
 
 
 def plot_train(path: str, rows: Rows) -> None:
-    """Time and memory of each way to save memory."""
+    """Plots time and memory with and without `remat`."""
 
     def draw(figure: Figure) -> None:
         time, memory = figure.subplots(1, 2, sharey=True)
-        bars(time, rows, "seconds", "seconds a step")
+        bars(time, rows, "seconds", "seconds per step")
         sizes = [row["memory"].get("all", 0) / 2**30 for row in rows]
         memory.barh([row["name"] for row in rows], sizes, color="#b07f5a")
-        memory.set_title("GiB taken")
+        memory.set_title("memory, GiB")
 
     save(path, 9, 1.5 + 0.4 * len(rows), draw)
 
 
 def plot_bars(path: str, rows: Rows, key: str, title: str, times: float = 1.0) -> None:
-    """One bar for each row."""
+    """Plots one bar per row."""
     save(
         path,
         7,
@@ -125,7 +125,7 @@ def plot_bars(path: str, rows: Rows, key: str, title: str, times: float = 1.0) -
 
 
 def plot_scale(path: str, predictions: Rows) -> None:
-    """Efficiency against the number of chips, between its worst and its best."""
+    """Plots worst and best efficiency against the number of chips."""
 
     def draw(figure: Figure) -> None:
         layouts = list(dict.fromkeys(row["layout"] for row in predictions))
@@ -143,6 +143,6 @@ def plot_scale(path: str, predictions: Rows) -> None:
             axes.set_title(layout)
             axes.grid(alpha=0.3)
             axes.legend(fontsize="small")
-        panels[0].set_ylabel("share of a step in which chips compute")
+        panels[0].set_ylabel("fraction of time computing")
 
     save(path, 10, 4, draw)

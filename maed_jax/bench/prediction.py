@@ -1,10 +1,10 @@
-"""`maed bench predict`: a video from end to end, beside the network's own time on the same clips.
+"""`maed bench predict`: a video end to end, compared with the network alone on the same clips.
 
-The video is made up: somebody walks through the picture. Each row is measured by itself in every
-round: the network alone on the same clips in memory; decoding the video; finding people by the
-built-in detector, which decodes too; cutting clips, with a network that answers at once;
-reconstructing; and all of it, as `maed predict` does it, without the overlay video and with it. The
-network has the paper's size and random weights. Brackets hold the middle half of the rounds.
+The video is synthetic: a person crosses the image. Each row is measured separately in every round:
+the network alone on the same clips in memory; decoding the video; finding people with the built-in
+detector, including decoding; cutting clips, with a network that returns at once; reconstructing;
+and everything, as `maed predict` does it, without and with the overlay video. The network has the
+paper's size and random weights. Brackets give the interquartile range over rounds.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def main(argv: list[str]) -> None:
     parser = record.timed_parser("predict", __doc__)
     record.add_config(parser)
     parser.add_argument(
-        "--frames", type=positive(int), default=128, help="of the video; default: 128"
+        "--frames", type=positive(int), default=128, help="frames of the video; default: 128"
     )
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="default: 1280x720")
     parser.add_argument(
-        "--batch", type=positive(int), default=2, help="clips at a time; default: 2"
+        "--batch", type=positive(int), default=2, help="clips per batch; default: 2"
     )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     width, _, height = options.size.partition("x")
     if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 16):
-        raise UserError(f"--size must be such as 1280x720, not {options.size!r}")
+        raise UserError(f"--size must look like 1280x720, not {options.size!r}")
     from maed_jax.bench import stages
 
     config = record.load(options.config, overrides)
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
 def make_cases(
     config: ConfigDict, folder: Path, frames: int, size: tuple[int, int], batch: int
 ) -> dict[str, Any]:
-    """The stages of a prediction as functions, over a video that is written into `folder`."""
+    """Returns the stages of a prediction as functions, on a video that it writes to `folder`."""
     from maed_jax.bench import network, stages
     from maed_jax.bench.footage import write_walk
     from maed_jax.data.windows import eval_windows

@@ -1,4 +1,4 @@
-"""Compiled programs with all that is known of them before they run, and the memory they take."""
+"""Compiled programs with their operation counts, compile times and memory."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import jax
 from maed_jax.bench.operations import Count, count
 from maed_jax.compiler_options import Options, without_cache
 
-# On accelerators programs are asked for so many at a time, and only the last is waited for, as
-# training does: asking for one takes an accelerator no time then.
+# Number of calls queued on an accelerator before waiting for the last, as in training, so that
+# launching them does not count.
 IN_A_ROW = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A function compiled for some arguments; calling it runs it on them `calls` times."""
+    """A function compiled for given arguments; calling it runs it on them `calls` times."""
 
     run: Callable[[], Any]
     count: Count
     compile_seconds: float
-    """tracing, and compiling without the cache"""
+    """for tracing, and compiling without the cache"""
     memory: dict[str, int]
-    """bytes that the compiled program takes on a device: arguments, results, temporaries, and all
-    together; empty where XLA does not say"""
+    """bytes that the program needs on a device: arguments, results, temporaries, and all of these;
+    empty if XLA does not say"""
 
     @property
     def calls(self) -> int:
@@ -42,7 +42,7 @@ class Program:
 
 
 def compile(function: Callable, *arguments: Any, options: Options = None) -> Program:
-    """Compiles `function` for arguments that are on the devices, with `compiler_options`."""
+    """Compiles `function` for arguments on the devices, with compiler `options`."""
     jitted = jax.jit(function, compiler_options=options)
     compiled, seconds = compile_cold(jitted, *arguments)
     return Program(
@@ -51,7 +51,7 @@ def compile(function: Callable, *arguments: Any, options: Options = None) -> Pro
 
 
 def compile_cold(jitted: Any, *arguments: Any) -> tuple[Any, float]:
-    """The compiled program, and the seconds that took, with nothing from the cache on disk."""
+    """Returns the compiled program, and the seconds to compile it without the cache on disk."""
     with without_cache():
         start = time.perf_counter()
         compiled = jitted.lower(*arguments).compile()
@@ -59,7 +59,7 @@ def compile_cold(jitted: Any, *arguments: Any) -> tuple[Any, float]:
 
 
 def memory(compiled: Any) -> dict[str, int]:
-    """Bytes that a compiled program takes on each device."""
+    """Returns the bytes that a compiled program needs on each device."""
     found = compiled.memory_analysis()
     if found is None:
         return {}
@@ -72,13 +72,13 @@ def memory(compiled: Any) -> dict[str, int]:
 
 
 def room() -> int:
-    """Bytes that a program may take: all of an accelerator's memory; 8 GiB of a computer's."""
+    """Returns the bytes that a program may use: an accelerator's memory, or 8 GiB on a CPU."""
     statistics = jax.local_devices()[0].memory_stats()
     return (statistics or {}).get("bytes_limit", 8 * 2**30)
 
 
 def peak_bytes() -> int | None:
-    """The most memory taken so far: of the first device, or of this process where that is a CPU."""
+    """Returns peak memory so far: of the first accelerator, or on a CPU of this process."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics:
         return statistics.get("peak_bytes_in_use")

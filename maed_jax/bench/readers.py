@@ -14,7 +14,7 @@ from maed_jax.data import images, samples
 from maed_jax.data.augment import Augment
 
 SIZE, CLIP_LENGTH, FRAMES = 224, 16, 32
-WHOLE = {1000: 83, 2048: 90}  # side of whole frames, pixels -> JPEG quality, see `pictures.photo`
+WHOLE = {1000: 83, 2048: 90}  # side of full frames, pixels -> JPEG quality, see `pictures.photo`
 CROP = 344
 _MEAN, _STD = (np.array(v, np.float32)[:, None, None] for v in (images.MEAN, images.STD))
 
@@ -25,13 +25,13 @@ class Reader:
     kilobytes: float
     """mean size of a file"""
     read: Callable[[int], int]
-    """reads something, another for each number; returns how many frames"""
+    """reads frames, different ones for each argument; returns their number"""
     original: str
-    """the reader that it is compared with, itself for the original's"""
+    """name of the reader to compare with (the original's: itself)"""
 
 
 def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
-    """The readers, over pictures that are written below `folder`; the original's need Pillow."""
+    """Returns the readers, on images that it writes to `folder`; the original's need Pillow."""
     cv2.setNumThreads(0)
     rng = np.random.default_rng(0)
     readers = []
@@ -58,7 +58,7 @@ def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
 def our_reader(
     name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray], size: int, original: str
 ) -> Reader:
-    """What training does for a clip, batching left aside."""
+    """Returns a reader that does what training does for a clip, except batching."""
     data = [made[i % len(made)] for i in range(len(boxes))]
     records = pictures.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
     clips = samples.Clips(records, CLIP_LENGTH, len(boxes) // CLIP_LENGTH, 1)
@@ -71,7 +71,8 @@ def our_reader(
 
 
 def crop_of(photo: np.ndarray) -> bytes:
-    """What `maed data build` stores of a person of 45 % of the height: twice that, shrunk."""
+    """Returns what `maed data build` stores for a person of 45 % of the height: twice that, shrunk
+    to CROP."""
     edge = len(photo) // 20
     inner = photo[edge:-edge, edge:-edge]
     crop = cv2.resize(inner, (CROP, CROP), interpolation=cv2.INTER_AREA)
@@ -79,7 +80,8 @@ def crop_of(photo: np.ndarray) -> bytes:
 
 
 def original_reader(name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray]) -> Reader:
-    """What the original does with a frame; it has no labels and no augmentation here."""
+    """Returns a reader that does what the original does with a frame, without labels or
+    augmentation."""
     files = [folder / f"{name}-{number}.jpg" for number in range(len(boxes))]
     for number, file in enumerate(files):
         file.write_bytes(made[number % len(made)])
@@ -94,7 +96,7 @@ def original_reader(name: str, folder: Path, made: list[bytes], boxes: list[np.n
 
 
 def original_crop(file: Path, box: np.ndarray) -> np.ndarray:
-    """Float32 `[3 SIZE SIZE]`, normalised."""
+    """Reads and crops a frame as the original does: float32 `[3 SIZE SIZE]`, normalised."""
     from PIL import Image
 
     picture = np.array(Image.open(file).convert("RGB"))

@@ -1,4 +1,4 @@
-"""What the benchmarks share beside timing: their options, rows, tables and files."""
+"""What the benchmarks share besides timing: options, rows, tables and files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def parser(name: str, doc: str) -> argparse.ArgumentParser:
-    """The parser of `maed bench NAME`, with the docstring of its module and where to write."""
+    """Returns the parser of `maed bench NAME`, with its module's docstring and output options."""
     summary, _, rest = doc.partition("\n\n")
     parser = Parser(
         prog=f"maed bench {name}",
@@ -31,20 +31,20 @@ def parser(name: str, doc: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw them (matplotlib, extra viz)")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to FILE")
+    parser.add_argument("--plot", metavar="FILE.png", help="plot them (matplotlib, extra viz)")
     return parser
 
 
 def timed_parser(name: str, doc: str, rounds: int = 5) -> argparse.ArgumentParser:
-    """The same, with what timing asks for; `rounds`: the default."""
+    """Returns the same with the options for timing; `rounds` is the default."""
     timed = parser(name, doc)
     add_rounds(timed, rounds)
     timed.add_argument(
         "--cpu",
         action="store_true",
-        help="count the seconds of all cores that work for us, for machines that have other things "
-        "to do; how long cores wait for each other is left out",
+        help="measure CPU time over all of our threads instead of wall-clock time, for machines "
+        "with other load; time that threads wait for each other is left out",
     )
     return timed
 
@@ -56,15 +56,15 @@ def add_rounds(parser: argparse.ArgumentParser, default: int) -> None:
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Adds --config, whose settings `load` then takes from what is left of the command line."""
+    """Adds --config; pass the unparsed arguments to `load` as its overrides."""
     parser.add_argument(
         "--config", default="stage2", metavar="NAME",
-        help="default: stage2; --config.KEY=VALUE changes a setting of it",
+        help="default: stage2; --config.KEY=VALUE changes a setting",
     )  # fmt: skip
 
 
 def load(config: str, overrides: Sequence[str]) -> ConfigDict:
-    """The configuration to measure; with the built-in body where no other is asked for.
+    """Loads the configuration to measure, with the built-in body unless overridden.
 
     Raises:
       UserError: see `load_config`.
@@ -75,15 +75,15 @@ def load(config: str, overrides: Sequence[str]) -> ConfigDict:
 
 
 def clock_of(options: argparse.Namespace) -> Callable[[], float]:
-    """The clock that the options ask for."""
+    """Returns the clock that the options select."""
     return time.process_time if options.cpu else time.perf_counter
 
 
 def check(options: argparse.Namespace) -> None:
-    """Checks the common options before the work, not after it.
+    """Checks the common options before the work starts.
 
     Raises:
-      UserError: a file that cannot be written, or no matplotlib.
+      UserError: a file cannot be written, or matplotlib is missing.
     """
     for path in (options.json, options.plot):
         check_writable(path)
@@ -97,15 +97,15 @@ def check(options: argparse.Namespace) -> None:
 def row(
     name: str, times: Times, rates: Sequence[float], operations: int = 0, original: int = 0
 ) -> dict[str, Any]:
-    """A row of a result: what a case took, in seconds and by the yardstick.
+    """Returns a row of a result: what a case took, in seconds and in units of the yardstick.
 
-    "yards" are the operations of the machine's own matrix products that fit into the case's time;
-    "share" is the part of that rate which the case reaches, "original share" the same counted by
-    the operations of the original's network.
+    "yards" is the number of operations that the machine's own matmuls do in the case's time;
+    "share" is the fraction of the matmul rate that the case reaches, and "original share" the same,
+    counting the operations of the original's network.
 
     Args:
       rates: the yardstick's, at each of its readings.
-      operations, original: of one call; 0 where they say nothing.
+      operations, original: of one call of our program and of the original; 0: not counted.
     """
     yards = [s * rate for s, rate in zip(times.seconds, around(times, rates))]
     found = {"name": name, "seconds": spread(times.seconds), "yards": spread(yards)}
@@ -120,13 +120,13 @@ def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
     """Writes a result as JSON, if a path is given.
 
     Args:
-      more: what belongs to it besides: settings, the yardstick's summary.
+      more: further content: settings, the yardstick's summary.
     """
     if path:
         found = machine.environment()
         if jax := sys.modules.get("jax"):
             found["devices"] = jax.device_count()
-        if hasattr(os, "getloadavg"):  # how busy it was
+        if hasattr(os, "getloadavg"):  # to see how busy the machine was
             found["load"] = [round(value, 2) for value in os.getloadavg()]
         content = {"bench": bench, "machine": found, **more, "rows": rows}
         write_json(path, content)
@@ -134,14 +134,14 @@ def write(path: str | None, bench: str, rows: list[dict], **more: Any) -> None:
 
 
 def read(path: str) -> dict[str, Any]:
-    """What `write` wrote.
+    """Reads a file of `write`.
 
     Raises:
-      UserError: the file is missing or something else.
+      UserError: the file is missing or is not such a file.
     """
     spread = {"median": float, "low": float, "high": float}
     if Path(path).is_dir():
-        raise UserError(f"{path} is a folder: give the file that maed bench wrote by --json")
+        raise UserError(f"{path} is a folder: pass the file that maed bench wrote with --json")
     form = {"bench": str, "rows": [{"name": str, "yards?": spread, "ratio?": spread}]}
     try:
         return read_json(path, form)
@@ -150,7 +150,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be, the first to the left and the others to the right."""
+    """Formats aligned columns, the first flush left and the others flush right."""
     lines = [tuple(titles), *map(tuple, rows)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
@@ -160,7 +160,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def three(values: Mapping[str, float] | None, form: str = "{:.3g}", times: float = 1) -> str:
-    """Median and, in brackets, the middle half of the rounds."""
+    """Formats the median and, in brackets, the interquartile range over rounds."""
     if values is None:
         return ""
     median, low, high = (form.format(times * values[key]) for key in ("median", "low", "high"))
@@ -168,14 +168,14 @@ def three(values: Mapping[str, float] | None, form: str = "{:.3g}", times: float
 
 
 def yardstick_lines(summary: Mapping[str, Any]) -> str:
-    """The machine's own rates, for people."""
+    """Formats the machine's own rates for printing."""
     parts = []
     for name, values in summary["rates"].items():
         parts.append(f"{name} {three(values, '{:.0f}' if 'products' in name else '{:.1f}', 1e-9)}")
     lines = "the machine's own rates, G operations/s and GB/s: " + "; ".join(parts)
     if environment := summary["environment"]:
         told = ", ".join(f"{name}={value}" for name, value in environment.items())
-        lines += f"\nset in the environment, which bears on them: {told}"
+        lines += f"\nenvironment variables that affect them: {told}"
     return lines
 
 

@@ -1,16 +1,16 @@
-"""`maed bench scale`: what a training step asks of many devices, read from compiled programs.
+"""`maed bench scale`: a training step on many devices, read from compiled programs.
 
-The step is compiled, never run, for 1 to 256 simulated devices of this machine, with parameters
-and optimiser whole on each device ("replicated") and spread over all of them ("fsdp"); every device
-has as many clips, whatever their number. From the text of the program come the collectives and
-their bytes; "sent" is what each device sends when the devices form a ring.
+The step is compiled, never run, for 1 to 256 simulated devices on this machine, with parameters and
+optimiser state whole on each device ("replicated") or sharded over all of them ("fsdp"); clips per
+device stay the same. Collectives and their bytes are read from the program's text; "sent" is what
+each device sends if the devices form a ring.
 
-From these follows, by published rates of chips and links (maed_jax/bench/pods.py holds them with
-their sources), how long a step takes on up to 2048 chips and what share of it they compute: at
-worst where sending waits for computing, at best where the gradient is sent while it is computed.
-Chips are taken to compute at a share of their peak: an H200 at what was measured on one, a TPU v5e
-at what its memory allows, a TPU v5p at 40 %. Then what such a machine reads: frames, bytes, and
-cores that decode and augment them. None of these predictions was measured.
+From these it predicts, with published rates of chips and links (listed with their sources in
+maed_jax/bench/pods.py), how long a step takes on up to 2048 chips, and in what fraction of it they
+compute: at worst if the gradient is sent after it is computed, at best if it is sent meanwhile.
+Chips are assumed to compute at a fraction of their peak: an H200 as measured on one, a TPU v5e as
+its memory allows, a TPU v5p at 40 %. It also predicts what such a machine reads: frames, bytes, and
+the cores that decode and augment them. None of these predictions was measured.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def main(argv: list[str]) -> None:
     record.add_config(parser)
     count, rate = positive(int), positive(float)
     for name, metavar, kind, default, meaning in (
-        ("devices", "N,...", str, "1,8,64,256", "to compile for"),
-        ("clips", "N", count, 8, "of each device"),
-        ("frames", "N", count, 16, "of a clip"),
-        ("chips", "A,B", str, ",".join(CHIPS), "to predict"),
+        ("devices", "N,...", str, "1,8,64,256", "numbers of devices to compile for"),
+        ("clips", "N", count, 8, "clips per device"),
+        ("frames", "N", count, 16, "frames per clip"),
+        ("chips", "A,B", str, ",".join(CHIPS), "chips to predict for"),
         ("core", "N", rate, CORE, "frames/s that one core reads"),
         ("stored", "N", rate, STORED, "bytes of a stored frame"),
     ):
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     devices, chips = numbers(options.devices), options.chips.split(",")
     if unknown := set(chips) - set(CHIPS):
         raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(CHIPS)}")
-    config = record.load(options.config, overrides)  # complaints come before the work
+    config = record.load(options.config, overrides)  # errors come before the work
     programs = compile_all(options, overrides, devices)
     predictions = predict_all(programs, chips, options, config.model.image_size)
     print(f"{text(programs)}\n\n{predicted_text(predictions)}")
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
 
 
 def compile_all(options: argparse.Namespace, overrides: list[str], devices: list[int]) -> list:
-    """A row for each layout and number of devices."""
+    """Returns a row for each layout and number of devices."""
     from maed_jax.bench.scale_program import compile_in_process
 
     rows = []
@@ -80,7 +80,7 @@ def compile_all(options: argparse.Namespace, overrides: list[str], devices: list
 def predict_all(
     programs: list[dict], chips: list[str], options: argparse.Namespace, image_size: int
 ) -> list:
-    """A row for each chip, layout and number of chips, from each layout's largest program."""
+    """Returns a row per chip, layout and number of chips, from each layout's largest program."""
     from maed_jax.bench import pods
 
     rows = []
@@ -106,7 +106,7 @@ def predict_all(
 
 
 def text(programs: list[dict]) -> str:
-    """What the compiled programs ask for, for people."""
+    """Formats the compiled programs' operations, collectives and memory for printing."""
     lines = []
     for row in programs:
         kinds = row["collectives"]
@@ -118,12 +118,12 @@ def text(programs: list[dict]) -> str:
             f"{row['memory'].get('arguments', 0) / 1e6:.0f}",
             f"{row['compile seconds']:.0f} s",
         ])  # fmt: skip
-    titles = ("each device", "G operations", "collectives, MB", "MB sent", "MB held", "compiled in")
+    titles = ("per device", "G operations", "collectives, MB", "MB sent", "MB held", "compile time")
     return record.table(titles, lines)
 
 
 def predicted_text(predictions: list[dict]) -> str:
-    """The predictions for people."""
+    """Formats the predictions for printing."""
     from maed_jax.bench import pods
 
     lines = [
@@ -139,8 +139,8 @@ def predicted_text(predictions: list[dict]) -> str:
         for row in predictions
     ]
     titles = (
-        "predicted", "ms a step", "efficiency", "frames/s", "GB/s stored", "GB/s to chips",
-        "cores a chip",
+        "predicted", "ms per step", "efficiency", "frames/s", "GB/s stored", "GB/s to chips",
+        "cores per chip",
     )  # fmt: skip
     used = dict.fromkeys(row["chip"] for row in predictions)
     sources = "\n".join(f"{name}: {pods.CHIPS[name].source}" for name in used)

@@ -1,4 +1,4 @@
-"""One compiled training step on so many simulated devices: a process of its own for `bench scale`.
+"""Compiles one training step for simulated devices, in a separate process for `bench scale`.
 
 Nothing is computed: the step is lowered and compiled for shapes, so that 256 devices fit into the
 memory of one. Prints a line of JSON.
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 def compile_in_process(
     devices: int, fsdp: int, clips: int, frames: int, config: str, overrides: Sequence[str]
 ) -> dict[str, Any]:
-    """Compiles in a fresh process, because a process has its devices from the start.
+    """Compiles in a new process, because a process cannot change its number of devices.
 
     Args:
-      fsdp: devices that share one copy of parameters and optimiser.
-      clips, frames: clips of each device, and their frames.
+      fsdp: number of devices that share one copy of parameters and optimiser state.
+      clips, frames: clips per device, and frames per clip.
 
     Raises:
       RuntimeError: the process failed.
     """
-    # LLVM's work is on each device's arithmetic, which is not looked at here.
+    # LLVM only optimises arithmetic within a device, which does not matter here.
     flags = [
         os.environ.get("XLA_FLAGS", ""),
         f"--xla_force_host_platform_device_count={devices}",
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
 def describe(
     config: ConfigDict, *, devices: int, fsdp: int, clips: int, frames: int
 ) -> dict[str, Any]:
-    """What the compiled step asks of each device: operations, collectives and memory."""
+    """Returns operations, collectives and memory of the compiled step, per device."""
     import jax
 
     from maed_jax.bench import collectives, programs, steps

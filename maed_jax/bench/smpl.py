@@ -1,13 +1,13 @@
-"""`maed bench smpl`: the speed of the body model, beside smplx where that is installed.
+"""`maed bench smpl`: the speed of the body model, compared with smplx if installed.
 
-Bodies are posed by random rotations and shapes. "joints" is what training runs: the 49 keypoints,
-with only the vertices that they touch; "mesh" is all vertices. Gradients are of the sum of squares
-of what is made, by rotations and shapes.
+Bodies are posed with random rotations and shapes. "joints" is what training computes: the 49
+keypoints, from only the vertices that they need; "mesh" is all vertices. Gradients are those of the
+output's sum of squares with respect to rotations and shapes.
 
-The peer, smplx (with PyTorch, on the CPU; neither is installed with this package), poses the same
-body: its answers are checked against ours before anything is timed. The body is the mannequin,
-which has SMPL's tree and about as many vertices, unless --body names another. Brackets hold the
-middle half of the rounds. An accelerator is asked for eight of our calls at a time.
+smplx (with PyTorch, on the CPU; neither is installed with this package) poses the same body: its
+vertices are checked against ours before anything is timed. The body is the mannequin, which has
+SMPL's tree and about as many vertices, unless --body names another. Brackets give the interquartile
+range over rounds. On an accelerator eight of our calls are queued at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from maed_jax.bench import record
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("smpl", __doc__, rounds=15)
     parser.add_argument("--batch", type=positive(int), default=128, help="bodies; default: 128")
-    parser.add_argument("--body", default="mannequin", help="default: mannequin")
+    parser.add_argument("--body", default="mannequin", help="a path; default: mannequin")
     options = parser.parse_args(argv)
     record.check(options)
     result = measure(options.body, options.batch, options.rounds, record.clock_of(options))
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) -> dict[str, Any]:
-    """Rows of our paths and the peer's, and the yardstick's summary."""
+    """Returns the rows of our functions and smplx's, and the yardstick's summary."""
     import jax
     import jax.numpy as jnp
 
@@ -69,7 +69,7 @@ def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) ->
     }
     theirs, absent = peers.smplx(body, rotmat, shape, mesh(body, rotmat, shape))
     if absent:
-        record.say(f"without smplx: {absent}")
+        record.say(f"skipping smplx: {absent}")
     yard = Yardstick(clock=seconds)
     times = clock.rounds(cases | theirs, rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
@@ -90,7 +90,7 @@ TITLES = ("", "ms", "times as fast as smplx", "G operations", "of products", "GB
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for people."""
+    """Formats a result for printing."""
     lines = [
         [
             row["name"],

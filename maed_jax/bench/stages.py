@@ -1,4 +1,4 @@
-"""Work from end to end beside the network's own time on the same clips."""
+"""End-to-end stages, compared with the network alone on the same clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALONE, TIMES = "network alone", "times the network"
 
 
 class Idle:
-    """Takes the place of an estimator and answers the same at once."""
+    """Stands in for an estimator and returns constants at once."""
 
     def __init__(self, estimator: Estimator):
         self.image_size, self.clip_length = estimator.image_size, estimator.clip_length
@@ -37,7 +37,7 @@ class Idle:
 
 
 def alone(estimator: Estimator, clips: int, batch: int):
-    """A case: the network on as many clips, uint8 in memory, in batches as the pass has them."""
+    """Returns a case: the network on as many clips as the pass has, in batches of the same size."""
     size = estimator.image_size
     image = np.zeros((batch, estimator.clip_length, size, size, 3), np.uint8)
     image[:] = np.random.default_rng(0).integers(0, 256, image.shape[1:], np.uint8)
@@ -51,7 +51,7 @@ def alone(estimator: Estimator, clips: int, batch: int):
 
 
 def measure(cases: dict[str, Any], rounds: int, seconds: Callable[[], float]) -> dict[str, Any]:
-    """Rows of all cases, with their ratio to the network alone in the same round; the yardstick."""
+    """Returns a row per case, with its ratio to the network alone, and the yardstick's summary."""
     from maed_jax.bench.yardstick import Yardstick
 
     yard = Yardstick(clock=seconds)
@@ -65,7 +65,7 @@ def measure(cases: dict[str, Any], rounds: int, seconds: Callable[[], float]) ->
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for people."""
+    """Formats a result for printing."""
     lines = [
         [row["name"], record.three(row["seconds"]), record.three(row[TIMES])]
         for row in result["rows"]

@@ -1,4 +1,4 @@
-"""The training step that is measured: its state, and a batch of noise with all labels."""
+"""The training step to measure: its state, and a batch of noise with all labels."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from maed_jax.training.step import make_train_step
 def step_function(
     config: ConfigDict, model: MAED, body: Body, layout: TrainState | None = None
 ) -> Callable:
-    """The step of a configuration."""
+    """Returns the training step of a configuration."""
     optimizer = make_optimizer(config.optimizer)
     schedule = make_schedule(config.optimizer, max(1000, config.optimizer.warmup_steps + 1))
     return make_train_step(model, body, optimizer, schedule, config.loss, layout=layout)
 
 
 class Step:
-    """`jitted(*arguments())` runs the step. Its state is given away: put the answer in its place.
+    """`jitted(*arguments())` runs the step. It donates `state`: replace it by the returned one.
 
     Args:
-      b, t: clips of the batch and their frames.
-      images: single images beside them.
+      b, t: clips in the batch, and frames per clip.
+      images: additional single images.
     """
 
     def __init__(self, config: ConfigDict, b: int, t: int, images: int = 0):
@@ -56,10 +56,10 @@ class Step:
 def abstract(
     config: ConfigDict, mesh: Mesh, clips: int, frames: int, images: int = 0
 ) -> tuple[Callable, tuple]:
-    """The jitted step, and the shapes of its arguments as they lie on a mesh: enough to compile it.
+    """Returns the jitted step and its arguments as sharded shapes, enough to compile it.
 
     Args:
-      clips, frames, images: clips of each device, their frames, and images beside them.
+      clips, frames, images: clips per device, frames per clip, and additional images per device.
     """
     model, body = network.model_and_body(config)
 
@@ -83,7 +83,7 @@ def abstract(
 
 
 def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """The labels of `b` clips of `t` frames of `size` pixels, as the pipeline gives them."""
+    """Returns the shapes of images and labels of `b` clips of `t` frames, as in the pipeline."""
     shapes = {
         "keypoints_2d": (b, t, 49, 3),
         "keypoints_3d": (b, t, 49, 4),
@@ -99,7 +99,7 @@ def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def labels(b: int, t: int, size: int) -> dict[str, jax.Array]:
-    """Labels of noise; every mask is true."""
+    """Returns images and labels of noise; every mask is true."""
     made = {}
     for number, (name, shape) in enumerate(label_shapes(b, t, size).items()):
         key = jax.random.fold_in(jax.random.key(5), number)
@@ -108,5 +108,5 @@ def labels(b: int, t: int, size: int) -> dict[str, jax.Array]:
         elif name.startswith("has"):
             made[name] = jnp.ones(shape.shape)
         else:
-            made[name] = jnp.abs(jax.random.normal(key, shape.shape))  # of weights among them
+            made[name] = jnp.abs(jax.random.normal(key, shape.shape))  # weights must not be < 0
     return made

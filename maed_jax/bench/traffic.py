@@ -1,4 +1,4 @@
-"""What the kernels of a compiled program read and write, from its text."""
+"""Reads the memory traffic of a compiled program's kernels from its text."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ _LINE = re.compile(
     r"\s*(?:ROOT )?%(?P<name>[\w.-]+) = (?P<shape>\(.*?\)|\S+) (?P<operation>[\w-]+)"
     r"\((?P<operands>.*?)\)(?:,|$)"
 )
-_SCRATCH = re.compile(r", [su]8\[\d*\](?:\{0\})?\)$")  # of a library, behind its results
+_SCRATCH = re.compile(r", [su]8\[\d*\](?:\{0\})?\)$")  # a library's, after its results
 _NO_WORK = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
 class Kernel(NamedTuple):
-    """An instruction of the program's entry that is a kernel, or a call of a library."""
+    """An instruction of the program's entry computation that is a kernel or a library call."""
 
     name: str
-    """as XLA's, without its number; of a library's the target of the call"""
+    """XLA's name without its number; for a library call its target"""
     bytes: int
     """of its operands and results, each once"""
     result: str
     """shape"""
     origin: str
-    """where the program asked for it, "" where XLA does not say"""
+    """XLA's op_name, "" if there is none"""
 
 
 def kernels(text: str) -> list[Kernel]:
-    """The kernels in the text of a compiled program (`compiled.as_text()`), in its order.
+    """Returns the kernels in the text of a compiled program (`compiled.as_text()`), in order.
 
-    What stands in loops and branches is left out: these count as what they pass on. An operand
-    counts as a whole, also where a kernel reads a part of it; a library's scratch does not count.
+    The contents of loops and branches are left out: only their operands and results count. An
+    operand counts as a whole even if a kernel reads only part of it; a library's scratch does not
+    count.
     """
     entry = re.split(r"^ENTRY ", text, flags=re.MULTILINE)[-1]
     shapes, found = {}, []

@@ -1,21 +1,20 @@
-"""`maed bench train`: the speed of a training step, beside the machine's own matrix products.
+"""`maed bench train`: the speed of a training step, compared with the machine's own matmuls.
 
 The network has the paper's size and random weights. Reading data is left out: `maed bench data`
 measures that. Groups (--only):
 
-  step   loss, gradient and optimiser on a batch of noise with all labels: a row for each way to
-         save memory, without, and computing the encoder's blocks again for the gradient
-         (config.model.remat)
+  step   loss, gradient and optimiser on a batch of noise with all labels: one row without and one
+         with recomputing the encoder's blocks for the gradient (config.model.remat)
   parts  root and blocks, each with its gradient
 
-"taken" is what the compiled program needs on a device: parameters, optimiser, batch and what the
-gradient keeps.
+"GiB memory" is what the compiled program needs on a device: parameters, optimiser, batch and what
+is stored for the gradient.
 
-"of products" is the share of the rate of the machine's own matrix products, measured between the
-steps, by the operations of the original's network (three times forward, less the gradient of the
-pixels); "asked" by what our program asks for, with all that it computes again. Brackets hold the
-middle half of the rounds. An accelerator is asked for eight steps at a time, as in training, which
-waits for none of them.
+"of products" is the fraction reached of the machine's own matmul rate, measured between steps,
+counting the operations of the original's network (three times forward, minus the gradient of the
+pixels). "asked" is the same, counting the operations of our own program, including what it
+recomputes. Brackets give the interquartile range over rounds. On an accelerator eight steps are
+queued at a time; training, too, does not wait for each one.
 """
 
 from __future__ import annotations
@@ -39,12 +38,14 @@ GROUPS = ("step", "parts")
 def main(argv: list[str]) -> None:
     parser = record.timed_parser("train", __doc__)
     record.add_config(parser)
-    parser.add_argument("--clips", type=positive(int), default=1, help="in a batch; default: 1")
-    parser.add_argument("--frames", type=positive(int), default=16, help="of a clip; default: 16")
-    parser.add_argument("--images", type=from_zero, default=0, help="single images too; default: 0")
+    parser.add_argument("--clips", type=positive(int), default=1, help="per batch; default: 1")
+    parser.add_argument("--frames", type=positive(int), default=16, help="per clip; default: 16")
+    parser.add_argument(
+        "--images", type=from_zero, default=0, help="single images per batch; default: 0"
+    )
     parser.add_argument("--only", default=",".join(GROUPS), metavar="A,B", help="default: both")
     parser.add_argument("--remat", default="false,true", metavar="A,B", help="default: false,true")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="what it computes in")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="dtype of the encoder")
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     only = options.only.split(",")
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
 def measure(
     configs: dict[str, ConfigDict], only: list[str], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Rows of both groups, and the yardstick's summary."""
+    """Returns the rows of both groups, and the yardstick's summary."""
     from maed_jax.bench.yardstick import Yardstick
 
     config = next(iter(configs.values()))
@@ -84,7 +85,7 @@ def measure(
 def measure_parts(
     config: ConfigDict, yard: Yardstick, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Root and blocks, as many clips and frames as a step has, without its images."""
+    """Measures root and blocks, on as many clips and frames as in a step, without its images."""
     from maed_jax.bench import clock, network, original, programs
     from maed_jax.compiler_options import for_training
 
@@ -112,7 +113,7 @@ def measure_parts(
 def measure_steps(
     configs: dict[str, ConfigDict], yard: Yardstick, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """A row for each way to save memory, one after the other: each holds a state of its own."""
+    """Measures a step with each setting of remat, one after the other: each has its own state."""
     from maed_jax.bench import clock, original, programs, steps
 
     measured = []
@@ -140,7 +141,7 @@ def measure_steps(
 
 
 def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
-    """Steps one after the other, each from the state that the last one left."""
+    """Returns a function that runs one step from the state that the previous one returned."""
 
     def run() -> Any:
         step.state, metrics = compiled(*step.arguments())
@@ -149,11 +150,11 @@ def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
     return run
 
 
-TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB taken", "compiled in")
+TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB memory", "compile time")
 
 
 def text(result: dict[str, Any]) -> str:
-    """The result for people."""
+    """Formats a result for printing."""
     lines = [
         [
             row["name"],

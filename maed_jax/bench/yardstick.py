@@ -1,7 +1,7 @@
-"""The machine's own rates: matrix products and copies, measured beside what is compared with them.
+"""The machine's own rates: matmuls and copies, measured alongside what is compared with them.
 
-A figure in units of the yardstick says how much of the machine a program uses, and can be compared
-between machines, and between hours of a machine that has other things to do.
+A figure in units of the yardstick says how much of the machine a program uses, and is comparable
+between machines, and between hours on a machine with other load.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 
 from maed_jax.bench.clock import spread
 
-READING = 0.2  # seconds that each rate is read for, at least
+READING = 0.2  # minimum duration of reading a rate, in seconds
 Probe = tuple[Callable[[], object], float]
-"""work, and its amount: operations, or bytes"""
-# What slows or speeds NumPy's and XLA's products without being seen.
+"""work, and its amount: operations or bytes"""
+# Environment variables that silently change the speed of NumPy's and XLA's matmuls.
 TELLING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
 
 
 class Yardstick:
-    """Reads the machine's rates as often as it is asked to.
+    """Reads the machine's rates repeatedly.
 
-    On a CPU products are float32, by NumPy's BLAS and by XLA, whichever is faster over all
-    readings. On accelerators they are XLA's, in bfloat16 where `dtype` is that and float32
-    otherwise (in the precision that JAX multiplies with by default); both are reported.
+    On a CPU, matmuls are in float32, by NumPy's BLAS or XLA, whichever is faster over all readings.
+    On accelerators they are XLA's, in `dtype` (float32 in JAX's default precision); the rates of
+    both dtypes are reported.
 
     Args:
-      dtype: "float32" or "bfloat16", which rate counts on an accelerator.
-      side: of the matrices; the default is large enough for the machine at hand.
-      megabytes: what is copied; more than the caches hold.
+      dtype: "float32" or "bfloat16", the rate that counts on an accelerator.
+      side: of the matrices; the default is large enough for the device.
+      megabytes: size of the copy; more than the caches hold.
       clock: seconds, see `clock.rounds`.
     """
 
@@ -58,10 +58,10 @@ class Yardstick:
         self._counting = [name for name in self._products if name.endswith(kinds[0])]
         self._read: dict[str, list[float]] = {}
         for work, _ in (*self._products.values(), *self._copies.values()):
-            work()  # takes its memory
+            work()  # allocates its memory
 
     def read(self) -> int:
-        """Measures all rates once; returns the number of the reading, from 0."""
+        """Measures all rates once; returns the index of the reading, from 0."""
         for kind, probes in (("products", self._products), ("copies", self._copies)):
             for name, probe in probes.items():
                 rate = _rate(*probe, self._clock)
@@ -69,18 +69,18 @@ class Yardstick:
         return len(next(iter(self._read.values()))) - 1
 
     def products(self) -> list[float]:
-        """Operations a second at each reading: multiplications and additions."""
+        """Returns matmul operations (multiplications and additions) per second at each reading."""
         return self._best([f"products, {name}" for name in self._counting])
 
     def copies(self) -> list[float]:
-        """Bytes a second at each reading, read and written."""
+        """Returns bytes read and written per second at each reading."""
         return self._best([f"copies, {name}" for name in self._copies])
 
     def _best(self, names: list[str]) -> list[float]:
         return max((self._read[name] for name in names), key=np.median)
 
     def summary(self) -> dict:
-        """All rates over the readings, which of them count, and what bears on them."""
+        """Returns all rates over the readings, those that count, and what may affect them."""
         telling = {name: os.environ[name] for name in TELLING if os.environ.get(name)}
         return {
             "unit": self.unit,
@@ -92,7 +92,7 @@ class Yardstick:
 
 
 def _rate(work: Callable[[], object], amount: float, clock: Callable[[], float]) -> float:
-    """The amount per second, over a while: a lucky moment is not what longer work has."""
+    """Returns the amount per second over at least `READING` seconds, to average out short peaks."""
     goes, start = 0, clock()
     while goes < 2 or clock() - start < READING:
         work()
@@ -103,7 +103,7 @@ def _rate(work: Callable[[], object], amount: float, clock: Callable[[], float])
 def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, side, side), np.float32)
-    return a, b / np.float32(np.sqrt(side))  # products of products keep their size
+    return a, b / np.float32(np.sqrt(side))  # so that repeated products keep their magnitude
 
 
 def _numpy_product(side: int) -> Probe:
@@ -114,7 +114,7 @@ def _numpy_product(side: int) -> Probe:
 
 def _xla_product(side: int, dtype: str, on_cpu: bool) -> Probe:
     a, b = (jnp.asarray(x, dtype) for x in _matrices(side))
-    repeats = 1 if on_cpu else 16  # starting a program takes an accelerator's while
+    repeats = 1 if on_cpu else 16  # amortises the launch on accelerators
 
     def products(a, b):
         return jax.lax.fori_loop(0, repeats, lambda _, x: x @ b, a) if repeats > 1 else a @ b
@@ -131,5 +131,5 @@ def _numpy_copy(megabytes: int) -> Probe:
 
 def _xla_copy(megabytes: int) -> Probe:
     a = jnp.ones(megabytes * 2**18, jnp.float32)
-    program = jax.jit(jnp.negative).lower(a).compile()  # of a bare copy XLA makes none
+    program = jax.jit(jnp.negative).lower(a).compile()  # XLA would optimise a plain copy away
     return lambda: program(a).block_until_ready(), 2 * a.nbytes

@@ -1,1 +1,1 @@
-"""Metrics and the pass over a test split."""
+"""Metrics, protocols and the evaluation of a split."""

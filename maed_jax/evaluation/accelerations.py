@@ -1,4 +1,4 @@
-"""Errors of acceleration: within sequences, or the original's way, across their boundaries."""
+"""Acceleration errors: within sequences, or across their boundaries as in the original."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from maed_jax.evaluation.protocols import Protocol
 
 
 def add_acceleration_errors(tracks: Sequence, protocol: Protocol) -> dict[str, str]:
-    """Adds `accel`, `accel_frame` and `accel_second` to the errors of these tracks themselves.
+    """Adds `accel`, `accel_frame` and `accel_second` to the `errors` of each track, in place.
 
     Args:
-      tracks: `scoring.TrackScores`; an error stands at the middle of its three frames.
+      tracks: `scoring.TrackScores`; an error is stored at the middle of its three frames.
 
     Returns:
-      Why metrics are missing, by name; they are NaN in the errors.
+      The reasons why metrics are missing, by name; they are NaN in the errors.
     """
     missing = {}
     rates = [track.labels.rate for track in tracks]
     within = [_within(track) for track in tracks]
     for track, error, rate in zip(tracks, within, rates):
-        # The corrected form asks for three consecutive frames of the video.
+        # The corrected form requires three consecutive frames of the video.
         even = np.diff(track.labels.frame) == track.labels.step
         corrected = error.copy()
         corrected[1:-1][~(even[1:] & even[:-1])] = np.nan
@@ -38,17 +38,17 @@ def add_acceleration_errors(tracks: Sequence, protocol: Protocol) -> dict[str, s
         second = protocol.accel_unit == "second"
         track.errors["accel"] = _per_second(error, rate) if second else error
     if not all(rates):
-        missing["accel_second"] = "m/s^2: the records do not say how many frames a second they are"
+        missing["accel_second"] = "m/s^2: the records do not give the frame rate"
         if protocol.accel_unit == "second":
             missing["accel"] = f"ACCEL in {missing['accel_second']}"
     for name in ("accel", "accel_frame"):
         if name not in missing and not any(np.isfinite(t.errors[name]).any() for t in tracks):
-            missing[name] = "ACCEL: there are no three labelled frames in a row"
+            missing[name] = "ACCEL: no three consecutive frames are labelled"
     return missing
 
 
 def _within(track) -> np.ndarray:
-    """Errors within a track, mm per frame^2 `[t]`, NaN where one of three frames does not count."""
+    """Returns errors within a track, mm per frame^2 `[t]`, NaN without three labelled frames."""
     out = np.full(len(track.joints), np.nan)
     valid = np.isfinite(track.joint_errors)
     out[1:-1] = metrics.accel_error(track.joints, track.target_joints, valid)
@@ -56,7 +56,7 @@ def _within(track) -> np.ndarray:
 
 
 def _across(tracks: Sequence) -> list[np.ndarray]:
-    """The same over the frames that count of all tracks, as if they were one sequence."""
+    """Returns the same for the valid frames of all tracks, concatenated as one sequence."""
     joints, target, apart = (
         np.concatenate([getattr(track, name) for track in tracks])
         for name in ("joints", "target_joints", "joint_errors")
@@ -69,5 +69,5 @@ def _across(tracks: Sequence) -> list[np.ndarray]:
 
 
 def _per_second(error: np.ndarray, rate: float) -> np.ndarray:
-    """Millimetres per frame^2 as m/s^2."""
+    """Converts mm per frame^2 to m/s^2; NaN if the rate is unknown (0)."""
     return error * rate**2 / metrics.MILLIMETRES if rate else np.full_like(error, np.nan)

@@ -1,4 +1,4 @@
-"""What a predictor knows that never looks: the mean pose and shape of the training set."""
+"""A baseline that ignores the images: the mean pose and shape of the training split."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.errors import UserError
 
-FIELDS = ("has_smpl", "pose", "shape")  # of a record, that `mean_pose` reads
+FIELDS = ("has_smpl", "pose", "shape")  # what `mean_pose` reads of a record
 
 
 def mean_pose(records: Iterable[Mapping]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over all records with labels: rotations `[24 3 3]` and betas `[10]`, float32.
+    """Returns the mean over all labelled records: rotations `[24 3 3]` and betas `[10]`, float32.
 
-    Rotations, the root's too, are averaged in the chordal metric: the rotation nearest to the mean
-    of the matrices. No picture is decoded.
+    Rotations, including the root's, are averaged in the chordal metric: the result is the rotation
+    nearest to the mean of the matrices. No image is decoded.
 
     Args:
-      records: with `FIELDS`: `pose [72]` axis-angle, `shape [10]` and `has_smpl`. Numbers that are
-        not finite are no labels.
+      records: with `FIELDS`: `pose [72]` axis-angle, `shape [10]` and `has_smpl`. Records with
+        non-finite values are ignored.
 
     Raises:
-      UserError: none has labels.
+      UserError: no record has labels.
     """
     rotations, shapes, count = np.zeros((24, 3, 3)), np.zeros(10), 0
     for record in records:
@@ -33,13 +33,13 @@ def mean_pose(records: Iterable[Mapping]) -> tuple[np.ndarray, np.ndarray]:
             shapes += shape
             count += 1
     if not count:
-        raise UserError("there is no pose to average: no record of the training split has labels")
+        raise UserError("no pose to average: no record of the training split has labels")
     rotation = nearest_rotation(rotations / count)
     return rotation.astype(np.float32), (shapes / count).astype(np.float32)
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The rotation nearest to each matrix `[... 3 3]` in the Frobenius norm; never a mirror."""
+    """Returns the nearest rotation to each matrix `[... 3 3]` (Frobenius norm, no reflections)."""
     u, _, vt = np.linalg.svd(matrix)
     u[..., -1] *= np.sign(np.linalg.det(u @ vt))[..., None]
     return u @ vt

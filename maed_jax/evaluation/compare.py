@@ -16,17 +16,17 @@ from maed_jax.files.json import write_json
 from maed_jax.files.whole import check_writable
 
 DRAWS = 10_000
-# What tells tracks of one recording apart, at the end of their names, by dataset; behind it stands
-# the first frame of a part between gaps.
+# By dataset: the end of track names that distinguishes tracks of one recording. It may be followed
+# by `PART`, the first frame of a part between gaps.
 RECORDING_SUFFIX = {"3dpw": r"_\d+", "h36m": r"\.\d+"}
 PART = r"(:\d+)?$"
-FEW = 5  # sequences, of which a bootstrap knows too little
+FEW = 5  # with fewer sequences a bootstrap says little
 EPILOG = """\
-Differences are B - A of means over frames. Their 95 % intervals are of a paired bootstrap:
-sequences are drawn with replacement, the same for A and B, because frames of one sequence are not
-independent. Parts of a track between gaps are one sequence, and so are the people of a 3DPW
-recording and the cameras of one of Human3.6M. In other datasets every track is a sequence, unless
---recording_suffix says what to strip: with '_\\d+' walk_0 and walk_1 are one.
+Differences are B - A of means over frames. The 95 % intervals come from a paired bootstrap:
+sequences are drawn with replacement, the same ones for A and B, because frames of one sequence are
+not independent. The parts of a track between gaps count as one sequence, as do the people of a 3DPW
+recording and the cameras of a Human3.6M recording. In other datasets every track is a sequence,
+unless --recording_suffix says what to strip: '_\\d+' makes one sequence of walk_0 and walk_1.
 If the interval excludes 0, the difference is unlikely to come from the choice of sequences alone.
 """
 
@@ -39,18 +39,18 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "a", metavar="A", help="results.json of maed eval, or the folder of its --out"
+        "a", metavar="A", help="results.json of maed eval, or the folder passed as its --out"
     )
-    parser.add_argument("b", metavar="B", help="the same of another model, step or setting")
-    parser.add_argument("--protocol", help="label in both files (default: the first they share)")
+    parser.add_argument("b", metavar="B", help="the same for another model, step or setting")
+    parser.add_argument("--protocol", help="protocol to compare (default: the first in both files)")
     parser.add_argument(
         "--recording_suffix",
         metavar="REGEX",
         type=_pattern,
-        help="part at the end of track names to strip, so that tracks of one recording share a "
-        "name (default: that of 3DPW or Human3.6M, none for other datasets)",
+        help="end of track names to strip, so that tracks of one recording share a name "
+        "(default: that of 3DPW or Human3.6M, none for other datasets)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the comparison as JSON too")
+    parser.add_argument("--json", metavar="FILE", help="also write the comparison as JSON")
     options = parser.parse_args(argv)
     check_writable(options.json)
     from maed_jax.evaluation import report
@@ -78,16 +78,17 @@ def compare(
     """Compares the contents of two results files.
 
     Args:
-      protocol: its label; default: the first that they share.
-      recording_suffix: part at the end of track names to strip, so that tracks of one recording
-        share a name, a regular expression; default: that in `RECORDING_SUFFIX`.
+      protocol: label of the protocol to compare; default: the first in both files.
+      recording_suffix: regular expression for the end of track names to strip, so that tracks of
+        one recording share a name; default: the dataset's in `RECORDING_SUFFIX`.
 
     Returns:
-      `protocol` (its sentence), how many `sequences`, `tracks` and `frames`, and `metrics`: for
-      each `a`, `b`, `difference`, its `low` and `high`, and in how many tracks B is `better`.
+      `protocol` (its sentence), the numbers of `sequences`, `tracks` and `frames`, and `metrics`:
+      for each metric `a`, `b`, `difference`, its `low` and `high`, the number of `tracks` measured,
+      and the number in which B is `better`.
 
     Raises:
-      UserError: they are not of the same protocol, split or frames.
+      UserError: the files differ in protocol, split or frames.
     """
     for key in ("dataset", "dataset_version", "split"):
         if a["about"][key] != b["about"][key]:
@@ -107,12 +108,12 @@ def compare(
         if rows_a.get(name, {}).get("frames") != rows_b.get(name, {}).get("frames")
     ]:
         raise UserError(
-            f"the results cannot be compared: {len(differ)} of {len(names)} tracks do not have the "
-            f"same frames in both, such as {differ[0]}"
+            f"the results cannot be compared: {len(differ)} of {len(names)} tracks, such as "
+            f"{differ[0]}, do not have the same frames in both"
         )
     pairs = [(rows_a[name], rows_b[name]) for name in rows_a if rows_a[name]["frames"]]
     if not pairs:
-        raise UserError("the results cannot be compared: no track has errors")
+        raise UserError("the results cannot be compared: no track was measured")
     pairs_a, metrics = [row for row, _ in pairs], {}
     if recording_suffix is None:
         recording_suffix = RECORDING_SUFFIX.get(family(a["about"]["dataset"]), "")
@@ -147,7 +148,7 @@ def _protocol(a: dict, b: dict, label: str | None) -> dict:
     in_a, in_b = ({p["label"]: p for p in found["protocols"]} for found in (a, b))
     shared = [name for name in in_a if name in in_b]
     if label is not None and label not in shared:
-        raise UserError(f"the files do not share a protocol {label!r}, only {shared or 'none'}")
+        raise UserError(f"protocol {label!r} is not in both files; shared: {shared or 'none'}")
     if not shared:
         raise UserError(
             f"the files share no protocol: {', '.join(in_a)} in one, {', '.join(in_b)} in the other"
@@ -158,7 +159,15 @@ def _protocol(a: dict, b: dict, label: str | None) -> dict:
 def pooled(
     values: np.ndarray, weights: np.ndarray, sequence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted means `[tracks 2]` of tracks as those of the sequences that they belong to."""
+    """Pools means over tracks, `[tracks 2]`, into means over sequences, `[sequences 2]`.
+
+    Args:
+      weights: the number of errors behind each mean, `[tracks]`.
+      sequence: the sequence that each track belongs to, `[tracks]`.
+
+    Returns:
+      The means and the number of errors behind each, `[sequences]`.
+    """
     _, sequence = np.unique(sequence, return_inverse=True)
     total = np.bincount(sequence, weights)
     sums = [np.bincount(sequence, weights * column) for column in values.T]
@@ -166,14 +175,14 @@ def pooled(
 
 
 def paired_bootstrap(values: np.ndarray, weights: np.ndarray, draws: int = DRAWS) -> dict:
-    """Weighted means and their difference, with the 95 % interval of a paired bootstrap.
+    """Computes weighted means and the 95 % interval of their difference by a paired bootstrap.
 
     Args:
-      values: of A and B for each sequence, `[sequences 2]`.
-      weights: how many errors each mean is of, `[sequences]`.
+      values: means of A and B for each sequence, `[sequences 2]`.
+      weights: the number of errors behind each mean, `[sequences]`.
 
     Returns:
-      `a`, `b`, `difference` (b - a), `low`, `high`. The same numbers give the same interval.
+      `a`, `b`, `difference` (b - a), `low`, `high`. Deterministic: the values seed the draws.
     """
     difference = values[:, 1] - values[:, 0]
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(values).tobytes()))
@@ -195,7 +204,7 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
     count = found["sequences"]
-    few = [f"An interval over so few sequences says little: {count}."] if count < FEW else []
+    few = [f"An interval over only {count} sequences says little."] if count < FEW else []
     return "\n".join(
         [
             f"A: {name_a}",

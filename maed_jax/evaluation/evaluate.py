@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from maed_jax.evaluation.scoring import Bodies
 
 EPILOG = """\
-protocols (--protocol A,B or all; DATASET/NAME takes another dataset's):
+protocols (--protocol A,B or all; DATASET/NAME applies another dataset's):
 {protocols}
 
-Every choice of a protocol can be changed, for instance --protocol.root=pelvis:
+Any choice of a protocol can be changed, for example --protocol.root=pelvis:
 {choices}
 
---out writes into DIR: table.txt, table.md, table.csv, sequences.csv, joints.csv, results.json,
+--out writes to DIR: table.txt, table.md, table.csv, sequences.csv, joints.csv, results.json,
 and with matplotlib (extra viz) errors.png, the errors over time, and worst.png, the worst frames.
 maed compare reads results.json.
 
---predictions writes one .npz with a row for every frame, tracks one after another: `track`,
-`frame` (number within the video), `pose` [72] axis-angle, `shape` [10], `camera` [3], `joints`
-and `target_joints` [joints 3] metres about the root, and each error; NaN where there is none.
-With several protocols, those of the first are written.
+--predictions writes one .npz with one row per frame, track after track: `track`, `frame` (number
+in the video), `pose` [72] axis-angle, `shape` [10], `camera` [3], `joints` and `target_joints`
+[joints 3] metres relative to the root, and each error; NaN where there is none. With several
+protocols, it holds the results of the first.
 
-On datasets without a protocol of their own, the rows below the model's are those of a baseline
-that ignores the images: it always answers with the mean pose and shape of the training split.
+On datasets without a published protocol, the rows below the model's are those of a baseline that
+ignores the images: it always predicts the mean pose and shape of the training split.
 """
 DOLLS = (
     "Mannequins are rendered dolls: never compare these figures with those of benchmarks "
-    "of real people."
+    "on real people."
 )
 
 
@@ -67,7 +67,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     data = opened.config.data
     if not options.dataset and not opened.config.steps:
         raise UserError(
-            f"{options.checkpoint} was converted or saved, not trained here: name the dataset to "
+            f"{options.checkpoint} was converted or saved, not trained here: pass the dataset to "
             "evaluate on, --dataset NAME/CONFIG"
         )
     dataset = options.dataset or dataset_to_evaluate(data)
@@ -123,36 +123,36 @@ def _parser() -> argparse.ArgumentParser:
         help="work directory of maed train or convert",
     )
     add_step(parser)
-    parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
+    parser.add_argument("--data_dir", help="where the datasets are (default: as in training)")
     parser.add_argument(
         "--dataset",
-        help="NAME/CONFIG (default: what training validates on, else the first that it trains on; "
-        "converted weights have none)",
+        help="NAME/CONFIG (default: what training validated on, else the first it trained on; "
+        "none for converted weights)",
     )
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--protocol", default="maed", metavar="A,B", help="default: maed")
-    parser.add_argument("--body", help="use this body instead: a path, or mannequin")
+    parser.add_argument("--body", help="use another body: a path, or mannequin")
     parser.add_argument(
         "--windows",
         choices=("interleaved", "consecutive"),
         default="interleaved",
-        help="clips of frames as far apart as in training (default), or of consecutive ones",
+        help="clips with the same frame interval as in training (default) or of consecutive frames",
     )
     parser.add_argument(
         "--interpolate", type=positive(int), default=1, metavar="K",
         help="predict every K-th frame and interpolate, as the original does (default: 1, all)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
+        "--batch", type=positive(int), default=128, help="frames per batch (default: 128)"
     )
-    parser.add_argument("--out", metavar="DIR", help="write tables, plots and results there")
+    parser.add_argument("--out", metavar="DIR", help="write tables, plots and results to DIR")
     parser.add_argument("--json", metavar="FILE", help="write results.json alone, to FILE")
-    parser.add_argument("--predictions", metavar="FILE.npz", help="write what was predicted")
+    parser.add_argument("--predictions", metavar="FILE.npz", help="write the predictions")
     return parser
 
 
 class Opened(NamedTuple):
-    """A trained model, ready to be evaluated."""
+    """A trained model, ready for evaluation."""
 
     checkpoint: str
     step: int
@@ -164,7 +164,11 @@ class Opened(NamedTuple):
 def open_checkpoint(
     checkpoint: str, step: int | str | None = None, body: str | None = None
 ) -> Opened:
-    """Raises: UserError: there is none, or no such body."""
+    """Opens a checkpoint for evaluation.
+
+    Raises:
+      UserError: the checkpoint or the body does not exist.
+    """
     import dataclasses
 
     from maed_jax.body.smpl import keypoint_body
@@ -189,13 +193,18 @@ def measure(
     every: int = 1,
     batch: int = 128,
 ) -> tuple[dict, list]:
-    """Evaluates under some protocols, with progress on stderr.
+    """Evaluates a model under each of `protocols`, with progress on stderr.
+
+    Args:
+      windows: "interleaved" or "consecutive" frames in a clip.
+      every: predict every n-th frame and interpolate.
+      batch: frames per batch.
 
     Returns:
-      The content of a results file (see `report`), and `protocol_run.Result`s.
+      The content of a results file (see `report`), and a `protocol_run.Result` for each protocol.
 
     Raises:
-      UserError: what is needed is not there, or `every` does not divide the windows.
+      UserError: something needed is missing, or `every` does not divide the frame interval.
     """
     from maed_jax.data.records import Records, dataset_directory
     from maed_jax.evaluation import protocol_run, report
@@ -204,7 +213,7 @@ def measure(
     stride = opened.config.data.eval_interval if windows == "interleaved" else 1
     if stride % every:
         raise UserError(
-            f"--interpolate {every} does not divide the distance of {stride} frames between those "
+            f"--interpolate {every} does not divide the interval of {stride} between the frames "
             "of a clip"
         )
     directory = dataset_directory(data_dir, dataset)
@@ -233,7 +242,7 @@ def measure(
 
 
 def provenance(opened: Opened) -> dict:
-    """What the figures come from, for the file."""
+    """Returns what produced the results: checkpoint, configuration, body and machine."""
     from maed_jax.machine import environment
 
     config = Path(opened.checkpoint) / "config.json"
@@ -251,9 +260,9 @@ def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
 
     notes = []
     if every > 1:
-        notes.append(f"One frame of {every} predicted, the others interpolated.")
+        notes.append(f"One frame in {every} predicted, the others interpolated.")
     if skipped := max(result.clips.skipped for result in results):
-        notes.append(f"{skipped} frames with unreadable pictures are left out.")
+        notes.append(f"{skipped} frames with unreadable images are left out.")
     for scores in (result.scores for result in results):
         known = np.any([np.isfinite(t.joint_errors).any(0) for t in scores.tracks], axis=0)
         if absent := [n for n, k in zip(scores.protocol.joint_set.names, known) if not k]:
@@ -271,7 +280,7 @@ def _progress(items: Iterable, what: str) -> Iterable:
 
 
 def _mean_pose(directory: Path, split: str):
-    """The mean pose of the training split, or None where the dataset has none."""
+    """Returns the mean pose of the training split, or None if there is none."""
     from maed_jax.data.records import Records
     from maed_jax.evaluation.baseline import FIELDS, mean_pose
 
@@ -280,15 +289,15 @@ def _mean_pose(directory: Path, split: str):
         numbers = _progress(range(len(records)), "mean pose")
         return mean_pose(records.read(i, FIELDS) for i in numbers)
     except UserError as error:
-        print(f"maed: without the rows of the mean pose: {error}", file=sys.stderr)
+        print(f"maed: skipping the rows of the mean pose: {error}", file=sys.stderr)
         return None
 
 
 def only_run_into(directory: str | None) -> contextlib.AbstractContextManager[None]:
-    """Makes the directory of `--out`, if there is one, and keeps other runs out of it.
+    """Creates the directory passed as `--out`, if any, and keeps other runs out of it.
 
     Raises:
-      UserError: it cannot be made, or another run is there.
+      UserError: it cannot be created, or another run is using it.
     """
     from maed_jax.files.locks import only_run_in
 

@@ -1,11 +1,11 @@
-"""Predictions of every n-th frame stretched over all frames, as the original does.
+"""Predictions of every K-th frame, interpolated to all frames as in the original.
 
-A window of `span` frames has n = span / every predictions, of its frames 0, every, 2 every, ...
-The original takes them for samples at 1/n, 2/n, ..., 1 and reads the line through them at `span`
-points from 0 to 1, ends included: frame i lies at i n / (span - 1) - 1 among the predictions. So
+A window of `span` frames has n = span / every predictions, for its frames 0, every, 2 every, ...
+The original treats them as samples at 1/n, 2/n, ..., 1 and interpolates linearly at `span` points
+from 0 to 1, ends included: frame i is at position i n / (span - 1) - 1 among the predictions. So
 the first frames are extrapolated, and every frame shows what was predicted for an earlier one, from
-`every` frames before at the start of a window to `every` - 1 at its end. That is kept, because it
-is what the original's figures with interpolation mean.
+`every` frames before at the start of a window to `every` - 1 at its end. We reproduce this because
+the original's figures with interpolation include it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 
 
 def neighbours(length: int, span: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each frame of a track lies among its predictions.
+    """Locates each frame of a track among its predictions.
 
     Args:
       length: frames of the track, which is padded to whole windows of `span` frames.
-      every: one prediction for so many frames.
+      every: frames per prediction.
 
     Returns:
-      The prediction before each frame, int64 `[length]`, and the weight of the one after it,
-      float64 `[length]`; negative where a frame lies before the first.
+      The index of the prediction before each frame, int64 `[length]`, and the weight of the one
+      after it, float64 `[length]`; negative before the first prediction of a window.
     """
     frame = np.arange(length, dtype=np.int64)
     if every == 1:
@@ -37,7 +37,7 @@ def neighbours(length: int, span: int, every: int) -> tuple[np.ndarray, np.ndarr
 
 
 def stretch(values: np.ndarray, length: int, span: int, every: int) -> np.ndarray:
-    """Values `[predictions ...]` of a track, interpolated to its frames `[length ...]`."""
+    """Interpolates values `[predictions ...]` of a track to its frames `[length ...]`."""
     if every == 1:
         return values[:length]
     before, weight = neighbours(length, span, every)

@@ -1,8 +1,8 @@
 """The errors that the field reports, in millimetres, from positions in metres.
 
-Everything takes explicit axes (`[... joints 3]`, any leading axes), computes in float64 (`pve`
-aside) and returns one error per frame, so that the caller decides what to average: frames with a
-mask, sequences, subsets. Source: paper, section 4.1.
+Functions take `[... joints 3]` with any leading axes, compute in float64 (except `pve`) and return
+one error per frame, so that the caller decides what to average: frames with a mask, sequences,
+subsets. Source: paper, section 4.1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ AUC_THRESHOLDS = tuple(range(0, 151, 5))
 
 
 def centre(points: np.ndarray, root: np.ndarray | tuple[int, ...]) -> np.ndarray:
-    """Points `[... joints 3]` about the middle of the joints `root`.
+    """Centres points `[... joints 3]` on the mean of the joints `root`.
 
     Mid-hip is `root=(2, 3)` in the 14-joint set and `root=(RIGHT_HIP, LEFT_HIP)` in the 49.
     """
@@ -28,14 +28,14 @@ def centre(points: np.ndarray, root: np.ndarray | tuple[int, ...]) -> np.ndarray
 def procrustes_align(
     pred: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
 ) -> np.ndarray:
-    """`pred` moved, turned and scaled, frame by frame, to lie as near to `target` as it can.
+    """Aligns `pred` to `target` by translation, rotation and scale, separately for each frame.
 
-    The least-squares similarity (Umeyama, 1991); mirroring is not allowed. Points that all fall
-    together are only moved; a frame that is not finite stays so and disturbs no other.
+    The least-squares similarity (Umeyama, 1991), without reflection. Points that all coincide are
+    only translated; a frame with non-finite values stays non-finite and does not affect others.
 
     Args:
-      pred, target: positions `[... joints 3]`, of one frame each along the leading axes.
-      valid: `[... joints]`, true where a joint decides on the transform (all by default).
+      pred, target: positions `[... joints 3]`; each index of the leading axes is a frame.
+      valid: `[... joints]`, true for the joints that determine the transform (default: all).
 
     Returns:
       Aligned `pred`, float64 `[... joints 3]`.
@@ -51,12 +51,12 @@ def procrustes_align(
     moved = pred - pred_mean
     x, y = np.where(valid, moved, 0.0), np.where(valid, target - target_mean, 0.0)
     covariance = x.swapaxes(-1, -2) @ y
-    finite = np.isfinite(covariance).all((-1, -2), keepdims=True)  # others stay NaN, alone
+    finite = np.isfinite(covariance).all((-1, -2), keepdims=True)  # SVD rejects the others
     u, singular, vt = np.linalg.svd(np.where(finite, covariance, 0.0))
-    # Where the best orthogonal map is a mirror, turn its weakest axis round.
+    # If the best orthogonal map is a reflection, flip its weakest axis.
     sign = np.ones_like(singular)
     sign[..., -1] = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
-    rotation = (u * sign[..., None, :]) @ vt  # of row vectors
+    rotation = (u * sign[..., None, :]) @ vt  # applies to row vectors
     spread = (x**2).sum((-1, -2))
     fits = (singular * sign).sum(-1)
     scale = np.divide(fits, spread, out=np.ones_like(spread), where=spread > 0)
@@ -64,32 +64,32 @@ def procrustes_align(
 
 
 def distances(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Euclidean distance of each point, mm `[... points]`, of positions in metres."""
+    """Computes the Euclidean distance of each pair of points in metres, mm `[... points]`."""
     difference = np.asarray(pred, np.float64) - np.asarray(target, np.float64)
     return MILLIMETRES * np.linalg.norm(difference, axis=-1)
 
 
 def mpjpe(pred: np.ndarray, target: np.ndarray, root: tuple[int, ...] = (2, 3)) -> np.ndarray:
-    """Mean per-joint position error of each frame, mm `[...]`, both sides about their own `root`.
+    """Computes the mean per-joint position error of each frame, mm `[...]`.
 
     Args:
-      pred, target: positions `[... joints 3]`, metres. Where joints lack labels, take the
-        `mean_of_valid` of `distances`.
+      pred, target: positions `[... joints 3]`, metres, each centred on its own `root`. If joints
+        lack labels, use `mean_of_valid` of `distances` instead.
       root: as in `centre`.
     """
     return distances(centre(pred, root), centre(target, root)).mean(-1)
 
 
 def pa_mpjpe(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """`mpjpe` after Procrustes alignment of each frame: `[... joints 3]` metres to mm `[...]`."""
+    """Computes `mpjpe` after Procrustes alignment of each frame: `[... joints 3]` to `[...]`."""
     return distances(procrustes_align(pred, target), target).mean(-1)
 
 
 def pck(errors: np.ndarray, valid: np.ndarray | None = None, threshold: float = 150) -> np.ndarray:
-    """Percentage of correct keypoints of each frame: those nearer than `threshold`.
+    """Computes the percentage of correct keypoints of each frame: those closer than `threshold`.
 
     Args:
-      errors: distances `[... joints]`, mm, of joints about their root or aligned.
+      errors: distances `[... joints]`, mm, of joints centred on their root or aligned.
       valid: `[... joints]`, true where a joint counts. A frame without any is NaN.
       threshold: mm; at exactly this distance a joint is wrong, as in MPI-INF-3DHP's own script.
     """
@@ -98,21 +98,21 @@ def pck(errors: np.ndarray, valid: np.ndarray | None = None, threshold: float = 
 
 
 def auc(errors: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """Area under the curve: the mean of `pck` at 0, 5, 10, ..., 150 mm, per cent `[...]`."""
+    """Computes the area under the curve: mean `pck` at 0, 5, 10, ..., 150 mm, percent `[...]`."""
     return np.mean([pck(errors, valid, threshold) for threshold in AUC_THRESHOLDS], axis=0)
 
 
 def pve(pred: jax.Array, target: jax.Array) -> jax.Array:
-    """Per-vertex error of each frame, mm `[...]`, of vertices `[... verts 3]` in metres.
+    """Computes the per-vertex error of each frame, mm `[...]`, from `[... verts 3]` in metres.
 
-    The original compares vertices as the body model gives them, without translation. They are too
-    many to fetch from the accelerator; their mean in float32 is right to 1e-4 mm.
+    The original compares vertices as the body model places them, without translation. There are
+    too many to fetch from the accelerator; their mean in float32 is accurate to 1e-4 mm.
     """
     return MILLIMETRES * jnp.linalg.norm(pred - target, axis=-1).mean(-1)
 
 
 def acceleration(points: np.ndarray) -> np.ndarray:
-    """Second differences over time, `[t ... 3]` to `[t-2 ... 3]`; none for fewer than 3 frames."""
+    """Computes second differences over time, `[t ... 3]` to `[t-2 ... 3]`; empty if t < 3."""
     points = np.asarray(points, np.float64)
     return points[2:] - 2 * points[1:-1] + points[:-2]
 
@@ -120,22 +120,22 @@ def acceleration(points: np.ndarray) -> np.ndarray:
 def accel_error(
     pred: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None
 ) -> np.ndarray:
-    """Acceleration error of one sequence, mm per frame squared: `[t joints 3]` metres to `[t-2]`.
+    """Computes the acceleration error of one sequence: `[t joints 3]` metres to mm/frame^2 `[t-2]`.
 
     Call it once per sequence. The original concatenates all sequences first, so that its
-    differences run across their boundaries: to repeat its numbers, concatenate before the call.
-    Positions are compared as they are; the original has them about the hips, see `centre`.
+    differences cross their boundaries: to reproduce its numbers, concatenate before the call.
+    Positions are compared as given; the original's are centred on the hips, see `centre`.
 
     Args:
-      valid: bool `[t joints]`, true where a joint has labels (all by default). An error needs three
-        such frames in a row and is NaN elsewhere.
+      valid: bool `[t joints]`, true where a joint has labels (default: all). A joint counts where
+        it has labels in three consecutive frames; an error without any such joint is NaN.
     """
     error = distances(acceleration(pred), acceleration(target))
     return mean_of_valid(error, None if valid is None else valid[2:] & valid[1:-1] & valid[:-2])
 
 
 def mean_of_valid(errors: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """Mean over the last axis where `valid`, NaN where nothing is."""
+    """Computes the mean of the valid values over the last axis, NaN if there are none."""
     if valid is None:
         return errors.mean(-1)
     valid = np.broadcast_to(np.asarray(valid, bool), errors.shape)

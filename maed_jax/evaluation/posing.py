@@ -1,8 +1,7 @@
-"""Bodies posed on the accelerator, some frames at a time: their joints, and how far surfaces are
-apart.
+"""Poses bodies on the accelerator in chunks of frames: their joints and vertex errors.
 
-A track's chunks have the same shape whatever the batches of the pass were, so that batches cannot
-change a digit of the figures.
+The shape of a track's chunks does not depend on the model's batch size, so batching does not change
+a digit of the results.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from maed_jax.evaluation.interpolation import neighbours, stretch
 from maed_jax.evaluation.metrics import pve
 
 CHUNK = 128  # frames
-SHORT = 8  # frames of a chunk that holds all of a track: pictures come in tracks of one
+SHORT = 8  # frames in the chunk of a short track: images are tracks of one frame
 
 
 class Poses(NamedTuple):
-    """Bodies of one person."""
+    """The bodies of one person in n frames."""
 
     body: smpl.Body
     rotmat: np.ndarray
@@ -36,24 +35,27 @@ class Poses(NamedTuple):
 
 
 def rotations(pose: np.ndarray) -> np.ndarray:
-    """Axis-angle poses `[n 72]` as rotations `[n 24 3 3]`."""
+    """Converts axis-angle poses `[n 72]` to rotations `[n 24 3 3]`."""
     return np.concatenate([found for _, found in in_chunks(_rotations, _size(pose), pose)])
 
 
 def points_body(body: smpl.Body, source: str) -> smpl.Body:
-    """The body with no more vertices than the points of `source` need, see `JointSet.source`."""
+    """Returns the body restricted to the vertices that the points of `source` depend on.
+
+    See `JointSet.source`.
+    """
     regressor = body.h36m_regressor if source == "h36m" else body.landmark_regressor
     if regressor is None:
-        return body  # the error comes where the points are asked for
+        return body  # computing the points raises the error
     return smpl.restrict(body, np.flatnonzero(np.asarray(regressor != 0).any(axis=0)))
 
 
 def body_points(poses: Poses, source: str, length: int, span: int, every: int) -> np.ndarray:
-    """The points of predicted bodies in `length` frames, float64 `[length points 3]`, metres.
+    """Returns the points of predicted bodies in `length` frames, float64 `[length points 3]` m.
 
     Args:
       source: "h36m" or "keypoints".
-      span, every: where there are predictions, see `interpolation`.
+      span, every: which frames have predictions, see `interpolation`.
     """
     points_of = functools.partial(_points, poses.body, source=source)
     found = in_chunks(points_of, _size(poses.rotmat), poses.rotmat, poses.shape)
@@ -69,14 +71,15 @@ def compare(
     span: int,
     every: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The points of predicted and of true bodies, and the mean distance of their vertices.
+    """Returns the points of predicted and true bodies, and the mean distance of their vertices.
 
     Args:
-      pred: for every `every`-th frame of windows of `span` frames; true: for every frame.
-      root: the points whose middle is the origin of both surfaces; None: as the bodies have it.
+      pred: for every `every`-th frame of windows of `span` frames.
+      true: for every frame.
+      root: points on whose mean both surfaces are centred; None: as the body model places them.
 
     Returns:
-      Float64 `[t points 3]` twice, metres, and `[t]`, mm.
+      Predicted and true points, float64 `[t points 3]` in metres, and vertex errors, `[t]` in mm.
     """
     frames = _size(true.rotmat) if every == 1 else span * max(1, CHUNK // span)
     between = None if every == 1 else tuple(map(jnp.asarray, neighbours(frames, span, every)))
@@ -91,7 +94,7 @@ def compare(
 
 
 def _size(frames: np.ndarray) -> int:
-    """How many frames of a track `[n ...]` are posed at once."""
+    """Returns the chunk size, in frames, for a track `[n ...]`."""
     return CHUNK if len(frames) > SHORT else SHORT
 
 

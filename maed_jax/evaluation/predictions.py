@@ -1,4 +1,4 @@
-"""The pass over a test split: what the model answers for every frame, back in its track."""
+"""Runs the model over a test split and sorts its predictions into tracks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from maed_jax.evaluation.baseline import nearest_rotation
 from maed_jax.evaluation.interpolation import stretch
 
 Predicted = dict[str, list[np.ndarray]]
-"""For each track, with an axis over its predictions (see `EvaluationClips.empty`), NaN where there
-is none: rotmat [24 3 3], pose [72] axis-angle, shape [10], camera [3]"""
+"""Per track, with a leading axis over its predictions (see `EvaluationClips.empty`), NaN where
+there is none: rotmat [24 3 3], pose [72] axis-angle, shape [10], camera [3]"""
 
 SHAPES = {"rotmat": (24, 3, 3), "pose": (72,), "shape": (10,), "camera": (3,)}
 _MIRROR = np.diag(np.array([-1, 1, 1], np.float32))
@@ -32,18 +32,18 @@ def predict(
     flip: bool = False,
     progress: Callable[[Iterable], Iterable] = lambda batches: batches,
 ) -> Predicted:
-    """Runs the estimator over `clips`, every frame once, and multiplies in full float32.
+    """Runs the estimator over `clips`, each frame once, with matmuls in full float32.
 
-    By default accelerators round the factors of float32's products to 19 or 16 bits.
+    By default, accelerators round the inputs of float32 matmuls to 19 or 16 bits.
 
     Args:
-      estimator: normalised clips `[b t h w 3]` to a `Prediction`; of it rotations, pose, shape and
-        camera are read, so that it may hold a body of keypoints only.
+      estimator: maps normalised clips `[b t h w 3]` to a `Prediction`. Only rotations, pose, shape
+        and camera are used, so a body restricted to keypoints is enough.
       clips: a `maed_jax.data.eval_clips.EvaluationClips`.
-      flip: predict the mirrored pictures too and take the mean of both.
+      flip: also predict the mirrored images and average the two.
 
     Raises:
-      UserError: the estimator answers with numbers that are not finite.
+      UserError: the estimator returns non-finite values.
     """
     out = {name: clips.empty(*shape) for name, shape in SHAPES.items()}
 
@@ -51,14 +51,14 @@ def predict(
         answer, *mirrored = jax.device_get(asked)
         for other in mirrored:
             answer = _mean(answer, _mirrored(other))
-        # Such frames, likely the hardest, would be left out of the means, which would look better.
+        # Dropping such frames, likely the hardest, would make the means look better.
         check_finite(*(answer[name][batch.mask] for name in SHAPES))
         for name in SHAPES:
             clips.place(out[name], batch, answer[name])
 
     running = None
     with jax.default_matmul_precision("highest"):
-        for batch in progress(clips):  # the next one is put together while the last is computed
+        for batch in progress(clips):  # reads a batch while the previous one is computed
             if running is not None:
                 collect(*running)
             running = batch, _ask(estimator, batch.image)
@@ -70,13 +70,13 @@ def predict(
 
 
 def _ask(estimator: Callable, image: np.ndarray) -> dict[str, jax.Array]:
-    """The estimator's answer; JAX returns before the numbers are there."""
+    """Starts the estimator on a batch; JAX returns before the results are computed."""
     prediction = estimator(normalise(jnp.asarray(image)), vertices=False)
     return {name: getattr(prediction, name) for name in SHAPES}
 
 
 def _mirrored(answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answer about the mirrored person; its pose is left out."""
+    """Mirrors a prediction; `pose` is not updated."""
     rotmat = _MIRROR @ answer["rotmat"][..., JOINT_FLIP, :, :] @ _MIRROR
     return answer | {"rotmat": rotmat, "camera": answer["camera"] * np.float32([1, -1, 1])}
 
@@ -87,7 +87,7 @@ def _mean(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str,
 
 
 def _rotations(mean: np.ndarray) -> dict[str, np.ndarray]:
-    """The rotations nearest to matrices `[... 24 3 3]`, as rotmat and pose; NaN stays NaN."""
+    """Returns the nearest rotations to matrices `[... 24 3 3]` as rotmat and pose; keeps NaN."""
     known = np.isfinite(mean).all((-3, -2, -1))
     rotmat = np.full_like(mean, np.nan)
     rotmat[known] = nearest_rotation(mean[known])
@@ -98,7 +98,7 @@ def _rotations(mean: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def constant(rotmat: np.ndarray, shape: np.ndarray, clips) -> Predicted:
-    """The same rotations `[24 3 3]` and betas `[10]` for every prediction of `clips`."""
+    """Returns the same rotations `[24 3 3]` and betas `[10]` for every prediction of `clips`."""
     pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1)
     same = {"rotmat": rotmat, "pose": pose, "shape": shape, "camera": np.zeros(3)}
     lengths = [len(track) for track in clips.empty()]
@@ -109,9 +109,9 @@ def constant(rotmat: np.ndarray, shape: np.ndarray, clips) -> Predicted:
 
 
 def by_frame(predicted: Predicted, clips) -> Predicted:
-    """Predictions of every n-th frame as those of all frames: what the files of results hold.
+    """Interpolates predictions of every n-th frame to all frames, for the files of `maed eval`.
 
-    Between predictions rotations are the nearest to the mean of the matrices.
+    Interpolated rotations are the nearest to the weighted mean of the matrices.
     """
     if clips.every == 1:
         return predicted
@@ -128,9 +128,10 @@ def by_frame(predicted: Predicted, clips) -> Predicted:
 
 
 def on_local_devices(estimator, clips_per_batch: int):
-    """The estimator on all devices of this process, and how many clips it then takes at once.
+    """Returns the estimator on all devices of this process, and its batch size in clips.
 
-    The batch is split over the devices; with one device nothing changes.
+    The batch is split over the devices and its size rounded up to a multiple of their number. With
+    one device nothing changes.
     """
     devices = jax.local_device_count()
     if devices == 1:

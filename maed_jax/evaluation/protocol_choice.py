@@ -1,4 +1,4 @@
-"""From what a user writes, `--protocol maed,wham --protocol.root=pelvis`, to protocols."""
+"""Parses protocols from the command line: `--protocol maed,wham --protocol.root=pelvis`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from maed_jax.evaluation.protocols import CHOICES, METRICS, PRESETS, Protocol
 
 
 def family(dataset: str) -> str:
-    """The key of `PRESETS` for a dataset's name or NAME/CONFIG."""
+    """Returns the key of `PRESETS` for a dataset's name or NAME/CONFIG."""
     name = usual_name(dataset.partition("/")[0])
     return name if name in PRESETS else "other"
 
 
 def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -> list[Protocol]:
-    """The protocols `names` (with commas between, or "all") of a dataset, with `settings` changed.
+    """Returns a dataset's protocols `names` (comma-separated, or "all") with `settings` applied.
 
-    DATASET/NAME takes another dataset's, such as 3dpw/wham.
+    DATASET/NAME is another dataset's protocol, such as 3dpw/wham.
 
     Raises:
       UserError: there is no such protocol, field or value.
@@ -29,7 +29,7 @@ def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -
     own = family(dataset)
     wanted = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
     found = [_changed(_preset(dataset, name.strip()), settings) for name in wanted]
-    return list(dict.fromkeys(found))  # each once
+    return list(dict.fromkeys(found))  # without duplicates
 
 
 def _preset(dataset: str, name: str) -> Protocol:
@@ -40,8 +40,8 @@ def _preset(dataset: str, name: str) -> Protocol:
     presets = {preset.name: preset for preset in PRESETS[key]}
     if short.lower() not in presets and key == "other":
         raise UserError(
-            f"{dataset} has only the protocol {', '.join(presets)}, not {short!r}; another "
-            "dataset's is taken by its name, such as 3dpw/spin"
+            f"{dataset} has only the protocol {', '.join(presets)}, not {short!r}; to use another "
+            "dataset's, add that dataset's name, as in 3dpw/spin"
         )
     if short.lower() not in presets:
         raise UserError(f"{key} has no protocol {short!r}; {suggest(short.lower(), presets)}")
@@ -88,7 +88,7 @@ def _value(name: str, text: str, kind: type) -> object:
 
 
 def parse_settings(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """`--protocol.FIELD=VALUE` or `--protocol.FIELD VALUE` as (FIELD, VALUE).
+    """Parses `--protocol.FIELD=VALUE` or `--protocol.FIELD VALUE` into pairs (FIELD, VALUE).
 
     Raises:
       UserError: an argument is something else, or has no value.

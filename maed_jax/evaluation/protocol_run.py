@@ -1,6 +1,6 @@
-"""A split under one protocol or several: which frames count, the pass, the errors.
+"""Evaluates a split under one or more protocols: selects frames, predicts, computes errors.
 
-Protocols that show the model the same pictures share one pass over them.
+Protocols that show the model the same frames share one pass over them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Pass:
     """How the model reads a split."""
 
     stride: int
-    """frames between those of a clip; 1: consecutive"""
+    """interval between the frames of a clip; 1: consecutive"""
     margin: float
-    """of crops, unless the protocol has its own"""
+    """side of the crop relative to the longer side of the box, unless the protocol sets its own"""
     frames_per_batch: int
     every: int = 1
     """predict every n-th frame and interpolate"""
@@ -38,21 +38,21 @@ class Pass:
 
 @dataclasses.dataclass
 class Result:
-    """One protocol's figures and what they come from."""
+    """One protocol's errors and what they were computed from."""
 
     scores: Scores
     baseline: Scores | None
-    """of a constant pose, where one was given"""
+    """of a constant pose, if one was given"""
     clips: EvaluationClips
     predicted: Predicted
-    """frame by frame"""
+    """for every frame, interpolated if need be"""
 
 
 def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
-    """The frames of a track that count, int64.
+    """Returns the indices of the frames of a track that the protocol includes, int64.
 
     Raises:
-      UserError: the track cannot be thinned out to the protocol's frame rate.
+      UserError: the track cannot be subsampled to the protocol's frame rate.
     """
     wanted = protocol.frames.split("-")
     kept = np.ones(len(labels), bool)
@@ -65,10 +65,10 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
     if protocol.frame_rate:
         every = labels.frame_rate / protocol.frame_rate
         if every < 1 or every % 1 or int(every) % labels.step:
-            has = f"{labels.rate:g}" if labels.rate else "an unknown number of"
+            has = f"{labels.rate:g}" if labels.rate else "an unknown rate"
             raise UserError(
-                f"protocol {protocol.label} wants {protocol.frame_rate:g} frames a second and the "
-                f"records have {has}; --protocol.frame_rate=0 takes them all"
+                f"protocol {protocol.label} needs {protocol.frame_rate:g} frames per second, but "
+                f"the records have {has}; --protocol.frame_rate=0 uses all frames"
             )
         kept &= labels.frame % int(every) == 0
     return np.flatnonzero(kept)
@@ -77,10 +77,10 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
 def select(
     tracks: Sequence[Track], labels: Sequence[TrackLabels], protocol: Protocol
 ) -> tuple[list[Track], list[TrackLabels], list[np.ndarray]]:
-    """The tracks that a protocol looks at, their labels and which of their frames.
+    """Returns the tracks that a protocol includes, with their labels and frame indices.
 
     Raises:
-      UserError: none are left.
+      UserError: no frames are left.
     """
     found = []
     for track, all_labels in zip(tracks, labels):
@@ -88,14 +88,14 @@ def select(
             for part, frames in _parts(track, all_labels, protocol):
                 found.append((part, all_labels.take(frames), frames))
     if not found:
-        raise UserError(f"protocol {protocol.label} leaves no frame of this split")
+        raise UserError(f"protocol {protocol.label} leaves no frames of this split")
     return tuple(map(list, zip(*found)))
 
 
 def _parts(track: Track, labels: TrackLabels, protocol: Protocol):
-    """Yields the sequences that a track gives, named by their first frame where it is cut."""
+    """Yields the sequences of a track and their frames; if cut, named by their first frame."""
     frames = choose_frames(labels, protocol)
-    apart = 1  # frames that are next to each other once the track is thinned out
+    apart = 1  # distance of neighbouring frames once the track is subsampled
     if protocol.frame_rate:
         apart = round(labels.frame_rate / protocol.frame_rate) // labels.step
     if protocol.gaps == "cut" and len(frames) < -(-track.length // apart):
@@ -119,15 +119,15 @@ def run(
     """Evaluates an estimator on a split.
 
     Args:
-      estimator: a body of keypoints is enough for it, as errors are those of `bodies`.
+      estimator: its body may be restricted to keypoints, since errors are computed with `bodies`.
       baseline: rotations `[24 3 3]` and betas `[10]` to compare with.
-      progress: called as `progress(iterable, what)`; gives the same items.
+      progress: called as `progress(iterable, what)`; yields the same items.
 
     Raises:
-      UserError: a body, labels or frames that a protocol asks for are not there.
+      UserError: a body, labels or frames that a protocol needs are missing.
     """
     labels = [read_labels(records, track) for track in progress(records.tracks, "labels")]
-    for protocol in protocols:  # complaints come before the work
+    for protocol in protocols:  # errors come before the work
         bodies.check(protocol, labels)
         select(records.tracks, labels, protocol)
     clips_per_batch = max(1, how.frames_per_batch // estimator.clip_length)

@@ -1,10 +1,11 @@
-"""How the field evaluates: what is compared with what, as data to read, choose and change.
+"""Evaluation protocols of the field: what is compared with what, as data.
 
-Published figures differ by centimetres for reasons that have nothing to do with the models: whose
-body stands for the truth, which joints, about which point, which frames. A `Protocol` says all of
-it; `PRESETS` are those of published code (where a paper disagrees with its code, the code counts).
+Published figures differ by centimetres for reasons that have nothing to do with the models: which
+body is the ground truth, which joints, centred on which root, which frames. A `Protocol` states all
+of these; `PRESETS` are those of published code (where a paper disagrees with its code, we follow
+the code).
 
-The crop of the person and the windows of frames belong to the model and are left as in training.
+Crops and windows of frames belong to the model and are as in training.
 """
 
 from __future__ import annotations
@@ -39,30 +40,31 @@ METRICS = {
     "pa_pck": Metric("PA-PCK", "%"),
     "pa_auc": Metric("PA-AUC", "%"),
 }
-"""What can be measured, in the table's order. The two after ACCEL are its corrected form."""
+"""All metrics, in the table's order. The two after ACCEL are its corrected forms."""
 
 
 @dataclasses.dataclass(frozen=True)
 class JointSet:
-    """Joints to compare: where a posed body has them, and where labels of keypoints do.
+    """Joints to compare, by index: `of_body` among the points of a posed body (`source`), and
+    `of_keypoints` among the 49 labelled keypoints.
 
-    The first six are the legs from the right ankle to the left, so that 2 and 3 are the hips.
+    The first six are the legs from the right ankle to the left, so 2 and 3 are the hips.
     """
 
     text: str
     source: typing.Literal["h36m", "keypoints"]
-    """of a body: the 17 of Human3.6M's regressor, or the 49 keypoints"""
+    """points of a posed body: the 17 joints of Human3.6M's regressor, or the 49 keypoints"""
     of_body: tuple[int, ...]
     of_keypoints: tuple[int, ...]
     pck: tuple[int, ...]
-    """positions of the 14 that PCK and AUC count: limbs, neck, top of the head"""
+    """indices into this set of the 14 joints of PCK and AUC: limbs, neck, top of the head"""
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(KEYPOINT_NAMES[i] for i in self.of_keypoints)
 
     def root(self, kind: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The joints whose middle is the root: rows of the source, and of the 49 labelled."""
+        """Returns the joints whose mean is the root: indices into source points and keypoints."""
         if kind == "mid-hip":
             return self.of_body[2:4], self.of_keypoints[2:4]
         pelvis = KEYPOINT_NAMES.index("hip")
@@ -74,11 +76,11 @@ _LIMBS_NECK = tuple(range(25, 38))
 
 JOINT_SETS = {
     "h36m14": JointSet(
-        "14 joints by Human3.6M's regressor",
+        "14 joints from Human3.6M's regressor",
         "h36m", tuple(H36M_TO_J14), (*_LIMBS_NECK, 43), _FIRST_14,
     ),
     "h36m17": JointSet(
-        "17 joints by Human3.6M's regressor",
+        "17 joints from Human3.6M's regressor",
         "h36m", tuple(H36M_TO_J17), tuple(J49_TO_H36M), (*range(13), 16),
     ),
     "mpii3d17": JointSet(
@@ -87,12 +89,12 @@ JOINT_SETS = {
     ),
     # SPIN compares the regressor's head with the labelled top of the head, its jaw with the head.
     "mpii3d17-h36m": JointSet(
-        "17 joints by Human3.6M's regressor, in MPI-INF-3DHP's places",
+        "17 joints from Human3.6M's regressor, matched to MPI-INF-3DHP's labels",
         "h36m", (*H36M_TO_J14, 0, 7, 9), tuple(J49_TO_MPII3D), _FIRST_14,
     ),
 }  # fmt: skip
 
-# For each choice what it means, in the words of the line below the table.
+# The meaning of each choice, as worded in the sentence below the table.
 CHOICES: dict[str, dict[str, str]] = {
     "truth": {
         "neutral": "truth: the neutral body in the labelled pose and shape",
@@ -104,23 +106,23 @@ CHOICES: dict[str, dict[str, str]] = {
         "gendered": "predictions posed with the body of the labelled gender",
     },
     "joints": {name: joints.text for name, joints in JOINT_SETS.items()},
-    "root": {"mid-hip": "about the middle of the hips", "pelvis": "about the pelvis joint"},
+    "root": {"mid-hip": "centred on the mid-hip point", "pelvis": "centred on the pelvis joint"},
     "pve": {
-        "none": "PVE of vertices as the body models place them",
-        "root": "PVE about the same root",
+        "none": "PVE of vertices as placed by the body model",
+        "root": "PVE of vertices centred on the same root",
     },
     "accel": {
         "sequence": "ACCEL within sequences",
-        "concatenated": "ACCEL over all sequences run together",
+        "concatenated": "ACCEL over all sequences concatenated",
     },
     "accel_unit": {"frame": "mm per frame^2", "second": "m/s^2"},
     "frames": {
         "all": "",
-        "visible": "frames with more than 6 of 12 limb joints seen in 2D",
-        "valid": "frames that the dataset's owner calls valid",
-        "valid-visible": "valid frames with more than 6 of 12 limb joints seen in 2D",
-        "inside": "frames with all labelled joints in the picture",
-        "valid-inside": "valid frames with all labelled joints in the picture",
+        "visible": "frames with more than 6 of 12 limb joints visible in 2D",
+        "valid": "frames that the dataset marks as valid",
+        "valid-visible": "valid frames with more than 6 of 12 limb joints visible in 2D",
+        "inside": "frames with all labelled joints in the image",
+        "valid-inside": "valid frames with all labelled joints in the image",
     },
     "gaps": {"close": "", "cut": "a sequence ends where frames are left out"},
 }
@@ -128,11 +130,11 @@ CHOICES: dict[str, dict[str, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One way to evaluate; what a field may be, and what it means, is in `CHOICES`."""
+    """One way to evaluate; `CHOICES` lists the values of its fields and their meaning."""
 
     name: str
     source: str
-    """whose way it is"""
+    """whose protocol it is"""
     truth: str = "neutral"
     body: str = "neutral"
     joints: str = "h36m14"
@@ -141,25 +143,25 @@ class Protocol:
     accel: str = "sequence"
     accel_unit: str = "frame"
     accel_trim: int = 0
-    """errors of acceleration left out at both ends of a sequence"""
+    """acceleration errors dropped at both ends of each sequence"""
     frames: str = "all"
     """which frames count; the model does not see the others either"""
     gaps: str = "close"
     frame_rate: float = 0.0
-    """only so many frames a second; 0: all"""
+    """frames per second to evaluate; 0: all"""
     tracks: str = ""
-    """only tracks with this in their name"""
+    """only tracks whose name contains this"""
     margin: float = 0.0
-    """side of the crop in longer sides of the box; 0: as in training"""
+    """side of the crop relative to the longer side of the box; 0: as in training"""
     flip: bool = False
-    """average with the prediction of the mirrored picture"""
+    """average with the prediction for the mirrored image"""
     metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve", "accel")
     changed: tuple[str, ...] = ()
-    """"field=value" of what differs from the preset"""
+    """"field=value" for each difference from the preset"""
 
     @property
     def label(self) -> str:
-        """Its name with what was changed."""
+        """The name, followed by what was changed."""
         return ", ".join((self.name, *self.changed))
 
     @property
@@ -168,22 +170,22 @@ class Protocol:
 
     @property
     def sees(self) -> tuple:
-        """What decides which pictures the model sees; protocols with the same share a pass."""
+        """What determines the images that the model sees; protocols that agree share a pass."""
         return self.frames, self.gaps, self.frame_rate, self.tracks, self.margin, self.flip
 
     def describe(self) -> str:
-        """One sentence with every choice that bears on the figures."""
+        """Returns a sentence with every choice that affects the results."""
         said = [CHOICES[name][getattr(self, name)] for name in ("truth", "body", "joints", "root")]
         said += [CHOICES["pve"][self.pve]] if "pve" in self.metrics else []
         if "accel" in self.metrics:
-            trim = ", without its ends" * bool(self.accel_trim)
+            trim = ", ends dropped" * bool(self.accel_trim)
             unit = CHOICES["accel_unit"][self.accel_unit]
             said.append(f"{CHOICES['accel'][self.accel]}{trim}, {unit}")
         said += [CHOICES["frames"][self.frames], CHOICES["gaps"][self.gaps]]
-        said.append(f"{self.frame_rate:g} frames a second" if self.frame_rate else "")
-        said.append(f"only {self.tracks}" if self.tracks else "")
-        said.append(f"crops of {self.margin:g} boxes" if self.margin else "")
-        said.append("averaged with the mirrored picture" if self.flip else "")
+        said.append(f"{self.frame_rate:g} frames per second" if self.frame_rate else "")
+        said.append(f"only tracks named *{self.tracks}*" if self.tracks else "")
+        said.append(f"crops {self.margin:g} times the box" if self.margin else "")
+        said.append("averaged with the mirrored image" if self.flip else "")
         return f"{self.label} ({self.source}): {'; '.join(part for part in said if part)}"
 
 
@@ -232,4 +234,4 @@ PRESETS: dict[str, tuple[Protocol, ...]] = {
     ),
     "other": (Protocol("maed", "MAED's on 3DPW, ACCEL within sequences"),),
 }  # fmt: skip
-"""By dataset; `other` for all that have no protocol of their own."""
+"""By dataset; `other` is for all without a published protocol."""

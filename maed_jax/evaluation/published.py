@@ -1,8 +1,8 @@
 """The paper's Table 1, as printed.
 
 Source: Wan et al., "Encoder-decoder with Multi-level Attention for 3D Human Shape and Pose
-Estimation", ICCV 2021. Every system was measured by its own authors' code, so that figures of
-different systems need not be of the same protocol.
+Estimation", ICCV 2021. Each system was evaluated with its authors' own code, so figures of
+different systems may follow different protocols.
 """
 
 from __future__ import annotations

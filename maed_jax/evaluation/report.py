@@ -1,9 +1,9 @@
 """The results of an evaluation as text, Markdown, CSV and JSON.
 
-A results file (JSON) holds `about` (what was evaluated, with what), `protocols` (every choice of
-each, and the sentence), `rows` (the table), `missing` (metrics that could not be measured, and
-why), `sequences` (the same by track; `counts` says how many errors each mean is of) and `joints`
-(by joint).
+A results file (JSON) holds `about` (what was evaluated, and with what), `protocols` (every choice
+of each, and its sentence), `rows` (the table), `missing` (metrics that could not be measured, and
+why), `sequences` (means per track; `counts` has the number of errors behind each mean) and
+`joints` (means per joint).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from maed_jax.files.json import check_form, read_json
 from maed_jax.files.whole import whole_file
 
 FORMAT = 1  # of results files
-# What readers of results files rely on, as `check_form` has it.
+# What readers of results files rely on, in the notation of `check_form`.
 FORM = {
     "about": {"dataset": str, "dataset_version": str, "split": str},
     "protocols": [{"label": str, "text": str}],
@@ -39,7 +39,7 @@ CORRECTED = ("accel_frame", "accel_second")
 
 
 def content(results: Sequence[Result], about: dict) -> dict:
-    """Everything that a results file holds; numbers that are not known are NaN."""
+    """Returns the content of a results file; unknown numbers are NaN."""
     return {
         "format": FORMAT,
         "about": about,
@@ -62,9 +62,9 @@ def content(results: Sequence[Result], about: dict) -> dict:
 
 
 def columns(protocols: Sequence[Protocol]) -> list[str]:
-    """The metrics of some protocols, in the table's order, ACCEL with its corrected forms.
+    """Returns the metrics of some protocols in the table's order, with ACCEL's corrected forms.
 
-    Where all ACCEL already are within sequences in mm per frame^2, that form is not repeated.
+    If every ACCEL already is within sequences in mm per frame^2, that form is not repeated.
     """
     asked = {name for p in protocols for name in p.metrics}
     if "accel" in asked:
@@ -124,7 +124,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def cells(rows: Sequence[dict]) -> list[list[str]]:
-    """The lines of a table, titles first; a cell is empty where a protocol does not ask for it."""
+    """Returns the lines of a table, titles first; metrics that a protocol lacks are empty."""
     names = [name for name in METRICS if any(name in row for row in rows)]
     lines = [["protocol", "", "", "frames", *(METRICS[name].title for name in names)]]
     before = ("", "")
@@ -149,9 +149,9 @@ def number(value: float | None, decimals: int = 1) -> str:
 
 
 def text_table(lines: Sequence[Sequence[str]], left: int = 3, apart: int | None = None) -> str:
-    """Lines of cells as aligned text, the first `left` columns to the left.
+    """Formats lines of cells as aligned text, the first `left` columns flush left.
 
-    Lines with something in column `apart` have an empty one before them.
+    An empty line precedes each line that has text in column `apart`.
     """
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
@@ -173,15 +173,16 @@ def markdown_table(lines: Sequence[Sequence[str]], left: int = 3) -> str:
 
 
 def notes(results: dict) -> list[str]:
-    """What a table needs said below it: the protocols, units, and why figures are missing."""
+    """Returns the notes below a table: the protocols, units, and why figures are missing."""
     lines = [p["text"] + "." for p in results["protocols"]]
     names = {name for row in results["rows"] for name in row}
     if "accel_second" in names:
         lines.append(
-            "After ACCEL its corrected form: within sequences, over consecutive frames only."
+            "The columns after ACCEL are its corrected form: within sequences, over consecutive "
+            "frames only."
         )
     percent = "; PCK (150 mm) and AUC (0 to 150 mm) in %" if "pck" in names else ""
-    lines.append(f"Errors in mm, ACCEL as said{percent}.")
+    lines.append(f"Errors in mm, ACCEL as stated above{percent}.")
     for label, reasons in results["missing"].items():
         lines += [f"-: {label}: no {why}." for why in dict.fromkeys(reasons.values())]
     lines += results["about"].get("notes", [])
@@ -208,7 +209,7 @@ def as_markdown(results: dict) -> str:
 
 
 def as_csv(rows: Sequence[dict]) -> str:
-    """Rows with a column for every key of any of them; empty where there is no number."""
+    """Formats rows as CSV with a column for every key of any row; unknown numbers are empty."""
     names = list(
         dict.fromkeys(k for row in rows for k, v in row.items() if not isinstance(v, dict))
     )
@@ -228,7 +229,7 @@ def _unknown(value: Any) -> bool:
 
 
 def write_text(file: str | Path, text: str) -> None:
-    """Writes all of it or nothing.
+    """Writes a file atomically.
 
     Raises:
       UserError: it cannot be written.
@@ -238,10 +239,10 @@ def write_text(file: str | Path, text: str) -> None:
 
 
 def read(file: str | Path) -> dict:
-    """Reads a results file, or that in a folder of `maed eval --out`.
+    """Reads a results file, or the one in a folder written by `maed eval --out`.
 
     Raises:
-      UserError: it is missing, or something else.
+      UserError: it is missing or is not a results file.
     """
     if Path(file).is_dir():
         file = Path(file) / "results.json"
@@ -250,9 +251,9 @@ def read(file: str | Path) -> dict:
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise UserError(f"{file} is not a results file of this version's maed eval")
+        raise UserError(f"{file} is not a results file of this version of maed eval")
     try:
         check_form(found, FORM)
     except ValueError as error:
-        raise UserError(f"{file} is not a whole results file of maed eval: {error}") from None
+        raise UserError(f"{file} is not a valid results file of maed eval: {error}") from None
     return found

@@ -1,4 +1,4 @@
-"""The files of `maed eval`: the folder of tables and pictures, and what was predicted."""
+"""Writes the files of `maed eval`: the folder of tables and plots, and the predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maed_jax.files.whole import whole_file
 
 
 def write_directory(directory: str | Path, found: dict, results: Sequence[Result]) -> list[Path]:
-    """Writes everything of `found` and the pictures of the first protocol; gives their paths."""
+    """Writes all of `found` and the first protocol's plots into a folder; returns their paths."""
     directory = Path(directory)
     texts = {
         "table.txt": report.as_text(found) + "\n",
@@ -35,8 +35,7 @@ def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
         import matplotlib  # noqa: F401
     except ImportError:
         print(
-            "maed: without pictures: they need matplotlib "
-            "(pip install '.[viz]' in the source folder)",
+            "maed: no plots: they need matplotlib (pip install '.[viz]' in the source folder)",
             file=sys.stderr,
         )
         return []
@@ -48,7 +47,7 @@ def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
 
 
 def write_predictions(file: str | Path, result: Result) -> str | Path:
-    """Writes a row for every frame, see `maed eval --help`."""
+    """Writes one row per frame, see `maed eval --help`; returns the path."""
     columns: dict[str, list] = {}
     for number, track in enumerate(result.scores.tracks):
         values = {

@@ -1,4 +1,4 @@
-"""Errors over time and the worst frames, as pictures. Needs matplotlib, of the extra `viz`."""
+"""Plots errors over time and the worst frames. Needs matplotlib (extra `viz`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.scoring import Scores
 from maed_jax.files.whole import whole_file
 
-PANELS = 12  # of each picture
+PANELS = 12  # per figure
 DPI = 110
-APART = 30  # frames between two of the worst of one track
+APART = 30  # minimum distance of two worst frames of one track, in frames
 PREDICTED, TRUE = "#d1495b", "#2e7d6b"
-# Between joints of all sets: legs, arms, shoulders to the neck and hips to the neck.
+# Between the joints that all sets share: legs, arms, shoulders to neck, hips to neck.
 BONES = (
     (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11),
     (8, 12), (9, 12), (2, 12), (3, 12),
@@ -23,7 +23,7 @@ BONES = (
 
 
 def draw_errors(scores: Scores, file: Path) -> None:
-    """MPJPE and PA-MPJPE of each frame of the worst sequences."""
+    """Plots MPJPE and PA-MPJPE of each frame of the worst sequences."""
     tracks = [t for t in scores.tracks if np.isfinite(t.errors["mpjpe"]).any()]
     shown = sorted(tracks, key=lambda t: -np.nanmean(t.errors["mpjpe"]))[:PANELS]
     figure = Figure(figsize=(12, 1 + 1.5 * -(-len(shown) // 2)), layout="constrained")
@@ -45,7 +45,7 @@ def draw_errors(scores: Scores, file: Path) -> None:
 
 
 def draw_worst(result: Result, file: Path) -> None:
-    """The frames with the highest MPJPE: the crop, and joints from the front and from the left."""
+    """Draws the frames with the highest MPJPE: the crop, and joints from the front and the side."""
     shown = worst_frames(result.scores)
     per_row = min(2, len(shown))
     rows = -(-len(shown) // per_row)
@@ -72,14 +72,14 @@ def draw_worst(result: Result, file: Path) -> None:
         axes.axis("off")
     figure.suptitle(
         f"{result.scores.protocol.label}: worst frames; joints from the front and the side, "
-        "predicted red, true green",
+        "predicted in red, ground truth in green",
         fontsize=10,
     )
     _save(figure, file)
 
 
 def worst_frames(scores: Scores) -> list[tuple[int, int]]:
-    """The `PANELS` worst (track, frame)s, those of one track at least `APART` apart."""
+    """Returns the `PANELS` worst (track, frame) pairs, at least `APART` apart within a track."""
     errors = [track.errors["mpjpe"] for track in scores.tracks]
     where = [(i, f) for i, track in enumerate(errors) for f in np.flatnonzero(np.isfinite(track))]
     where.sort(key=lambda place: -errors[place[0]][place[1]])

@@ -1,4 +1,4 @@
-"""From predictions and labels to errors, frame by frame, as a protocol asks for them."""
+"""Computes the errors of predictions in each frame, as a protocol defines them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maed_jax.evaluation.predictions import Predicted
 from maed_jax.evaluation.protocols import METRICS, PRESETS, Protocol
 
 (PLAIN,) = PRESETS["other"]
-"""the protocol of training's figures and the study's"""
+"""the protocol for validation during training and for the study"""
 
 
 @dataclasses.dataclass
@@ -28,20 +28,20 @@ class TrackScores:
     subset: str
     labels: TrackLabels
     joints: np.ndarray
-    """[t joints 3] predicted, about the root, metres, camera axes, float64"""
+    """[t joints 3] predicted, relative to the root, metres, camera axes, float64"""
     target_joints: np.ndarray
-    """[t joints 3] true"""
+    """[t joints 3] ground truth"""
     joint_errors: np.ndarray
-    """[t joints] mm, about the root"""
+    """[t joints] mm, relative to the root"""
     pa_joint_errors: np.ndarray
     """[t joints] mm, aligned"""
     errors: dict[str, np.ndarray]
-    """of all `METRICS`, each [t]; an error of acceleration stands at the middle of its frames"""
+    """[t] for each of `METRICS`; acceleration errors are at the middle of their three frames"""
 
 
 @dataclasses.dataclass
 class Scores:
-    """What a protocol found."""
+    """The errors of a split under one protocol."""
 
     protocol: Protocol
     tracks: list[TrackScores]
@@ -50,27 +50,27 @@ class Scores:
 
 
 class Bodies:
-    """The neutral body and, from the same place, those of the genders; loaded when asked for."""
+    """The neutral body and, loaded from the same place on demand, the gendered ones."""
 
     def __init__(self, neutral: smpl.Body, source: Source | None = None):
-        """`source`: what `neutral` was loaded from, see `load_body`."""
+        """`source`: where `neutral` was loaded from, see `load_body`."""
         self._source = source
         self._whole, self._points = {"neutral": neutral}, {}
 
     def of(self, gender: str) -> smpl.Body:
-        """Raises: UserError: there is no such body."""
+        """Returns the body of a gender. Raises: UserError: there is none."""
         if gender not in self._whole:
             self._whole[gender] = load_body(self._source, gender)
         return self._whole[gender]
 
     def points_of(self, gender: str, source: str) -> smpl.Body:
-        """The body restricted to the points of `source`."""
+        """Returns the body restricted to the points of `source`, see `posing.points_body`."""
         if (gender, source) not in self._points:
             self._points[gender, source] = posing.points_body(self.of(gender), source)
         return self._points[gender, source]
 
     def check(self, protocol: Protocol, labels: Iterable[TrackLabels]) -> None:
-        """Raises: UserError: the protocol asks for a body that is not there, or the labels do."""
+        """Raises: UserError: a body that the protocol or the labels need is missing."""
         for track in labels:
             if protocol.truth != "keypoints":
                 check_body([track], self.of("neutral").name, "--body")
@@ -82,28 +82,28 @@ class Bodies:
 
 
 def check_body(labels: Iterable[TrackLabels], body: str, option: str) -> None:
-    """Checks that poses and shapes are labels of the model's own body: others mean another thing.
+    """Checks that labelled poses and shapes are those of the model's body.
 
     Args:
-      body: name of the model's.
-      option: by which the user gives another one.
+      body: name of the model's body.
+      option: the option with which the user chooses another one.
 
     Raises:
-      UserError: they are not.
+      UserError: they are those of another body.
     """
     for track in labels:
         if track.has_smpl.any() and track.body != body:
             raise UserError(
-                f"the labels are of the body {track.body!r} and the model's is {body!r}: give the "
-                f"right one with {option}"
+                f"the labels are for the body {track.body!r}, but the model's is {body!r}: choose "
+                f"the right one with {option}"
             )
 
 
 def score(predicted: Predicted, clips, bodies: Bodies, protocol: Protocol) -> Scores:
-    """Compares predictions with the labels of `clips`, over which they were made.
+    """Compares predictions with the labels of the `clips` for which they were made.
 
     Raises:
-      UserError: no frame has what the protocol compares with.
+      UserError: no frame has the labels that the protocol needs.
     """
     tracks = [
         _score_track(clips, number, predicted, bodies, protocol)
@@ -111,10 +111,10 @@ def score(predicted: Predicted, clips, bodies: Bodies, protocol: Protocol) -> Sc
     ]
     if not any(np.isfinite(track.errors["mpjpe"]).any() for track in tracks):
         lacks = "3D keypoint labels" if protocol.truth == "keypoints" else "pose labels"
-        raise UserError(f"no frame of this split could be compared: none has {lacks}")
+        raise UserError(f"no frame of this split can be evaluated: none has {lacks}")
     missing = add_acceleration_errors(tracks, protocol)
     if protocol.truth == "keypoints":
-        missing["pve"] = "PVE: the truth is keypoints, which have no surface"
+        missing["pve"] = "PVE: the ground truth is keypoints, which have no surface"
     return Scores(protocol, tracks, missing)
 
 
@@ -165,14 +165,14 @@ def _score_track(
 
 
 def plain_scores(predicted: Predicted, clips, body: smpl.Body) -> list[TrackScores]:
-    """The errors by the protocol `PLAIN`, track by track: for training and the study.
+    """Computes each track's errors under the protocol `PLAIN`, for training and the study.
 
     Args:
       predicted, clips: see `predictions.predict`.
-      body: poses predictions and labels; with its H36M regressor.
+      body: poses predictions and labels; needs its H36M regressor.
 
     Raises:
-      UserError: no frame has labels, or they are of another body, or it lacks its H36M regressor.
+      UserError: no frame has labels, they are for another body, or it has no H36M regressor.
     """
     check_body(clips.labels, body.name, "--config.body")
     return score(predicted, clips, Bodies(body), PLAIN).tracks

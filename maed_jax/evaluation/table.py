@@ -1,4 +1,4 @@
-"""The figures of an evaluation as rows: means over subsets and over all."""
+"""The results of an evaluation as table rows: means over each subset and over all frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, str | int | float]
 def rows(
     predictor: str, scores: Sequence[TrackScores], metrics: Sequence[str] = PLAIN.metrics
 ) -> list[Row]:
-    """One row for each subset, then one for all: means over frames, `frames` how many."""
+    """Returns a row per subset, then one for all: means over frames, and their number `frames`."""
     subsets = [s for s in dict.fromkeys(track.subset for track in scores) if s]
     groups = {name: [s for s in scores if s.subset == name] for name in subsets} | {ALL: scores}
     return [
@@ -26,7 +26,7 @@ def rows(
 
 
 def means(scores: Sequence[TrackScores], metrics: Sequence[str]) -> Row:
-    """Means over the frames of tracks, NaN where there is none; `frames` how many count."""
+    """Returns means over the frames of tracks, NaN if there are none, and their number `frames`."""
     found: Row = {"frames": int(sum(np.isfinite(t.errors["mpjpe"]).sum() for t in scores))}
     for name in metrics:
         values = np.concatenate([track.errors[name] for track in scores])

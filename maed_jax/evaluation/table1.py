@@ -1,4 +1,4 @@
-"""`maed table1`: print the paper's Table 1 with our rows, for the datasets that are prepared."""
+"""`maed table1`: print the paper's Table 1 with rows for a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = (
 def main(argv: list[str]) -> None:
     parser = Parser(
         prog="maed table1",
-        description="Print the paper's Table 1 with our rows, for the datasets that are prepared.",
+        description="Print the paper's Table 1 with our rows for the datasets that are prepared.",
         epilog=SOURCE,
     )
     parser.add_argument(
@@ -32,25 +32,25 @@ def main(argv: list[str]) -> None:
         help="work directory of maed train or convert",
     )
     add_step(parser)
-    parser.add_argument("--data_dir", help="where datasets live (default: as in training)")
-    parser.add_argument("--config", default="crops", help="of the datasets (default: crops)")
+    parser.add_argument("--data_dir", help="where the datasets are (default: as in training)")
+    parser.add_argument("--config", default="crops", help="config of the datasets (default: crops)")
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument(
         "--protocols", choices=("maed", "all"), default="maed",
-        help="all: a row for every other protocol too",
+        help="all: also a row for every other protocol",
     )  # fmt: skip
-    parser.add_argument("--body", help="use this body instead: a path, or mannequin")
+    parser.add_argument("--body", help="use another body: a path, or mannequin")
     parser.add_argument(
-        "--batch", type=positive(int), default=128, help="frames at a time (default: 128)"
+        "--batch", type=positive(int), default=128, help="frames per batch (default: 128)"
     )
-    parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json there")
+    parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json to DIR")
     options = parser.parse_args(argv)
     with evaluate.only_run_into(options.out):
         _fill(options)
 
 
 def _fill(options: argparse.Namespace) -> None:
-    """Measures what there is to measure, prints the table and writes it."""
+    """Evaluates on the prepared datasets, prints the table and writes it."""
     from maed_jax import jax_setup
 
     jax_setup.configure()
@@ -73,10 +73,10 @@ def _fill(options: argparse.Namespace) -> None:
 
 
 def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
-    """The datasets of the table that are there, and what to say about the others.
+    """Returns the datasets of the table that are prepared, and notes about the others.
 
     Raises:
-      UserError: none is.
+      UserError: none is prepared.
     """
     from maed_jax.data.records import dataset_directory
 
@@ -86,18 +86,18 @@ def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
             dataset_directory(data_dir, f"{name}/{config}")
             ready.append(name)
         except UserError as error:
-            notes.append(f"{title}: no figures of ours: {error}")
+            notes.append(f"{title}: not evaluated: {error}")
     if not ready:
         raise UserError(
             f"none of {', '.join(TITLES.values())} is prepared in {data_dir}; "
-            f"`maed data build NAME --manual_dir RAW --data_dir {data_dir} --partial` prepares one "
-            f"from its test files, NAME one of {', '.join(TITLES)}, see docs/evaluation.md"
+            f"`maed data build NAME --manual_dir RAW --data_dir {data_dir} --partial`, with NAME "
+            f"one of {', '.join(TITLES)}, prepares one from its test files (docs/evaluation.md)"
         )
     return ready, notes
 
 
 def _at_hand(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Protocol], list[str]]:
-    """The protocols whose bodies there are, and what to say about the others."""
+    """Returns the protocols whose bodies are available, and notes about the others."""
     kept, notes = [], []
     for protocol in presets:
         if which != "all" and protocol.name != which:
@@ -107,12 +107,12 @@ def _at_hand(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Prot
                 bodies.of("male"), bodies.of("female")
             kept.append(protocol)
         except UserError as error:
-            notes.append(f"without the row {protocol.name}: {error}")
+            notes.append(f"skipping the row {protocol.name}: {error}")
     return kept, notes
 
 
 def rows(found: dict[str, dict]) -> list[dict]:
-    """The table: published rows, then ours, one for each protocol's name.
+    """Returns the table: the published rows, then ours, one for each protocol name.
 
     Args:
       found: contents of results files (see `report`), by dataset.
@@ -182,7 +182,7 @@ def _write(table: Sequence[dict], notes: Sequence[str], found: dict, out: str | 
 
 
 def _carried(titles: Sequence[str]) -> list[str]:
-    """Titles that stand over several columns, over each of them."""
+    """Repeats titles that span several columns over each of them."""
     out: list[str] = []
     for title in titles:
         out.append(title or (out[-1] if out else ""))
