@@ -1,4 +1,4 @@
-"""What tests of builders share: reading back what was built, by track and by keypoint."""
+"""Shared by tests of builders: reads back what was built, by track and by keypoint."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from maed_jax.data.records import Records
 
 
 def tracks(directory, split):
-    """Name of a track -> its records."""
+    """Returns track name -> its records."""
     records = Records(directory, split)
     return {
         track.name: [records[i] for i in range(track.start, track.start + track.length)]
@@ -22,17 +22,17 @@ def stacked(rows, name):
 
 
 def keypoint(rows, name, points="keypoints_2d"):
-    """One keypoint of all records, by its name: [t 3], or [t 4] of keypoints_3d."""
+    """Returns one keypoint, by name, of all records: [t 3], or [t 4] for keypoints_3d."""
     return stacked(rows, points)[:, KEYPOINT_NAMES.index(name)]
 
 
 def labelled(rows, points="keypoints_2d"):
-    """The names of the keypoints that have a label in the first record."""
+    """Returns the names of the keypoints that are labelled in the first record."""
     return {name for name, row in zip(KEYPOINT_NAMES, rows[0][points]) if row[-1] > 0}
 
 
 def projected(row):
-    """A record's 3D keypoints, where its intrinsics put them: [49 2], NaN for those it lacks."""
+    """Projects a record's 3D keypoints with its intrinsics: [49 2], NaN for absent ones."""
     fx, fy, cx, cy = row["intrinsics"]
     x, y, z, known = row["keypoints_3d"].T
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""A small prepared dataset of pictures of noise, written as the builders write theirs."""
+"""Writes a small prepared dataset of noise images in the builders' format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNCHANGED = Augment(crop_probability=0.0, flip=0.0, jitter=0.0, hue=0.0, erase=0
 def record(
     rng: np.random.Generator, track: str, frame: int, size: tuple[int, int] = (48, 40)
 ) -> dict:
-    """One record with labels drawn from `rng`; its picture is the brighter the later the frame."""
+    """Makes a record with labels drawn from `rng`; later frames have brighter images."""
     height, width = size
     image = rng.integers(0, 60, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     image = np.kron(image, np.ones((8, 8, 1), np.uint8))[:height, :width] + np.uint8(frame % 190)
@@ -60,8 +60,7 @@ def write_fake_dataset(
 ) -> Path:
     """Writes `<data_dir>/<name>/crops/1.0.0` with tracks of these lengths; returns that folder.
 
-    `edit(index, record)` may change a record (in place) before it is written. Several splits hold
-    the same.
+    `edit(index, record)` may change a record in place before it is written. All splits are equal.
     """
     splits = [split] if isinstance(split, str) else split
 

@@ -1,4 +1,4 @@
-"""Small valid files, to be damaged: each function writes some, or gives them in parts."""
+"""Small valid files to damage: each function writes some files, or returns them in parts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from maed_jax.runs.config import load_config
 
 
 def body_arrays() -> dict:
-    """SMPL's arrays of a body with eight vertices, in the forms in which its owner pickled them."""
+    """Returns SMPL's arrays for a body with eight vertices, in the types of its owner's pickles."""
     rng, verts = np.random.default_rng(0), 8
     parents = np.array([2**32 - 1, *skeleton.PARENTS[1:]])
     return {
@@ -169,7 +169,7 @@ def newell(folder: Path) -> None:
 
 
 def mpi_annotations(folder: Path) -> None:
-    """As version 7.3 has them: an array of references, axes reversed."""
+    """Writes cells as in version 7.3: an array of references, with axes reversed."""
     with h5py.File(folder / "annot.mat", "w", userblock_size=512) as file:
         for name, columns in (("annot2", 56), ("annot3", 84)):
             cells = np.empty((1, 3), h5py.ref_dtype)

@@ -1,4 +1,4 @@
-"""The readers of files that may come from strangers, and small valid files for each."""
+"""The readers of untrusted files, and small valid files for each."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ PICKLED = (
 JSON = (b"null", b"[]", b"{}", b"true", b"1e999", b"NaN", b'"', b",", b"[[[[", b"-1", b"}")
 
 
-# --- How files are put together -------------------------------------------------------------------
+# --- Assembling files -----------------------------------------------------------------------------
 
 
 def whole(write: Callable[[Path], object], name: str) -> Callable[[Path], list[list[bytes]]]:
-    """Seeds that are one file, which `write(folder)` leaves as `name`."""
+    """Returns a function for seeds of one file, written by `write(folder)` as `name`."""
 
     def seeds(folder: Path) -> list[list[bytes]]:
         write(folder)
@@ -101,7 +101,7 @@ def as_json(*contents) -> Callable[[Path], list[list[bytes]]]:
 
 
 class Zipped:
-    """Files that are zip archives: their members are mutated apart, and so is the whole."""
+    """Zip archives; members are mutated individually, and so is the whole file."""
 
     def __init__(self, write: Callable[[Path], object], name: str):
         self._write, self._name, self._names = write, name, []
@@ -146,7 +146,7 @@ def override(path: Path) -> None:
 def read_lines_of_work(path: Path) -> None:
     form = detect_video.DETECTED
     found = Work(path.parent).lines(path.stem, form)
-    assert Work(path.parent).lines(path.stem, form) == found  # what is left is whole
+    assert Work(path.parent).lines(path.stem, form) == found  # reading repaired the file
 
 
 def read_array_of_work(path: Path) -> None:
@@ -184,7 +184,7 @@ def decode(path: Path) -> None:
 
 
 def dataset(name: str, of: str) -> Callable[[Path], list[list[bytes]]]:
-    """Seeds of a file that describes the records of a prepared dataset."""
+    """Returns seeds for a file that describes the records of a prepared dataset."""
 
     def seeds(folder: Path) -> list[list[bytes]]:
         if name == "features.json":

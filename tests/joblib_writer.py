@@ -1,4 +1,4 @@
-"""Writes files as joblib.dump does, without joblib."""
+"""Writes files in the format of joblib.dump, without joblib."""
 
 import io
 import pickle
@@ -9,11 +9,11 @@ import numpy as np
 
 
 class NumpyArrayWrapper:
-    """Stands for joblib's while it is pickled."""
+    """Pickled under the name of joblib's class."""
 
 
 class _Pickler(pickle._Pickler):
-    """Puts the bytes of every array right behind its wrapper."""
+    """Writes the bytes of each array directly after its wrapper."""
 
     def __init__(self, file, protocol, aligned):
         super().__init__(file, protocol)
@@ -43,7 +43,7 @@ class _Pickler(pickle._Pickler):
 
 
 def joblib_bytes(content, protocol=3, aligned=False) -> bytes:
-    """What joblib.dump would write: before version 1.2, or since then if `aligned`."""
+    """Returns what joblib.dump would write: since version 1.2 if `aligned`, otherwise before."""
     modules = {name: types.ModuleType(name) for name in ("joblib", "joblib.numpy_pickle")}
     modules["joblib.numpy_pickle"].NumpyArrayWrapper = NumpyArrayWrapper
     NumpyArrayWrapper.__module__ = "joblib.numpy_pickle"

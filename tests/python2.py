@@ -1,4 +1,4 @@
-"""Writes pickles as Python 2 did: text as bytes, NumPy under its old names."""
+"""Writes pickles like Python 2: text as bytes, NumPy under its old names."""
 
 import pickle
 

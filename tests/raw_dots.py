@@ -1,4 +1,4 @@
-"""Pictures that show the truth: a dot of one colour for each joint, found again by its colour."""
+"""Images that show the ground truth: each joint is a dot that can be found by its colour."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ COLOURS = {
     "rknee": (255, 128, 0),
 }  # fmt: skip
 BACKGROUND = 110
-# Where the 49 keypoints have them: as LSP and COCO do, or as OpenPose does.
+# Their indices among the 49 keypoints: LSP's and COCO's, or OpenPose's.
 LSP = {"lwrist": 36, "rwrist": 31, "lankle": 30, "rankle": 25, "lshoulder": 34, "rshoulder": 33,
        "lknee": 29, "rknee": 26}  # fmt: skip
 OPENPOSE = {"lwrist": 7, "rwrist": 4, "lankle": 14, "rankle": 11, "lshoulder": 5, "rshoulder": 2,
             "lknee": 13, "rknee": 10}  # fmt: skip
-# Someone who faces the camera: the person's left is on the right of the picture. In units of the
-# person's height, from the middle of the shoulders.
+# A person facing the camera (their left is on the right of the image): offsets from the middle of
+# the shoulders, in units of the person's height.
 FACING = {
     "nose": (0, -0.1), "neck": (0, -0.02), "headtop": (0, -0.2),
     "lshoulder": (0.1, 0), "rshoulder": (-0.1, 0), "lelbow": (0.15, 0.15), "relbow": (-0.14, 0.16),
@@ -35,7 +35,7 @@ FACING = {
 
 
 def person(x: float, y: float, height: float) -> dict[str, tuple[float, float]]:
-    """The joints of someone whose shoulders are at x, y: name -> pixels."""
+    """Returns the joints of a person whose shoulders are at x, y: name -> pixels."""
     return {name: (x + height * dx, y + height * dy) for name, (dx, dy) in FACING.items()}
 
 
@@ -56,7 +56,7 @@ def jpeg(image: np.ndarray) -> bytes:
 
 
 def dots(image: np.ndarray) -> dict[str, np.ndarray]:
-    """The dots in a picture: name -> x, y of its centre, pixels."""
+    """Finds the dots in an image: name -> x, y of the centre, pixels."""
     found = {}
     palette = np.array([*COLOURS.values(), (BACKGROUND,) * 3, (0, 0, 0)], float)
     nearest = np.linalg.norm(image[:, :, None] - palette, axis=-1).argmin(-1)
@@ -68,9 +68,9 @@ def dots(image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -> None:
-    """Whether the 2D keypoints of a record lie on the dots of its picture, and the box around."""
+    """Checks that a record's 2D keypoints are at its image's dots, and its box encloses them."""
     seen = dots(decode_picture(record["image"]))
-    assert len(seen) >= expected, f"only {sorted(seen)} are to be seen"
+    assert len(seen) >= expected, f"only {sorted(seen)} are visible"
     for name, place in seen.items():
         x, y, confidence = record["keypoints_2d"][index[name]]
         assert confidence == 1, name
@@ -79,9 +79,9 @@ def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -
 
 
 def builds(monkeypatch, name: str, data_dir: Path, **defaults) -> Callable[..., Path]:
-    """A function of raw folder, config and options that builds dataset `name` in this process.
+    """Returns a function of raw folder, config and options that builds `name` in this process.
 
-    defaults: what is not given there, perhaps `config` too.
+    defaults: default options, possibly including `config`.
     """
     raw_pictures.in_this_process(monkeypatch)
 

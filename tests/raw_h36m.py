@@ -1,4 +1,4 @@
-"""Human3.6M in its owner's layout: short recordings of three subjects by two of the cameras."""
+"""Writes Human3.6M in its owner's layout: short recordings of three subjects by two cameras."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from small_videos import write_video
 
 FRAMES = 11
-SHADE = 15  # how much redder each frame is than the one before
-CAMERAS = {"54138969": 0, "60457274": 3}  # name -> place in the owner's list
+SHADE = 15  # how much redder each frame is than the previous one
+CAMERAS = {"54138969": 0, "60457274": 3}  # name -> index in the owner's list
 SIZES = {"54138969": (1000, 1002), "60457274": (1000, 1000)}
 # The owner's 32 joints; many coincide.
 JOINTS = (
@@ -52,7 +52,7 @@ class Truth:
 
 
 def truth(subject: str, camera: str) -> Truth:
-    """What all recordings of a subject by a camera show."""
+    """Returns what all recordings of a subject by a camera show."""
     world = person(JOINTS, FRAMES, heading=0.1 * int(subject[1:]))
     world = world[..., [0, 2, 1]] * (1, -1, 1)  # z up
     position = np.array(EXTRINSIC[camera][3:]) / 1000
@@ -72,7 +72,7 @@ def truth(subject: str, camera: str) -> Truth:
 
 
 def rotation(camera: str) -> np.ndarray:
-    """World to camera [3 3], as the owner's code composes it."""
+    """Returns the rotation [3 3] from world to camera, composed as in the owner's code."""
     a, b, c = EXTRINSIC[camera][:3]
     about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
@@ -81,11 +81,11 @@ def rotation(camera: str) -> np.ndarray:
 
 
 def write(folder: Path, *, world_only: bool = False, extracted: bool = False) -> None:
-    """Writes the whole; without metadata.xml.
+    """Writes the dataset without metadata.xml.
 
     Args:
-      world_only: h36m-fetch's names of folders, and poses only in the world.
-      extracted: pictures named as by SPIN instead of videos.
+      world_only: use h36m-fetch's folder names, and write poses only in the world frame.
+      extracted: write images named as by SPIN instead of videos.
     """
     for subject, actions in RECORDINGS.items():
         for action in ("_ALL", *actions):
@@ -117,7 +117,7 @@ def _write_pictures(folder, subject, action, camera, known, extracted) -> None:
 
 
 def write_cdf(path: Path, values: np.ndarray) -> None:
-    """The variable Pose, one record of all frames, float32."""
+    """Writes the variable Pose, float32, with all frames in one record."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     flat = values.reshape(len(values), -1).astype(np.float32)
@@ -129,7 +129,7 @@ def write_cdf(path: Path, values: np.ndarray) -> None:
 
 
 def write_metadata(path: Path) -> None:
-    """metadata.xml with cameras and the names of recordings."""
+    """Writes metadata.xml with cameras and the names of recordings."""
     extrinsic = np.zeros((4, 11, 6))
     intrinsic = np.ones((4, 9))
     for camera, place in CAMERAS.items():
@@ -152,7 +152,7 @@ def write_metadata(path: Path) -> None:
 
 
 def write_masks(path: Path, rectangles: np.ndarray, size: tuple[int, int]) -> None:
-    """The owner's rectangles [t 4] (left, top, right, bottom, inclusive) as masks, version 7.3."""
+    """Writes the owner's rectangles [t 4] (left, top, right, bottom, inclusive) as masks, v7.3."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     with h5py.File(path, "w", userblock_size=512) as file:
@@ -165,7 +165,7 @@ def write_masks(path: Path, rectangles: np.ndarray, size: tuple[int, int]) -> No
 
 
 def write_mosh(folder: Path, pose: np.ndarray, betas: np.ndarray) -> None:
-    """MoSh's fit of S1's recording by camera 54138969: poses [n 72] in the camera frame."""
+    """Writes MoSh's fit to S1's recording by camera 54138969: poses [n 72] in the camera frame."""
     upside_down = Rotation.from_rotvec(pose[:, :3]) * Rotation.from_euler("x", -np.pi)
     path = folder / "S1" / "Directions 1_cam0_aligned.pkl"
     path.parent.mkdir(parents=True)
@@ -174,7 +174,7 @@ def write_mosh(folder: Path, pose: np.ndarray, betas: np.ndarray) -> None:
 
 
 def write_neural_annot(folder: Path, pose: np.ndarray, shape: np.ndarray) -> None:
-    """NeuralAnnot's fit of S1's recording: poses [n 72] of frames 0, 5 ... in the world."""
+    """Writes NeuralAnnot's fit to S1's recording: poses [n 72] of frames 0, 5 ..., world frame."""
     folder.mkdir(exist_ok=True)
     fits = {str(5 * i): {"pose": p.tolist(), "shape": shape.tolist(), "trans": [0, 0, 0]}
             for i, p in enumerate(pose)}  # fmt: skip
@@ -191,8 +191,8 @@ def write_neural_annot(folder: Path, pose: np.ndarray, shape: np.ndarray) -> Non
 
 
 def write_spin(path: Path, known: Truth, camera: str = "54138969") -> None:
-    """SPIN's rows of frames 0, 5 and 10 of S1's recording; the keypoints beside the last are those
-    of another frame."""
+    """Writes SPIN's rows for frames 0, 5 and 10 of S1's recording; the last has the keypoints of
+    another frame."""
     frames = [0, 5, 10]
     limbs = ("rankle", "rknee", "rhip", "lhip", "lknee", "lankle",
              "rwrist", "relbow", "rshoulder", "lshoulder", "lelbow", "lwrist")  # fmt: skip

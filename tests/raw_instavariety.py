@@ -1,4 +1,4 @@
-"""Writes TFRecords of InstaVariety in its owner's format."""
+"""Writes InstaVariety's TFRecords in its owner's format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import raw_dots
-from tensorboardX.record_writer import masked_crc32c  # nobody's but TensorFlow's own format
+from tensorboardX.record_writer import masked_crc32c  # an independent implementation
 from tensorflow_datasets.proto import tf_example_pb2
 
 BODY = (
@@ -19,14 +19,14 @@ FEET = ("lbigtoe", "rbigtoe", "lsmalltoe", "rsmalltoe", "lankle", "rankle")
 
 
 def framed(data: bytes) -> bytes:
-    """A record of a TFRecord file."""
+    """Returns the bytes of a record in a TFRecord file."""
     length = struct.pack("<Q", len(data))
     sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
     return length + sums[0] + data + sums[1]
 
 
 def example(**features) -> bytes:
-    """A serialised tf.train.Example; in names "/" is written "__"."""
+    """Returns a serialised tf.train.Example; "__" in names stands for "/"."""
     message = tf_example_pb2.Example()
     for name, values in features.items():
         feature = message.features.feature[name.replace("__", "/")]
@@ -41,7 +41,8 @@ def example(**features) -> bytes:
 
 
 def track(frames: int = 3, size: int = 224, training: bool = True, **changes) -> bytes:
-    """Someone walks to the right; labels within [-1, 1] for training, else pixels."""
+    """Makes a track of someone walking to the right; labels are in [-1, 1] or, if not `training`,
+    in pixels."""
     people = [raw_dots.person(100 + 4 * n, 60, 140) for n in range(frames)]
 
     def labels(names):
@@ -74,7 +75,7 @@ def track(frames: int = 3, size: int = 224, training: bool = True, **changes) ->
 
 
 def write(folder: Path) -> Path:
-    """Two tracks to train on and one to test on, at another size."""
+    """Writes two training tracks and one test track, which has another size."""
     name = "insta_variety_00_copy00_hmr_noS5.ckpt-642561.tfrecord"
     write_records(folder / "train" / name, track(3), track(2))
     write_records(folder / "test" / "video_0.tfrecord", track(2, size=200, training=False))

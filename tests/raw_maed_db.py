@@ -1,4 +1,4 @@
-"""Writes databases as the original's scripts do, paths of somebody's machine included."""
+"""Writes databases like the original's scripts, including paths on someone else's machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAMES = 12
 
 
 def content(folder: Path, videos=("downtown_walk_0", "downtown_walk_1"), body=True) -> dict:
-    """A database like 3DPW's, of people who walk to the right; writes their pictures."""
+    """Returns a database like 3DPW's, of people walking to the right, and writes their images."""
     names, of, points, boxes = [], [], [], []
     for number, video in enumerate(videos):
         (folder / "3dpw/imageFiles" / video).mkdir(parents=True)
@@ -29,7 +29,7 @@ def content(folder: Path, videos=("downtown_walk_0", "downtown_walk_1"), body=Tr
             points.append(labels)
             boxes.append([60 + 2 * n - 5, 30 + 2 * number + 30, 100, 100])
     n = len(names)
-    # 3 metres away, seen by a camera of a focal length of 180 pixels
+    # 3 metres away, seen by a camera with a focal length of 180 pixels
     spatial = np.zeros((n, 49, 4))
     points = np.array(points)
     spatial[..., :2] = (points[..., :2] - (79.5, 59.5)) * 3 / 180

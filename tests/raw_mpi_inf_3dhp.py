@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP in its owner's layout: three cameras of one sequence and two test sequences."""
+"""Writes MPI-INF-3DHP in its owner's layout: three cameras of one sequence, two test sequences."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from small_videos import write_video
 SIZE = 96
 INTRINSICS = np.array([120.0, 122.0, 47.0, 49.0])
 ROWS = 8  # of the annotation
-FRAMES = 6  # that count: the annotation is longer
-SHADE = 20  # how much redder each frame is than the one before
-OUTSIDE = 4  # the frame in which a hand leaves the picture of camera 8
-# The owner's joints, in his order.
+FRAMES = 6  # of the video; the annotation is longer
+SHADE = 20  # how much redder each frame is than the previous one
+OUTSIDE = 4  # the frame in which a hand leaves camera 8's image
+# The owner's joints, in the owner's order.
 TRAIN_JOINTS = (
     "chest", "upper chest", "belly", "spine", "hip", "neck", "head", "headtop",
     "lclavicle", "lshoulder", "lelbow", "lwrist", "lhand",
@@ -33,7 +33,7 @@ TEST_SIZES = {"TS1": (2048, 2048), "TS5": (1920, 1080)}
 
 @dataclasses.dataclass
 class Truth:
-    """By joint, in the owner's order."""
+    """Joints in the owner's order."""
 
     points: np.ndarray
     """[t joints 3] metres, camera frame"""
@@ -48,10 +48,10 @@ def seen(world: np.ndarray, position, intrinsics, roll: float = 0.0) -> Truth:
 
 
 def write(folder: Path) -> dict:
-    """Writes S1/Seq1 with cameras 0 (a video), 1 and 8 (pictures), and TS1 and TS5.
+    """Writes S1/Seq1 with cameras 0 (a video), 1 and 8 (images), and TS1 and TS5.
 
     Returns:
-      the truth by camera or name of the test sequence.
+      The ground truth by camera or test sequence.
     """
     sequence = folder / "S1" / "Seq1"
     (sequence / "imageSequence").mkdir(parents=True)
@@ -75,7 +75,7 @@ def write(folder: Path) -> dict:
 
 
 def write_annotations(path: Path, truths: dict) -> None:
-    """annot.mat of version 5; cameras that nobody asks for have other numbers."""
+    """Writes annot.mat, version 5; unused cameras have other numbers."""
     cells = {name: np.empty((14, 1), object) for name in ("annot2", "annot3", "univ_annot3")}
     for camera in range(14):
         truth = truths.get(camera, Truth(np.full((ROWS, 28, 3), 9.0), np.full((ROWS, 28, 2), 9.0)))
@@ -104,7 +104,7 @@ def write_calibration(path: Path) -> None:
 
 
 def write_test(folder: Path, frames: int = 3) -> Truth:
-    """annot_data.mat of version 7.3 and pictures; the middle frame is not valid."""
+    """Writes annot_data.mat, version 7.3, and images; the middle frame is not valid."""
     width, height = TEST_SIZES[folder.name]
     intrinsics = np.array([height * 1.1, height * 1.1, width / 2, height / 2])
     truth = seen(person(TEST_JOINTS, frames), (0.5, 1.4, 4), intrinsics)
@@ -122,8 +122,8 @@ def write_test(folder: Path, frames: int = 3) -> Truth:
 
 
 def write_fits(path: Path, truth: Truth, *, camera: int = 0) -> None:
-    """SPIN's rows with fits of frames 0, 2 and 3; the last is marked as no fit, and the keypoints
-    of the one before are those of another frame."""
+    """Writes SPIN's rows with fits to frames 0, 2 and 3; the last is marked as having no fit, and
+    the one before has the keypoints of another frame."""
     frames = (0, 2, 3)
     part = np.zeros((3, 24, 3))
     limbs = ("rankle", "rknee", "rhip", "lhip", "lknee", "lankle",

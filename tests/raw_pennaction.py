@@ -8,7 +8,7 @@ import numpy as np
 import raw_dots
 import scipy.io
 
-# As the pictures of the real dataset show it; its description says left for right.
+# As seen in the real dataset's images; its description swaps left and right.
 ORDER = (
     "nose", "rshoulder", "lshoulder", "relbow", "lelbow", "rwrist", "lwrist",
     "rhip", "lhip", "rknee", "lknee", "rankle", "lankle",
@@ -16,7 +16,7 @@ ORDER = (
 
 
 def write(folder: Path, videos: int = 2, frames: int = 3) -> Path:
-    """Videos 0001, 0002 ... of someone who walks to the right; the owner tests on every second."""
+    """Writes videos 0001, 0002 ... of someone walking to the right; every second is for testing."""
     for video in range(1, videos + 1):
         pictures = folder / "frames" / f"{video:04d}"
         pictures.mkdir(parents=True)
@@ -25,18 +25,18 @@ def write(folder: Path, videos: int = 2, frames: int = 3) -> Path:
             image = raw_dots.jpeg(raw_dots.draw(joints))
             (pictures / f"{number:06d}.jpg").write_bytes(image)
         points = np.array([[joints[name] for name in ORDER] for joints in people])
-        # The types of the real files: float64 mostly, but small numbers may be bytes.
+        # The real files' types: mostly float64, but small numbers may be bytes.
         kind = np.float64 if video % 2 else np.uint8
         write_labels(folder / "labels" / f"{video:04d}.mat", points.astype(kind), video)
     return folder
 
 
 def write_labels(path: Path, points: np.ndarray, video: int = 1, **changes) -> None:
-    """points: [n 13 2] in the type to be stored."""
+    """Writes a label file; points: [n 13 2] in the type to store."""
     path.parent.mkdir(exist_ok=True)
     n = len(points)
     visibility = np.ones((n, 13), np.uint8)
-    visibility[0, 3] = 0  # coordinates are given all the same
+    visibility[0, 3] = 0  # hidden joints have coordinates too
     fields = {
         "action": "walk", "pose": "front", "x": points[..., 0], "y": points[..., 1],
         "visibility": visibility, "train": np.int32([[1 if video % 2 else -1]]),

@@ -1,4 +1,4 @@
-"""A person and cameras known in all points: what fixtures of datasets with joints are made from."""
+"""A known person and known cameras, from which fixtures of datasets with joints are made."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# Metres; x to the person's left, y up, z ahead. The left hand is raised and the right foot is out
-# to the side, so that no mirror image and no mistaken joint goes unnoticed.
+# Metres; x to the person's left, y up, z forward. The left hand is raised and the right foot is out
+# to the side, so that mirroring or confusing joints is noticed.
 BODY = {
     "hip": (0, 0, 0), "rhip": (-0.13, -0.01, 0), "lhip": (0.13, 0.01, 0),
     "rknee": (-0.28, -0.43, 0.05), "lknee": (0.14, -0.45, 0.02),
@@ -26,16 +26,16 @@ BODY = {
     "rwrist": (-0.33, -0.05, 0.08), "lwrist": (0.46, 0.88, 0.1),
     "rhand": (-0.33, -0.14, 0.1), "lhand": (0.47, 0.97, 0.12),
 }  # fmt: skip
-# The points by their names among the 49 keypoints.
+# The points' names among the 49 keypoints.
 AS_KEYPOINTS = {name: name for name in BODY} | {
     "spine": "Spine (H36M)", "jaw": "Jaw (H36M)", "head": "Head (H36M)",
 }  # fmt: skip
 
 
 def person(names, frames: int, *, heading: float = 0.0) -> np.ndarray:
-    """The points `names` `[frames n 3]`, metres, world (y up), of somebody who walks ahead.
+    """Returns the points `names` `[frames n 3]` of a person walking forward, metres, world (y up).
 
-    The heading is 0 along z and grows to the person's left, radians.
+    The heading, in radians, is 0 along z and increases towards the person's left.
     """
     turn = Rotation.from_euler("y", heading)
     points = turn.apply(np.array([BODY[name] for name in names]))
@@ -44,8 +44,8 @@ def person(names, frames: int, *, heading: float = 0.0) -> np.ndarray:
 
 
 def camera_at(position, target=(0.0, 1.0, 0.0), roll: float = 0.0):
-    """Rotation `[3 3]` and shift `[3]` from the world to the frame of a camera (x right, y down,
-    z forward) that looks from `position` at `target`, rolled by so many radians."""
+    """Returns rotation `[3 3]` and shift `[3]` from the world to the frame (x right, y down, z
+    forward) of a camera at `position` that looks at `target`; `roll` is in radians."""
     forward = np.subtract(target, position)
     forward = forward / np.linalg.norm(forward)
     right = np.cross(forward, (0, 1, 0))
@@ -56,7 +56,7 @@ def camera_at(position, target=(0.0, 1.0, 0.0), roll: float = 0.0):
 
 
 def picture(width: int, height: int, points=(), shade: int = 0) -> np.ndarray:
-    """RGB uint8, a white dot at each of the points, pixels."""
+    """Draws a white dot at each of the points (pixels): uint8 RGB."""
     image = np.full((height, width, 3), (40 + shade, 70, 100), np.uint8)
     for x, y in np.rint(points).astype(int):
         cv2.circle(image, (int(x), int(y)), 1, (255, 255, 255), -1)

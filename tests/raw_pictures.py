@@ -1,4 +1,4 @@
-"""A small dataset of real pictures that never was: what the engine of builders is tried on."""
+"""A small invented dataset of images, for testing the base class of builders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from maed_jax.datasets import source
 from maed_jax.datasets.source import Dropped, Person, PersonTrack, PicturesBuilder
 
-STOP = "PICTURED_STOPS_AT"  # environment: name of the sequence at which reading does not go on
+STOP = "PICTURED_STOPS_AT"  # environment variable: name of the sequence at which reading stops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Task:
 
 
 def picture(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """A smooth random picture, RGB uint8 [h w 3]."""
+    """Returns a smooth random image, RGB uint8 [h w 3]."""
     rough = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), dtype=np.uint8)
     return cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def write(folder: Path, sequences: int = 4, frames: int = 3) -> Path:
-    """A folder of sequences, each a folder of JPEG files."""
+    """Writes a folder of sequences, each a folder of JPEG files."""
     for sequence in range(sequences):
         (folder / f"seq{sequence}").mkdir(parents=True)
         for frame in range(frames):
@@ -40,7 +40,7 @@ def write(folder: Path, sequences: int = 4, frames: int = 3) -> Path:
 
 
 def person(picture, frame: int = 0, **changes) -> Person:
-    """Someone with three keypoints around (30, 20), in a box of 16 by 24 pixels."""
+    """Makes a person with three keypoints around (30, 20), in a box of 16 by 24 pixels."""
     points = np.zeros((49, 3))
     points[[25, 26, 27]] = [[28, 14, 1], [30, 20, 0.5], [34, 27, 1]]
     values = {"keypoints_2d": points, "box": np.array([31.0, 20, 16, 24]), "frame_rate": 25.0}
@@ -59,7 +59,7 @@ def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
 
 
 class Pictured(PicturesBuilder, skip_registration=True):
-    """Sequences of pictures.
+    """Sequences of images.
 
     DIR/seq0/0.jpg and so on.
     """
@@ -76,7 +76,7 @@ class Pictured(PicturesBuilder, skip_registration=True):
 
 
 def in_this_process(monkeypatch) -> None:
-    """Lets builds do without processes of their own, which take a second to start."""
+    """Makes builds run in this process, as starting others takes a second."""
     monkeypatch.setattr(
         source, "in_order", lambda function, tasks, processes: (function(task) for task in tasks)
     )

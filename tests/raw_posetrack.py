@@ -21,9 +21,9 @@ DOTS = {"nose": "nose", "head_bottom": "neck", "head_top": "headtop"} | {
 
 
 def video(folder: Path, part: str, name: str, frames: int = 10, order=ORDER) -> dict:
-    """Someone walks to the right, track 3; writes the pictures and gives the JSON's content.
+    """Writes images of someone walking to the right, track 3; returns the JSON's content.
 
-    Of twelve pictures the first and the last are not labelled.
+    The first and last of the twelve images are not labelled.
     """
     images, annotations = [], []
     (folder / "images" / part / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def video(folder: Path, part: str, name: str, frames: int = 10, order=ORDER) -> 
         })  # fmt: skip
         if labelled:
             points = [[*joints[DOTS[key]], 1] if key in DOTS else [0, 0, 0] for key in order]
-            points[order.index("left_elbow")][2] = 0  # hidden, and labelled all the same
+            points[order.index("left_elbow")][2] = 0  # hidden, but labelled
             low, high = np.min(list(joints.values()), 0), np.max(list(joints.values()), 0)
             margin = (high - low) * 0.15
             box = [*(low - margin), *(high - low + 2 * margin)]
@@ -60,6 +60,6 @@ def save(folder: Path, part: str, name: str, content) -> Path:
 
 def write(folder: Path) -> Path:
     for part, name in (("train", "000001_bonn_train"), ("val", "000342_mpii_test")):
-        order = ORDER if part == "train" else ORDER[::-1]  # a file tells its own
+        order = ORDER if part == "train" else ORDER[::-1]  # files contain their own order
         save(folder, part, name, video(folder, part, name, order=order))
     return folder

@@ -1,4 +1,4 @@
-"""Writes tiny COCO, MPII and LSP-Extended in their owners' formats, and fits of EFT and SPIN."""
+"""Writes tiny COCO, MPII and LSP-Extended in their owners' formats, and fits by EFT and SPIN."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LSP_ORDER = (
 
 
 def person(x: float = 80, y: float = 30, height: float = 100) -> dict[str, tuple[float, float]]:
-    """Joints by name, pixels, whole numbers as annotators give them."""
+    """Returns joints by name, in pixels, whole numbers as in manual annotations."""
     joints = raw_dots.person(x, y, height)
     joints |= {"hip": (x, y + 0.3 * height), "thorax": (x, y)}
     return {name: (round(a), round(b)) for name, (a, b) in joints.items()}
@@ -44,8 +44,8 @@ def _save(path: Path, joints: dict) -> None:
 
 
 def write_coco(folder: Path) -> Path:
-    """Train: annotations 11 (whole) and 12 (three keypoints) of one picture, 13 (a crowd), 14 of
-    another picture, whose left wrist is hidden; validation: 21."""
+    """Writes COCO. Train: annotations 11 (whole), 12 (three keypoints) and 13 (a crowd) in one
+    image, and 14, whose left wrist is hidden, in another; validation: 21."""
     hidden = coco_annotation(14, 2, person(70, 26, 110))
     hidden["keypoints"][3 * COCO_ORDER.index("left_wrist") + 2] = 1
     few = coco_annotation(12, 1, {name: person()[name] for name in ("nose", "lhip", "rhip")})
@@ -117,7 +117,7 @@ def write_eft(path: Path, fits: list[dict]) -> Path:
 
 
 def write_spin(folder: Path, rows: list[tuple[str, dict, int]]) -> tuple[Path, Path]:
-    """rows: file name, joints, seed. Returns SPIN's rows and its fits to them."""
+    """Writes SPIN's rows and fits and returns both files; rows: file name, joints, seed."""
     part = np.zeros((len(rows), 24, 3))
     for row, (_, joints, _) in enumerate(rows):
         for joint, place in joints.items():
@@ -137,13 +137,13 @@ def write_spin(folder: Path, rows: list[tuple[str, dict, int]]) -> tuple[Path, P
 
 
 def mpii_objpos(joints: dict, scale: float) -> np.ndarray:
-    """objpos such that the box is around the middle of the joints."""
+    """Returns objpos such that the box is around the middle of the joints."""
     middle = np.mean([np.min(list(joints.values()), 0), np.max(list(joints.values()), 0)], 0)
     return middle - [0, 15 * scale]
 
 
 def mpii_rect(joints: dict, scale: float = 0.6) -> dict:
-    """A person as RELEASE has one; `is_visible` in all the ways that occur."""
+    """Makes a person as in RELEASE, with `is_visible` in all variants that occur."""
     ways = (np.uint8([[1]]), np.zeros((0, 0)), "0", "1", np.float64([[0]]))
     points = [
         {"x": float(joints[name][0]), "y": float(joints[name][1]), "id": float(i),
@@ -159,8 +159,8 @@ def mpii_rect(joints: dict, scale: float = 0.6) -> dict:
 
 
 def write_mpii(folder: Path) -> Path:
-    """Pictures a (one person), b (two: one with six joints and one without place), c (held out by
-    some), d (for the owner's test: no joints)."""
+    """Writes MPII with images a (one person), b (two: one with six joints, one without position), c
+    (held out by some) and d (the owner's test: no joints)."""
     six = {name: person()[name] for name in MPII_ORDER[:7]}
     nowhere = mpii_rect(person()) | {"scale": np.zeros((0, 0)), "objpos": np.zeros((0, 0))}
     test = {"scale": 0.5, "objpos": {"x": 1.0, "y": 2.0}}
@@ -187,7 +187,7 @@ def write_release(folder: Path, annolist: list[dict], to_train) -> None:
 
 
 def _structs(rows: list[dict]) -> np.ndarray:
-    """A MATLAB array of structs [1 n]."""
+    """Makes a MATLAB array of structs [1 n]."""
     if not rows:
         return np.zeros((0, 0))
     fields = [(name, object) for name in rows[0]]
@@ -198,7 +198,7 @@ def _structs(rows: list[dict]) -> np.ndarray:
 
 
 def write_newell(path: Path, people: list[tuple[str, dict]], scale: float = 0.6, **changes) -> Path:
-    """people: file name, joints; those that are missing lie at 0, 0."""
+    """Writes Newell's table; people: file name, joints (missing ones are at 0, 0)."""
     part = np.array([[joints.get(name, (0, 0)) for name in MPII_ORDER] for _, joints in people])
     places = np.array([mpii_objpos(joints, scale) for _, joints in people])
     fields = {
@@ -218,9 +218,9 @@ def write_newell(path: Path, people: list[tuple[str, dict]], scale: float = 0.6,
 
 
 def write_lspet(folder: Path, high: bool = False) -> Path:
-    """Two pictures; in the second the left wrist is hidden and its place negative.
+    """Writes two images; in the second, the left wrist is hidden, with negative coordinates.
 
-    high: as HR-LSPET, twice as large, with a gap in the numbers.
+    high: like HR-LSPET, twice as large and with a gap in the numbering.
     """
     zoom = 2 if high else 1
     people = [person(), person(70)]

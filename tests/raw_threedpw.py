@@ -1,4 +1,4 @@
-"""3DPW in its owner's layout, with two short sequences whose people are mannequins."""
+"""Writes 3DPW in its owner's layout, with two short sequences of mannequins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maed_jax.body.smpl import keypoint_body, keypoints, pose_body
 WIDTH, HEIGHT = 96, 128
 K = np.array([[150.0, 0, 50], [0, 152, 62], [0, 0, 1]])
 FRAMES = 12
-# The owner's 18 points and what they are among the 49 keypoints.
+# The owner's 18 points by their names among the 49 keypoints.
 OPENPOSE = (
     "nose", "OP Neck", "rshoulder", "relbow", "rwrist", "lshoulder", "lelbow", "lwrist",
     "rhip", "rknee", "rankle", "lhip", "lknee", "lankle", "reye", "leye", "rear", "lear",
@@ -27,7 +27,7 @@ OPENPOSE = (
 
 @dataclasses.dataclass
 class Truth:
-    """Of one actor; what the records have to say."""
+    """What the records must contain for one actor."""
 
     keypoints_3d: np.ndarray
     """[t 49 3] metres, camera frame"""
@@ -38,7 +38,7 @@ class Truth:
 
 
 def write(folder: Path) -> dict[str, Truth]:
-    """Writes one actor in train/walk_00 and two in test/talk_00; returns the truth by track."""
+    """Writes one actor in train/walk_00, two in test/talk_00; returns the ground truth by track."""
     truths = {}
     for split, name, actors in (("train", "walk_00", 1), ("test", "talk_00", 2)):
         content, found = _sequence(name, actors)
@@ -54,14 +54,14 @@ def write(folder: Path) -> dict[str, Truth]:
 
 
 def rewrite(folder: Path, path: str, change) -> None:
-    """Writes a sequence's file anew after `change(content)`."""
+    """Rewrites a sequence's file after `change(content)`."""
     content, _ = _sequence(Path(path).stem, 2 if "talk" in path else 1)
     change(content)
     python2.dump(content, folder / path)
 
 
 def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
-    """An owner's file as he has it, and the truth by track."""
+    """Returns the content of an owner's file, and the ground truth by track."""
     rng = np.random.default_rng(len(name) + actors)
     cameras = np.tile(np.eye(4), (FRAMES, 1, 1))
     for t in range(FRAMES):  # in front of them, moving and rolling
@@ -79,7 +79,7 @@ def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
         pose = rng.normal(0, 0.15, 72) + 0.01 * rng.normal(0, 1, (FRAMES, 72)).cumsum(0)
         pose[:, :3] = (0, 0.3 - 0.6 * actor, 0.05)  # towards the camera, roughly
         betas = rng.normal(0, 1, 16)
-        betas[10:] = 7  # that nobody should use
+        betas[10:] = 7  # must not be used
         place = np.array([0.7 * actor - 0.2, 1, 0]) + np.outer(np.arange(FRAMES), (0.01, 0, 0.02))
         world, joints = posed(pose, betas[:10])
         world, joints = world + place[:, None], joints + place[:, None]
@@ -89,8 +89,8 @@ def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
         points = np.zeros((FRAMES, 18, 3))
         points[..., :2] = pixels[:, [KEYPOINT_NAMES.index(point) for point in OPENPOSE]]
         points[..., 2] = 0.8
-        points[:, OPENPOSE.index("rear"), 2] = 0.2  # not sure of it
-        points[3] = 0  # found nobody
+        points[:, OPENPOSE.index("rear"), 2] = 0.2  # uncertain
+        points[3] = 0  # no person found
         values = (pose, place, betas, points.swapaxes(1, 2), joints.reshape(FRAMES, 72),
                   np.arange(FRAMES) != 5, "mf"[actor], np.repeat(pose, 2, 0),
                   np.repeat(place, 2, 0))  # fmt: skip
@@ -102,10 +102,11 @@ def _sequence(name: str, actors: int) -> tuple[dict, dict[str, Truth]]:
 
 
 def posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 49 keypoints `[12 49 3]` and the 24 joints `[12 24 3]` of the mannequin.
+    """Returns the mannequin's 49 keypoints `[12 49 3]` and 24 joints `[12 24 3]`.
 
     Args:
-      pose: [12 72]. betas: [10]
+      pose: [12 72].
+      betas: [10].
     """
     return jax.device_get(_points(keypoint_body(mannequin()), pose, betas))
 

@@ -25,7 +25,7 @@ def golden(golden_dir):
 
 
 def surface(pose: np.ndarray) -> np.ndarray:
-    """Vertices [n verts 3] of the mannequin about its pelvis; the last joints move these alone."""
+    """Returns vertices [n verts 3] relative to the pelvis; the last joints move nothing else."""
     rotations = matrix_from_axis_angle(pose.reshape(-1, 24, 3))
     posed = pose_body(mannequin(), rotations, np.zeros((len(pose), 10)))
     return np.asarray(posed.verts - posed.joints[:, :1])
@@ -68,7 +68,7 @@ def test_flips_of_keypoints_are_those_of_the_original(golden):
     st.booleans(),
 )
 def test_points_in_space_follow_those_in_the_picture(scale, rotation, shift, flip):
-    """Seen from far away, the changed 2D keypoints are the changed 3D ones, enlarged and moved."""
+    """From far away, the changed 2D keypoints are the changed 3D ones, scaled and shifted."""
     rng = np.random.default_rng(0)
     space = np.concatenate([rng.normal(size=(49, 3)), np.ones((49, 1))], 1).astype(np.float32)
     picture = np.concatenate([20 * space[:, :2] + (100, 80), space[:, 3:]], 1)
@@ -132,7 +132,7 @@ def test_one_side_is_blanked_and_its_keypoints_hidden(side):
     for position, expected in zip(far, (True, False)):
         row = (slice(None), position) if side in ("left", "right") else (position, slice(None))
         assert (blank[0][row] == expected).all()
-    # A pixel has its centre at 0.
+    # Pixel centres are at whole numbers.
     for first, within in ((1, 0), (0, -0.4), (2, -0.4), (3, -0.4), (1, 0.4), (9, 0.4)):
         y, x = (grid.ravel() for grid in np.mgrid[:7, :7] * 5 + first)
         points = np.stack([x + within, y + within, np.ones(49)], -1)[None].repeat(2, 0)

@@ -1,4 +1,4 @@
-"""The path over Apache Beam gives what processes give (where Beam is installed)."""
+"""Building with Apache Beam, if installed, gives the same result as with processes."""
 
 import pytest
 import raw_pictures

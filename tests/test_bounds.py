@@ -54,7 +54,7 @@ def test_members_are_read_whatever_they_are_called(tmp_path, method):
 
 
 def overlapping(path):
-    """Many names for the same bytes, as the best of zip bombs have it."""
+    """Many names for the same bytes, as in the most effective zip bombs."""
     data = archive(path, [("a", bytes(1 << 16))]).read_bytes()
     start = data.index(b"PK\x01\x02")
     entry, end = data[start : data.index(b"PK\x05\x06")], data[data.index(b"PK\x05\x06") :]

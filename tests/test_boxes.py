@@ -22,7 +22,7 @@ def test_smoothed_boxes_are_those_of_the_original(golden):
     smooth = smooth_boxes(boxes, zero_padded=True)
     first, last = golden["smooth_range"]
     assert not np.isfinite(boxes[:first]).any() and np.isnan(boxes).any(axis=1).sum() > first
-    # The original keeps 150 / diagonal of the keypoints' extent.
+    # The original stores 150 / diagonal of the keypoints' extent.
     zoom = 150 * 1.1 / smooth[:, 2]
     np.testing.assert_allclose(smooth[first:last, :2], golden["smooth_bbox"][first:last, :2])
     np.testing.assert_allclose(zoom[first:last], golden["smooth_bbox"][first:last, 2])
@@ -46,7 +46,7 @@ def test_boxes_grow_with_what_is_in_them_however_small(diagonal):
 
 
 def test_zeros_are_padded_unless_nothing_else_would_remain():
-    """Six boxes among eleven are the larger half by one: their smallest values are the median."""
+    """Among six boxes and five zeros, the median is the smallest of the boxes' values."""
     x, y, w, h = np.random.default_rng(0).uniform(20, 80, (4, 6))
     six = np.stack([x, y, w, h], -1)
     smallest = [x.min(), y.min(), w.max(), h.max()]

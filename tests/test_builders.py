@@ -1,4 +1,4 @@
-"""Datasets by name, and those that a file of the user's defines."""
+"""Datasets by name, and those defined in a user's file."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ EXAMPLE = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), r
 
 @pytest.fixture(autouse=True)
 def no_file_is_remembered(monkeypatch):
-    """Every test has modules and TFDS's table of datasets as before."""
+    """Restores imported modules and TFDS's registry of datasets after each test."""
     from tensorflow_datasets.core import registered
 
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -32,7 +32,7 @@ def no_file_is_remembered(monkeypatch):
 
 @pytest.fixture
 def raw(tmp_path):
-    """Videos of two people with their labels, as the example of the guide has them."""
+    """Videos of two people with their labels, as in the documentation's example."""
     keypoints = np.random.default_rng(0).uniform(80, 160, (2, 3, 49, 2))
     for split in ("train", "test"):
         (tmp_path / "raw" / split).mkdir(parents=True)

@@ -18,7 +18,7 @@ def write(path, values, name="Pose", whole=0, packed=0, column=False, kind=CDF.C
     path.unlink(missing_ok=True)
     majority = "column_major" if column else "row_major"
     file = CDF(str(path), cdf_spec={"Compressed": whole, "Majority": majority, "rDim_sizes": [3]})
-    if column:  # cdflib does not turn them by itself
+    if column:  # cdflib does not transpose them
         values = np.stack([each.ravel("F").reshape(each.shape) for each in values])
     for label, array in (("Other", values * 0 - 1), (name, values)):
         file.write_var(
@@ -74,7 +74,7 @@ def test_circles_and_bombs_come_to_an_end(tmp_path, monkeypatch):
     path = write(tmp_path / "a.cdf", VALUES, name="Late")
     data = bytearray(path.read_bytes())
     (first,) = struct.unpack_from(">q", data, struct.unpack_from(">q", data, 20)[0] + 20)
-    struct.pack_into(">q", data, first + 12, first)  # the first variable is followed by itself
+    struct.pack_into(">q", data, first + 12, first)  # the first variable's successor is itself
     path.write_bytes(data)
     with pytest.raises(ValueError, match="far more than its size"):
         read_variable(path, "Late")

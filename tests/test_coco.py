@@ -48,9 +48,9 @@ def test_keypoints_lie_where_the_picture_shows_them(build, raw, config):
 def test_fits_go_to_their_annotation(build, raw, tmp_path, capsys):
     name = "COCO_train2014_000000000001.jpg"
     fits = [
-        raw_stills.eft(name, 5, annotation=12),  # of someone who is left out
+        raw_stills.eft(name, 5, annotation=12),  # for someone who is left out
         raw_stills.eft(name, 6, annotation=11),
-        raw_stills.eft(name, 7, annotation=99),  # of nobody
+        raw_stills.eft(name, 7, annotation=99),  # for no one
     ]
     path = raw_stills.write_eft(tmp_path / "eft.json", fits)
     folder = build(raw, eft=[path], partial=True)

@@ -1,4 +1,4 @@
-"""Files of weights to work directories, on small networks; test_weights.py has the paper's."""
+"""Conversion of weights into work directories, for small networks; test_weights.py: the paper's."""
 
 import json
 
@@ -27,7 +27,7 @@ SIZES = dict(
 
 
 def original(encoder="ste", mode="parallel", decoder="iterative"):
-    """A small network of the original and its state dict."""
+    """A small network of the original's, and its state dict."""
     model = paper_model(encoder, mode, decoder, SIZES)
     entries = [torch_entry(path[1:], shape) for path, shape in variable_shapes(model).items()]
     return model, {e.names[0]: rules.weight(e.names[0], e.shape) for e in entries}
@@ -105,7 +105,7 @@ def test_training_starts_from_imagenet_weights(tmp_path):
     assert found.kind == "google" and found.report.left_out == ["head/kernel"]
     earlier = restore_estimator(tmp_path / "run").variables
 
-    # Stage 1 of the paper: single frames. Its embedding of time is its own.
+    # The paper's stage 1: single frames. It has its own temporal embedding.
     stage1 = MAED(**SIZES, decoder="iterative", clip_length=1)
     clip = np.zeros((1, 1, 32, 32, 3), np.float32)
     fresh = jax.device_put(random_params(stage1.init, clip, None, method="regress", seed=7))

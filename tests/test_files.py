@@ -17,7 +17,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def model(arrays):
-    """Only what SMPL's own file holds."""
+    """Only the content of SMPL's own file."""
     return {key: arrays[key] for key in files.MODEL_KEYS}
 
 
@@ -28,7 +28,7 @@ def body(arrays):
 
 @pytest.fixture(scope="module")
 def small_model(model):
-    """An SMPL body with 40 vertices: quick to write, and to break."""
+    """An SMPL body with 40 vertices, quick to write and to break."""
     verts, faces = 40, np.arange(39).reshape(13, 3)
     cut = {key: np.asarray(model[key])[:verts] for key in
            ("v_template", "shapedirs", "posedirs", "weights")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""A filmed track agrees with itself: pictures, keypoints, pose, shape, box and camera."""
+"""A filmed track is consistent: images, keypoints, pose, shape, box and camera."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ def test_boxes_are_tight_and_pictures_have_a_margin(records):
         points = record["keypoints_2d"][:, :2]
         inside = np.abs(points - (x, y)) <= np.array([w, h]) / 2 + 0.1
         assert inside.all() and w < 1.25 * np.ptp(points[:, 0]) + 6
-        assert (record["keypoints_2d"][:, 2] == 1).all(), "the whole person is in the picture"
+        assert (record["keypoints_2d"][:, 2] == 1).all(), "the whole person is in the image"
         assert max(w, h) * 1.3 < 96 * 1.05, "a crop with the usual margin fits"
     centers = np.array([record["box"][:2] for record in records])
     assert np.abs(centers - 47.5).max() < 20
@@ -77,7 +77,7 @@ def test_tracks_are_smooth(records):
 
 
 def test_the_person_is_where_the_labels_say():
-    """The picture differs from the one without the person inside the box, and only there."""
+    """The image differs from that without the person inside the box, and only there."""
     plan = film.Plan("test", 0, 5, subset="plain", kind="reaching", frames=8, size=128)
     calls = []
     real = film.renderer(plan.size, plan.size)

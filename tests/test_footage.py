@@ -1,4 +1,4 @@
-"""datasets/footage.py: the picture of a number, whatever is missing."""
+"""datasets/footage.py: finds a frame's image, whatever else is missing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""datasets/h36m: from files as the owner writes them to records that say what is true."""
+"""datasets/h36m: files in the owner's formats become records with the ground truth."""
 
 import os
 import pickle
@@ -36,12 +36,12 @@ def raw(tmp_path_factory):
 
 @pytest.fixture
 def own(raw, tmp_path):
-    """A copy to change."""
+    """A copy to modify."""
     return Path(shutil.copytree(raw, tmp_path / "raw"))
 
 
 def check(rows, *, pixels=1e-3, metres=1e-5):
-    """Every joint by its name, in 2D and 3D; and the picture of this very frame."""
+    """Every joint, by name, in 2D and 3D, and the image of exactly this frame."""
     subject, _, camera = rows[0]["track"].replace(".", "_").replace("_1_", "_").split("_")
     truth = owner.truth(subject, camera)
     frames = [row["frame"] for row in rows]
@@ -91,7 +91,7 @@ def test_labels_that_are_shifted_are_only_used_about_the_root(raw, build):
 
 
 def test_poses_in_the_world_and_cameras_from_metadata(build, tmp_path):
-    """h36m-fetch's layout, and pictures in SPIN's names."""
+    """h36m-fetch's layout, and images with SPIN's names."""
     owner.write(tmp_path / "raw", world_only=True, extracted=True)
     with pytest.raises(UserError, match="D3_Positions with metadata.xml would also do"):
         build(tmp_path / "raw")
@@ -129,7 +129,7 @@ def test_boxes_come_from_masks_where_there_are_any(own, build):
 
 @pytest.fixture
 def fit():
-    """Poses [3 72] in the camera's frame, and shape."""
+    """Poses [3 72] in the camera frame, and shape."""
     rng = np.random.default_rng(1)
     pose = rng.normal(0, 0.3, (3, 72))
     pose[:, :3] = [[3.0, 0.1, 0.2], [0.2, 2.9, 0.1], [-1.4, 0.3, 0.1]]

@@ -1,7 +1,7 @@
-"""Files from strangers that try to run something, to reach other files, or to take all memory.
+"""Untrusted files that try to execute something, to reach other files, or to exhaust memory.
 
-Each is given to every reader that takes its kind; all refuse it in one line, and nothing happens.
-What each reader refuses besides is tested with it.
+Each is passed to every reader of its kind; all refuse it in one line, and nothing happens. The
+tests of each reader cover what else it refuses.
 """
 
 import bz2
@@ -48,7 +48,7 @@ from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.conversion import convert
 from maed_jax.weights.original import from_torch
 
-# --- What runs is seen ----------------------------------------------------------------------------
+# --- Monitoring execution -------------------------------------------------------------------------
 
 FORBIDDEN = (
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
@@ -64,7 +64,7 @@ def _audit(event: str, arguments: tuple) -> None:
         seen.append(event)
 
 
-sys.addaudithook(_audit)  # Python takes none back
+sys.addaudithook(_audit)  # Python cannot remove audit hooks
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_watch_would_see_it(tmp_path):
 
 
 def refuse(read, path) -> str:
-    """The one line in which a reader refuses a file."""
+    """Returns the one line with which a reader refuses a file."""
     before = sorted(path.parent.parent.rglob("*"))
     with pytest.raises(UserError) as caught:
         read(path)
@@ -104,7 +104,7 @@ def estimator(path: Path):
     from_torch(path, body="mannequin")
 
 
-# --- Forms in which one hostile pickle comes ------------------------------------------------------
+# --- Forms of one hostile pickle ------------------------------------------------------------------
 
 
 def npz_of(*members: tuple[str, bytes], method=zipfile.ZIP_DEFLATED) -> bytes:
@@ -116,13 +116,13 @@ def npz_of(*members: tuple[str, bytes], method=zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def npy_of(pickled: bytes) -> bytes:
-    """An array of objects: its pickle behind NumPy's header."""
+    """Returns an .npy with an array of objects: the pickle after NumPy's header."""
     header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n"
     return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + pickled
 
 
 def joblib_object(pickled: bytes) -> bytes:
-    """A file of joblib with an array of objects, whose pickle is another."""
+    """Returns a joblib file with an array of objects, whose pickle is a separate one."""
     whole = joblib_bytes({"a": np.array(["x"], object)})
     inner = pickle.dumps(np.array(["x"], object), 2)
     assert whole.count(inner) == 1
@@ -171,7 +171,7 @@ def test_nothing_runs(tmp_path, watched, form):
     folder.mkdir()
     for name, data in hostile(sentinel):
         if form.startswith("joblib") and data[:1] != b"\x80" and form != "joblib, inside":
-            data = b"\x80\x02" + data  # where joblib's begin
+            data = b"\x80\x02" + data  # the first byte of joblib's files
         path = folder / f"a{ending}"
         path.write_bytes(pack(data))
         for read in readers:
@@ -193,7 +193,7 @@ def test_a_body_does_not_trust_what_lies_beside_it(tmp_path, watched):
 
 
 def tensor(storage: bytes, rest: bytes) -> bytes:
-    """A pickle of one tensor: its storage's persistent id, then offset, shape and strides."""
+    """Returns a pickle of one tensor: its storage's persistent id, then offset, shape, strides."""
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((" + storage + b"tQ" + rest + b"\x89}tR."
 
 
@@ -243,7 +243,7 @@ def npy(size: int) -> bytes:
     return out.getvalue()
 
 
-HUGE = 1 << 26  # bytes: what a few kilobytes unpack to here
+HUGE = 1 << 26  # bytes that a few kilobytes unpack to here
 BOMBS = {
     "npz": (npz_of(*((f"{name}.npy", npy(HUGE)) for name in FIELDS)), ".npz",
             (load_body, read_boxes, load_person, load_attention, load_attention_maps, read_spin,
@@ -278,7 +278,7 @@ def test_bombs_do_not_go_off(tmp_path, watched, monkeypatch, name):
     assert "size" in message or "plain arrays" in message
 
 
-# --- Ways out -------------------------------------------------------------------------------------
+# --- Reaching other files -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["../secret.npz", "/etc/passwd", "a/b", "..", "c:x", "", "a\0b"])
@@ -321,7 +321,7 @@ def test_descriptions_of_datasets_import_nothing(tmp_path, watched, monkeypatch)
 
 
 def test_playlists_reach_neither_network_nor_other_files(tmp_path):
-    """FFmpeg would follow what a video says lies elsewhere."""
+    """FFmpeg would open other files that a video refers to."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
@@ -340,7 +340,7 @@ def test_playlists_reach_neither_network_nor_other_files(tmp_path):
 
 
 def test_laughs_of_xml(tmp_path, watched):
-    """Entities that double thirty times."""
+    """Entities that double thirty times are refused."""
     entities = "".join(f'<!ENTITY e{i} "&e{i - 1};&e{i - 1};">' for i in range(1, 30))
     path = tmp_path / "folder" / "metadata.xml"
     path.parent.mkdir()
@@ -348,5 +348,5 @@ def test_laughs_of_xml(tmp_path, watched):
     refuse(read_metadata, path)
     path.write_text('<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a><w0>&e;</w0></a>')
     refuse(read_metadata, path)
-    path.write_text('<?xml version="1.0" encoding="utf-1"?><a/>')  # an encoding that is none
+    path.write_text('<?xml version="1.0" encoding="utf-1"?><a/>')  # not an encoding
     refuse(read_metadata, path)

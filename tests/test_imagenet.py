@@ -1,4 +1,4 @@
-"""ImageNet weights: timm's and Google's file of the hybrid, and torchvision's ResNet-50."""
+"""ImageNet weights: timm's and Google's files of the hybrid, and torchvision's ResNet-50."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def shapes(golden_dir, name):
 
 @pytest.fixture(scope="module")
 def timm():
-    """A state dict of timm's for TINY: names are those of the original, with more blocks."""
+    """Makes a state dict like timm's for TINY: the original's names, with more blocks."""
     entries = [torch_entry(path[1:], shape) for path, shape in variable_shapes(TINY).items()]
     sizes = {
         entry.names[0].removeprefix("encoder."): entry.shape
@@ -48,7 +48,7 @@ def timm():
 
 
 def google_of(timm, heads=TINY.heads):
-    """The arrays as Google lays them out, by rules that know nothing of ours."""
+    """Converts the arrays to Google's layout, by rules independent of ours."""
     google = {}
     for name, w in timm.items():
         leaf = "kernel" if w.ndim > 1 else "scale"
@@ -57,7 +57,7 @@ def google_of(timm, heads=TINY.heads):
             w = np.moveaxis(w, (0, 1), (3, 2))  # out in h w -> h w in out
         elif leaf == "kernel":
             w = np.swapaxes(w, 0, 1)
-        # In the root: counting from one, GroupNorm with axes for batch, height and width.
+        # In the root: numbered from one, and GroupNorm has axes for batch, height and width.
         if match := re.match(r"patch_embed\.backbone\.(.*)\.\w+$", name):
             where = match[1]
             where = re.sub(
@@ -102,7 +102,7 @@ def google_of(timm, heads=TINY.heads):
 
 
 def newer_spelling(name):
-    """As Flax has named its layers since it counts each kind for itself."""
+    """Returns the name in later versions of Flax, which number each kind of layer separately."""
     name = name.replace("/LayerNorm_2/", "/LayerNorm_1/").replace("/MlpBlock_3/", "/MlpBlock_0/")
     return name.replace("DotProductAttention_1/", "DotProductAttention_0/")
 

@@ -19,7 +19,7 @@ def golden(golden_dir):
 
 @pytest.fixture(scope="module")
 def picture():
-    """Smooth colours, so that neither JPEG nor resampling loses much."""
+    """Makes an image of smooth colours, so that neither JPEG nor resampling loses much."""
     y, x = np.mgrid[:96, :120]
     return np.stack([x * 2, y * 2, 255 - x - y], -1).astype(np.uint8)
 
@@ -30,7 +30,7 @@ def test_affine_is_that_of_the_original(golden):
     ):
         ours = images.crop_affine(box, 224, scale, np.deg2rad(degrees), shift)
         np.testing.assert_allclose(ours, affine, atol=1e-4 * np.abs(affine).max())
-        # The original rounds the corners to float32 on the way.
+        # The original rounds the corners to float32.
         np.testing.assert_allclose(images.transform_keypoints(points, ours), moved, atol=5e-3)
 
 
@@ -84,11 +84,11 @@ def test_points_go_there_and_back(box, scale, rotation, mirror):
     points = np.random.default_rng(0).uniform(0, 224, (20, 2))
     pixels = images.transform_keypoints(points, cv2.invertAffineTransform(affine))
     np.testing.assert_allclose(images.transform_keypoints(pixels, affine), points, atol=1e-6)
-    # One unit of the crop is as long wherever it is: the box's longer side over its share of 224.
+    # All pixels of the crop have the same size in the image: the crop's side over 224.
     apart = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
     expected = np.linalg.norm(np.diff(points, axis=0), axis=-1) * max(box[2:]) * scale / 224
     np.testing.assert_allclose(apart, expected, rtol=1e-6)
-    # The middle of the box is the middle of the crop, between its two middle pixels.
+    # The box's centre is the crop's centre, between its two middle pixels.
     middle = images.transform_keypoints(np.array([box[:2]]), affine)
     np.testing.assert_allclose(middle, [[111 if mirror else 112, 112]], atol=1e-6)
 
@@ -158,7 +158,7 @@ def test_reduced_decoding_is_an_average(picture, reduce):
 
 @pytest.mark.parametrize("out_size", [80, 40, 20, 10])
 def test_decode_crop_is_the_crop_of_the_whole_picture(picture, out_size):
-    """Also where the picture is decoded at a part of its size: not shifted by half a pixel."""
+    """No shift by half a pixel, even if the image is decoded at a fraction of its size."""
     affine = images.crop_affine([60, 48, 64, 64], out_size, 1.0)
     crop = images.decode_crop(images.encode_jpeg(picture, 98), affine, out_size)
     columns, rows = images.transform_keypoints(
@@ -198,12 +198,12 @@ def test_truncated_jpeg_is_refused(share):
 
 
 def test_thumbnail_does_not_hide_the_truncation(picture):
-    """An EXIF segment holds a whole JPEG of its own, end marker included."""
+    """An EXIF segment contains another whole JPEG, including its end marker."""
     data, thumbnail = images.encode_jpeg(picture), images.encode_jpeg(picture[::4, ::4])
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = data[:2] + segment + data[2:]
     assert images.decode_picture(whole + b"junk").shape == picture.shape
-    filled = data[:2] + b"\xff" + whole[2:]  # a marker may have such bytes before it
+    filled = data[:2] + b"\xff" + whole[2:]  # fill bytes are allowed before a marker
     assert images.decode_picture(filled + b"junk").shape == picture.shape
     for cut in (whole, filled):
         with pytest.raises(images.ImageError, match="truncated"):
@@ -217,7 +217,7 @@ def test_what_is_no_picture_is_refused(data):
 
 
 def empty_png(width, height):
-    """A PNG that claims a size and holds nothing."""
+    """A PNG that claims a size but contains nothing."""
     pieces = b"\x89PNG\r\n\x1a\n"
     for kind, data in (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),

@@ -31,8 +31,8 @@ def test_labels_are_where_the_pictures_show_them(raw, build, config):
         for record in records:
             raw_dots.check_dots(record, 8, index=raw_dots.OPENPOSE)
             confidence = record["keypoints_2d"][:, 2]
-            # OpenPose's, but for the middle of the hips, which it leaves to others, and the eyes,
-            # ears, toes and heels, which this person has not
+            # OpenPose's, except the middle of the hips, which the dataset lacks, and the eyes,
+            # ears, toes and heels, which this person lacks
             assert np.flatnonzero(confidence).tolist() == [*range(8), *range(9, 15)]
             assert not record["has_smpl"] and not record["has_3d"]
     tracks = schema.read_tracks(folder, "train")
@@ -41,7 +41,7 @@ def test_labels_are_where_the_pictures_show_them(raw, build, config):
 
 def test_the_whole_picture_is_what_the_network_gets(raw, build):
     folder = build(raw)
-    assert folder.parent.name == "frames", "the default: these pictures are crops already"
+    assert folder.parent.name == "frames", "the default: these images already are crops"
     record = raw_dots.read_back(folder, "train")[0]
     np.testing.assert_allclose(crop_affine(record["box"], 224), [[1, 0, 0], [0, 1, 0]], atol=1e-4)
     assert tuple(record["image_size"]) == (224, 224)

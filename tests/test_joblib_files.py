@@ -1,4 +1,4 @@
-"""Files written by joblib 1.6 itself, by a writer of our own in older forms, and hostile ones."""
+"""Files written by joblib 1.6, files in older forms by our own writer, and hostile ones."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Cut pictures are the whole ones' parts, and what cannot be cut comes back as it is."""
+"""Cut images are parts of the whole ones, and what cannot be cut is returned unchanged."""
 
 import math
 
@@ -34,9 +34,9 @@ def test_a_window_is_a_part_of_the_picture(height, width, edges, reduce):
     cut, (x, y) = jpeg.window(data, left, top, right, bottom)
     whole, part = images._decode(data, reduce), images._decode(cut, reduce)
     x, y = x // reduce, y // reduce
-    assume(part.shape[1] > 4)  # the decoder takes simpler chroma for the narrowest of pictures
+    assume(part.shape[1] > 4)  # the decoder interpolates chroma more simply in very narrow images
     same = (whole[y : y + len(part), x : x + part.shape[1]] == part).all(-1)
-    inside = [  # up to edges that are the picture's own
+    inside = [  # including edges that are the whole image's
         slice(int(start > 0), None if start + n == total else -1)
         for start, n, total in zip((y, x), part.shape, whole.shape)
     ]
@@ -72,7 +72,7 @@ def test_marked_pictures_are_hardly_larger():
 @pytest.mark.parametrize(
     "options",
     [
-        [cv2.IMWRITE_JPEG_RST_INTERVAL, 5],  # pieces that go on in the next row
+        [cv2.IMWRITE_JPEG_RST_INTERVAL, 5],  # pieces that continue in the next row
         [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2],
     ],
 )
@@ -110,7 +110,7 @@ def test_damage_is_left_to_the_decoder():
     data = images.encode_jpeg(photo(200, 200))
     for broken in (data[:-40], data[:2], data[:30], b"", b"\xff\xd8\xff\xd9"):
         assert jpeg.window(broken, 50, 50, 60, 60) == (broken, (0, 0))
-    lost = data.replace(b"\xff\xd3", b"\x00\x00", 1)  # a marker that is not there any more
+    lost = data.replace(b"\xff\xd3", b"\x00\x00", 1)  # without one of its markers
     assert jpeg.window(lost, 50, 50, 60, 60) == (lost, (0, 0))
 
 
@@ -124,7 +124,7 @@ def test_headers_of_strangers_are_left_to_the_decoder(marked):
     for component in range(3):
         sampling[frame + 11 + 3 * component] = 0
     width[frame + 7 : frame + 9] = bytes(2)
-    cut = data[: scan + 2] + b"\xff\xd9"  # which stands for the length of the scan's header
+    cut = data[: scan + 2] + b"\xff\xd9"  # read as the length of the scan's header
     early = data[:2] + data[frame : frame + 2] + b"\0\2" + data[scan : scan + 2] + b"\xff\xd9"
     affine = images.crop_affine([50, 50, 20, 20], 16)
     for broken in (bytes(sampling), bytes(width), cut, early):

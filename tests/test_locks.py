@@ -26,7 +26,7 @@ def test_another_process_is_kept_out_until_it_dies(tmp_path):
                 pass
         owner.kill()
     with only_run_in(work):
-        ours = rf"another run .* \(process {os.getpid()} on [^ ]+\)"  # and not also who was before
+        ours = rf"another run .* \(process {os.getpid()} on [^ ]+\)"  # and no previous owner
         with pytest.raises(UserError, match=ours):
             with only_run_in(work):  # not even from the same process
                 pass

@@ -27,7 +27,7 @@ def test_joints_lie_where_the_picture_shows_them(build, tmp_path, high):
     assert names == list(raw_stills.LSP_ORDER)
     assert not second["keypoints_2d"][KEYPOINT_NAMES.index("lwrist")].any(), "hidden"
     width, height = second["box"][2:]
-    assert height > width > 0, "a hidden joint far away is not in the box"
+    assert height > width > 0, "the box does not include a hidden joint far away"
 
 
 def test_fits_go_by_the_name_in_both_resolutions(build, tmp_path):

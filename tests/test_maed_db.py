@@ -58,11 +58,11 @@ def test_stills_with_rotation_matrices(tmp_path, content, build):
     quarter = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])  # about z: x becomes y
     pose = np.tile(np.eye(3), (len(content["img_name"]), 24, 1, 1))
     pose[:, 4] = quarter
-    pose[1, 7] = 0  # no rotation
-    pose[2] = np.eye(3)  # someone upside down with stretched arms: there was no fit
+    pose[1, 7] = 0  # not a rotation
+    pose[2] = np.eye(3)  # someone upside down with arms outstretched: there is no fit
     stills = {k: v for k, v in content.items() if k not in ("vid_name", "joints3D", "valid")}
     stills["img_name"] = stills["img_name"].astype(object)
-    stills["img_name"][0] = stills["img_name"][1]  # two people in one picture
+    stills["img_name"][0] = stills["img_name"][1]  # two people in one image
     save(tmp_path / "db", "coco2014-all_train", stills | {"pose": pose})
     folder = build("coco2014-all-frames")
     records = raw_dots.read_back(folder, "train")
@@ -91,7 +91,7 @@ def test_crops_of_instavariety_with_its_own_25_keypoints(tmp_path, content, buil
         seen = raw_dots.dots(raw_dots.decode_picture(record["image"]))
         for name, index in raw_dots.OPENPOSE.items():
             assert np.hypot(*(record["keypoints_2d"][index, :2] - seen[name])) < 1
-        affine = crop_affine(record["box"], 120)  # the pictures are 160 by 120 here
+        affine = crop_affine(record["box"], 120)  # the images here are 160 by 120
         np.testing.assert_allclose(affine, [[1, 0, -20], [0, 1, 0]], atol=1e-4)
 
 
@@ -148,9 +148,9 @@ def test_a_database_without_rows(tmp_path, content, build):
 
 
 def test_joints_mixed_up_are_noticed(tmp_path, content, build):
-    """What the original's conversion of Penn Action does to the order of joints."""
+    """The joint order that the original's conversion of Penn Action produces is refused."""
     mixed = np.zeros_like(content["joints2D"])
-    # Ankles come to have a shoulder and a wrist, shoulders an ankle and a knee.
+    # Ankles get a shoulder and a wrist, shoulders an ankle and a knee.
     mixed[:, [25, 30, 33, 34]] = content["joints2D"][:, [33, 31, 30, 26]]
     save(tmp_path / "db", "pennaction_train", content | {"joints2D": mixed})
     with pytest.raises(UserError, match="ankles above shoulders.*use the builder pennaction"):
@@ -182,7 +182,7 @@ def test_where_the_pictures_are(tmp_path, content, build):
         folder = build(image_root=tmp_path / root, overwrite=True)
         for record in raw_dots.read_back(folder, "train")[::12]:
             raw_dots.check_dots(record, 8)
-    here = str(tmp_path / "images")  # NumPy's own replace cuts long ones
+    here = str(tmp_path / "images")  # NumPy's replace truncates long ones
     content["img_name"] = np.array([n.replace(SOMEWHERE, here) for n in content["img_name"]])
     save(tmp_path / "db", "3dpw_train", content)
     assert len(raw_dots.read_back(build(image_root=None, overwrite=True), "train")) == 24

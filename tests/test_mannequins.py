@@ -1,4 +1,4 @@
-"""The builder: what it plans, and that what it writes reads back without TensorFlow."""
+"""The builder's plans, and reading its output without TensorFlow."""
 
 import subprocess
 import sys
@@ -131,7 +131,7 @@ def test_tracks_lie_where_the_table_says_and_are_what_was_filmed(tiny):
             record = source[track.start + i]
             assert record["frame"] == i and record["track"].decode() == track.name
     again = film.track(plans[-1])
-    assert record["image"] == again[-1]["image"], "the same in any process"
+    assert record["image"] == again[-1]["image"], "equal in any process"
     assert decode_picture(record["image"]).shape == (96, 96, 3)
     np.testing.assert_array_equal(record["pose"], again[-1]["pose"])
 

@@ -1,4 +1,4 @@
-"""datasets/matlab.py: the same content in both formats comes out the same."""
+"""datasets/matlab.py: equal content in both formats gives equal results."""
 
 import h5py
 import numpy as np
@@ -15,7 +15,7 @@ CELLS = [np.full((2, 3), i, np.uint8) for i in range(4)]
 def write_v5(path):
     cells = np.empty((2, 2), object)
     for i, cell in enumerate(CELLS):
-        cells[i % 2, i // 2] = cell  # MATLAB counts down the columns
+        cells[i % 2, i // 2] = cell  # MATLAB's order: columns first
     people = np.zeros((1, 2), [("name", object), ("height", object)])
     people[0, 0] = ("one", 1.5)
     people[0, 1] = ("two", 1.75)

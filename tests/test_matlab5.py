@@ -1,4 +1,4 @@
-"""Files written by SciPy, in both orders of bytes, compressed or not; and damaged ones."""
+"""Files written by SciPy, in both byte orders, compressed or not; and damaged ones."""
 
 import io
 import struct

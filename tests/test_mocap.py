@@ -1,4 +1,4 @@
-"""Motion capture: files of our own making come back as what was put in; broken ones are named."""
+"""Motion capture: our own files are read back unchanged; errors name broken ones."""
 
 import os
 import re
@@ -28,7 +28,7 @@ ASF_NAMES = dict(
         "lowerneck lclavicle rclavicle head lhumerus rhumerus lradius rradius lhand rhand".split()
     )
 )
-# A folder with recordings of CMU's, to try real ones.
+# A folder with CMU's recordings, to test real ones.
 SAMPLES = Path(os.environ.get("MAED_MOCAP", "mocap"))
 
 
@@ -37,7 +37,7 @@ def children(joint):
 
 
 def write_bvh(path, rotations, places, order="ZXY", fps=60, scale=100.0, turn=None, first_t=False):
-    """Our own skeleton as a BVH file; turn: rotation [3 3] from our axes to those of the file."""
+    """Writes our skeleton as a BVH file; turn: rotation [3 3] from our axes to the file's."""
     turn = np.eye(3) if turn is None else turn
     lines, columns = ["HIERARCHY"], []
 
@@ -72,10 +72,10 @@ def write_bvh(path, rotations, places, order="ZXY", fps=60, scale=100.0, turn=No
 
 
 def write_acclaim(folder, rotations, places, scale=20.0):
-    """The same as walk.asf and walk_01.amc; every bone has a turned axis of its own.
+    """Writes the same as walk.asf and walk_01.amc; every bone has its own rotated axes.
 
     Acclaim bones begin at their joint and end at the child's, so joints with several children get
-    bones of their own that do not move, as in CMU's files.
+    additional bones that do not move, as in CMU's files.
     """
     lines = [
         ":version 1.10", ":name test", ":units", "  mass 1.0", "  length 0.45", "  angle deg",
@@ -123,7 +123,7 @@ def write_acclaim(folder, rotations, places, scale=20.0):
 
 @pytest.fixture(scope="module")
 def walk():
-    """rotations [40 24 3 3], hands without joints of their own, and places [40 3]."""
+    """Rotations [40 24 3 3], in which the hands do not move separately, and positions [40 3]."""
     made = motion.make("walking", np.random.default_rng(5), 40, fps=60)
     made.rotations[:, 22:] = np.eye(3)
     places = np.stack([np.linspace(0, 1, 40), np.full(40, 0.9), np.linspace(0, 2, 40)], -1)
@@ -151,7 +151,7 @@ def test_other_axes_and_a_calibration_frame(tmp_path, walk, axes):
     turn *= np.linalg.det(turn)  # a rotation
     write_bvh(tmp_path / "w.bvh", rotations, places, turn=turn, first_t=True)
     back, moved = mocap.retarget(mocap.read(tmp_path / "w.bvh"), REST)
-    assert len(back) == len(rotations), "the calibration frame is not a part of the motion"
+    assert len(back) == len(rotations), "the calibration frame is not part of the motion"
     assert angles_between(back, rotations).max() < 0.1
     np.testing.assert_allclose(moved, places - places[0], atol=1e-3)
 
@@ -167,12 +167,12 @@ def test_acclaim_round_trip(tmp_path, walk):
 
 
 def test_a_skeleton_at_rest_with_other_limbs_looks_the_same(tmp_path, walk):
-    """Legs spread and arms lowered at rest: the limbs still point where they pointed."""
+    """With legs spread and arms lowered at rest, the limbs still point in the same directions."""
     rotations, places = walk
     bent = pose.rotations(pose.pose(hip_abduction=20, arm_abduction=50)[None])[0]
     bent[[3, 6, 9, 12, 13, 14, 15]] = np.eye(3)
     whole, rest = rotations.copy(), REST.copy()
-    for joint in range(1, 24):  # the same skeleton, bound in another pose
+    for joint in range(1, 24):  # the same skeleton with another rest pose
         parent = skeleton.PARENTS[joint]
         chain = bent[parent] if parent in (1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21) else np.eye(3)
         bent[joint] = chain @ bent[joint]
@@ -327,7 +327,7 @@ def test_real_recordings(name):
         pytest.skip("the sample recordings are not here")
     made = mocap.load_motion(str(SAMPLES / name), 30.0)
     where = joint_positions(made.rotations, REST)
-    assert (where[:, 15, 1] - where[:, 0, 1]).min() > 0.3, "the head is over the pelvis"
-    assert (where[:, [7, 8], 1].min(1) < -0.45).all(), "a foot at least is below it"
+    assert (where[:, 15, 1] - where[:, 0, 1]).min() > 0.3, "the head is above the pelvis"
+    assert (where[:, [7, 8], 1].min(1) < -0.45).all(), "at least one foot is below it"
     knees = Rotation.from_matrix(made.rotations[:, 4]).as_rotvec()
     assert knees[:, 0].max() > 0.7 and knees[:, 0].min() > -0.4, "knees bend one way"

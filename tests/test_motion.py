@@ -1,4 +1,4 @@
-"""Procedural motions: valid, smooth, varied, different each time, on their feet."""
+"""Rule-based motions: valid, smooth, varied, different each time, on their feet."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_rotations_are_rotations_and_smooth(kind):
         np.testing.assert_allclose(np.linalg.det(R), 1, atol=1e-9)
         where = positions(made)
         speed = np.linalg.norm(np.diff(where, axis=0), axis=-1) * 30
-        assert speed.max() < 16, "a hand of a sprinter is that fast, not more"
+        assert speed.max() < 16, "not faster than a sprinter's hand"
         jump = np.linalg.norm(np.diff(where, 2, axis=0), axis=-1)
         assert jump.max() < 0.12, "no jumps between frames, metres"
 
@@ -59,7 +59,7 @@ def test_left_and_right_are_alike_in_distribution():
 
 
 def test_poses_are_varied():
-    """The mean pose, turned and scaled to fit, is 10 cm off: there is something to learn."""
+    """The mean pose, rotated and scaled to fit, is 10 cm off: there is something to learn."""
     kinds = ("walking", "running", "sitting", "reaching", "dancing", "extreme")
     rows = []
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""datasets/mpi_inf_3dhp: from files as the owner writes them to records that say what is true."""
+"""datasets/mpi_inf_3dhp: files in the owner's formats become records with the ground truth."""
 
 import shutil
 from pathlib import Path
@@ -31,19 +31,19 @@ def build(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A folder with the raw data, and the truth."""
+    """A folder with the raw data, and the ground truth."""
     folder = tmp_path_factory.mktemp("3dhp")
     return folder, owner.write(folder)
 
 
 @pytest.fixture
 def own(raw, tmp_path):
-    """A copy to spoil."""
+    """A copy to damage."""
     return Path(shutil.copytree(raw[0], tmp_path / "raw"))
 
 
 def check(rows, truth, joints, names=AS_KEYPOINTS, scale=1.0):
-    """Every joint by its name, in 2D and 3D."""
+    """Every joint, by name, in 2D and 3D."""
     frames = [row["frame"] for row in rows]
     for name in labelled(rows):
         (own_name,) = (key for key in joints if names.get(key) == name)
@@ -72,7 +72,7 @@ def test_training_sequences(raw, build):
         for row in rows:
             off = projected(row) - row["keypoints_2d"][:, :2]
             assert np.nanmax(np.abs(off)) < 0.01
-            # This very frame's picture, and the right place in it.
+            # Exactly this frame's image, and the right position in it.
             red, column = image(row)[0, 0, 0], keypoint([row], "lwrist")[0, :2]
             assert abs(int(red) - 40 - owner.SHADE * row["frame"]) < 4
             x, y = np.rint(column).astype(int)

@@ -56,7 +56,7 @@ def test_newells_tables_say_the_same(build, raw):
         np.testing.assert_allclose(record["keypoints_2d"], wanted["keypoints_2d"], atol=1e-4)
         assert record["image"] == wanted["image"]
     (raw / "mpii_human_pose_v1_u12_1.mat").unlink()
-    assert len(raw_dots.read_back(build(raw), "train")) == 1, "taken where it is the only one"
+    assert len(raw_dots.read_back(build(raw), "train")) == 1, "used if it is the only one"
     with pytest.raises(UserError, match="lacks mpii_human_pose_v1_u12_1.mat"):
         build(raw, table="release")
 
@@ -112,7 +112,7 @@ def test_wrong_files_are_named(build, raw, tmp_path):
         build(raw, table="newell")
     for name in (b"../x.jpg", b"\xb7.jpg"):
         raw_stills.write_newell(raw / "train.h5", people[:1], imgname=np.array([name]))
-        with pytest.raises(UserError, match="not a file's name"):
+        with pytest.raises(UserError, match="not a file name"):
             build(raw, table="newell")
     (raw / "train.h5").write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="train.h5 cannot be read"):

@@ -22,7 +22,7 @@ def fit(root=(0, 0, 0), **changes):
 
 
 def test_human36m_is_in_the_world_of_its_cameras(tmp_path):
-    """Standing upright in a world whose z is up, before a camera that looks along its y."""
+    """Upright in a world with z up, in front of a camera that looks along the world's y."""
     root = [QUARTER, 0, 0]  # SMPL's y to the world's z
     fits = neural_annot.read_neural_annot(
         write(tmp_path / "fits.json", {"2": {"1": {"0": fit(), "17": fit(root)}}})
@@ -38,11 +38,11 @@ def test_human36m_is_in_the_world_of_its_cameras(tmp_path):
         )
     )  # fmt: skip
     pose = root_in_camera(fits.pose, cameras["1",])
-    # Upright before a camera whose y points down: half a turn about x, hence facing it.
+    # Upright in front of a camera whose y points down: half a turn about x, hence facing it.
     np.testing.assert_allclose(np.abs(pose[1, :3]), [math.pi, 0, 0], atol=1e-5)
     np.testing.assert_array_equal(pose[:, 3:], fits.pose[:, 3:])
 
-    # The same person, first turned to the left: now along the camera's x.
+    # The same person, first turned to the left: now facing along the camera's x.
     turned = (Rotation.from_rotvec(root) * Rotation.from_rotvec([0, QUARTER, 0])).as_rotvec()
     seen = root_in_camera(np.r_[turned, np.zeros(69)], cameras["1",])
     seen = Rotation.from_rotvec(seen[:3])

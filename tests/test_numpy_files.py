@@ -16,7 +16,7 @@ ARRAYS = {
 
 
 def npy(array=None, header: str = "", data: bytes = b"", version=b"\1\0") -> bytes:
-    """An array as NumPy writes it, or bytes behind a header of one's own."""
+    """Returns an array as written by NumPy, or `data` after a custom header."""
     if array is not None:
         out = io.BytesIO()
         np.save(out, array)
@@ -37,7 +37,7 @@ def test_what_numpy_writes(tmp_path, save):
         for name, expected in ARRAYS.items():
             assert file[name].dtype == expected.dtype
             np.testing.assert_array_equal(file[name], expected)
-        file["float"][0, 0] = 9  # it is nobody else's
+        file["float"][0, 0] = 9  # it is not shared
         with pytest.raises(KeyError):
             file["absent"]
     for version in ((1, 0), (2, 0), (3, 0)):

@@ -1,4 +1,4 @@
-"""Work in processes keeps its order and stops when something goes wrong."""
+"""Work in processes keeps its order, and stops when something goes wrong."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def die_on_two(x):
 
 
 def where(_):
-    import maed_jax.datasets.mannequins  # findable in every worker
+    import maed_jax.datasets.mannequins  # importable in every worker
 
     return os.environ["JAX_PLATFORMS"], maed_jax.datasets.mannequins.__name__
 

@@ -24,10 +24,10 @@ def test_labels_are_where_the_pictures_show_them(raw, build, config):
     folder = build(raw, config)
     records = raw_dots.read_back(folder, "train")
     for number, record in enumerate(records):
-        raw_dots.check_dots(record, 8, tolerance=1.6)  # bytes hold whole pixels alone
+        raw_dots.check_dots(record, 8, tolerance=1.6)  # bytes can only hold whole pixels
         assert record["frame"] == number % 3 and not record["has_smpl"] and not record["has_3d"]
         assert record["keypoints_2d"][38, 2] == 0, "the middle of the head is not its top"
-        # elbow 32 is hidden in the first frame, and nothing else
+        # elbow 32 is hidden in the first frame; nothing else is
         assert record["keypoints_2d"][:, 2].sum() == (12 if record["frame"] else 11)
     tracks = schema.read_tracks(folder, "train")
     assert [(t.name, t.start, t.length) for t in tracks] == [("0001", 0, 3), ("0002", 3, 3)]
@@ -59,7 +59,7 @@ def test_single_frames_at_fault(raw, build):
     raw_pennaction.write_labels(raw / "labels/0001.mat", points, visibility=hidden)
     (raw / "frames/0002/000002.jpg").unlink()
     report = json.loads((build(raw) / "report.json").read_text())["train"]
-    # the first frame's joints all fall on one point, the third has none
+    # all joints of the first frame coincide; the third has none
     assert report["dropped"] == {"missing picture": 1, "no box": 1, "no visible keypoints": 1}
     assert report["mended"] == {"2D keypoint is not a number": 1}
     assert report["people"] == 3

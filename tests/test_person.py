@@ -1,4 +1,4 @@
-"""A person of a dataset becomes a record: picture, numbers that move along, what is left out."""
+"""A dataset's person becomes a record: image, transformed numbers, what is left out."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def dropped(someone) -> dict:
 
 
 def spot(height, width, x, y, spread):
-    """A black picture with a bright spot around x, y."""
+    """Makes a black image with a bright spot around x, y."""
     rows, columns = np.mgrid[:height, :width]
     values = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2))
     return np.repeat(np.rint(values).astype(np.uint8)[..., None], 3, 2)
@@ -56,7 +56,7 @@ def test_points_stay_on_what_they_show(box):
     np.testing.assert_allclose(image.shape[1], zoom * 2 * max(box[2:]), rtol=0.02)
     np.testing.assert_allclose(record["box"][3], zoom * box[3], rtol=1e-6)
     assert zoom <= 1
-    # A ray of the camera meets the same spot.
+    # The camera's ray hits the same spot.
     fx, fy, cx, cy = record["intrinsics"]
     ray = (x - focal[2]) / focal[0], (y - focal[3]) / focal[1]
     seen = ray[0] * fx + cx, ray[1] * fy + cy
@@ -70,7 +70,7 @@ def test_small_people_keep_their_pixels():
     left, top = -corner.astype(int)
     assert (left, top) == (-20, 20)
     np.testing.assert_array_equal(cut[:, 20:], image[20:80, :40])
-    assert not cut[:, :20].any(), "black outside of the picture"
+    assert not cut[:, :20].any(), "black outside the image"
 
 
 def test_records_are_of_the_schema():
@@ -100,7 +100,7 @@ def test_labels_that_are_not_numbers():
     points[:, 2] = 0
     assert dropped(person(picture(0), keypoints_2d=points)) == {"no visible keypoints": 1}
     labelled = person(picture(0), keypoints_2d=points, pose=np.zeros(72), shape=np.zeros(10))
-    assert record_of(labelled)["has_smpl"], "labels in 3D alone will do"
+    assert record_of(labelled)["has_smpl"], "3D labels alone suffice"
 
 
 @pytest.mark.parametrize(

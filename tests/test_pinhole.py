@@ -1,4 +1,4 @@
-"""datasets/pinhole.py: the camera that labels imply."""
+"""datasets/pinhole.py: the camera fitted to labels."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ def config(data_dir):
 
 
 def samples(kind, data_dir, *options, name="fake", seed=0):
-    """Of pictures of 8 x 8 that are not changed; kind: Clips or Images, options: theirs."""
+    """Returns endless samples of unaugmented 8 x 8 images; kind: Clips or Images, with options."""
     source = kind(Records(dataset_directory(data_dir, name), "train"), *options)
     return endless(Loader(source, 8, UNCHANGED), seed)
 
@@ -138,7 +138,7 @@ if __name__ == "__main__":
 
 
 def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
-    """In a program of its own, which parses no flags, as most do not."""
+    """In a separate program that, like most, parses no absl flags."""
     config |= {"workers": 2, "clips_per_batch": 0, "images_per_batch": 2}
     program, out = tmp_path / "program.py", tmp_path / "images.npy"
     program.write_text(DYING.replace("CONFIG", repr(config)))
@@ -243,7 +243,7 @@ def test_shares_may_count_windows_and_images(config):
 
 
 def test_clips_with_2d_labels_come_first(config):
-    """Each kind as it would be alone, clips as one batch."""
+    """Each part is as it would be alone, and all clips form one batch."""
     alone = [next(training_batches(config, 0, 16)) for _ in range(2)]
     config |= {"clips_2d": (("other", 1.0),), "clips_2d_per_batch": 4}
     config["augment_clips_2d"] = {"flip": 0.0}

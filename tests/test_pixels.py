@@ -4,8 +4,8 @@ from maed_jax.data.pixels import nearest, project, rescaled
 
 
 def test_places_stay_on_what_they_show():
-    """Where pixels are one, two or three times as large: the same share of the way across."""
-    points = np.array([[-0.5, -0.5], [0, 1], [79.5, 59.5]])  # an edge, pixels' centres, an edge
+    """For one, two or three times as many pixels, the relative position is the same."""
+    points = np.array([[-0.5, -0.5], [0, 1], [79.5, 59.5]])  # an edge, pixel centres, an edge
     np.testing.assert_allclose(rescaled(points, 3), [[-0.5, -0.5], [1, 4], [239.5, 179.5]])
     np.testing.assert_allclose(rescaled(rescaled(points, 0.3), 1 / 0.3), points, atol=1e-12)
     np.testing.assert_allclose(rescaled(points, np.array([1, 2]))[1], [0, 2.5])

@@ -1,4 +1,4 @@
-"""Anatomical angles mean what they say, and feet stay on the floor."""
+"""Anatomical angles have the stated meaning, and feet stay on the floor."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def rest():
 
 
 def joints(rest, **angles):
-    """[24 3] of one pose given as for `pose`."""
+    """Returns the joints [24 3] of one pose; arguments as for `pose`."""
     return joint_positions(rotations(pose(**angles)[None]), rest)[0]
 
 
@@ -82,11 +82,11 @@ def test_limits_hold_and_leave_the_middle_alone():
 
 
 def test_planted_feet_stand_still_while_the_body_moves():
-    # The root goes forward and up and down over two feet that take turns.
+    # The root moves forward, up and down over two alternating feet.
     t = np.arange(90) / 30
     root = np.stack([0.1 * np.sin(t), 0.9 + 0.02 * np.sin(9 * t), 1.2 * t], -1)
     lift = np.maximum(np.sin(np.pi * t[:, None] + [0, np.pi]), 0) * 0.3
-    stand = np.round(t[:, None] + [0, 1], 0) * 0  # their places do not matter while in the air
+    stand = np.round(t[:, None] + [0, 1], 0) * 0  # positions in the air do not matter
     feet = np.stack([np.stack([stand[:, i] + i * 0.2, lift[:, i], 0 * t], -1) for i in (0, 1)], 1)
     relative = feet - root[:, None]
     found = plant(relative, relative[..., 1].min(1), np.zeros(len(t)))

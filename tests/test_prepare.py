@@ -1,4 +1,4 @@
-"""The command line of `maed data`, and what is there when a build fails."""
+"""The command line of `maed data`, and what remains when a build fails."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ class Broken(Exception):
 
 @pytest.fixture
 def builder(monkeypatch, tmp_path):
-    """Replaces the mannequins by records that cost nothing; `fail_at` makes the writing break."""
+    """Replaces mannequins by records that take no time; at `fail_at`, writing fails."""
     pytest.importorskip("pyvista")
     import numpy as np
 
@@ -82,7 +82,7 @@ def test_build_ends_in_a_summary(builder, tmp_path, capsys):
 
 
 def test_a_build_does_not_look_for_the_dataset_in_a_bucket(builder, tmp_path, monkeypatch):
-    """TFDS would: it asks Google's for every dataset that is not there yet, and leaves a folder."""
+    """TFDS would look for each missing dataset in Google's bucket and leave a folder behind."""
     from tensorflow_datasets.core.utils import gcs_utils
 
     asked = []

@@ -1,4 +1,4 @@
-"""What is said of a mistake in a user's own code."""
+"""Messages about mistakes in a user's own code."""
 
 import pytest
 

@@ -40,7 +40,7 @@ def test_records_are_what_tfds_reads(data_dir):
 
 def test_frames_of_a_track_follow_each_other(data_dir):
     records = Records(dataset_directory(data_dir, "fake"), "train")
-    assert [track.name for track in records.tracks] == ["track0", "track2"]  # an empty one between
+    assert [track.name for track in records.tracks] == ["track0", "track2"]  # 1 is empty
     for track in records.tracks:
         frames = [records[track.start + i] for i in range(track.length)]
         assert [frame["frame"] for frame in frames] == list(range(track.length))
@@ -180,7 +180,7 @@ def test_records_of_another_shape_are_noticed(data_dir):
 
 @pytest.fixture
 def record_file(tmp_path):
-    """A dataset's only file of records, and its 3 readable records."""
+    """A dataset's only file of records, with 3 readable records."""
     folder = write_fake_dataset(tmp_path, [3])
     (file,) = folder.glob("*array_record*")
     return file
@@ -217,7 +217,7 @@ def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
     for name, says in (
         ("fake/cropz", r"did you mean fake/crops\?$"),
         ("fke/cros", r"did you mean fake/crops\?$"),
-        ("garden/crops", "has fake/crops; say where .*data_dir[^`]*$"),  # nothing builds it
+        ("garden/crops", "has fake/crops; say where .*data_dir[^`]*$"),  # no builder for it
         ("mannequinz/demo", r"; did you mean mannequins\?$"),
         ("mannequins/demo", "has fake/crops; .*`maed data build mannequins --data_dir"),
         ("", f"itself: choose from {data_dir}/fake/crops$"),
@@ -228,7 +228,7 @@ def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
         dataset_directory(tmp_path, "threedpw/crops")
     write_fake_dataset(tmp_path, [1], name="mannequins")
     with pytest.raises(UserError, match="has mannequins/crops; .* data build .* --config demo"):
-        dataset_directory(tmp_path, "mannequins/demo")  # near it, but there is such a thing
+        dataset_directory(tmp_path, "mannequins/demo")  # similar, but such a dataset exists
     for version in ("plain/1.0.0", "begun/incomplete.1_1.0.0"):
         (tmp_path / version).mkdir(parents=True)
         (tmp_path / version / "dataset_info.json").touch()

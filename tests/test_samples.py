@@ -77,7 +77,7 @@ def test_labels_that_are_not_there_are_zero_and_say_so(records):
 
 @pytest.mark.parametrize("index", [5, 6])
 def test_3d_labels_without_both_hips_are_none(records, index):
-    """About what should they be?"""
+    """3D keypoints without hips have nothing to be centred on."""
     sample = samples.load(records, np.array([index]), 32, Changes())
     assert sample["has_3d"] == 0 and (sample["keypoints_3d"][..., 3] == 0).all()
     sample = samples.load(records, np.array([index, 9]), 32, Changes())
@@ -123,7 +123,7 @@ def test_clips_take_every_kth_frame_from_a_random_start(records):
 
 
 def test_frames_of_a_clip_share_their_changes(records):
-    """A clip of one frame repeated comes out as one picture repeated."""
+    """A clip that repeats one frame repeats one image."""
     loader = samples.Loader(samples.Clips(records, 4, 3), 16, Augment(rotation=30, erase=1.0))
     last = len(loader.source) - 1  # of the track with a single frame
     for seed in range(5):
@@ -153,10 +153,10 @@ def test_nothing_readable_is_an_error(tmp_path):
 
 
 def test_labels_follow_crops_that_become_copies(tmp_path):
-    """Where the picture's pixel is white, its keypoint is."""
+    """The keypoint is at the image's white pixel."""
 
     def mark(index, record):
-        record["box"][:] = [20.3, 24.4, 20, 24.6]  # a crop of 32 pixels of the picture
+        record["box"][:] = [20.3, 24.4, 20, 24.6]  # a crop of 32 pixels
         image = np.zeros((48, 40, 3), np.uint8)
         image[24:32, 16:24] = 255
         record["image"] = images.encode_jpeg(image)
@@ -173,7 +173,7 @@ def test_labels_follow_crops_that_become_copies(tmp_path):
 
 
 def test_image_and_labels_are_changed_alike(records):
-    """Flip, turn and crop move the picture's brightest spot to where the labels say."""
+    """Flip, rotation and crop move the image's brightest spot to where the labels are."""
     changes = Changes(scale=1.1, rotation=0.3, shift=(0.05, -0.02), flip=True)
     record = records[8]
     affine = augment.affine(changes, record["box"], 64)

@@ -1,4 +1,4 @@
-"""Cameras look where they should, light and colours stay within bounds."""
+"""Cameras look where they should; light and colours stay within range."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from maed_jax.datasets.mannequins import scene
 
 def test_look_from_the_front():
     camera = scene.look(np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 0.0]]))
-    # Someone upright who faces the camera: upside down and turned about, as OpenCV's frame is.
+    # Someone upright and facing the camera, in OpenCV's frame, which has y down and z forward.
     np.testing.assert_allclose(camera.R_cam_world[0], np.diag([1, -1, -1]), atol=1e-12)
     points = camera.to_camera(np.array([[[0, 1, 0], [1, 1, 0], [0, 2, 0], [0, 1, 1.0]]]))[0]
     np.testing.assert_allclose(points, [[0, 0, 4], [1, 0, 4], [0, -1, 4], [0, 0, 3]], atol=1e-12)

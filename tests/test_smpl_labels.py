@@ -50,7 +50,9 @@ def test_eft(tmp_path):
     np.testing.assert_allclose(np.abs(pose[0]), [math.pi, 0, 0], atol=1e-6)
     np.testing.assert_allclose(pose[4], [0, 0, QUARTER], atol=1e-6)
     np.testing.assert_array_equal(np.delete(pose, [0, 4], 0), 0)
-    np.testing.assert_array_equal(found.box[0], [200.5, 100, 300, 300])  # scale is of 200 pixels
+    np.testing.assert_array_equal(
+        found.box[0], [200.5, 100, 300, 300]
+    )  # scale is in units of 200 pixels
     np.testing.assert_array_equal(found.keypoints_2d[0, 7], [7, 14, 1])
     assert not found.keypoints_2d[1].any()
     for name, size in (("pose", 72), ("shape", 10), ("box", 4)):
@@ -169,7 +171,7 @@ def test_what_is_not_spin(tmp_path):
 
 
 def test_mosh_stands_on_its_feet(tmp_path):
-    """Where the raw root turns by a quarter about y, someone who stood now looks along -x."""
+    """If the raw root is a quarter turn about y, a standing person looks along -x."""
     poses = np.full((2, 72), 0.2)
     poses[0, :3], poses[1, :3] = 0, [0, QUARTER, 0]
     path = tmp_path / "Directions 1_cam0_aligned.pkl"

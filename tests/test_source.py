@@ -1,4 +1,4 @@
-"""The engine of the builders of real pictures: resuming, records, counts, crops."""
+"""The base of builders of real images: resuming, records, counts, crops."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def build(monkeypatch):
-    """Builds without processes of its own."""
+    """Builds in this process."""
     raw_pictures.in_this_process(monkeypatch)
 
     def build(raw, data_dir, config="crops", **options):
@@ -106,7 +106,7 @@ def test_a_killed_build_goes_on_where_it_was(raw, built, tmp_path, capfd, build)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not (tmp_path / "pictured").exists(), "nothing looks like a dataset"
+    assert not (tmp_path / "pictured").exists(), "nothing there looks like a dataset"
     _wait_for(lambda: not any(worker.is_running() for worker in workers))  # no orphans
     assert len(finished) == 1
     folder = build(raw, tmp_path)
@@ -168,7 +168,7 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="nothing to read"):
         build(tmp_path / "empty", tmp_path)
-    assert not list(tmp_path.glob(".parts*")), "kept without a part to go on with"
+    assert not list(tmp_path.glob(".parts*")), "kept without a part to resume from"
     raw = raw_pictures.write(tmp_path / "raw", sequences=2, frames=1)
     (raw / "seq1/0.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match="'train'.*was kept.*unreadable picture: 1"):
@@ -204,7 +204,7 @@ def test_shards_hold_all_records_in_order(built, raw, tmp_path, monkeypatch, bui
 
 
 class _running:
-    """A build in a process of its own that stops at its second task."""
+    """A build in a separate process that stops at its second task."""
 
     def __init__(self, raw, data_dir):
         paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]

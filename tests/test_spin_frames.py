@@ -1,4 +1,4 @@
-"""datasets/spin_frames.py: a fit goes to the frame that it was made for, or to none."""
+"""datasets/spin_frames.py: a fit is matched to its own frame or to none."""
 
 import numpy as np
 import pytest

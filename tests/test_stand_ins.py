@@ -21,7 +21,7 @@ def loads(data: bytes):
 
 @pytest.fixture
 def chumpy(monkeypatch):
-    """Gives a function that makes objects of chumpy, and a pickler that is all that knows them."""
+    """Returns a function that makes chumpy objects, and a pickler, the only one to know them."""
     modules = {}
     for module, name in (
         ("chumpy.ch", "Ch"), ("chumpy.reordering", "Select"), ("chumpy.ch_ops", "add"),
@@ -61,7 +61,7 @@ def test_chumpy_arrays_are_read_without_chumpy(chumpy, protocol):
 
 
 def test_selections_of_chumpy_count_as_the_copies_that_they_are(chumpy):
-    """Each takes some bytes of the file, and as much memory as what it selects from."""
+    """Each takes a few bytes of the file, but as much memory as what it selects from."""
     source, every = np.zeros(1 << 18), np.arange(1 << 18)
     many = [chumpy("chumpy.reordering", "Select", a=source, idxs=every) for _ in range(1000)]
     assert len(loads(chumpy.dumps(many[:10]))) == 10
@@ -70,7 +70,7 @@ def test_selections_of_chumpy_count_as_the_copies_that_they_are(chumpy):
 
 
 def test_sparse_matrices_count_as_the_copies_that_they_are(monkeypatch):
-    """SciPy makes numbers of another size of their places."""
+    """SciPy converts their indices to integers of another size."""
     monkeypatch.setattr(bounds, "FREE", 1 << 20)
     first = scipy.sparse.csc_matrix(np.ones((1, 1000)))
     first.indices, first.indptr = first.indices.astype(np.int64), first.indptr.astype(np.int64)
@@ -83,7 +83,7 @@ def test_sparse_matrices_count_as_the_copies_that_they_are(monkeypatch):
 
 
 def test_sparse_matrices_of_older_scipy_are_read():
-    """Which had its modules and the places of numbers by other names."""
+    """It had other names for modules and for the indices."""
     new = scipy.sparse.coo_matrix(([5.0], ([0], [2])), shape=(2, 3))
     old, state = scipy.sparse.coo_matrix((2, 3)), dict(vars(new))
     row, col = state.pop("coords")
@@ -108,7 +108,7 @@ def test_ordered_dicts_are_made_of_plain_keys():
 
 
 def test_ordered_dicts_count_as_the_copies_that_they_are(monkeypatch):
-    """An entry takes far more than an item of the list that they are made from."""
+    """A dict entry takes far more memory than an item of the list that it is made from."""
     monkeypatch.setattr(bounds, "FREE", 1 << 20)
     items = b"](" + b"".join(b"M" + i.to_bytes(2, "little") + b"N\x86" for i in range(1000)) + b"e"
     start = b"\x80\x04ccollections\nOrderedDict\n\x94" + items + b"\x85\x94("

@@ -1,4 +1,4 @@
-"""The table that a build ends with."""
+"""The table printed at the end of a build."""
 
 import json
 

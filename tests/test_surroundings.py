@@ -1,4 +1,4 @@
-"""Backgrounds stay with the world, things in front hide what they should."""
+"""Backgrounds move with the world; objects in front hide what they should."""
 
 import numpy as np
 import pytest

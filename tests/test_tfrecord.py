@@ -10,7 +10,7 @@ from maed_jax.errors import UserError
 
 
 def test_known_checksums():
-    """From RFC 3720, appendix B.4, and the customary check value."""
+    """Values from RFC 3720, appendix B.4, and the usual check value."""
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(b"\xff" * 32) == 0x62A8AB43

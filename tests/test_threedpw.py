@@ -1,4 +1,4 @@
-"""datasets/threedpw: from files as the owner writes them to records that say what is true."""
+"""datasets/threedpw: files in the owner's formats become records with the ground truth."""
 
 import dataclasses
 import os
@@ -31,14 +31,14 @@ def build(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A folder with the raw data, and the truth."""
+    """A folder with the raw data, and the ground truth."""
     folder = tmp_path_factory.mktemp("3dpw")
     return folder, raw_threedpw.write(folder)
 
 
 @pytest.fixture
 def own(raw, tmp_path):
-    """A copy to spoil."""
+    """A copy to damage."""
     return Path(shutil.copytree(raw[0], tmp_path / "raw"))
 
 
@@ -69,7 +69,7 @@ def test_evaluation_has_every_frame_and_all_that_protocols_need(raw, build):
         )
         assert (points[seen][:, KNOWN, 2] == 1).all() and not points[3].any()
         others = [k for k in range(49) if k not in KNOWN]
-        assert not points[:, others].any(), "also the point that OpenPose was not sure of"
+        assert not points[:, others].any(), "also the point of which OpenPose is uncertain"
         left, right = (points[seen][:, KEYPOINT_NAMES.index(n), 0] for n in ("lhip", "rhip"))
         assert (left > right).all(), "they face the camera"
 
@@ -83,11 +83,11 @@ def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build,
         found = stacked(rows, "keypoints_3d")
         np.testing.assert_allclose(found[..., :3], truth, atol=1e-4)
         assert (found[..., 3] == np.isin(np.arange(49), range(25, 39))).all()
-        # As evaluation does it: from pose and shape alone, about any point of the body.
+        # As in evaluation: from pose and shape alone, relative to any point of the body.
         pose = np.resize(stacked(rows, "pose"), (12, 72))
         posed = raw_threedpw.posed(pose, rows[0]["shape"])[0][: len(rows)]
         np.testing.assert_allclose(posed - posed[:, :1], truth - truth[:, :1], atol=1e-4)
-        # And the pinhole of the record puts them where the 2D keypoints are.
+        # The record's intrinsics project them onto the 2D keypoints.
         for row in rows:
             if row["keypoints_2d"].any():
                 off = projected(row) - row["keypoints_2d"][:, :2]
@@ -105,7 +105,7 @@ def test_training_leaves_out_what_would_teach_nonsense(raw, build, body_file):
 
 
 def test_crops_show_the_same_person(raw, build, body_file):
-    """3D labels project onto the 2D ones, and the dots in the pictures are there."""
+    """3D labels project onto the 2D ones, which are at the dots in the images."""
     for row in tracks(build(raw[0], "crops", body=body_file), "test")["talk_00_0"]:
         if not row["keypoints_2d"].any():
             continue
@@ -116,13 +116,13 @@ def test_crops_show_the_same_person(raw, build, body_file):
 
 
 def test_boxes_follow_the_rule_of_the_field(raw, build):
-    """Against the same rule from SciPy's filters: gaps, then a median, then a Gaussian."""
+    """Compares with the same rule in SciPy's filters: gaps, then a median, then a Gaussian."""
     folder, truths = raw
     rows = tracks(build(folder), "test")["talk_00_0"]
     truth = truths["talk_00_0"].keypoints_2d[:, LIMBS]
     low, high = truth.min(1), truth.max(1)
     params = np.c_[(low + high) / 2, 150 / np.linalg.norm(high - low, axis=-1)]
-    params[3] = (params[2] + params[4]) / 2  # nobody was found here
+    params[3] = (params[2] + params[4]) / 2  # no one was found here
     smooth = np.stack([gaussian_filter1d(medfilt(c, 11), 8) for c in params.T], -1)
     side = 150 / smooth[:, 2] * 1.1
     expected = np.c_[smooth[:, :2], side, side]

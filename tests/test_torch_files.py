@@ -1,4 +1,4 @@
-"""Files written by torch.save of PyTorch 2.13, and hostile ones written here."""
+"""Files written by torch.save of PyTorch 2.13, and hostile ones made here."""
 
 import io
 import pickle
@@ -41,7 +41,7 @@ def text(word: str) -> bytes:
 
 
 def tensor(kind="FloatStorage", n=3, size=None, pid="storage") -> bytes:
-    """The pickle of a tensor of `n` numbers, the storage "0", as PyTorch 0.3 wrote them."""
+    """Returns the pickle of a tensor of `n` numbers in storage "0", as written by PyTorch 0.3."""
     number = b"J" + n.to_bytes(4, "little")
     length = number if size is None else text(size)
     storage = b"(" + text(pid) + f"ctorch\n{kind}\n".encode() + text("0") + text("cpu") + length

@@ -10,7 +10,7 @@ def test_labels_of_a_track(tmp_path):
         record["frame"], record["gender"] = 3 * i, "female"
         record["keypoints_2d"][:, 2] = 0.31
         if i == 5:
-            record["keypoints_2d"][25:30, 2] = 0.3  # not sure of five limb joints
+            record["keypoints_2d"][25:30, 2] = 0.3  # uncertain of five limb joints
             record["pose"][4] = np.nan
         if i == 6:
             record["keypoints_2d"][31, 2] = 0

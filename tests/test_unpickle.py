@@ -51,7 +51,7 @@ def test_what_body_files_hold_is_read(tmp_path, protocol):
         value = found[key]
         if scipy.sparse.issparse(expected):
             np.testing.assert_array_equal(value.toarray(), expected.toarray())
-        elif key == "objects":  # a list of inert things, never an array of objects
+        elif key == "objects":  # a list of inert values, never an array of objects
             assert isinstance(value, list) and value[0] == {"a": 1}
             np.testing.assert_array_equal(value[1], np.ones(2))
         elif key == "ordered":
@@ -78,7 +78,7 @@ def test_the_older_spelling_of_numpy_and_the_bytes_of_python_2():
 
 
 class Call:
-    """Pickles as a call of `function`."""
+    """An object whose pickle calls `function`."""
 
     def __init__(self, function, *args):
         self.call = function, args
@@ -88,12 +88,12 @@ class Call:
 
 
 def global_call(module: str, name: str, argument: str) -> bytes:
-    """A pickle that calls `module.name(argument)`, whether or not there is such a thing."""
+    """Returns a pickle that calls `module.name(argument)`, whether or not that exists."""
     return f"c{module}\n{name}\n(V{argument}\ntR.".encode()
 
 
 def hostile(sentinel):
-    """Pickles that would leave a file at `sentinel` if anything in them ran."""
+    """Pickles that would create the file `sentinel` if anything in them were executed."""
     touch = f"touch {sentinel}"
     code = f"open({str(sentinel)!r}, 'w')"
     yield "os.system", pickle.dumps(Call(os.system, touch))
@@ -152,7 +152,7 @@ ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR"
 DTYPE = b"cnumpy\ndtype\n(V%s\nI00\nI01\ntR"
 
 TRICKS = {
-    # An array of objects made from raw bytes would turn those bytes into pointers.
+    # An array of objects made from raw bytes would treat these as pointers.
     "objects from bytes": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"O8" + b"I00\nVAAAAAAAA\ntb.",
     "records": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"V8" + b"I00\nVAAAAAAAA\ntb.",
     "records by state": ARRAY + b"(I1\n(I1\nt" + DTYPE % b"f8"
@@ -222,12 +222,12 @@ def nested(times: int, inner: bytes = b")") -> bytes:
 
 LIST = b"\x80\x04]\x94"
 TEXT = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)
-# An array's version, shape, type, order and bytes.
+# An array's version, shape, dtype, order and bytes.
 STATE = [b"K\x01", b"(J\x00\x00\x10\x00t", DTYPE % b"u1", b"K\x00", TEXT]
 
 
 def arrays_of(state: bytes, times: int = 1000) -> bytes:
-    """Arrays that are all given one state, which the pickle holds once."""
+    """Arrays that all get the same state, which the pickle contains once."""
     empty = b"cnumpy._core.multiarray\n_reconstruct\n\x94(cnumpy\nndarray\n(K\x00tVb\nt\x94"
     return b"\x80\x04" + empty + state + b"\x94(" + b"h\x00h\x01Rh\x02b" * times + b"l."
 
@@ -298,7 +298,7 @@ def test_instructions_are_counted(monkeypatch):
 
 
 def test_a_reader_can_list_more(tmp_path):
-    """As a reader of PyTorch's files does: its own stand-ins, and references to things outside."""
+    """Like a reader of PyTorch's files: its own stand-ins, and references to outside objects."""
     data = pickle.dumps({"x": Call(os.getcwd)})
     module, name = next(
         arg.split() for opcode, arg, _ in pickletools.genops(pickle.dumps(os.getcwd, 0))
@@ -308,7 +308,7 @@ def test_a_reader_can_list_more(tmp_path):
     assert unpickle.restricted_loads(io.BytesIO(data), listed, "x.pt") == {"x": "listed"}
 
     file = io.BytesIO(b"Pkey\n.Pother\n.")
-    for key in ("key", "other"):  # pickles one after another
+    for key in ("key", "other"):  # consecutive pickles
         assert unpickle.restricted_loads(file, {}, "x.pt", lambda pid: (pid, 1)) == (key, 1)
     with pytest.raises(UserError, match="which a checkpoint never needs"):
         unpickle.restricted_loads(io.BytesIO(data), {}, "x.pt", kind="checkpoint")

@@ -1,4 +1,4 @@
-"""The whole model against the original, at every tap. Weights and inputs follow parity_rules.py."""
+"""Compares the whole model with the original at every stage; parity_rules.py makes the weights."""
 
 import functools
 import json
@@ -23,12 +23,12 @@ from maed_jax.models.maed import MAED, reconstruct, variable_shapes
 from maed_jax.weights.layouts import torch_entry, torch_name
 from maed_jax.weights.original import convert_original, from_torch, with_means
 
-# Behind the sixteen ReLU bottlenecks float32 decides some signs by chance: the gradient of the
-# input by the original is 1.6 % from the float64 one, by us 1.7 %, and the two are 1.7 % apart.
-# That is what is to be expected: rounding grows to 4e-5 of the values at the root's end and flips
-# about a third as large a share of the signs there, 4e-6 on average over the 49 ReLUs (float32
-# against float64). A unit that flips changes the gradient by its whole share, so the gradient is
-# off by about sqrt(49 * 4e-6) = 1.5 %. Everything after the root is held to 1e-3.
+# In the sixteen ReLU bottlenecks, float32 rounding decides some signs: the original's input
+# gradient is 1.6 % off the float64 one, ours 1.7 %, and the two differ by 1.7 %. This is to be
+# expected: rounding errors grow to 4e-5 of the values at the root's end and flip about a third as
+# large a fraction of the signs there, 4e-6 on average over the 49 ReLUs (float32 against float64).
+# A unit that flips changes the gradient by its whole contribution, so the gradient is off by about
+# sqrt(49 * 4e-6) = 1.5 %. Everything after the root must agree within 1e-3.
 ROOT_NORM, ROOT_SLICE = 1e-2, 4e-2
 
 VARIANTS = (
@@ -67,13 +67,13 @@ def clip(name, b, t):
 
 
 def assert_close(ours, theirs, tolerance=1e-4, what=""):
-    """Within `tolerance` of the largest value."""
+    """Asserts that values agree within `tolerance` of the largest value."""
     error = np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max()
     assert error < tolerance, f"{what}: {error:.1e} of the largest value"
 
 
-# Layers are compiled apart, so that equal ones and other variants share their programs. The
-# gradients below go through the whole.
+# Layers are compiled separately, so that equal layers and other variants share their programs. The
+# gradients below use the whole model.
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -82,7 +82,7 @@ def compiled(layer, settings, variables, x):
 
 
 def compile_apart(call, args, kwargs, context):
-    """Calls a residual layer of an encoder as a program of its own, which its equals share."""
+    """Calls a residual layer of an encoder as a separate program, shared by equal layers."""
     layer = context.module
     if layer.path and isinstance(layer, (resnet.Bottleneck, cnn.Bottleneck, Block)):
         x, *settings = args
@@ -112,7 +112,7 @@ def decode(model, variables, feature, body):
 def test_every_tap_is_the_originals(encoder, mode, decoder, golden_dir, body):
     variant = f"{encoder}_{mode}_{decoder}"
     golden = np.load(golden_dir / f"model_{variant}.npz")
-    # "module." as data-parallel training leaves it.
+    # "module." is from data-parallel training.
     state = {f"module.{k}": v for k, v in state_dict(golden_dir, variant).items()}
     estimator = from_torch(state, body=body, encoder=encoder, mode=mode, decoder=decoder)
     assert isinstance(estimator, Estimator)
@@ -176,7 +176,7 @@ def test_gradients_are_the_originals(golden_dir, body):
 
 
 def torch_gradients(grads):
-    """Our gradients under the original's names and in its layouts."""
+    """Returns our gradients under the original's names and in its layouts."""
     out = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         path = tuple(key.key for key in path)
@@ -188,7 +188,7 @@ def torch_gradients(grads):
 
 
 def zeros(model):
-    """A state dict of the original without any numbers to speak of."""
+    """Returns a state dict of the original with dummy numbers."""
     shapes = {p[1:]: torch_entry(p[1:], s).shape for p, s in variable_shapes(model).items()}
     return {torch_name(p): np.broadcast_to(np.float32(0), s) for p, s in shapes.items()}
 
@@ -199,7 +199,7 @@ def test_wrong_entries_are_all_named_in_one_error():
     del state["encoder.norm.bias"]
     state["decoder.fc1.weight"] = np.zeros((2, 3), np.float32)
     state["head.weight"] = np.zeros(1)
-    state["decoder.smpl.v_template"] = np.zeros(1)  # not a weight: passed over
+    state["decoder.smpl.v_template"] = np.zeros(1)  # not a weight: ignored
     with pytest.raises(UserError) as error:
         convert_original(state, model)
     message = str(error.value)
@@ -219,7 +219,7 @@ def test_a_message_stays_readable():
 @pytest.mark.parametrize(("encoder", "mode", "decoder"), VARIANTS)
 def test_weights_of_another_variant_are_recognised(encoder, mode, decoder, golden_dir):
     shapes = json.loads((golden_dir / "state_dict_shapes.json").read_text())
-    state = shapes[f"{encoder}_{mode}_{decoder}"]  # names are enough
+    state = shapes[f"{encoder}_{mode}_{decoder}"]  # names suffice
     others = {"encoder": "cnn" if encoder == "ste" else "ste"}
     others |= {"decoder": "ktd" if decoder == "iterative" else "iterative"}
     if encoder == "ste":

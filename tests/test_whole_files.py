@@ -1,4 +1,4 @@
-"""Files are there whole or not at all."""
+"""Files appear whole or not at all."""
 
 import errno
 import subprocess
@@ -71,7 +71,7 @@ def test_what_a_killed_program_left_goes_and_nothing_else(tmp_path):
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == -9
     (orphan,) = tmp_path.iterdir()
     assert orphan.read_text() == "half\n"
-    other = tmp_path / "a[1].txt.0123456789.part"  # no name of ours
+    other = tmp_path / "a[1].txt.0123456789.part"  # not one of our names
     other.write_text("")
     with whole_file(path, "w") as first:
         assert not orphan.exists()

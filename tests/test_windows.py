@@ -1,6 +1,6 @@
-"""Golden `chunks/*`: four tracks of 40, 9, 130 and 16 frames, one after another; a row holds the
-frames of a window. `train_50`: 128 frames, half overlapping; `train_8`: a stride of 16 frames;
-`eval`: 16 frames without overlap."""
+"""Golden `chunks/*`: four consecutive tracks of 40, 9, 130 and 16 frames; a row contains the frames
+of a window. `train_50`: 128 frames, half overlapping; `train_8`: a stride of 16 frames; `eval`: 16
+frames without overlap."""
 
 import numpy as np
 import pytest
@@ -109,7 +109,7 @@ def test_sparse_windows_predict_every_second_frame_of_the_same_windows(length):
     padded = -(-length // 16) * 16
     assert sorted(place.ravel()) == list(range(padded // 2))  # each once
     np.testing.assert_array_equal(index, reflect(2 * place, length))
-    # Within a window clips interleave: every `stride`-th frame, as when all are predicted.
+    # Within a window, clips are interleaved: every `stride`-th frame, as if all were predicted.
     assert (np.diff(2 * place, axis=1) == 4).all()
     with pytest.raises(ValueError, match="every 3"):
         sparse_windows(length, 4, 4, 3)

@@ -1,4 +1,4 @@
-"""Writes checkpoints as torch.save does, without PyTorch."""
+"""Writes checkpoints in the format of torch.save, without PyTorch."""
 
 import io
 import pickle
@@ -10,11 +10,11 @@ import numpy as np
 
 
 class FloatStorage:
-    """Stands for PyTorch's while it is pickled."""
+    """Pickled under the name of PyTorch's class."""
 
 
 def _rebuild_tensor_v2(*parts):
-    """As above; never called."""
+    """Pickled under the name of PyTorch's function; never called."""
 
 
 class _Tensor:
@@ -40,7 +40,7 @@ class _Pickler(pickle.Pickler):
 
 
 def write_torch(path, content):
-    """Writes `content`, dicts with float32 arrays in them, to a zip checkpoint."""
+    """Writes `content`, dicts of float32 arrays, to a zip checkpoint."""
     arrays = []
 
     def tensors(value):
