@@ -1,4 +1,4 @@
-"""The original's own databases (*_db.pt): all nine datasets as converted by it.
+"""The original's own databases (*_db.pt): all nine datasets as the original converted them.
 
 `database` reads the files, `image_names` finds their images, and `maed_db` is the builder.
 """

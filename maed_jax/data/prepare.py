@@ -63,7 +63,8 @@ def main(argv: list[str]) -> None:
             print(f"{usual_name(name):<14} {about}")
         print(
             "\nAll but mannequins are built from their owners' files: maed data build NAME --help "
-            "shows how to arrange them.\nFor your own: maed data build FILE.py, see docs/data.md."
+            "shows how to arrange them.\nTo build a dataset of your own: maed data build FILE.py, "
+            "see docs/data.md."
         )
     elif verb == "check":
         _check_command(**arguments)
