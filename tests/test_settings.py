@@ -1,4 +1,4 @@
-"""Settings that cannot be, each named in one sentence."""
+"""Invalid settings are reported in one sentence each."""
 
 import pytest
 
@@ -109,7 +109,7 @@ def test_without_clips_their_length_does_not_matter():
 
 def test_an_earlier_stage_may_be_required():
     required = {"init_required": True}
-    with pytest.raises(UserError, match="name its work directory with --config.init_from=DIR"):
+    with pytest.raises(UserError, match="give its work directory with --config.init_from=DIR"):
         check_settings(settings(**required))
     check_settings(settings(**required), resumed=True)
     check_settings(settings(**required, init_from="DIR"))
