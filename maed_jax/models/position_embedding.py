@@ -23,8 +23,8 @@ def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax
         return embedding[:, :t]
     if not interpolate:
         raise UserError(
-            f"a clip of {t} frames is longer than the temporal embedding ({length} frames); cut it "
-            "into shorter clips, or set model.interpolate_time"
+            f"a clip of {t} frames is longer than the {length} frames of the temporal embedding; "
+            "cut it into shorter clips, or set model.interpolate_time"
         )
     place = np.linspace(0, length - 1, t)
     left = np.minimum(place.astype(int), max(length - 2, 0))
