@@ -39,6 +39,8 @@ setup(
         "orbax-checkpoint>=0.12,<0.13",
         "grain>=0.2.18",
         "tensorflow-datasets>=4.9.10",
+        "array-record>=0.8",
+        "protobuf>=4.22",
         "importlib_resources",  # tensorflow-datasets imports it without asking for it
         "ml-collections>=1.1",
         "chex>=0.1.91",

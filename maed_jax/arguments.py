@@ -1,4 +1,4 @@
-"""How commands read their arguments: a mistake is one line, and names the nearest right word."""
+"""Parsing of command-line arguments, with one-line errors that suggest the nearest valid word."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import NoReturn
 from maed_jax.errors import UserError, suggest
 
 CHECKPOINT_HELP = "work directory of maed train or maed convert"
-BODY_HELP = "body model in place of the checkpoint's: a path, or mannequin"
-RESULTS_BODY_HELP = "body model, where the one that the results were made with is not at hand"
-SEEDS = 1 << 32  # how many there are: JAX's keys of larger ones are those of smaller ones again
+BODY_HELP = "body model, instead of the checkpoint's: a path, or mannequin"
+RESULTS_BODY_HELP = "body model, if that of the results is not available"
+SEEDS = 1 << 32  # number of seeds: JAX reduces larger ones modulo this
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose mistakes are `UserError`s, without the usage.
+    """An `ArgumentParser` whose errors are `UserError`s, without usage text.
 
-    Hyphens in the name of an option stand for its underscores: `--data-dir` is `--data_dir`.
+    Option names may be written with hyphens instead of underscores: `--data-dir` is `--data_dir`.
     """
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None):
-        """Reads all arguments.
+        """Parses all arguments.
 
         Raises:
-          UserError: one is unknown, missing or of the wrong kind.
+          UserError: an argument is unknown, missing or invalid.
         """
         found, rest = self.parse_known_args(args, namespace)
         if rest:
@@ -34,10 +34,10 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
-        """Reads what it knows, and gives the rest.
+        """Parses the known arguments, and also returns the rest.
 
         Raises:
-          UserError: an argument is missing or of the wrong kind.
+          UserError: an argument is missing or invalid.
         """
         args = sys.argv[1:] if args is None else list(args)
         end = args.index("--") if "--" in args else len(args)
@@ -45,16 +45,16 @@ class Parser(argparse.ArgumentParser):
         try:
             return super().parse_known_args(args, namespace)
         except UserError as error:
-            if "are required" in str(error):  # one may be there, and misspelt
+            if "are required" in str(error):  # one may just be misspelt
                 known = self._option_string_actions
                 for word in (word.partition("=")[0] for word in args):
-                    dotted = "." in word  # a setting, which is not ours
+                    dotted = "." in word  # a setting of the configuration
                     if word.startswith("--") and word not in known and not dotted:
                         self._refuse(word)
             raise
 
     def _underscored(self, word: str) -> str:
-        """A word with the name of an option as it is spelt here; any other word as it is."""
+        """Returns an option with underscores for hyphens; any other word unchanged."""
         name, equals, value = word.partition("=")
         name = f"--{name[2:].replace('-', '_')}"
         known = any(option.startswith(name) for option in self._option_string_actions)
@@ -66,11 +66,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         end = " " if message.endswith("?") else "; "
-        raise UserError(f"{message}{end}{self.prog} --help explains all")
+        raise UserError(f"{message}{end}{self.prog} --help lists all arguments")
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    """The `type` of an argument that is a number above 0; kind: `int` or `float`."""
+    """Returns the `type` of an argument that must be above 0; kind: `int` or `float`."""
 
     def read(text: str) -> float:
         try:
@@ -86,7 +86,7 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
 
 def from_zero(text: str) -> int:
-    """The `type` of an argument that is a whole number of at least 0."""
+    """The `type` of an argument that must be a whole number of at least 0."""
     try:
         value = int(text)
     except ValueError:
@@ -105,11 +105,11 @@ def seed(text: str) -> int:
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:
-    """Adds `--step`, which chooses a checkpoint of a work directory."""
+    """Adds `--step`, which selects a checkpoint of a work directory."""
 
     def read(text: str) -> int | str:
         if text != "best" and not text.isdecimal():
-            raise argparse.ArgumentTypeError(f"needs a step's number, or best, not {text!r}")
+            raise argparse.ArgumentTypeError(f"needs a step number, or best, not {text!r}")
         return text if text == "best" else int(text)
 
     parser.add_argument(
@@ -121,20 +121,20 @@ def add_step(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(arguments: Sequence[str], section: str) -> Iterator[tuple[str, str | None]]:
-    """Dotted name and value of each setting, given as `--SECTION.NAME=VALUE` or with a space.
+    """Yields name and value of each setting, given as `--SECTION.NAME=VALUE` or with a space.
 
-    The value is None where none is given: another option, which begins with "--", is none.
+    The value is None if it is missing, that is, followed by another option (beginning with "--").
 
     Raises:
-      UserError: an argument is something else.
+      UserError: an argument is not a setting of this section.
     """
     waiting, prefix = list(arguments), f"--{section}."
     while waiting:
         name, equals, value = waiting.pop(0).partition("=")
         if not name.startswith(prefix):
             raise UserError(
-                f"there is no argument {name!r}; --help lists them, and settings are changed by "
-                f"{prefix}NAME=VALUE"
+                f"there is no argument {name!r}; --help lists them, and {prefix}NAME=VALUE changes "
+                "a setting"
             )
         if not equals:
             given = bool(waiting) and not waiting[0].startswith("--")

@@ -1,4 +1,4 @@
-"""The `maed` command: one verb, one module; each also runs as `python -m <module>`."""
+"""The `maed` command. Each verb is a module, and also runs as `python -m <module>`."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from collections.abc import Callable, Iterator
 from maed_jax.errors import UserError, reason, suggest
 
 VERBS = {
-    "data": ("maed_jax.data.prepare", "prepare a dataset for training and evaluation"),
-    "train": ("maed_jax.training.train", "train a model, or continue training one"),
+    "data": ("maed_jax.data.prepare", "prepare and check a dataset"),
+    "train": ("maed_jax.training.train", "train a model or resume training"),
     "eval": (
         "maed_jax.evaluation.evaluate",
-        "evaluate a checkpoint on a split and print its table",
+        "evaluate a checkpoint under named protocols",
     ),
     "compare": (
         "maed_jax.evaluation.compare",
-        "compare two results of maed eval, with intervals over sequences",
+        "compare two results, with confidence intervals over sequences",
     ),
     "table1": (
         "maed_jax.evaluation.table1",
-        "print the paper's Table 1 with a checkpoint's own rows",
+        "print the paper's Table 1 with rows for a checkpoint",
     ),
     "ablate": (
         "maed_jax.ablation.study",
-        "train and compare the rows of the paper's Table 2",
+        "train and compare every row of the paper's Table 2",
     ),
-    "predict": ("maed_jax.prediction.command", "reconstruct the people in videos or pictures"),
-    "view": ("maed_jax.visual.viewer", "show what maed predict wrote in the browser"),
+    "predict": ("maed_jax.prediction.command", "reconstruct the people in videos or images"),
+    "view": ("maed_jax.visual.viewer", "view the output of maed predict in the browser"),
     "animate": (
         "maed_jax.exports.animate",
-        "write predicted people as GLB, BVH or OBJ",
+        "export predicted people as GLB, BVH or OBJ",
     ),
     "export": (
         "maed_jax.exports.model",
-        "write a model as one file that runs without this package",
+        "export a model as one file that runs without this package",
     ),
     "convert": (
         "maed_jax.weights.convert",
-        "turn the original's, timm's or Google's weights into a checkpoint",
+        "convert the original's, timm's or Google's weights into a checkpoint",
     ),
-    "body": ("maed_jax.body.check", "check what the files of a body model hold"),
-    "bench": ("maed_jax.bench", "measure the speed of this machine"),
+    "body": ("maed_jax.body.check", "check which body model files are present"),
+    "bench": ("maed_jax.bench", "measure speed on this machine"),
 }
 
 _LOADERS = {
@@ -72,11 +72,11 @@ def usage() -> str:
 
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Calls `main(argv)`; a `UserError` becomes one line on stderr and exit status 1, and so does a
-    file that may not be read or written.
+    """Calls `main(argv)` and turns errors into one line on stderr and an exit status.
 
-    So does Ctrl-C, with status 130, wherever it comes; a `KeyboardInterrupt` may say what is left.
-    What stdout cannot show, such as names of files that are not Unicode, becomes question marks.
+    The status is 1 for a `UserError` or a file that cannot be accessed, and 130 for Ctrl-C at any
+    moment, for which the message of the `KeyboardInterrupt`, if any, is printed. Characters that
+    stdout cannot show, such as file names that are not Unicode, become question marks.
     """
     if getattr(sys.stdout, "errors", None) == "strict":
         sys.stdout.reconfigure(errors="replace")
@@ -86,14 +86,14 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         except KeyboardInterrupt as error:
             _end_interrupted(str(error))
         except Exception as error:
-            if interrupted:  # which some library made another error of
+            if interrupted:  # a library turned it into another error
                 _end_interrupted()
             if isinstance(error, UserError):
                 sys.exit(f"maed: {error}")
             if isinstance(error, PermissionError) and error.filename:
-                # Even to ask what there is in a closed folder is an error.
+                # Even listing a directory without permission raises it.
                 sys.exit(f"maed: cannot read or write {error.filename}: {reason(error)}")
-            if isinstance(error, BrokenPipeError):  # our reader has gone, as in `maed ... | head`
+            if isinstance(error, BrokenPipeError):  # the reader has gone, as in `maed ... | head`
                 sys.stderr.close()
                 sys.exit(141)
             raise
@@ -101,11 +101,11 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list]:
-    """Gives a list that is empty until Ctrl-C has raised `KeyboardInterrupt`.
+    """Yields a list that is empty until Ctrl-C has raised `KeyboardInterrupt`.
 
-    Where that is raised in a callback, such as those of the import system, Python prints and drops
-    it; where it is raised through code in C++ that is being loaded, the process may crash of it.
-    In both cases it comes again a moment later, and nothing is printed.
+    If it is raised in a callback, such as those of the import system, Python prints and drops it;
+    if it is raised while a C or C++ library is being loaded, the process may crash. In both cases
+    the signal is sent again a moment later, and nothing is printed.
     """
     seen: list = []
 
@@ -123,10 +123,10 @@ def _interrupts() -> Iterator[list]:
     def dropped(unraisable):
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             again()
-        elif not seen:  # after it, that half-made things cannot be taken down is no news
+        elif not seen:  # once interrupted, failures to tear down are expected
             before(unraisable)
 
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as by nohup
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as under nohup
         yield seen
         return
     before, sys.unraisablehook = sys.unraisablehook, dropped
@@ -134,7 +134,7 @@ def _interrupts() -> Iterator[list]:
     try:
         yield seen
     finally:
-        if seen:  # the process ends; once more ends it at once
+        if seen:  # the process is ending; a second Ctrl-C ends it at once
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         else:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -142,7 +142,7 @@ def _interrupts() -> Iterator[list]:
 
 
 def _loads_library(frame: types.FrameType | None) -> bool:
-    """Whether a library in C or C++ is being loaded, in the frame or what has called it."""
+    """Whether a C or C++ library is being loaded, in the frame or in its callers."""
     while frame and frame.f_code not in _LOADERS:
         frame = frame.f_back
     return frame is not None
@@ -154,7 +154,7 @@ def _end_interrupted(said: str = "") -> None:
 
 
 def dispatch(argv: list[str]) -> None:
-    """Hands the arguments after the verb to the verb's module.
+    """Passes the arguments after the verb to the verb's module.
 
     Raises:
       UserError: there is no such verb.
@@ -173,18 +173,18 @@ def main() -> None:
         run(dispatch)
     except SystemExit as end:
         if end.code == 130:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # once more ends it at once
-            # What Python takes down by itself when it ends may crash in XLA's threads after Ctrl-C,
-            # and the shell would be told of that in place of the interruption.
-            threading._shutdown()  # waits for threads, those that save among them
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+            # Python's own cleanup at exit may crash in XLA's threads after Ctrl-C, and the shell
+            # would see that status instead of the interruption.
+            threading._shutdown()  # waits for threads, including those that save
             atexit._run_exitfuncs()
-            with contextlib.suppress(OSError, ValueError):  # our reader has gone
+            with contextlib.suppress(OSError, ValueError):  # the reader has gone
                 sys.stdout.flush()
             os._exit(130)
         raise
     finally:
-        # All is done and said. Ctrl-C while Python takes itself down would be told to the shell as
-        # an interruption, or be a traceback.
+        # All is done and printed. A Ctrl-C during Python's cleanup would print a traceback, or
+        # reach the shell as an interruption.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

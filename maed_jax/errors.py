@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to read, and words for messages."""
+"""The error class for messages that users are meant to read, and helpers for their wording."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ LONGEST_MESSAGE = 600  # characters of a message
 class UserError(Exception):
     """A mistake or a missing thing on the user's side: one sentence that says what to do.
 
-    The command line prints it without a traceback and exits with status 1. It stays one line that
-    can be read whatever a file's content has put into it.
+    The command line prints it without a traceback and exits with status 1. The message is kept to
+    one readable line, whatever file contents it quotes.
     """
 
     def __init__(self, message: object):
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """What happened, as a part of a sentence: the first line of what an error says."""
+    """Returns the first line of an error's message, for use as part of a sentence."""
     said = getattr(error, "strerror", None)  # of an OSError, without its number and path
     text = said.lower() if said else next(iter(str(error).strip().splitlines()), "")
     text = text or type(error).__name__
@@ -30,7 +30,7 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """The one of the `known` words that is most like `word`; none if none is at all like it."""
+    """Returns the one of the `known` words most similar to `word`, in a list; empty if none is."""
     import difflib  # rarely needed
 
     return difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
@@ -43,11 +43,11 @@ def suggest(
     near: Sequence[str] | None = None,
     otherwise: str | None = None,
 ) -> str:
-    """What to say of a wrong word: which of the `known` may be meant, or all of them.
+    """Returns a hint about a wrong word: the `known` word that may be meant, or all of them.
 
     Args:
-      near: those that may be meant, the likeliest first, where `nearest` alone cannot tell.
-      otherwise: what to say in place of all.
+      near: words that may be meant, the likeliest first, if `nearest` is not enough.
+      otherwise: what to return instead of all words.
     """
     near = nearest(word, known) if near is None else near
     if near:

@@ -1,4 +1,4 @@
-"""A function of many items, computed in several threads."""
+"""Maps a function over items in several threads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from maed_jax.machine import available_cores
 
-THREADS = 8  # at most; where the items are a video's frames, decoding keeps no more of them busy
+THREADS = 8  # at most; decoding a video's frames cannot keep more of them busy
 
 T, R = TypeVar("T"), TypeVar("R")
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yields each item with `function(item)`, in order, computed in as many threads as cores."""
+    """Yields each item with `function(item)`, in order, computed in one thread per core."""
     threads = min(available_cores(), THREADS)
     waiting: collections.deque[tuple[T, Future[R]]] = collections.deque()
     pool = ThreadPoolExecutor(threads)

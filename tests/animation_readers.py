@@ -1,4 +1,4 @@
-"""Readers of GLB and BVH files that share nothing with the writers: where joints are, by frame."""
+"""Readers of GLB and BVH files, independent of the writers: joint positions by frame."""
 
 import json
 import struct
@@ -93,7 +93,7 @@ def matrix(quaternion):
 
 
 def read_bvh(path):
-    """Names of the joints, their places [frames joints 3], and the frame time."""
+    """Joint names, joint positions [frames joints 3], and the frame time."""
     lines = iter(path.read_text().split("\n"))
     assert next(lines) == "HIERARCHY"
     names, parents, offsets, channels, stack, end = [], [], [], [], [], False

@@ -1,6 +1,6 @@
-"""Films two people who walk past each other, and judges the tracks found of them.
+"""Renders a video of two people who walk past each other, and judges the tracks found in it.
 
-`scripts/prove_crossing.py` does it for many films, `test_crossing.py` for one.
+`scripts/prove_crossing.py` does this for many videos, `test_crossing.py` for one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
 
-APART = 60  # pixels between the middles of two people from which on they count as apart
+APART = 60  # pixels between two people's centres from which they count as apart
 
 
 def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.ndarray]:
-    """The tracks of a rendered video, and the true boxes [2 frames 4]."""
+    """Returns the tracks found in a rendered video, and the true boxes [2 frames 4]."""
     video_file = folder / f"crossing_{seed}.mp4"
     with np.load(demo_video.write_video(video_file, seed=seed, frames=frames)) as file:
         truth = file["box"]
@@ -28,7 +28,7 @@ def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.nda
 
 
 def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:
-    """What is wrong with the tracks: each person should have one, from first to last."""
+    """Returns what is wrong: each person should have one track, from first frame to last."""
     found, owners = [], []
     for track in tracks:
         overlap = np.stack(

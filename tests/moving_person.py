@@ -1,5 +1,5 @@
-"""A mannequin that moves before a camera, as a prediction describes it: what tests of exports and
-of smoothing share."""
+"""Shared by tests of exports and of smoothing: a mannequin that moves in front of a camera, as a
+prediction describes it."""
 
 import functools
 
@@ -11,7 +11,7 @@ from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import keypoint_body, keypoints, pose_body
 from maed_jax.inference.results import Person
 
-MOST = 144  # frames: one size, one compilation
+MOST = 144  # frames: one size, so one compilation
 
 
 @functools.cache
@@ -26,13 +26,13 @@ def _points(body, rotmat, shape):
 
 
 def points_of(rotmat, shape):
-    """Joints [n 24 3] and keypoints [n 49 3] about the body's origin."""
+    """Joints [n 24 3] and keypoints [n 49 3] relative to the body's origin."""
     rows = np.minimum(np.arange(MOST), len(rotmat) - 1)
     return (np.asarray(a)[: len(rotmat)] for a in _points(_small_body(), rotmat[rows], shape[rows]))
 
 
 def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
-    """Somebody upright who turns round, waves and walks away; one shape for all frames."""
+    """Somebody upright who turns around, waves and walks away; one shape for all frames."""
     rng = np.random.default_rng([seed, id])
     time = np.arange(n) / fps
     swing = np.sin(2 * np.pi * (time[:, None, None] * rng.uniform(0.4, 1.2, (24, 1)) + 0.1 * id))
@@ -73,6 +73,6 @@ def moving_person(id=1, n=20, fps=25.0, first=0, seed=0) -> Person:
 
 
 def camera_joints(person: Person) -> np.ndarray:
-    """[n 24 3] metres, in the frame of the whole image's camera."""
+    """[n 24 3] metres, in the frame of the full image's camera."""
     joints, _ = points_of(person.rotmat, person.shape)
     return joints + person.translation[:, None]

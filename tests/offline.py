@@ -1,15 +1,15 @@
-"""Sees and stops what reaches for the network from Python, but for this machine's own address."""
+"""Detects and blocks network access from Python, except to this machine's own address."""
 
 import ipaddress
 import socket
 import sys
 
 reached: list[str] = []
-"""what tried, since a test began"""
+"""attempts since the test began"""
 
 
 class NetworkError(RuntimeError):
-    """Not an OSError, which those who reach for the network are prepared for."""
+    """Not an OSError, which code that uses the network would handle."""
 
 
 def _local(host) -> bool:
@@ -30,7 +30,7 @@ def _audit(event: str, arguments: tuple) -> None:
         return
     if not _local(host):
         reached.append(f"{event} {host}")
-        raise NetworkError(f"reached for the network: {event} {host}")
+        raise NetworkError(f"tried to use the network: {event} {host}")
 
 
 sys.addaudithook(_audit)

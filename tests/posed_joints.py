@@ -1,4 +1,4 @@
-"""Where the joints of a pose are."""
+"""Joint positions of a pose."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from maed_jax.body.skeleton import PARENTS
 
 
 def joint_positions(rotations, rest_joints):
-    """Joints relative to the root in the world's axes: [frames 24 3 3], [24 3] -> [frames 24 3]."""
+    """Joints relative to the root, in world axes: [frames 24 3 3], [24 3] -> [frames 24 3]."""
     turned = [rotations[:, 0]]
     places = [np.zeros((len(rotations), 3))]
     for joint in range(1, rotations.shape[1]):

@@ -1,4 +1,4 @@
-"""What tests of benchmarks share: a yardstick of small matrices, and networks that compile soon."""
+"""Shared by benchmark tests: a yardstick of small matrices, and networks that compile quickly."""
 
 import functools
 
@@ -16,7 +16,7 @@ def small_yardstick(monkeypatch):
 
 
 def tiny_model(monkeypatch):
-    """`tests/tiny.py`'s model in place of MAED: arguments for a command that measures it."""
+    """Replaces MAED by `tests/tiny.py`'s model; returns arguments for commands that measure it."""
 
     def model(clip_length, **_):
         return tiny.TinyModel(tiny.SIZE, clip_length)
@@ -26,7 +26,7 @@ def tiny_model(monkeypatch):
 
 
 def products(monkeypatch):
-    """In place of the network and its parts, products that grow as those do."""
+    """Replaces the network and its parts by matmuls whose cost grows like theirs."""
     square = jnp.ones((32, 32))
 
     def work(times):

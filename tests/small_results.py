@@ -1,4 +1,4 @@
-"""A small folder of results, as `maed predict` leaves it: what tests of the viewer share."""
+"""A small folder of results, like those of `maed predict`, for tests of the viewer."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ FRAMES = 8
 
 
 def moving_person(id=1, frames=range(FRAMES), x=0.0):
-    """Somebody upright who moves all joints a little, three metres before the camera."""
+    """Somebody upright who moves all joints a little, three metres in front of the camera."""
     frames = np.array(frames)
     n = len(frames)
     pose = np.random.default_rng(id).normal(scale=0.25, size=(n, 24, 3))
@@ -36,7 +36,7 @@ def moving_person(id=1, frames=range(FRAMES), x=0.0):
 
 
 def contents(people, video="walk.mp4", frames=FRAMES):
-    """What results.json says."""
+    """The content of results.json."""
     facts = dict(path=str(video), width=SIZE[0], height=SIZE[1], fps=10, frames=frames)
     return summary(
         people,
@@ -52,7 +52,7 @@ def contents(people, video="walk.mp4", frames=FRAMES):
 
 
 def attention_of(person, blocks=2, side=4, t=4):
-    """Random shares that add up as they should."""
+    """Random attention whose weights sum to one."""
     rng = np.random.default_rng(person.id)
     n = len(person.frames)
 
@@ -75,7 +75,7 @@ def attention_of(person, blocks=2, side=4, t=4):
 
 
 def write_results(folder, name="walk.mp4"):
-    """Two people and their video, the second in the later half; attention of the first.
+    """Writes two people, the second in the later half, their video, and the first one's attention.
 
     Returns (out, people).
     """

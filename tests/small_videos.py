@@ -1,5 +1,5 @@
-"""Small videos, a figure that the person detector takes for a person, and an estimator to go with
-them: what tests of prediction share."""
+"""Shared by tests of prediction: small videos, a figure that the person detector recognises, and a
+matching estimator."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def write_video(path, images, fps=10, codec="libx264", options=None, pix_fmt="yu
 
 
 def damage(path, numbers):
-    """Overwrites the packets of these numbers (in the order of the file) with zeros."""
+    """Overwrites the packets with these numbers (in file order) with zeros."""
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
     data = bytearray(path.read_bytes())
@@ -36,7 +36,7 @@ def damage(path, numbers):
 
 
 def draw_figure(image, x, y, height, color=(60, 60, 90)):
-    """Draws somebody standing, `height` pixels tall, centred on (x, y)."""
+    """Draws a standing figure, `height` pixels tall, centred on (x, y)."""
     parts = (
         (0, -0.43, 0.11, 0.14),
         (0, -0.18, 0.24, 0.38),
@@ -52,7 +52,7 @@ def draw_figure(image, x, y, height, color=(60, 60, 90)):
 
 
 def figure_images(places, size=(240, 320), height=160):
-    """Pictures [n] of figures at `places`: for each frame a list of (x, y)."""
+    """Images [n] of figures at `places`: for each frame a list of (x, y)."""
     images = []
     for frame in places:
         image = np.full((*size, 3), 190, np.uint8)
@@ -63,7 +63,7 @@ def figure_images(places, size=(240, 320), height=160):
 
 
 class FakeEstimator:
-    """Stands everybody upright; `shape[..., 0]` is the mean brightness of the crop."""
+    """Predicts upright people; `shape[..., 0]` is the mean brightness of the crop."""
 
     image_size = 32
     clip_length = 4

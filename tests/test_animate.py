@@ -61,7 +61,7 @@ def test_exports_again_take_the_place_of_the_first(results):
     assert not (results / ".unfinished").exists()
 
 
-def test_of_nobody_nothing_is_written(tmp_path):
+def test_without_people_nothing_is_written(tmp_path):
     assert export_people(FORMATS, [], mannequin(), tmp_path) == []
     assert not list(tmp_path.iterdir())
 
@@ -95,14 +95,14 @@ def test_an_unfinished_prediction_stays(results):
 
 
 def test_mistakes(results, tmp_path):
-    with pytest.raises(UserError, match="holds no results.json"):
+    with pytest.raises(UserError, match="has no results.json"):
         animate_results(tmp_path, ("glb",))
     with pytest.raises(UserError, match="--body"):
         animate_results(results, ("glb",))
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(UserError, match="cannot be read as results"):
         animate_results(tmp_path, ("glb",))
-    with pytest.raises(SystemExit, match="no format 'fbx'"):
+    with pytest.raises(SystemExit, match="no export format 'fbx'"):
         run(main, [str(results), "--export", "fbx"])
     with pytest.raises(SystemExit, match="--export names no format"):
         run(main, [str(results), "--export", ","])

@@ -5,7 +5,7 @@ from maed_jax.exports.animation import ascending, continuous_quaternions
 
 
 def test_quaternions_do_not_jump():
-    angle = np.linspace(0, 20, 100)  # three times round
+    angle = np.linspace(0, 20, 100)  # three turns
     turning = Rotation.from_rotvec(np.stack([angle, 0 * angle, 0 * angle], -1))
     quaternions = continuous_quaternions(turning.as_matrix()[:, None])
     assert ((quaternions[1:] * quaternions[:-1]).sum(-1) > 0.9).all()

@@ -54,7 +54,10 @@ def test_only_in_names_of_options(parser):
     ("argv", "message"),
     [
         (["--out", "x", "--bacht=4"], "there is no argument '--bacht'; did you mean --batch? maed"),
-        (["--out", "x", "--zzz"], "there is no argument '--zzz'; maed verb --help explains all"),
+        (
+            ["--out", "x", "--zzz"],
+            "there is no argument '--zzz'; maed verb --help lists all arguments",
+        ),
         ([], "the following arguments are required: --out"),
         (["--data-dir", "x"], "the following arguments are required: --out"),
         (["--out", "x", "--data-dri", "y"], "no argument '--data-dri'; did you mean --data_dir?"),
@@ -72,9 +75,9 @@ def test_only_in_names_of_options(parser):
         ),
         (
             ["--out", "x", "--step", "worst"],
-            "needs a step's number, or best, not 'worst'",
+            "needs a step number, or best, not 'worst'",
         ),
-        (["--out", "x", "--step", "-1"], "needs a step's number, or best, not '-1'"),
+        (["--out", "x", "--step", "-1"], "needs a step number, or best, not '-1'"),
         (["--out", "x", "--seed", "0.5"], "needs a whole number of at least 0, not '0.5'"),
     ],
 )

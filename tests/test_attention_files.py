@@ -1,4 +1,4 @@
-"""Files, films and plots of what a model attended to."""
+"""Files, videos and plots of what a model attended to."""
 
 import dataclasses
 
@@ -46,13 +46,13 @@ def test_the_strip_is_in_the_order_of_time():
     person = moving_person()
     attention = attention_of(person)
     attention.clip_frames[0] = [5, 0, 7, 2]
-    attention.time[0, 1] = [0.7, 0.1, 0.1, 0.1]  # most for frame 5, the third in time
+    attention.time[0, 1] = [0.7, 0.1, 0.1, 0.1]  # the most for frame 5, the third in time
     strip = time_strip(attention, 0, (200, 60)).astype(int)
     bright = (strip.sum(-1) > 300)[:25].sum(0)
     assert bright[100:150].sum() > 500 and bright[:95].sum() == bright[155:].sum() == 0
 
 
-def test_one_film_a_person_over_their_frames(video, tmp_path):
+def test_one_video_per_person_over_their_frames(video, tmp_path):
     people = [moving_person(1), moving_person(2, (2, 3, 5))]
     attentions = [attention_of(people[0]), dataclasses.replace(attention_of(people[1]), time=None)]
     paths = [tmp_path / "1.mp4", tmp_path / "2.mp4"]
@@ -63,7 +63,7 @@ def test_one_film_a_person_over_their_frames(video, tmp_path):
 
 
 def test_the_square_is_drawn_where_the_crop_was(video):
-    """The centre of the first pixel is at 1.5 in a film 4 times as large."""
+    """The centre of the first pixel is at 1.5 in a video 4 times as large."""
     crop = np.float32([[80, 60, 50]] * FRAMES)
     person = dataclasses.replace(moving_person(), crops=crop)
     picture = film_picture(next(video.frames()), person, attention_of(person), 0)

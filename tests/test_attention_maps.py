@@ -64,15 +64,15 @@ def test_every_mode_shows_what_it_has(mode):
             np.testing.assert_allclose(weights.sum(keys), 1.0, rtol=1e-5)
 
 
-def test_te_has_time_alone_and_cnn_none():
+def test_te_only_has_time_and_cnn_nothing():
     maps = attention_maps(estimator(encoder="te"), clip())
     assert shapes(maps) == SHAPES["temporal"] and (maps.encoder, maps.mode) == ("te", "temporal")
     with pytest.raises(UserError, match="'cnn' has no attention"):
         attention_maps(estimator(encoder="cnn"), clip())
 
 
-def test_they_are_the_weights_of_the_blocks_asked_for():
-    """Block 0 written out from the tokens that enter it, and a choice is a part of the whole."""
+def test_maps_are_the_weights_of_the_chosen_blocks():
+    """Block 0 is recomputed from the tokens that enter it; a selection is a part of the whole."""
     e = estimator()
     maps = attention_maps(e, clip())
 
@@ -122,8 +122,8 @@ def test_no_such_block_or_head(wrong):
 
 
 @pytest.mark.parametrize("mode", ["parallel", "coupling"])
-def test_who_does_not_ask_does_not_pay(mode, monkeypatch):
-    """The program is, to the letter, the one of a model that cannot show its weights."""
+def test_without_recording_the_program_is_unchanged(mode, monkeypatch):
+    """The program is identical to that of a model that cannot record its weights."""
     e = estimator(mode)
 
     def program():
@@ -139,7 +139,7 @@ def test_who_does_not_ask_does_not_pay(mode, monkeypatch):
     assert ours == program() and any("dot(" in line for line in ours)
 
 
-def test_the_answer_is_the_same_for_who_asks():
+def test_recording_does_not_change_the_output():
     e = estimator()
     plain, _ = jax.jit(functools.partial(e.model.apply, method="regress"))(
         e.variables, clip(), e.body
@@ -202,10 +202,10 @@ GOOD = {
         ({"blocks": np.array([0, 1])}, "space is float32"),
         ({"heads": np.array([0, 1])}, "space is float32"),
         ({"space": GOOD["space"].astype(np.int32)}, "space is int32"),
-        ({"space": GOOD["space"] * 2}, "space holds numbers that are not weights"),
+        ({"space": GOOD["space"] * 2}, "space contains values that cannot be weights"),
         ({"time": GOOD["time"] * np.nan}, "time has values that are not finite"),
-        ({"gates": np.full((1, 1, 2, 8), 1.5, np.float32)}, "gates holds numbers that are not"),
-        ({"gates": np.full((1, 1, 2, 8), -0.5, np.float32)}, "gates holds numbers that are not"),
+        ({"gates": np.full((1, 1, 2, 8), 1.5, np.float32)}, "gates contains values that cannot"),
+        ({"gates": np.full((1, 1, 2, 8), -0.5, np.float32)}, "gates contains values that cannot"),
         ({"space": None, "time": None, "gates": np.ones((1, 1, 2, 8))}, "no attention weights"),
         ({"space": None, "time": None}, "it has no attention weights"),
         ({"encoder": np.array([object()])}, "it holds Python objects"),
@@ -221,7 +221,7 @@ def test_other_files_are_refused(change, says, tmp_path):
         load_attention_maps(path)
 
 
-def test_files_that_are_none(tmp_path):
+def test_invalid_files(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         load_attention_maps(tmp_path / "nowhere.npz")
     np.savez(tmp_path / "cut.npz", **GOOD)
@@ -229,7 +229,7 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "text.npz").write_text("attention")
     np.save(tmp_path / "array.npy", np.zeros(3))
     for name in ("cut.npz", "text.npz", "array.npy"):
-        with pytest.raises(UserError, match=f"{name} holds no attention maps"):
+        with pytest.raises(UserError, match=f"{name} .* attention maps"):
             load_attention_maps(tmp_path / name)
     maps = good_maps(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):

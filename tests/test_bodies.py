@@ -1,4 +1,4 @@
-"""Bodies over a picture: which are drawn, and how much shows through."""
+"""Bodies over an image: which are drawn, and how transparent they are."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ LENS = np.array([100.0, 100, SIDE / 2, SIDE / 2])
 
 
 def standing(x=0.0, z=3.0):
-    """Vertices of somebody upright before the camera."""
+    """Vertices of somebody upright in front of the camera."""
     verts = np.asarray(mannequin().template) * [1, -1, -1] + [x, 0, z]
     return verts.astype(np.float32)
 
@@ -31,7 +31,7 @@ def covered(picture):
     return picture[..., 0] < GREY - 50
 
 
-def test_who_is_not_before_the_camera_or_not_in_the_picture_is_left_out():
+def test_people_behind_the_camera_or_outside_the_image_are_left_out():
     nowhere = np.full_like(standing(), np.nan)
     missing = [standing(z=-3), standing(z=0.1), nowhere, standing(x=9)]
     assert not covered(draw(missing)).any() and not covered(draw([])).any()
@@ -39,7 +39,7 @@ def test_who_is_not_before_the_camera_or_not_in_the_picture_is_left_out():
 
 
 def test_people_far_away_are_drawn_too():
-    """Everything 400 times as far, and seen through a lens that much longer."""
+    """Everything is 400 times as far, seen through a lens 400 times as long."""
     far = draw([standing() + np.float32([0, 0, 1197])], LENS * [400, 400, 1, 1])
     assert covered(far).sum() == pytest.approx(covered(draw([standing()])).sum(), rel=0.1)
 

@@ -31,9 +31,9 @@ def test_mot_text(tmp_path):
         "frame,id,x,y,w,h\n1,7,10,20,30,60\n",
         "# made by hand\n\n1 7 10 20 30 60\n",
         "1;7;10;20;30;60;-1\r\n",
-        "\ufeff1,7,10,20,30,60\r\n",  # as editors on Windows begin it
+        "\ufeff1,7,10,20,30,60\r\n",  # as written by editors on Windows
         "\ufeffframe,id,x,y,w,h\n1,7,10,20,30,60\n",
-        "1, 7, 10.0, 2e1, 30, 60, 1, 1\n2,8,1,1,9,9,0\n",  # confidence 0: do not count
+        "1, 7, 10.0, 2e1, 30, 60, 1, 1\n2,8,1,1,9,9,0\n",  # confidence 0: ignore
     ],
 )
 def test_forms_of_text(tmp_path, content):
@@ -77,7 +77,7 @@ def test_boxes_without_ids_are_linked(tmp_path):
     assert [t.id for t in found] == [1, 2] and all(len(t.frames) == 20 for t in found)
 
 
-def test_ids_are_kept_beside_boxes_without(tmp_path):
+def test_ids_are_kept_next_to_boxes_without(tmp_path):
     lines = [f"{i},{id},{x},50,40,80" for i in range(1, 21) for id, x in ((7, 0), (4, 200))]
     lines += [f"{i},-1,{400 + 3 * i},50,40,80,0.2" for i in range(1, 21)]
     found = read_boxes(text(tmp_path, "\n".join(lines))).tracks(20, fps=10)
@@ -98,9 +98,9 @@ GOOD = {"frames": [0], "boxes": [[1.0, 2, 3, 4]]}
     ("content", "message"),
     [
         (None, "there is no boxes file"),
-        ("", "holds no boxes"),
-        ("frame,id,x,y,w,h\n", "holds no boxes"),
-        ("1,7,10,20,30\n", "line 1: there are 5 fields and must be at least 6"),
+        ("", "contains no boxes"),
+        ("frame,id,x,y,w,h\n", "contains no boxes"),
+        ("1,7,10,20,30\n", "line 1: found 5 fields, at least 6 are needed"),
         ("1,1,2,3,4,5\n2,1,a,3,4,5\n", "line 2: '2,1,a,3,4,5' is not a row of numbers"),
         ("1,1,2,3,4,5\nframe,id,x,y,w,h\n", "line 2: .* is not a row of numbers"),
         ("1,1,2,3,0,5\n", "line 1: a box needs finite numbers, and a width and height above 0"),
@@ -142,7 +142,7 @@ def test_wrong_files_get_one_line_that_names_the_place(tmp_path, content, messag
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_npz_that_is_none(tmp_path):
+def test_invalid_npz_files(tmp_path):
     (tmp_path / "a.npz").write_text("hello")
     with pytest.raises(UserError, match="not an .npz file"):
         read_boxes(tmp_path / "a.npz")

@@ -51,5 +51,5 @@ def test_angles_do_not_jump():
     turning = Rotation.from_euler(
         "ZXY", np.stack([0.3 * np.sin(time), 2 * np.sin(2 * time), 6 * time + 3.13], -1)
     )
-    angles = euler_angles(turning.as_quat()[:, None])[:, 0]  # half a turn after the first frame
+    angles = euler_angles(turning.as_quat()[:, None])[:, 0]  # half a turn after frame 0
     assert np.abs(np.diff(angles, axis=0)).max() < 10  # degrees; the turn alone is 5 a frame

@@ -52,16 +52,16 @@ def test_a_mistyped_verb_gets_a_suggestion():
 def test_a_users_mistake_is_one_line_and_status_one(capsys):
     with pytest.raises(SystemExit) as exit:
         cli.run(fails(UserError("put it there")), [])
-    assert exit.value.code == "maed: put it there"  # which Python prints, and exits with 1
+    assert exit.value.code == "maed: put it there"  # Python prints it and exits with 1
 
 
-def test_what_is_closed_to_the_user_is_one_line_too():
+def test_permission_errors_are_one_line_too():
     error = PermissionError(errno.EACCES, "Permission denied", "/root/runs/checkpoints")
     with pytest.raises(SystemExit, match="^maed: cannot read or write /root/runs/checkpoints: "):
         cli.run(fails(error), [])
 
 
-def test_names_that_are_no_unicode_can_be_printed(capsys):
+def test_names_that_are_not_unicode_can_be_printed(capsys):
     cli.run(lambda argv: print("caf\udce9.mp4"), [])
     assert capsys.readouterr().out == "caf?.mp4\n"
 
@@ -75,7 +75,7 @@ def test_an_interrupt_is_no_traceback(capsys):
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C; whatever it changes in this process is changed back."""
+    """Ctrl-C; restores whatever it changes in this process."""
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     yield lambda: signal.raise_signal(signal.SIGINT)
     signal.signal(signal.SIGINT, before[0])
@@ -83,7 +83,7 @@ def ctrl_c():
 
 
 class Dropping:
-    """Where an error in `__del__` or a callback goes, Python prints and forgets it."""
+    """Python prints and drops errors in `__del__`, as in callbacks."""
 
     def __init__(self, act):
         self.act = act
@@ -114,12 +114,12 @@ def test_an_interrupt_is_never_lost(happen, ctrl_c, capsys):
 
 
 def test_an_interrupt_waits_for_a_library_that_is_being_loaded(ctrl_c, monkeypatch):
-    """Some crash of an error in the middle of their own code in C++."""
+    """Some libraries crash when interrupted in their own C++ code."""
     loaded = []
 
     def load(module):
         ctrl_c()
-        time.sleep(0.05)  # it comes again meanwhile, and waits again
+        time.sleep(0.05)  # it comes again meanwhile, and is delayed again
         loaded.append(module)
 
     def main(argv):
@@ -139,7 +139,7 @@ def test_an_interrupt_may_say_what_is_left(capsys):
 
 
 def test_an_ignored_interrupt_stays_ignored(ctrl_c):
-    """As it is for commands in the background of a script."""
+    """As in commands that a script runs in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cli.run(lambda argv: ctrl_c(), [])
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -150,7 +150,7 @@ def test_our_own_mistakes_keep_their_traceback():
         cli.run(fails(ZeroDivisionError()), [])
 
 
-def test_after_its_end_a_command_hears_no_ctrl_c(ctrl_c, monkeypatch):
+def test_after_its_end_a_command_ignores_ctrl_c(ctrl_c, monkeypatch):
     monkeypatch.setattr(cli, "dispatch", lambda argv: None)
     cli.main()
     ctrl_c()

@@ -20,7 +20,7 @@ from maed_jax.prediction import command
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """12 frames: one walks to the right, another stands."""
+    """12 frames: one person walks to the right, another stands."""
     places = [[(90 + 3 * i, 120), (250, 125)] for i in range(12)]
     path = tmp_path_factory.mktemp("videos") / "walk.mp4"
     return write_video(path, figure_images(places))
@@ -34,7 +34,7 @@ def empty(tmp_path_factory):
 
 @pytest.fixture
 def estimator(monkeypatch):
-    """What every checkpoint directory "holds"."""
+    """The estimator that every checkpoint directory yields."""
     estimator = FakeEstimator(mannequin())
     module = types.ModuleType("maed_jax.runs.restore")
 
@@ -87,7 +87,7 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
 
 
 def failing(tmp_path, capsys, args):
-    """Runs the command line in an empty directory and returns the line that it ends with."""
+    """Runs the command line in an empty directory and returns its last line."""
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as error:
         run(command.main, [str(a) for a in args])
@@ -127,7 +127,7 @@ def test_boxes_need_no_detector(walk, tmp_path, estimator, capsys, monkeypatch):
 
 def test_a_step_and_a_body_are_asked_for(walk, tmp_path, estimator):
     args = [str(walk), "--checkpoint", "work", "--out", str(tmp_path / "out")]
-    with pytest.raises(IndexError):  # of the fixture, which has none but the latest
+    with pytest.raises(IndexError):  # from the fixture, which only has the latest
         command.main([*args, "--step", "7", "--body", "smpl"])
     assert estimator.body_asked_for == "smpl"
 
@@ -199,7 +199,7 @@ def test_wrong_options(walk, tmp_path, extra):
         command.main([str(walk), "--checkpoint", "w", "--out", str(tmp_path / "o"), *extra])
 
 
-def test_an_unknown_detector_is_told_before_anything_is_loaded(walk, tmp_path, capsys):
+def test_an_unknown_detector_is_reported_before_anything_is_loaded(walk, tmp_path, capsys):
     args = [walk, "--checkpoint", "nowhere", "--out", tmp_path / "out", "--detector", "yolo"]
     line = failing(tmp_path, capsys, args)
     assert line == "maed: there is no detector 'yolo'; choose hog or an .onnx file"
@@ -233,7 +233,7 @@ def test_several_inputs_each_have_their_own_results(walk, empty, tmp_path, estim
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
-def test_names_that_are_no_unicode(tmp_path, estimator, capsys):
+def test_names_that_are_not_unicode(tmp_path, estimator, capsys):
     _, data = cv2.imencode(".png", figure_images([[(90, 120)]])[0])
     inputs = [tmp_path / os.fsdecode(name) for name in (b"caf\xe9.png", b"\xff.png")]
     for path in inputs:
@@ -260,7 +260,7 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
     assert all((out / name).exists() for name in content["exports"])
     assert content["video"]["fps"] == 8 and content["smoothed"] and content["one_shape"]
     assert len(list((out / "person_1_obj").iterdir())) == 4
-    with pytest.raises(SystemExit, match="no format 'fbx'"):
+    with pytest.raises(SystemExit, match="no export format 'fbx'"):
         run(command.main, [*args, "--export", "glb,fbx"])
     with pytest.raises(SystemExit, match="--boxes is for a single video"):
         run(command.main, [str(tmp_path), *args, "--boxes", "a.txt"])

@@ -13,8 +13,8 @@ from maed_jax.inference.video import open_video
 
 
 class Acted:
-    """A detector of people who are at `boxes[frame]`, of a picture that holds its frame's number;
-    it notes at which frames it looked, and where again."""
+    """A detector of people at `boxes[frame]`, for images that encode their frame's number; records
+    which frames it searched completely, and which near boxes."""
 
     max_side, sure_score, detects_parts = 640, 0.5, True
 
@@ -39,7 +39,7 @@ class Acted:
 
 
 def film(frames, damaged=(), scale=1, fps=30):
-    """A video of grey pictures, each as bright as its number."""
+    """A video of grey images, each as bright as its number."""
 
     def frame(index):
         image = np.full((100, 200, 3), index, np.uint8)
@@ -57,10 +57,10 @@ def box(x, height=60):
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
-    monkeypatch.setattr(threads, "available_cores", lambda: 1)  # looks in one order
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)  # a fixed order of searches
 
 
-def test_between_looks_that_agree_people_are_looked_for_where_they_must_be():
+def test_between_searches_that_agree_only_known_places_are_searched():
     detector = Acted([[box(40 + i), box(150)] for i in range(9)])
     found = list(detect_video.detections(film(9, scale=2), detector))
     assert detector.whole == [0, 4, 8]
@@ -70,17 +70,17 @@ def test_between_looks_that_agree_people_are_looked_for_where_they_must_be():
 
 
 @pytest.mark.parametrize("come", [5, 6, 7, 8])
-def test_who_comes_or_leaves_between_looks_is_found_all_the_while(come):
+def test_people_who_come_or_leave_between_searches_are_found_throughout(come):
     at = [[box(40)] + [box(150)] * (i >= come) for i in range(13)]
     for boxes in (at, at[::-1]):
         detector = Acted(boxes)
         found = list(detect_video.detections(film(13), detector))
         assert [len(people.boxes) for people in found] == [len(b) for b in boxes]
-        assert len(detector.whole) == 4 + 3  # and not all 13
+        assert len(detector.whole) == 4 + 3  # not all 13
 
 
-def test_where_frames_are_rare_every_look_is_at_all_of_one():
-    """Somebody may come and leave in a second."""
+def test_at_low_frame_rates_every_search_is_complete():
+    """Somebody may come and leave within a second."""
     for fps, whole in ((7, [0, 4, 8]), (6, [0, 3, 6]), (4, [0, 2, 4, 6, 8]), (1, list(range(9)))):
         detector = Acted([[]] * 9)
         list(detect_video.detections(film(9, fps=fps), detector))
@@ -95,7 +95,7 @@ def test_nobody_is_looked_for_where_nobody_was():
 
 
 @pytest.mark.parametrize("damaged", [0, 4, 8])
-def test_beside_a_damaged_frame_people_may_be_anywhere(damaged):
+def test_next_to_a_damaged_frame_people_may_be_anywhere(damaged):
     detector = Acted([[box(40)]] * 12)
     found = list(detect_video.detections(film(12, damaged=[damaged]), detector))
     assert [i for i, people in enumerate(found) if people is None] == [damaged]
@@ -103,14 +103,14 @@ def test_beside_a_damaged_frame_people_may_be_anywhere(damaged):
     assert beside - {damaged} <= set(detector.whole) and all(len(p.boxes) for p in found if p)
 
 
-def test_after_the_last_look_at_all_of_a_frame_people_may_be_anywhere():
+def test_after_the_last_complete_search_people_may_be_anywhere():
     detector = Acted([[box(40)]] * 8)
     assert len(list(detect_video.detections(film(8), detector))) == 8
     assert sorted(detector.whole) == [0, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(("frames", "every"), [(1, 1), (1, 4), (7, 3), (40, 3), (33, 2)])
-def test_one_frame_in_some_is_looked_at(frames, every):
+def test_search_interval(frames, every):
     detector = Acted([[box(40)]] * frames)
     found = list(detect_video.detections(film(frames), detector, every))
     assert [len(people.boxes) for people in found] == [int(i % every == 0) for i in range(frames)]
@@ -134,13 +134,13 @@ def test_between_looks():
     assert detect_video.between_looks(seen([], []), seen([], []), 0.25, 0.5).shape == (0, 4)
 
 
-def test_what_is_known_is_not_looked_at_again(tmp_path):
+def test_known_frames_are_not_searched_again(tmp_path):
     places = [[(60 + 5 * i, 120)] for i in range(10)]
     video = open_video(write_video(tmp_path / "a.mp4", figure_images(places)))
     hog = make_detector("hog")
     with unfinished(tmp_path / "out", {}) as work:
         found = list(detect_video.detections(video, hog, 1, work))
-        blind = SimpleNamespace(max_side=640, sure_score=0.5)  # a look would fail
+        blind = SimpleNamespace(max_side=640, sure_score=0.5)  # a search would fail
         again = list(detect_video.detections(video, blind, 1, work))
         notes = work.folder / "detections.jsonl"
         lines = notes.read_text().splitlines(keepends=True)

@@ -33,7 +33,7 @@ def test_merge_keeps_the_best_of_each_group(boxes, scores):
     merged = merge(boxes, scores)
     assert 1 <= len(merged.boxes) <= 9 and merged.scores[0] == scores.max()
     assert (np.diff(merged.scores) <= 0).all()
-    # means stay within what they are means of
+    # means stay within the range of their inputs
     assert (merged.boxes.min(0) >= boxes.min(0) - 1e-3).all()
     assert (merged.boxes.max(0) <= boxes.max(0) + 1e-3).all()
 

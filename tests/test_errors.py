@@ -19,7 +19,7 @@ def test_it_stays_one_line_that_can_be_read(text, expected):
     assert str(UserError(text)) == expected
 
 
-def test_a_long_one_keeps_its_begin_and_its_end():
+def test_a_long_one_keeps_its_start_and_end():
     text = str(UserError("x.json: " + "a" * 10_000 + " is no name"))
     assert text.startswith("x.json: aaa") and text.endswith("aaa is no name")
     assert len(text) < LONGEST_MESSAGE + 10

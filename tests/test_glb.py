@@ -35,7 +35,7 @@ def test_joints_are_where_the_body_has_them(glb, person):
 
 
 def test_between_keys_joints_stay_near_their_way(glb, person):
-    """A quaternion that changed its sign would turn the body the long way round."""
+    """A quaternion that changed sign would turn the body the long way round."""
     truth = camera_joints(person) * FLIP
     for i in range(len(person) - 1):
         half = (glb.key_times()[i] + glb.key_times()[i + 1]) / 2
@@ -57,7 +57,7 @@ def test_reprojection_through_the_camera_of_the_scene(glb, person):
 
 
 def test_the_skin_follows(glb, person):
-    """What is lost: corrections that depend on the pose, and a vertex's fifth joint and later."""
+    """Lost are only pose-dependent blend shapes, and a vertex's fifth and further joints."""
     truth = np.stack(list(posed_verts(person, mannequin()))) * FLIP
     far = [
         np.linalg.norm(glb.verts(time, JOINT_NAMES) - truth[i], axis=1)
@@ -67,7 +67,7 @@ def test_the_skin_follows(glb, person):
 
 
 def test_viewers_are_told_what_arrays_are_for_and_how_far_they_reach(glb):
-    """glTF 2.0, 3.6: without the bounds of positions and times a file is not valid."""
+    """glTF 2.0, 3.6: without bounds on positions and times, a file is invalid."""
     accessors, views = glb.json["accessors"], glb.json["bufferViews"]
     (mesh,), (animation,) = glb.json["meshes"], glb.json["animations"]
     (primitive,) = mesh["primitives"]
@@ -117,7 +117,7 @@ def test_a_scene_of_two_shows_each_in_their_time(person, tmp_path):
 
 
 def test_nobody_is_scaled_to_zero(person, tmp_path):
-    """By which programs divide; and the bounds of a mesh at zero hide it for good in some."""
+    """Programs divide by the scale, and some hide a mesh for good whose bounds are at zero."""
     write_glb(tmp_path / "a.glb", [moving_person(id=2, n=5, first=10), person], mannequin())
     glb = Glb(tmp_path / "a.glb")
     (animation,) = glb.json["animations"]
@@ -129,7 +129,7 @@ def test_nobody_is_scaled_to_zero(person, tmp_path):
     assert scales
 
 
-def test_somebody_alone_is_not_there_before_they_come(tmp_path):
+def test_a_single_person_is_hidden_before_their_track(tmp_path):
     write_glb(tmp_path / "a.glb", [moving_person(n=5, first=10)], mannequin())
     glb = Glb(tmp_path / "a.glb")
     seen = [np.linalg.det(glb.worlds(f / 25, JOINT_NAMES)[0, :3, :3]) for f in (0, 9, 10, 14)]

@@ -46,7 +46,7 @@ def test_a_box_at_the_edge_stays_centred_on_the_person():
 
 @pytest.mark.parametrize("upside_down", [False, True])
 def test_a_box_at_the_upper_or_lower_edge_is_whole(upside_down):
-    """Of windows that stick out OpenCV gives the part within the picture."""
+    """OpenCV returns the part of a window that is inside the image."""
     image = np.full((260, 320, 3), 190, np.uint8)
     draw_figure(image, 160, 260 - 92 if not upside_down else 92, 180)
     box = HogDetector()(image).boxes[0]
@@ -73,18 +73,18 @@ def test_an_opencv_without_hog(monkeypatch):
 
 
 @given(st.lists(BOXES, max_size=4))
-def test_windows_near_boxes_are_those_of_a_look_at_all_of_it_that_are_there(boxes):
+def test_windows_near_boxes_are_a_subset_of_a_complete_search(boxes):
     boxes, hog = np.array(boxes, np.float32).reshape(-1, 4), HogDetector()
     everywhere = {(*place, margin) for place, margin in _plain(hog.windows(CROWD))}
     near = [(*place, margin) for place, margin in _plain(hog.windows_near(CROWD, boxes))]
-    assert len(near) == len(set(near)) and set(near) <= everywhere  # to the last bit
+    assert len(near) == len(set(near)) and set(near) <= everywhere  # bit-identical
     for left, top, width, height, margin in everywhere:
         whole = left > 0 and top > 0 and left + width < 360 and top + height < 300
         centre = np.array([left, top]) + PERSON_CENTRE * [width, height]
         aside = np.abs(boxes[:, :2] - centre).max(axis=1, initial=0) / boxes[:, 3]
         ratio = boxes[:, 3] / (height * PERSON_HEIGHT)
         unlike = np.maximum(ratio, 1 / ratio) / ALIKE
-        inside = (aside < 0.95 * NEAR) & (unlike < 0.99)  # clear of what rounding decides
+        inside = (aside < 0.95 * NEAR) & (unlike < 0.99)  # not decided by rounding
         outside = (aside > 1.05 * NEAR) | (unlike > 1.01)
         if whole and inside.any():
             assert (left, top, width, height, margin) in near
@@ -96,7 +96,7 @@ def _plain(windows):
     return [(tuple(place), margin) for place, margin in zip(*(a.tolist() for a in windows))]
 
 
-def test_people_who_are_looked_for_where_they_are_have_the_same_boxes():
+def test_searching_near_people_gives_the_same_boxes():
     hog = HogDetector()
     whole = hog(CROWD)
     again = hog.redetect_near(CROWD, whole.boxes + np.float32([8, -5, 0, 0]))
@@ -106,6 +106,6 @@ def test_people_who_are_looked_for_where_they_are_have_the_same_boxes():
     np.testing.assert_allclose(again.boxes[: sure.sum()], whole.boxes[sure], atol=6)
 
 
-def test_nobody_is_looked_for_nowhere(monkeypatch):
+def test_without_boxes_nothing_is_searched(monkeypatch):
     monkeypatch.setattr(HogDetector, "_search", None)  # a call would fail
     assert HogDetector().redetect_near(CROWD, np.zeros((0, 4))).boxes.shape == (0, 4)

@@ -22,7 +22,7 @@ def content(**changes):
 
 
 class Reader(html.parser.HTMLParser):
-    """Collects links, and sees that tags close."""
+    """Collects links, and checks that tags are closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -61,7 +61,7 @@ def test_names_are_escaped():
     assert '<b>&"c.mp4' in Reader(text).text and "/w/<x>" in Reader(text).text
 
 
-def test_names_that_are_no_unicode_are_shown_as_far_as_they_are(tmp_path):
+def test_names_that_are_not_unicode_are_shown_as_far_as_they_are(tmp_path):
     video = content()["video"] | {"path": "/a/caf\udce9.mp4"}
     write_page(tmp_path / "a.html", content(video=video))
     text = (tmp_path / "a.html").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "run_exported.py"
 
 @pytest.fixture(scope="module")
 def estimator():
-    """A real one, as small as they come."""
+    """A real one, as small as possible."""
     tiny = MAED(image_size=32, clip_length=2, stage_sizes=(1,), width=8, dim=16, depth=1,
                 heads=2, feature_dim=16, decoder_width=16)  # fmt: skip
     clip = np.zeros((1, 2, 32, 32, 3), np.float32)
@@ -40,9 +40,7 @@ def test_it_runs_without_this_package(estimator, images, tmp_path, monkeypatch, 
     path = tmp_path / "new" / "maed.stablehlo"
     args = ["--checkpoint", "work", "--step", "7", "--body", "smpl", "--out", str(path)]
     run(export.main, [*args, "--vertices"])
-    assert (
-        "uint8 [any 2 32 32 3] of frames 8 apart, square crops 1.3 times" in capsys.readouterr().out
-    )
+    assert "uint8 [any 2 32 32 3] of frames 8 apart, in square crops 1.3" in capsys.readouterr().out
     np.save(tmp_path / "clips.npy", images)
     program = f"""
 import sys

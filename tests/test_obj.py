@@ -20,4 +20,4 @@ def test_every_frame_is_the_mesh(tmp_path):
         truth = (np.asarray(truth) + person.translation[row]) * [1, -1, -1]
         np.testing.assert_allclose(verts, truth, atol=2e-5)
         np.testing.assert_array_equal(faces - 1, np.asarray(mannequin().faces))
-    assert verts[:, 1].max() - verts[:, 1].min() > 1.2  # y up: somebody who stands
+    assert verts[:, 1].max() - verts[:, 1].min() > 1.2  # y up: the person stands

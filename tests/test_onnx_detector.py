@@ -1,5 +1,5 @@
-"""The files in golden/ are made by hand: they see one person wherever their picture's first channel
-is bright (blue for YOLOX, red for the others), and a thing of another class."""
+"""The files in golden/ were made by hand: they see a person wherever the first channel of their
+input is bright (blue for YOLOX, red for the others), and an object of another class."""
 
 import sys
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def test_a_person_is_found_where_the_file_says(kind, detector_of):
     assert detector.max_side == 64
     found = detector(picture(KINDS[kind], (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
-    np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]], atol=0.5)  # doubles are merged
+    np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]], atol=0.5)  # duplicates are merged
     np.testing.assert_allclose(found.scores, [0.9], atol=0.01)
 
 
@@ -44,7 +44,7 @@ def test_a_person_is_found_where_the_file_says(kind, detector_of):
 def test_channels_are_in_the_order_of_training(kind, detector_of):
     other = RED if KINDS[kind] == BLUE else BLUE
     found = detector_of(kind)(picture(other, (32, 64)))
-    # the grey that YOLOX's pictures are padded with, and a logit of 0, are something
+    # the grey padding of YOLOX's images, and a logit of 0, are above the threshold
     assert len(found.scores) == 0 or found.scores[0] <= 0.5
 
 
@@ -59,13 +59,13 @@ def test_channels_are_in_the_order_of_training(kind, detector_of):
     ],
 )
 def test_boxes_are_in_pixels_of_the_picture(kind, expected, detector_of):
-    """A narrow picture is padded for YOLO, on one side or both, and stretched for DETR."""
+    """A narrow image is padded for YOLO, on one side or both, and stretched for DETR."""
     found = detector_of(kind)(picture(KINDS[kind], (64, 96)))
     np.testing.assert_allclose(found.boxes, [expected], atol=1)
 
 
 def field(number, content):
-    """A field of a protocol buffer: a small number, or text, bytes or other fields."""
+    """A protocol buffer field: a small number, or text, bytes or other fields."""
     if isinstance(content, int):
         return bytes([number << 3, content])
     content = content.encode() if isinstance(content, str) else content
@@ -73,11 +73,11 @@ def field(number, content):
     return bytes([number << 3 | 2, low | 128 * bool(high), *([high] if high else [])]) + content
 
 
-SINGLE, WHOLE, HALF, DOUBLE = 1, 7, 10, 11  # kinds of numbers in ONNX
+SINGLE, WHOLE, HALF, DOUBLE = 1, 7, 10, 11  # ONNX's number types
 
 
 def small_model(taken=HALF, batch=1):
-    """A detector in ONNX that sees a person wherever its picture is bright, boxes in halves."""
+    """A detector in ONNX that sees a person wherever its input is bright, with float16 boxes."""
 
     def constant(name, kind, array):
         shape = b"".join(field(1, n) for n in array.shape)
@@ -112,7 +112,7 @@ def small_model(taken=HALF, batch=1):
     return field(1, 8) + field(7, b"".join(graph)) + field(8, field(1, "") + field(2, 13))
 
 
-def test_a_detector_of_halves(tmp_path):
+def test_a_float16_detector(tmp_path):
     (tmp_path / "half.onnx").write_bytes(small_model())
     found = make_detector(str(tmp_path / "half.onnx"))(picture(RED, (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
@@ -120,7 +120,7 @@ def test_a_detector_of_halves(tmp_path):
     np.testing.assert_allclose(found.scores, [0.9], rtol=1e-6)
 
 
-def test_what_takes_several_pictures_at_once_or_other_numbers_is_refused(tmp_path):
+def test_larger_batches_and_other_input_types_are_refused(tmp_path):
     (tmp_path / "a.onnx").write_bytes(small_model(batch=4))
     with pytest.raises(UserError, match=r"a.onnx takes tensor\(float16\) \[4, 3, 32, 64\]; export"):
         make_detector(str(tmp_path / "a.onnx"))
@@ -130,12 +130,12 @@ def test_what_takes_several_pictures_at_once_or_other_numbers_is_refused(tmp_pat
 
 
 def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
-    """It takes the picture's size in whole numbers of another kind than detectors do."""
+    """It takes the image size in an integer type that is not ours."""
     sizes = b"orig_target_sizes\x12\x0f\x0a\x0d\x08"
     data = (golden_dir / "detector_rtdetr.onnx").read_bytes()
     (tmp_path / "a.onnx").write_bytes(data.replace(sizes + b"\x07", sizes + b"\x06"))
     detector = make_detector(str(tmp_path / "a.onnx"))
-    with pytest.raises(UserError, match="a.onnx fails as a detector \(.*input data type") as error:
+    with pytest.raises(UserError, match=r"a.onnx fails as a detector \(.*input data type") as error:
         detector(picture(RED, (32, 64)))
     assert "\n" not in str(error.value)
 
@@ -147,11 +147,11 @@ def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
         ("rtdetr", [(1, 3), (1, 3, 5), (1, 3)], r"its boxes are \(3, 5\) and its scores \(3,\)"),
     ],
 )
-def test_answers_that_are_not_those_of_its_kind_are_one_line(kind, shapes, says, detector_of):
+def test_unexpected_outputs_are_one_line(kind, shapes, says, detector_of):
     detector = detector_of(kind)
     answers = [np.zeros(shape, np.float32) for shape in shapes]
     detector._session = SimpleNamespace(run=lambda *_: answers)
-    with pytest.raises(UserError, match=f"{kind}.onnx fails as a detector \(.*{says}"):
+    with pytest.raises(UserError, match=rf"{kind}.onnx fails as a detector \(.*{says}"):
         detector(picture(RED, (32, 64)))
 
 
@@ -159,14 +159,14 @@ def test_answers_that_are_not_those_of_its_kind_are_one_line(kind, shapes, says,
     ("shape", "kind"),
     [
         ((1, 8400, 85), _yolox),
-        ((1, 8400, 6), _yolox),  # people alone
+        ((1, 8400, 6), _yolox),  # people only
         (("b", "anchors", 85), _yolox),
         ((1, 84, 8400), _yolo),
         (("b", 84, "anchors"), _yolo),
         ((1, 300, 6), _yolo_boxes),
     ],
 )
-def test_yolo_of_all_ages_are_told_apart(shape, kind):
+def test_yolo_versions_are_told_apart(shape, kind):
     assert _kind({"output": shape}, (640, 640))[1] is kind
 
 

@@ -83,7 +83,7 @@ def test_bodies_are_drawn_in_place_at_every_scale(body):
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
 def test_pixels_centres_stay_at_whole_numbers_at_every_scale(body, scale):
-    """The centre of the first pixel is at 1 in a picture 3 times as large."""
+    """The centre of the first pixel is at 1 in an image 3 times as large."""
     someone = dataclasses.replace(standing(), boxes=np.float32([[60, 70, 40, 80]] * 3))
     verts = next(overlay.camera_verts(someone, body))
     cameras = []
@@ -136,7 +136,7 @@ def test_interpolated_boxes_are_dashed():
     for row in (0, 1):
         picture = np.zeros((200, 200, 3), np.uint8)
         overlay.draw_label(picture, someone, row, np.ones(2))
-        drawn.append(picture[60:175, 160].any(-1).mean())  # down the right edge
+        drawn.append(picture[60:175, 160].any(-1).mean())  # along the right edge
     assert drawn[0] == 1 and 0.4 < drawn[1] < 0.8
 
 
@@ -161,7 +161,7 @@ def test_the_video_has_every_frame(tmp_path, body):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
-def test_a_picture_whose_name_is_no_unicode(tmp_path):
+def test_a_picture_whose_name_is_not_unicode(tmp_path):
     path = tmp_path / "caf\udce9.jpg"
     with overlay.PictureWriter(path) as writer:
         writer.write(np.full((20, 30, 3), 90, np.uint8), 0)
@@ -177,6 +177,6 @@ def test_side_view(tmp_path, body):
     assert first.shape == (160, 400, 3)
     shown = np.abs(first[:, 200:].astype(int) - overlay.BACKGROUND).max(-1) > 40
     front = covered(first[:, :200])
-    assert 0.2 < shown.sum() / front.sum() < 0.9  # people are less deep than wide
+    assert 0.2 < shown.sum() / front.sum() < 0.9  # people are narrower from the side
     assert np.abs(np.mean(np.nonzero(shown), 1) - np.mean(np.nonzero(front), 1)).max() < 8
     assert (np.abs(second[:, 200:].astype(int) - overlay.BACKGROUND) < 8).all()

@@ -21,4 +21,4 @@ def test_one_sample_a_frame_from_the_first_to_the_last(tmp_path):
     truth = np.stack(list(posed_verts(person, mannequin())))
     x, y, z = np.moveaxis(truth[[0, 1, 1, 1, 2, 3]], -1, 0)
     np.testing.assert_allclose(verts, np.stack([x, z, -y], -1), atol=1e-6)
-    assert np.ptp(verts[0, :, 2]) > 1.2  # z up: somebody who stands
+    assert np.ptp(verts[0, :, 2]) > 1.2  # z up: the person stands

@@ -61,7 +61,7 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
 
 
 def kept(**changes):
-    """What is kept of two people in a video of five frames."""
+    """The stored form of two people in a video of five frames."""
     tracks = [
         Track(id, frames, np.ones((len(frames), 4)), frames > 1, frames / 5)
         for id, frames in ((1, np.arange(3)), (4, np.arange(3, 5)))
@@ -69,7 +69,7 @@ def kept(**changes):
     return people._pack(people.Found(tracks, 5, [2])) | changes
 
 
-def test_what_is_kept_of_the_people_says_it_all():
+def test_stored_people_are_complete():
     found = people._unpack(kept())
     assert found.num_frames == 5 and found.damaged == [2] and [t.id for t in found.tracks] == [1, 4]
     again = people._pack(found)
@@ -85,7 +85,7 @@ def test_what_is_kept_of_the_people_says_it_all():
         {"detected": np.ones(5)},
     ],
 )  # fmt: skip
-def test_what_is_kept_and_cannot_be_is_not_used(changes):
+def test_impossible_stored_people_are_ignored(changes):
     assert people._unpack(kept(**changes)) is None
 
 
@@ -101,7 +101,7 @@ def test_boxes_that_cannot_be_linked_are_not_asked_for_again(tmp_path):
 
 
 @pytest.mark.parametrize(("first", "every"), [(1, 1), (1, 4), (3, 5), (11, 2)])
-def test_boxes_of_some_frames_alone_are_linked(tmp_path, first, every):
+def test_boxes_of_every_nth_frame_are_linked(tmp_path, first, every):
     video = open_video(write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 40)))
     numbers = range(first, 41, every)
     (track,) = people.find_people(video, boxes_file(tmp_path / "b.txt", numbers)).tracks

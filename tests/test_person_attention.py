@@ -63,7 +63,7 @@ def test_nothing_to_show():
 
 
 @pytest.mark.parametrize("mode", ["parallel", "coupling"])
-def test_they_are_means_over_heads_of_the_read_token(mode):
+def test_weights_are_means_over_heads_of_token_0(mode):
     e = estimator(mode)
     clip = jax.random.normal(jax.random.key(1), (2, 3, 32, 32, 3))
     found = person_attention._look(e.model, e.variables, e.body, clip)
@@ -134,7 +134,7 @@ def test_other_files_are_refused(tmp_path, make, message):
         load_attention(path)
 
 
-def test_prediction_leaves_them_only_where_asked(walk, tmp_path):
+def test_attention_is_written_only_on_request(walk, tmp_path):
     from maed_jax.inference.boxes_file import read_boxes
     from maed_jax.prediction.predict import Options, predict_to
 

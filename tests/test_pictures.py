@@ -21,9 +21,9 @@ def test_the_first_picture_that_can_be_read_tells_the_size(tmp_path):
     assert pictures.first_size([tmp_path / "none.jpg", b"x", empty_png(40_000, 30_000)]) is None
 
 
-def test_a_picture_that_claims_more_than_opencv_takes_is_as_a_damaged_one(tmp_path):
+def test_an_image_too_large_for_opencv_counts_as_damaged(tmp_path):
     (tmp_path / "a.png").write_bytes(empty_png(40_000, 30_000))
-    with pytest.raises(UserError, match="a.png holds no picture that can be decoded"):
+    with pytest.raises(UserError, match="a.png contains no image that can be decoded"):
         open_source(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_bytes(raw_dots.jpeg(np.zeros((20, 30, 3), np.uint8)))
     frames = list(open_source(tmp_path).frames())
@@ -42,7 +42,7 @@ def test_a_crop_of_the_whole_picture(height, width, offset):
     np.testing.assert_allclose(affine, [[1, 0, offset[0]], [0, 1, offset[1]]], atol=1e-12)
 
 
-def test_frames_of_a_folder_are_sorted_by_number_and_hidden_files_are_none(tmp_path):
+def test_frames_of_a_folder_are_sorted_by_number_and_hidden_files_ignored(tmp_path):
     for name in ("10.png", "2.png", "\u00b21.png"):
         _, data = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))
         (tmp_path / name).write_bytes(data)
@@ -52,5 +52,5 @@ def test_frames_of_a_folder_are_sorted_by_number_and_hidden_files_are_none(tmp_p
     assert not any(frame.damaged for frame in video.frames())
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "._2.png").touch()
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="contains no images"):
         open_source(tmp_path / "a")

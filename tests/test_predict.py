@@ -21,7 +21,7 @@ NOT_DRAWN = Options(overlay=False)
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """12 frames: one walks to the right, another stands."""
+    """12 frames: one person walks to the right, another stands."""
     places = [[(90 + 3 * i, 120), (250, 125)] for i in range(12)]
     path = tmp_path_factory.mktemp("videos") / "walk.mp4"
     return write_video(path, figure_images(places))
@@ -40,7 +40,7 @@ def test_python_api(walk, tmp_path):
     np.testing.assert_allclose(walking.boxes[6], [108, 120, 80, 160], atol=20)
 
 
-def test_results_say_where_the_video_is_from_anywhere(walk, tmp_path, monkeypatch):
+def test_results_give_the_absolute_path_of_the_video(walk, tmp_path, monkeypatch):
     monkeypatch.chdir(walk.parent)
     estimator = FakeEstimator(mannequin())
     content = predict_to(tmp_path, open_video("walk.mp4"), estimator, NOT_DRAWN)
@@ -98,14 +98,14 @@ def test_damaged_frames_get_interpolated_boxes(tmp_path):
     assert (np.diff(person.boxes[:, 0]) > 0.5).all()
 
 
-def test_interrupted_while_finding_it_goes_on_there(tmp_path, monkeypatch):
+def test_a_run_interrupted_while_detecting_resumes_there(tmp_path, monkeypatch):
     from maed_jax.inference import hog
 
     places = [[(90 + i, 120), (250, 125)] for i in range(40)]
     walk = write_video(tmp_path / "walk.mp4", figure_images(places))
     seen, merge = [], hog.merge
 
-    def stops(*windows):  # of every look once
+    def stops(*windows):  # called once per search
         seen.append(windows)
         if len(seen) == 30:
             raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def test_interrupted_while_finding_it_goes_on_there(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict(tmp_path / "a")
     resumed = predict(tmp_path / "a")
-    # Seen once more: the frame where it stopped, and those that were begun or waited meanwhile.
+    # Repeated: the frame where it stopped, and those that were in progress or waiting then.
     assert 30 + 40 - 29 <= len(seen) <= 30 + 40 - 29 + 12
     for a, b in zip(resumed, predict(tmp_path / "b")):
         np.testing.assert_array_equal(a.boxes, b.boxes)
@@ -144,7 +144,7 @@ def test_people_are_kept_where_drawing_fails(walk, tmp_path, monkeypatch):
     assert content["overlay"] is None and (tmp_path / "person_1.npz").exists()
     calls = len(estimator.shapes)
     predict_to(tmp_path, open_video(walk), estimator, Options())
-    assert len(estimator.shapes) == calls  # nothing but the drawing was left to do
+    assert len(estimator.shapes) == calls  # only the drawing was left to do
     assert (tmp_path / "overlay.mp4").exists() and (tmp_path / "person_1.npz").exists()
 
 
@@ -161,7 +161,7 @@ def test_answers_outlive_a_full_disk(walk, tmp_path, monkeypatch, where):
         with pytest.raises((UserError, OSError), match="(?i)no space left on device"):
             predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     calls = len(estimator.shapes)
-    monkeypatch.setattr("maed_jax.inference.hog.merge", full)  # nobody looks
+    monkeypatch.setattr("maed_jax.inference.hog.merge", full)  # a search would fail
     predict_to(tmp_path, open_video(walk), estimator, NOT_DRAWN)
     assert len(estimator.shapes) == calls and (tmp_path / "person_1.npz").exists()
 
@@ -186,7 +186,7 @@ def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
 
     seen, merge = [], hog.merge
 
-    def full(*windows):  # of every look once
+    def full(*windows):  # called once per search
         seen.append(windows)
         if len(seen) == 9:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -200,7 +200,7 @@ def test_what_was_detected_outlives_a_full_disk(walk, tmp_path, monkeypatch):
     assert len(seen) < 9 + 12 and (tmp_path / "person_1.npz").exists()
 
 
-def test_a_video_that_shows_a_picture_a_day(tmp_path):
+def test_a_video_with_one_frame_per_day(tmp_path):
     path = tmp_path / "slow.mkv"
     write_video(path, figure_images([[(100, 120)]] * 3), fps=Fraction(1, 86400))
     video = open_video(path)
@@ -214,7 +214,7 @@ def test_a_video_that_shows_a_picture_a_day(tmp_path):
     [{"batch": 0}, {"focal": -1.0}, {"focal": np.nan}, {"fps": 0}, {"fps": np.inf}],
     ids=str,
 )
-def test_numbers_that_cannot_be(walk, wrong):
+def test_invalid_numbers(walk, wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(UserError, match=f"^{name} must be above 0, not {value}"):
         predict_video(walk, FakeEstimator(mannequin()), **wrong)

@@ -28,7 +28,7 @@ from maed_jax.inference.video import fit
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """Stands in for a video's frame: all of one brightness, which is its number."""
+    """Stands in for a video frame of uniform brightness, which is its number."""
 
     index: int
     size: tuple = (80, 60)
@@ -98,15 +98,15 @@ def test_a_track_with_a_gap_is_two_runs():
     np.testing.assert_allclose(person.shape[:, 0], frames, atol=0.02)
 
 
-def test_a_still_needs_no_full_batch():
+def test_an_image_needs_no_full_batch():
     estimator = FakeEstimator()
     reconstruct(Pictures(1), [track_of([0], i) for i in range(3)], estimator, num_frames=1)
     assert estimator.shapes == [(4, 4, 32, 32, 3)]
 
 
 @pytest.mark.parametrize("batch_of_second", [1, 3])
-def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
-    """Wherever it stops: the answers are those of one run, and no clip is done twice."""
+def test_an_interrupted_run_resumes(tmp_path, batch_of_second):
+    """Wherever it stops, outputs are those of one run, and no clip is run twice."""
 
     class Stops(FakeEstimator):
         def __call__(self, clips, **_):
@@ -137,7 +137,7 @@ def test_an_interrupted_run_goes_on(tmp_path, batch_of_second):
     assert clips_left <= sum(shape[0] for shape in second.shapes) < clips_left + batch_of_second
     again = FakeEstimator()
     people(again, Work(tmp_path).array, 4)
-    assert again.shapes == []  # all is there: not even the video is decoded
+    assert again.shapes == []  # all done: not even the video is decoded
 
 
 def test_memory_is_bounded_by_the_window():
@@ -164,7 +164,7 @@ def test_fields():
     }  # fmt: skip
     np.testing.assert_array_equal(person.detected, frames % 3 > 0)
     np.testing.assert_allclose(person.crops, [[40, 30, 20 * CROP_MARGIN]] * 7)
-    np.testing.assert_allclose(person.intrinsics, [100, 100, 40, 30])  # the diagonal
+    np.testing.assert_allclose(person.intrinsics, [100, 100, 40, 30])  # the image diagonal
     assert person.frames.dtype == np.int64 and person.pose.dtype == np.float32
 
 
@@ -213,7 +213,7 @@ def test_crops_are_those_of_training():
 
 @pytest.mark.parametrize("side", [70, 140, 230])
 def test_large_crops_are_averaged_and_stay_in_place(side):
-    """A ramp is a ramp at every scale: a shift of a pixel would show."""
+    """A ramp stays a ramp at every scale, so a shift by a pixel would show."""
 
     class Ramp(Picture):
         def image(self, max_side=None):
@@ -237,7 +237,7 @@ def test_large_crops_are_averaged_and_stay_in_place(side):
     st.tuples(st.floats(-0.7, 0.7), st.floats(-0.7, 0.7)),
 )
 def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
-    """Through the crop's [-1, 1] and back to pixels of the video: the same spot of the picture."""
+    """From the crop's [-1, 1] to pixels of the video: the same spot in the image."""
     crop = np.array([[*centre, side]], np.float32)
     spot = to_pixels(np.array([[point]], np.float32), crop)[0, 0]
     width = max(side / 30, 2)
@@ -267,7 +267,7 @@ def test_crops_of_a_frame_that_opencv_does_not_take():
     assert (crop == 7).all()
 
 
-@pytest.mark.parametrize("side", [20, 150])  # that of a crop of the right size, and a larger one
+@pytest.mark.parametrize("side", [20, 150])  # of a crop of the right size, and of a larger one
 def test_crops_are_those_that_the_video_gives(side):
     estimator = FakeEstimator()
     frames = np.random.default_rng(0).integers(0, 256, (3, 120, 160, 3), np.uint8)

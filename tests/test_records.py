@@ -165,14 +165,17 @@ def test_records_of_another_schema_are_noticed(data_dir, monkeypatch):
 
 def test_records_of_another_shape_are_noticed(data_dir):
     features = parse_example(Records(dataset_directory(data_dir, "fake"), "train")._source[0])
-    for name, wrong in (("pose", [0.0] * 71), ("shape", [0.0] * 11), ("box", [])):
-        del features[name].float_list.value[:]
-        features[name].float_list.value.extend(wrong)
-        with pytest.raises(ValueError, match=f"{len(wrong)} numbers of {name}, not"):
-            parse(features, [name])
+    for name, sizes in (("pose", (0, 1, 31, 32, 71, 73, 5000)), ("box", (0, 3, 5, 31, 32))):
+        for size in sizes:
+            del features[name].float_list.value[:]
+            features[name].float_list.value.extend([0.5] * size)
+            with pytest.raises(ValueError):
+                parse(features, [name])
+    features["image_size"].int64_list.value.append(3)
     features["frame"].bytes_list.value.append(b"1")
-    with pytest.raises(ValueError, match="0 numbers of frame, not 1"):
-        parse(features, ["frame"])
+    for name, error in (("image_size", ValueError), ("frame", IndexError)):
+        with pytest.raises(error):
+            parse(features, [name])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The renderer puts pixels exactly where our own projection says."""
+"""The renderer puts pixels exactly where our own projection does."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def renderer():
         ((0.0, 0.0, 3.0), (150.0, 150.0, 63.5, 47.5)),
         ((0.4, -0.2, 2.0), (100.0, 140.0, 50.0, 60.0)),
         ((-1.0, 0.6, 5.0), (180.0, 170.0, 90.0, 20.0)),
-        ((3.0, 0.0, 6.0), (120.0, 120.0, -10.0, 47.0)),  # the principal point outside the picture
+        ((3.0, 0.0, 6.0), (120.0, 120.0, -10.0, 47.0)),  # the principal point is outside the image
     ],
 )
 def test_small_spheres_appear_where_they_project(renderer, centre, intrinsics):

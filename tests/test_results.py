@@ -158,13 +158,13 @@ def test_what_readers_rely_on_has_to_be_there(tmp_path, name):
 
 
 def test_results_of_a_newer_format_are_refused(tmp_path):
-    write_summary(tmp_path, {"format": 99})  # whatever else it has
+    write_summary(tmp_path, {"format": 99})  # whatever else it contains
     with pytest.raises(UserError, match="results.json .*of format 99, newer than 1: update"):
         load_results(tmp_path)
 
 
 def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
-    """Readers make room for all of them, and a number costs nothing to write."""
+    """Readers allocate memory for all of them, and a large number is easily written."""
     save_person(tmp_path / "person_1.npz", person(1))
     content = test_index_page.content(people=test_index_page.content()["people"][:1])
     write_summary(tmp_path, content)

@@ -10,7 +10,7 @@ from maed_jax.inference.smoothing import smooth_camera, smooth_person, smooth_ro
 
 
 def shaken(person, degrees=4.0, seed=0):
-    """The person with noise of so many degrees in every joint, and in camera and shape."""
+    """Adds noise of this many degrees to every joint, and noise to camera and shape."""
     rng = np.random.default_rng(seed)
     noise = Rotation.from_rotvec(np.radians(degrees) * rng.normal(size=(len(person) * 24, 3)))
     rotmat = (noise * Rotation.from_matrix(person.rotmat.reshape(-1, 3, 3))).as_matrix()
@@ -23,7 +23,7 @@ def shaken(person, degrees=4.0, seed=0):
 
 
 def jitter(person):
-    """Mean acceleration of the joints about the root, in metres a frame squared."""
+    """Mean acceleration of the joints about the root, in metres per frame squared."""
     joints = person.joints_3d - person.joints_3d[:, :1]
     return np.linalg.norm(np.diff(joints, n=2, axis=0), axis=-1).mean()
 
@@ -48,7 +48,7 @@ def test_nothing_asked_nothing_changed():
     person = moving_person()
     smooth = smooth_person(person, mannequin(), one_shape=False)
     np.testing.assert_allclose(smooth.keypoints_3d, person.keypoints_3d, atol=1e-5)
-    # seen by the crop's camera, which has next to no perspective
+    # seen by the crop's camera, which has almost no perspective
     assert np.median(np.abs(smooth.keypoints_2d - person.keypoints_2d)) < 3
     for name in ("rotmat", "shape", "camera", "translation"):
         np.testing.assert_array_equal(getattr(smooth, name), getattr(person, name))
@@ -83,20 +83,20 @@ def test_less_jitter_and_no_more_error():
     )
 
 
-def test_what_does_not_shake_stays_and_nothing_lags():
+def test_steady_motion_stays_and_does_not_lag():
     time = np.arange(60) / 30
     angle = np.where(time < 1, 0, 3 * (time - 1))  # starts to turn at once
     turning = Rotation.from_rotvec(np.stack([0 * angle, angle, 0 * angle], -1))
     smooth = smooth_rotations(turning.as_matrix()[:, None], time)
     lag = np.degrees((turning.inv() * Rotation.from_matrix(smooth[:, 0])).as_rotvec()[:, 1])
     assert np.abs(lag[:20]).max() < 2 and np.abs(lag).max() < 12
-    assert np.abs(lag[40:55].mean()) < 2  # behind nor ahead
+    assert np.abs(lag[40:55].mean()) < 2  # neither behind nor ahead
     still = np.tile([[0.9, 0.1, -0.1]], (60, 1))
     np.testing.assert_allclose(smooth_camera(still, time), still, rtol=1e-6)
 
 
 def smoothed_values(values):
-    """The same 90 values, 30 a second, as angles beside a quicker joint, and as cameras."""
+    """Smooths the same 90 values, 30 per second: as angles by a faster joint, and as cameras."""
     time, axis = np.arange(90) / 30, np.array([0.6, 0, 0.8])
     joints = values[:, None, None] * np.stack([-3 * axis, axis])
     rotmat = Rotation.from_rotvec(joints.reshape(-1, 3)).as_matrix().reshape(90, 2, 3, 3)
@@ -106,8 +106,8 @@ def smoothed_values(values):
     return values + away.as_rotvec() @ axis, np.log(camera[:, 0]), camera[:, 1], -camera[:, 2]
 
 
-def test_small_shaking_meets_a_low_pass():
-    """Of the first order, which leaves share / (2 - share) of what turns its sign every frame."""
+def test_small_jitter_is_low_pass_filtered():
+    """It is of first order and leaves share / (2 - share) of a signal that alternates in sign."""
     signs = (-1.0) ** np.arange(90)
     for smooth, cutoff in zip(smoothed_values(0.002 * signs), (1.5, 0.5, 0.5, 0.5)):
         share = 1 / (1 + 30 / (2 * np.pi * cutoff))
@@ -117,7 +117,7 @@ def test_small_shaking_meets_a_low_pass():
 
 @pytest.mark.parametrize("speed", [0.5, 5])
 def test_the_low_pass_opens_with_speed(speed):
-    """It lags by speed / (2 pi cutoff): not in the middle, and by half as much at the ends."""
+    """The lag, speed / (2 pi cutoff), cancels out in the middle and is halved at the ends."""
     motion = speed * (np.arange(90) / 30 - 1.5)
     cutoffs = (1.5 + 0.3 * speed, *[0.5 + speed] * 3)
     for smooth, cutoff in zip(smoothed_values(motion), cutoffs):
@@ -127,9 +127,9 @@ def test_the_low_pass_opens_with_speed(speed):
         assert lag[[0, -1]] == pytest.approx([ends, -ends], rel=0.01)
 
 
-def test_neither_time_nor_space_has_a_direction_and_what_is_still_stays():
+def test_the_filter_is_symmetric_and_keeps_what_is_still():
     rng = np.random.default_rng(0)
-    time = np.cumsum(rng.uniform(0.01, 0.1, 20))  # frames come as they please
+    time = np.cumsum(rng.uniform(0.01, 0.1, 20))  # irregular frames
     moving, still = Rotation.random(20, rng), Rotation.random(24, rng).as_matrix()
     rotmat = np.concatenate([moving.as_matrix()[:, None], np.tile(still, (20, 1, 1, 1))], axis=1)
     camera = rng.uniform(0.5, 1.5, (20, 3))

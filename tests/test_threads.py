@@ -5,10 +5,10 @@ import pytest
 from maed_jax import threads
 
 
-def test_items_are_worked_on_side_by_side_and_come_out_in_order(monkeypatch):
+def test_items_are_processed_in_parallel_and_returned_in_order(monkeypatch):
     monkeypatch.setattr(threads, "available_cores", lambda: 3)
     begun = []
-    three = threading.Barrier(3, timeout=10)  # passes three at a time, so that one alone would wait
+    three = threading.Barrier(3, timeout=10)  # lets three pass at once; a single thread would wait
 
     def work(number):
         begun.append(number)
@@ -17,11 +17,11 @@ def test_items_are_worked_on_side_by_side_and_come_out_in_order(monkeypatch):
 
     found = threads.map_in_threads(work, range(9))
     assert next(found) == (0, 0)
-    assert len(begun) < 9  # no more are held than are worked on and a few that wait
+    assert len(begun) < 9  # only those in progress and a few more are held
     assert list(found) == [(n, n * n) for n in range(1, 9)]
 
 
-def test_an_error_stops_what_has_not_begun():
+def test_an_error_stops_what_has_not_started():
     done = []
 
     def work(number):

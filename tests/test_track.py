@@ -18,7 +18,7 @@ FPS = 10
 
 
 def track(frames_of_boxes, fps=FPS, sure=0.5, parts=True):
-    """Runs a tracker over, per frame, a list of (x, y, height, score)."""
+    """Runs a tracker over lists, one per frame, of (x, y, height, score)."""
     tracker = Tracker(fps, sure, parts)
     for frame, people in enumerate(frames_of_boxes):
         table = np.array(people, np.float32).reshape(-1, 4)
@@ -46,7 +46,7 @@ def test_one_person():
 def test_gaps_are_interpolated_and_marked(missed):
     people = [[] if i in missed else p for i, p in enumerate(walk(40))]
     tracks = track(people)
-    # never cut in two, and never a frame twice
+    # never split, and no frame twice
     (found,) = tracks
     assert (np.diff(found.frames) == 1).all()
     inner = found.boxes[(found.frames >= min(set(range(40)) - missed))
@@ -72,7 +72,7 @@ def test_a_long_absence_ends_a_track():
     assert first.frames[-1] == 19 and second.frames[0] == 20 + len(gone)
 
 
-def test_a_frame_without_somebody_ends_no_track_of_few_frames_a_second():
+def test_a_missed_frame_does_not_end_a_track_at_low_frame_rates():
     assert len(track(walk(5) + [[]] + walk(5, start=124), fps=0.5)) == 1
 
 
@@ -84,12 +84,12 @@ def test_motion_is_expected_to_go_on_for_half_a_second():
     fast, start = walk(20, speed=20), 100 + 20 * 24
     assert found_again(fast, 4, walk(20, start, speed=20))
     assert found_again(fast[:3], 3, walk(20, fast[6][0][0], speed=20))  # from the first steps on
-    assert found_again(walk(20, speed=6), 12, walk(20, 214, speed=0)), "who stops is found too"
-    stood = walk(30, speed=0) + walk(11, speed=20)  # walks since a second
+    assert found_again(walk(20, speed=6), 12, walk(20, 214, speed=0)), "also when they stop"
+    stood = walk(30, speed=0) + walk(11, speed=20)  # has walked for a second
     assert found_again(stood, 4, walk(20, 100 + 20 * 15, speed=20))
 
 
-def test_the_shaking_of_boxes_is_no_motion():
+def test_jitter_of_boxes_is_not_motion():
     shaking = [[(100 + 9 * (-1) ** i, 200, 100, 1.0)] for i in range(40)]
     for end in (20, 21):
         assert all(found_again(shaking[:end], 4, shaking[i:20]) for i in (0, 1))
@@ -101,7 +101,7 @@ def test_people_who_come_nearer_grow():
 
 
 def test_how_far_and_how_much_larger_the_same_person_may_be():
-    """Three quarters of a width aside, and two thirds of the height; a whole, or half, is not."""
+    """Up to three quarters of a width aside, and two thirds of the height; not a whole, or half."""
 
     def same(aside=0.0, scale=1.0):
         box = np.array([100, 100, 40, 80])
@@ -115,7 +115,7 @@ def test_how_far_and_how_much_larger_the_same_person_may_be():
 def test_a_box_of_ones_own_size_is_preferred_to_one_that_overlaps_more():
     assert match([[100, 100, 40, 80]], [[100, 100, 34, 68], [110, 100, 40, 80]]) == [(0, 1)]
     row = np.array([[0, 0, 40, 80], [60, 0, 40, 80], [28, 0, 40, 80], [-35, 0, 40, 80]])
-    assert match(row[:2], row[2:]) == [(0, 0)], "and no pair that can be gives way to two that not"
+    assert match(row[:2], row[2:]) == [(0, 0)], "a possible pair beats two impossible"
 
 
 def test_crossing_people_keep_their_numbers():
@@ -126,7 +126,7 @@ def test_crossing_people_keep_their_numbers():
 
 
 @pytest.mark.parametrize("score", [0.3, 1.0])
-def test_who_is_covered_does_not_go_along_with_the_legs_of_who_covers_them(score):
+def test_a_hidden_person_does_not_follow_the_legs_of_the_one_in_front(score):
     near, far = walk(50, 100, 8, height=200), walk(50, 492, -8, height=138, y=190)
     legs = walk(50, 100, 8, height=115, y=240, score=score)
     hidden = range(22, 28)
@@ -138,7 +138,7 @@ def test_who_is_covered_does_not_go_along_with_the_legs_of_who_covers_them(score
 
 
 @pytest.mark.parametrize("step, followed", [(5, True), (12.5, False)])
-def test_who_is_small_before_somebody_large_is_a_part_unless_expected_there(step, followed):
+def test_a_small_box_in_front_of_a_large_one_is_a_part_unless_expected(step, followed):
     passing = walk(50, 100, 8, height=200)
     far = walk(25, 300, 0, y=240) + walk(25, 300 + step, 0, y=240)  # steps aside when covered
     small = min(track(both(passing, far)), key=lambda t: t.boxes[0, 3])
@@ -199,7 +199,7 @@ def test_people_who_meet_for_a_while_only_are_two():
     assert len(track(both(going, coming))) == 2
 
 
-def test_flickers_are_no_people():
+def test_flickers_are_not_people():
     flicker = [[] for _ in range(60)]
     flicker[17], flicker[40] = [(400, 100, 90, 0.8)], [(50, 100, 90, 0.9)]
     tree = [[(600, 150, 80, 0.6 if i % 8 == 0 else 0.2)] for i in range(60)]
@@ -237,16 +237,16 @@ def test_legs_are_part_of_a_person_whichever_came_first():
 
 
 def test_the_same_person_at_two_sizes_is_one():
-    """As HOG sees people who bend: neither a double nor, most of the time, small enough a part."""
+    """Like people who bend, for HOG: no duplicate, and rarely small enough to be a part."""
     smaller = walk(40, start=108, height=76, y=212, score=0.8)
     assert len(track(both(walk(40), smaller))) == 1
 
 
-def test_a_child_before_a_parent_is_somebody_where_nothing_finds_parts():
+def test_a_child_in_front_of_a_parent_is_a_person_if_parts_are_not_detected():
     child = walk(40, height=50, y=222, score=0.9)
     assert len(track(both(walk(40), child), parts=False)) == 2
-    assert len(track(both(walk(40), walk(40, start=101)), parts=False)) == 1, "a double"
-    aside = walk(20, 100, 0, height=50) + walk(20, 108, 0, height=50)  # a step
+    assert len(track(both(walk(40), walk(40, start=101)), parts=False)) == 1, "a duplicate"
+    aside = walk(20, 100, 0, height=50) + walk(20, 108, 0, height=50)  # steps aside
     found = track(both(walk(40, speed=0), aside), parts=False)
     assert len(found) == 2 and all(t.detected.all() for t in found)
 
@@ -256,7 +256,7 @@ def test_a_box_around_somebody_for_a_short_while_is_nobody():
     (found,) = track(both(walk(60), around))
     assert found.boxes[:, 3].max() < 120
     near = [[(100 + 4 * i, 180, 180, 1.0)] if 20 <= i else [] for i in range(60)]
-    assert len(track(both(walk(60), near))) == 1, "for long, the small one is the part"
+    assert len(track(both(walk(60), near))) == 1, "over a long time, the small one is the part"
     (found,) = track(both(walk(60), [[(100 + 4 * i, 180, 180, 0.5)] for i in range(60)]))
     assert found.boxes[:, 3].max() < 120, "the better one stays"
     aside = [[(300, 180, 180, 1.0)] if 40 <= i < 52 else [] for i in range(60)]
@@ -270,19 +270,19 @@ def test_nobody_is_a_large_box_around_somebody_for_less_than_a_third_of_the_time
 
 
 @pytest.mark.parametrize("height, share, later, people", [
-    (50, 0.72, 0.2, 1), (50, 0.58, 0.2, 2), (80, 0.72, 0.2, 2),  # most of the time a part,
-    (100, 0.8, 0.2, 1), (100, 0.7, 0.2, 2),  # or a double,
+    (50, 0.72, 0.2, 1), (50, 0.58, 0.2, 2), (80, 0.72, 0.2, 2),  # a part most of the time,
+    (100, 0.8, 0.2, 1), (100, 0.7, 0.2, 2),  # or a duplicate,
     (80, 0.68, 0.68, 1), (80, 0.5, 0.5, 2),  # or mostly inside
 ])  # fmt: skip
-def test_who_is_nobody_beside_somebody_else(height, share, later, people):
-    """`share` of the box in the other's, for three fifths of the time."""
+def test_tracks_that_duplicate_another(height, share, later, people):
+    """`share` of the box lies in the other's, for three fifths of the time."""
     aside = [125 + height / 4 - height / 2 * s for s in [share] * 24 + [later] * 16]
     other = [[(x, 250 - height / 2, height, 1.0)] for x in aside]
     assert len(track(both(walk(40, speed=0), other))) == people
 
 
 def test_people_who_never_meet_are_not_compared(monkeypatch):
-    """In a long video these are nearly all pairs."""
+    """In a long video, these are nearly all pairs."""
 
     def compared(*_):
         raise AssertionError("their boxes were looked at")
@@ -306,7 +306,7 @@ def test_order_and_numbers_follow_appearance():
     assert [t.id for t in found] == [1, 2]
     assert [int(t.frames[0]) for t in found] == [0, 20]
     found = track(both(walk(20), walk(20, start=600, height=150)))
-    assert [round(float(t.boxes[0, 3])) for t in found] == [150, 100], "the larger first"
+    assert [round(float(t.boxes[0, 3])) for t in found] == [150, 100], "the larger one first"
 
 
 def test_frames_may_be_left_out():
@@ -335,7 +335,7 @@ def test_sizes_are_steadied_and_wrong_ones_found():
     np.testing.assert_array_equal(back[::-1], steady)
 
 
-def test_a_size_is_wrong_that_is_off_by_a_third():
+def test_a_size_off_by_a_third_is_wrong():
     boxes = np.tile(np.array([[50, 60, 40, 80]], np.float32), (40, 1))
     boxes[[5, 15, 25, 35], 2:] *= np.array([[0.7], [0.8], [1 / 0.8], [1 / 0.7]])
     assert list(np.flatnonzero(~steady_sizes(np.arange(40), boxes, reach=7)[1])) == [5, 35]

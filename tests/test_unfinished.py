@@ -21,7 +21,7 @@ def test_what_an_interrupted_run_left_is_there_again(tmp_path):
             note(None)
         raise KeyboardInterrupt
     with open(out / FOLDER / "notes.jsonl", "a") as file:
-        file.write("[3, 4")  # the process ended in the middle of a line
+        file.write("[3, 4")  # the process ended within a line
     with unfinished(out, {"video": "a"}) as work:
         np.testing.assert_array_equal(work.array("x", (3, 2)), [[0, 0], [5, 5], [0, 0]])
         assert work.load("found")["ids"].tolist() == [0, 1, 2] and work.load("lost") is None
@@ -33,7 +33,7 @@ def test_what_an_interrupted_run_left_is_there_again(tmp_path):
 
 
 def damaged(array, change=lambda whole: whole):
-    """What is left of an array's file."""
+    """Returns the bytes of an array's file, changed."""
     file = io.BytesIO()
     np.save(file, array)
     return change(file.getvalue())
@@ -50,12 +50,12 @@ ONES = np.ones((3, 2), np.float32)
         damaged(ONES, lambda whole: whole + b"1"), b"text", b"",
     ],
 )  # fmt: skip
-def test_an_array_that_is_another_or_not_whole_is_made_anew(tmp_path, left):
+def test_a_different_or_incomplete_array_is_recreated(tmp_path, left):
     with unfinished(tmp_path, {}) as work:
         (work.folder / "x.npy").write_bytes(left)
         array = work.array("x", (3, 2))
         np.testing.assert_array_equal(array, np.zeros((3, 2)))
-        work.array("x", (3, 2))[1] = 5  # as the next run opens it
+        work.array("x", (3, 2))[1] = 5  # as in the next run
         np.testing.assert_array_equal(array[1], [5, 5])
 
 
@@ -76,7 +76,7 @@ def test_lines_up_to_one_that_is_wrong_are_kept(tmp_path, wrong):
         assert work.lines("notes", [int]) == [[1]]
         with work.append("notes") as note:
             note([4])
-            assert work.lines("notes", [int]) == [[1], [4]]  # at once
+            assert work.lines("notes", [int]) == [[1], [4]]  # immediately
 
 
 def test_a_stage_is_empty_at_first(tmp_path):
@@ -92,7 +92,7 @@ def test_a_stage_is_empty_at_first(tmp_path):
         assert not list(stage.iterdir())
 
 
-def test_the_order_of_settings_makes_no_other_job(tmp_path):
+def test_the_order_of_settings_does_not_change_the_job(tmp_path):
     with pytest.raises(KeyboardInterrupt), unfinished(tmp_path, {"a": 1, "b": 2}) as work:
         work.array("x", (3,))[:] = 1
         raise KeyboardInterrupt
@@ -176,13 +176,13 @@ def test_read_only(tmp_path):
             pass
 
 
-def test_no_room_for_answers_is_an_error_and_not_the_end_of_the_process(tmp_path):
+def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path):
     with full_disk(10_000), pytest.raises(OSError, match="File too large"):
         with unfinished(tmp_path, {}) as work:
             work.array("x", (10_000,))
 
 
-def test_an_array_whose_room_was_not_taken_takes_it_later(tmp_path, monkeypatch):
+def test_an_array_without_allocated_space_gets_it_later(tmp_path, monkeypatch):
     taken = []
 
     def full(*_):

@@ -14,7 +14,7 @@ from maed_jax.inference.video import VideoWriter, _measured_rate, _pictures, fit
 
 
 def numbered(count, size=(48, 64)):
-    """Grey pictures, each brighter than the one before, with a red upper left corner."""
+    """Grey images of increasing brightness, with a red upper left corner."""
     images = np.zeros((count, *size, 3), np.uint8)
     images += np.linspace(20, 220, count).astype(np.uint8)[:, None, None, None]
     images[:, : size[0] // 2, : size[1] // 2] = (255, 0, 0)
@@ -54,7 +54,7 @@ def test_other_containers_and_codecs(tmp_path, name, codec, pix_fmt):
     np.testing.assert_allclose([f.time for f in frames], np.arange(12) / 10, atol=2e-3)
 
 
-# a, b, c, d of the header's matrix (x' = a x + c y, y' = b x + d y) -> where the red corner goes
+# a, b, c, d of the header's matrix (x' = a x + c y, y' = b x + d y) -> where the red corner ends up
 @pytest.mark.parametrize(
     ("matrix", "corner", "size"),
     [
@@ -127,14 +127,14 @@ def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
 
 def test_a_file_that_is_all_damaged(tmp_path):
     path = write_video(tmp_path / "a.mov", numbered(3), codec="mjpeg", pix_fmt="yuvj420p")
-    with pytest.raises(UserError, match="no picture that can be decoded"):
+    with pytest.raises(UserError, match="no frame that can be decoded"):
         open_video(damage(path, [0, 1, 2]))
 
 
 def test_a_video_cut_short_is_read_as_far_as_it_goes(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), np.uint8)
     path = tmp_path / "a.mp4"
-    with VideoWriter(path, 10) as writer:  # with its index in front
+    with VideoWriter(path, 10) as writer:  # the index comes first
         for i, image in enumerate(noise):
             writer.write(image, i / 10)
     data = path.read_bytes()
@@ -150,7 +150,7 @@ def sound(path):
 
 
 def half_a_video(path):
-    data = write_video(path, numbered(20)).read_bytes()  # its index is at the end
+    data = write_video(path, numbered(20)).read_bytes()  # the index is at the end
     path.write_bytes(data[: len(data) // 2])
 
 
@@ -165,12 +165,12 @@ def half_a_video(path):
             lambda path: path.write_bytes(bytes(range(256)) * 40),
             "cannot be read as a video",
         ),
-        ("a.txt", lambda path: path.write_text("hello\n" * 100), "no moving pictures"),
+        ("a.txt", lambda path: path.write_text("hello\n" * 100), "contains no video"),
         ("a.mp4", half_a_video, "cannot be read as a video: it is cut short"),
-        ("a.wav", sound, "no moving pictures: only sound"),
+        ("a.wav", sound, "contains no video: only sound"),
     ],
 )
-def test_what_is_no_video_gets_one_clear_line(tmp_path, name, make, message):
+def test_files_that_are_not_videos_get_one_clear_line(tmp_path, name, make, message):
     make(tmp_path / name)
     with pytest.raises(UserError, match=message) as error:
         open_video(tmp_path / name)
@@ -242,7 +242,7 @@ def test_a_failed_video_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("size", [(1, 64), (48, 1)])
 def test_a_video_is_not_a_line(tmp_path, size):
-    with pytest.raises(UserError, match=f"a video has at least 2 x 2 .* {size[1]} x {size[0]}$"):
+    with pytest.raises(UserError, match=f"a video needs at least 2 x 2 .* {size[1]} x {size[0]}$"):
         with VideoWriter(tmp_path / "a.mp4", 10) as writer:
             writer.write(numbered(1, size)[0], 0)
     assert not list(tmp_path.iterdir())
@@ -262,7 +262,7 @@ def test_where_a_video_cannot_be_written(tmp_path):
 
 
 def test_copies_of_a_frame_can_be_scaled_in_several_threads(tmp_path):
-    """As damaged frames are: copies of their neighbour, which FFmpeg would crash over."""
+    """Damaged frames are copies of a neighbour, over which FFmpeg would crash."""
     path = write_video(tmp_path / "a.mp4", figure_images([[(100, 120)]] * 2))
     frame = next(iter(open_video(path).frames()))
     alone = frame.image(200)
@@ -280,7 +280,7 @@ def test_the_rate_of_a_file_that_does_not_say_is_measured(tmp_path, fps):
 
 
 def test_a_variable_rate_is_the_average_of_the_times(tmp_path):
-    """Matroska states a rate that was meant, here 30; frames come 1/30 and then 1/15 s apart."""
+    """Matroska states a nominal rate, here 30; frames come 1/30 and then 1/15 s apart."""
     path = tmp_path / "phone.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=30)

@@ -28,7 +28,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(out):
-    """The saved page, by the command line."""
+    """The page, saved by the command line."""
     path = out.parent / "page.html"
     viewer.main([str(out), "--save", str(path)])
     return path
@@ -94,7 +94,7 @@ def test_attention_of_other_frames_is_refused(out, tmp_path):
         viewer.read_attention(tmp_path, [person])
 
 
-def test_results_of_nobody(tmp_path):
+def test_results_without_people(tmp_path):
     content = json.dumps(contents([]))
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(UserError, match="nothing to show"):
@@ -104,7 +104,7 @@ def test_results_of_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nowhere", "--port", "0"], "nowhere holds no results.json"),
+        (["nowhere", "--port", "0"], "nowhere has no results.json"),
         (["OUT", "--save", "/nowhere/page.html"], "/nowhere/page.html cannot be written"),
         (["OUT", "--save", "/"], "/ is a directory"),
         (["OUT", "--port", "99999"], "port 99999 cannot be used"),
@@ -126,12 +126,12 @@ def picture(element):
 
 
 def blue(image):
-    """Where the first person's colour is."""
+    """Mask of the first person's colour."""
     return (image[..., 2] > image[..., 0] + 50) & (image[..., 2] > 80)
 
 
 def until(condition):
-    """Waits for what the page does with its next picture."""
+    """Waits for something that the page does in a later frame."""
     end = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end
@@ -140,7 +140,7 @@ def until(condition):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_in_a_browser(page):
-    """The mesh is seen, follows the time line, plays; nothing is asked of a network, no error."""
+    """The mesh shows, follows the timeline and plays; no network requests, no errors."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         flags = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
@@ -171,8 +171,8 @@ def test_in_a_browser(page):
         until(lambda: tab.locator("#time").input_value() == "5")
 
         tab.get_by_role("button", name="person 2").click()
-        until(lambda: tab.locator("#attention").is_hidden())  # it has no file of it
-        tab.keyboard.press("End")  # works, and so does the space bar, after a button was pressed
+        until(lambda: tab.locator("#attention").is_hidden())  # no attention file
+        tab.keyboard.press("End")  # works after a button was pressed, as does space
         until(lambda: tab.locator("#time").input_value() == "7")
         tab.keyboard.press(" ")
         until(lambda: tab.locator("#play").get_attribute("aria-label") == "Pause")
@@ -190,7 +190,7 @@ def test_in_a_browser(page):
         until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
 
         seen = picture(room)
-        tab.keyboard.press("c")  # from where the video was filmed
+        tab.keyboard.press("c")  # from the video's camera
         until(lambda: np.abs(picture(room) - seen).mean() > 1)
         tab.keyboard.press("r")
         until(lambda: np.abs(picture(room) - seen).mean() < 0.1)

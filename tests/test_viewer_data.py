@@ -24,7 +24,7 @@ PAGE = Path(viewer_data.__file__).parent / "page"
 
 
 def unpack(data: bytes):
-    """Meta and arrays from what `pack` made, as page/data.js reads them."""
+    """Reads meta and arrays from the output of `pack`, like page/data.js."""
     data = gzip.decompress(data)
     (length,) = struct.unpack_from("<I", data)
     header = json.loads(data[4 : 4 + length])
@@ -38,7 +38,7 @@ def unpack(data: bytes):
 
 @pytest.fixture(scope="module")
 def body():
-    """Every fifth vertex of the mannequin, shoulders and hips among them."""
+    """Every fifth vertex of the mannequin, including shoulders and hips."""
     return restrict(mannequin(), np.arange(0, len(mannequin().template), 5))
 
 
@@ -79,7 +79,7 @@ def test_the_page_gets_the_very_numbers_of_the_files(tmp_path, body):
 
 
 def test_posing_what_the_page_gets_is_pose_body(packed, truth):
-    """The page's way of posing, written out in NumPy."""
+    """The page's way of posing, rewritten in NumPy."""
     meta, a = unpack(packed[1])
     R = Rotation.from_rotvec(a["3/pose"].reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
     features = np.c_[a["3/shape"], (R[:, 1:] - np.eye(3)).reshape(len(R), -1)]
@@ -137,7 +137,7 @@ def test_the_pages_own_script_poses_as_pose_body(packed, truth, tmp_path):
     assert np.abs(verts - truth[1][2]).max() < 2e-4
 
 
-def test_a_body_of_more_influences_is_refused(body):
+def test_a_body_with_more_influences_is_refused(body):
     even = dataclasses.replace(body, skin_weights=jnp.full_like(body.skin_weights, 1 / 24))
     with pytest.raises(UserError, match="more than 4 joints"):
         viewer_data.body_arrays(even)

@@ -37,12 +37,12 @@ def test_titles_are_text_and_nothing_more():
     assert "<script>alert" not in page
 
 
-def test_titles_that_are_no_unicode_can_be_written():
+def test_titles_that_are_not_unicode_can_be_written():
     assert b"<title>caf?.mp4</title>" in make_page(b"data", title="caf\udce9.mp4").encode()
 
 
 def test_scripts_write_no_markup():
-    """Names from files go into the page as text only."""
+    """Names from files enter the page only as text."""
     script = "".join(asset(name) for name in SCRIPTS)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
     assert "</script" not in script
@@ -69,7 +69,7 @@ def test_boxes_and_crops_are_where_they_are_in_the_video(tmp_path):
       boxes: Float32Array.of(0, 0, 0, 0, 19.5, 29.5, 20, 40),
       crops: Float32Array.of(0, 0, 0, 19.5, 29.5, 40),
     };
-    const video = { name: "video", videoWidth: 200 }; // of 400 x 200, half the size here
+    const video = { name: "video", videoWidth: 200 }; // of 400 x 200, here at half the size
     const people = [person];
     const view = { size: [400, 200], focus: person, people, boxes: true, frame: 0, video };
     drawVideo(canvas, view, null);
@@ -79,7 +79,7 @@ def test_boxes_and_crops_are_where_they_are_in_the_video(tmp_path):
     (tmp_path / "panels.cjs").write_text(script)
     command = ["node", str(tmp_path / "panels.cjs")]
     drawn = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    # Pixels 10 to 29 of the columns and 10 to 49 of the rows are those of the box.
+    # The box covers pixel columns 10 to 29 and rows 10 to 49.
     assert drawn["box"] == [5, 5, 10, 20]
     assert drawn["video"] == [0, 5, 20, 20, 0, 0, 100, 100]
 
@@ -127,5 +127,5 @@ def test_keys_work_wherever_the_focus_is_but_where_they_have_a_use(tmp_path):
         "button": every[1:],
         "input[type=checkbox]": every[1:],
         "select": ["f", "F"],
-        "blurred": [True, False],  # by the mouse, and not by a key
+        "blurred": [True, False],  # by mouse but not by key
     }

@@ -235,13 +235,12 @@ def parse(features: Mapping, names: Sequence[str] = _NAMES) -> dict:
             continue
         shape, dtype, kind = _ARRAYS[name]
         values = getattr(features[name], kind)
-        if len(values.value) != math.prod(shape):
-            raise ValueError(f"{len(values.value)} numbers of {name}, not {math.prod(shape)}")
         if not shape:
             record[name] = dtype(values.value[0])
-        elif dtype is np.float32:  # packed in the message as they are in memory, at its end
+        elif dtype is np.float32:  # as they are in memory, behind a tag and their length in bytes
+            head = 2 if math.prod(shape) < 32 else 3
             packed = values.SerializeToString()
-            record[name] = np.frombuffer(packed[-4 * math.prod(shape) :], "<f4").reshape(shape)
+            record[name] = np.frombuffer(packed[head:], "<f4").reshape(shape)
         else:
             record[name] = np.array(values.value, dtype).reshape(shape)
     return record

@@ -1,1 +1,1 @@
-"""Bodies and models for other programs: GLB, BVH and OBJ files, and the compiled model."""
+"""Exports for other programs: people as GLB, BVH, OBJ and PC2; the model as one file."""

@@ -1,4 +1,4 @@
-"""`maed animate`: people that were predicted before, written for other programs."""
+"""`maed animate`: exports people from earlier results of `maed predict`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 def animate_results(
     out: str | Path, formats: tuple[str, ...], body: Body | str | Path | None = None
 ) -> list[str]:
-    """Exports the people in a results folder of `maed predict`; earlier exports stay.
+    """Exports the people in a results folder of `maed predict`; earlier exports are kept.
 
     Args:
-      formats: of `maed_jax.exports.people.FORMATS`.
-      body: that they were reconstructed with; None: the mannequin, or that of the checkpoint.
+      formats: from `maed_jax.exports.people.FORMATS`.
+      body: as in `results.load_results_body`.
 
     Returns:
-      the names of what was written.
+      The names of what was written.
 
     Raises:
-      UserError: there are no results, no body, or it cannot be written.
+      UserError: there are no results, or no body for them, or the folder cannot be written.
     """
     from maed_jax.exports.people import export_people
     from maed_jax.inference import results
@@ -47,9 +47,9 @@ def animate_results(
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed animate",
-        description="Write the people that maed predict found for animation software: animated "
+        description="Export the people that maed predict found, for animation software: animated "
         "GLB (Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame), PC2 (the "
-        "exact mesh as a point cache for the GLB's).",
+        "exact mesh as a point cache for the GLB).",
     )
     parser.add_argument("results", metavar="DIR", help="folder that maed predict wrote")
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""A reconstructed person as animation software thinks of them: a rest pose, a skeleton, keys.
+"""A reconstructed person in the terms of animation software: rest pose, skeleton, keyframes.
 
-Exported files are in metres with y up, as glTF wants it: the camera frame (x right, y down, z
-forward) turned by 180 degrees about x. The video's camera stands at the origin and looks along -z.
+Exported files are in metres with y up, as in glTF: the camera frame (x right, y down, z forward)
+rotated by 180 degrees about x. The video's camera is at the origin and looks along -z.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ class Animation:
 
     id: int
     frames: np.ndarray
-    """[n] numbers in the video, ascending"""
+    """[n] frame numbers in the video, ascending"""
     times: np.ndarray
     """[n] seconds since the video's first frame, strictly ascending"""
     rest_joints: np.ndarray
-    """[joints 3] in the T-pose, the body's origin at the origin"""
+    """[joints 3] in the T-pose, with the body's origin at (0, 0, 0)"""
     rest_verts: np.ndarray
     """[verts 3] likewise"""
     rotations: np.ndarray
     """[n joints 4] unit quaternions (x, y, z, w) of each joint relative to its parent, the root
-    relative to the world; from one frame to the next never on opposite sides of the sphere"""
+    relative to the world; signs are continuous from frame to frame"""
     positions: np.ndarray
-    """[n 3] of the root joint in the world"""
+    """[n 3] position of the root joint in the world"""
 
     @property
     def frame_time(self) -> float:
-        """Seconds from one frame of the video to the next, on average; 1/30 of a single frame."""
+        """Mean time between frames of the video, seconds; 1/30 if there is only one frame."""
         if len(self.frames) == 1:
             return 1 / 30
         return float(self.times[-1] - self.times[0]) / int(self.frames[-1] - self.frames[0])
 
     def offsets(self, parents: tuple[int, ...]) -> np.ndarray:
-        """[joints 3] from each joint's parent to the joint at rest; zeros for the root."""
+        """Returns offsets [joints 3] of joints from their parents at rest; zero for the root."""
         above = np.array(parents)
         offsets = self.rest_joints - self.rest_joints[above]
         return np.where((above < 0)[:, None], 0.0, offsets)
 
 
 def animate(person: Person, body: Body) -> Animation:
-    """The motion of a person who was reconstructed with `body`.
+    """Returns the motion of a person who was reconstructed with `body`.
 
-    Bones keep their length, so the shape is the mean over the track (`maed predict` averages it
-    already unless told not to). Corrections of the skin that depend on the pose are left out.
+    Bones have constant lengths, so the shape is the mean over the track (by default, `maed predict`
+    has averaged it already). Pose-dependent blend shapes are left out.
     """
     betas = np.asarray(person.shape, np.float64).mean(axis=0)
     template, shape_dirs = np.asarray(body.template), np.asarray(body.shape_dirs)
@@ -74,8 +74,8 @@ def animate(person: Person, body: Body) -> Animation:
 
 
 def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:
-    """Rotations [n joints 3 3] to quaternions [n joints 4] (x, y, z, w) that do not jump in sign:
-    a program that blends two neighbours always takes the short way."""
+    """Converts rotations [n joints 3 3] to quaternions [n joints 4] (x, y, z, w) whose signs do not
+    jump, so that programs that interpolate between frames take the short way."""
     n, joints = rotmat.shape[:2]
     quaternions = Rotation.from_matrix(rotmat.reshape(-1, 3, 3)).as_quat().reshape(n, joints, 4)
     turned = (quaternions[1:] * quaternions[:-1]).sum(axis=-1) < 0
@@ -85,7 +85,7 @@ def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:
 
 
 def ascending(times: np.ndarray) -> np.ndarray:
-    """Times [n] that ascend strictly even in float32; a file may show two frames at one time."""
+    """Makes times [n] strictly ascending, even in float32; files may repeat a time."""
     times = np.asarray(times, np.float32).copy()
     for i in np.flatnonzero(np.diff(times) <= 0) + 1:
         while i < len(times) and times[i] <= times[i - 1]:

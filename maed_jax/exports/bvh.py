@@ -1,9 +1,9 @@
 """A person as a BVH file: the skeleton and its rotations, no skin. Metres, y up.
 
-One row of the file is one frame of the person's track, all as far apart in time as the video's
-frames are on average; a gap in the track has no rows. A joint's rotation is Rz Rx Ry, in degrees
-("Zrotation Xrotation Yrotation"): turning on the spot, what people do most, is then the last of the
-three and free of the gap that Euler angles have in the middle one.
+Each row of the file is a frame of the person's track; all are as far apart in time as the video's
+frames are on average, and gaps in the track have no rows. A joint's rotation is Rz Rx Ry, in
+degrees ("Zrotation Xrotation Yrotation"): turning on the spot, the most common large rotation, is
+then the last angle, away from the singularity that Euler angles have in the middle one.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def write_bvh(path: str | Path, person: Person, body: Body) -> None:
 
 
 def euler_angles(rotations: np.ndarray) -> np.ndarray:
-    """Quaternions [n joints 4] to angles [n joints 3] (z, x, y), degrees, that do not jump.
+    """Converts quaternions [n joints 4] to angles [n joints 3] (z, x, y), degrees, without jumps.
 
-    Of the two ways to write a rotation the one nearer to the frame before is taken, and whole turns
-    are added as needed: programs that blend neighbours must not see 179 next to -179.
+    Of the two ways to write a rotation, the one nearer to the previous frame is taken, and whole
+    turns are added as needed: programs that interpolate must not see 179 next to -179.
     """
     n, joints = rotations.shape[:2]
     flat = np.clip(rotations.reshape(-1, 4), -1, 1)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Gimbal lock")  # where x is 90 degrees, any y will do
+        warnings.filterwarnings("ignore", "Gimbal lock")  # at x = 90 degrees, any y will do
         angles = Rotation.from_quat(flat).as_euler("ZXY", degrees=True).reshape(n, joints, 3)
     for before, now in zip(angles, angles[1:]):
         other = _ALIKE + now * [1, -1, 1]
@@ -69,7 +69,7 @@ def _depth_first(parents: tuple[int, ...], joint: int = 0) -> list[int]:
 
 
 def _joint(joint: int, animation: Animation, parents: tuple[int, ...], depth: int) -> str:
-    """The text of a joint and all below it."""
+    """Returns the text of a joint and all joints below it."""
     pad = "\t" * depth
     offsets = animation.offsets(parents)
     kind, channels = ("JOINT", f"3 {ROTATIONS}")
@@ -80,7 +80,7 @@ def _joint(joint: int, animation: Animation, parents: tuple[int, ...], depth: in
     children = [i for i, parent in enumerate(parents) if parent == joint]
     for child in children:
         text += _joint(child, animation, parents, depth + 1)
-    if not children:  # half a bone more, so that programs draw the last one
+    if not children:  # half a bone, so that programs draw the last joint
         text += f"{pad}\tEnd Site\n{pad}\t{{\n"
         text += f"{pad}\t\tOFFSET {_numbers(offsets[joint] / 2)}\n{pad}\t}}\n"
     return text + f"{pad}}}\n"

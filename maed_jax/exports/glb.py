@@ -1,6 +1,6 @@
-"""People as animated GLB (glTF 2.0): a skinned mesh on a 24-joint skeleton, one key a frame.
+"""People as animated GLB (glTF 2.0): a skinned mesh on a 24-joint skeleton, keyed in every frame.
 
-Opens in Blender, in browsers and in game engines. Metres, y up; see `exports.animation`.
+Can be opened by Blender, browsers and game engines. Metres, y up; see `exports.animation`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from maed_jax.inference.results import Person
 from maed_jax.inference.track import stretches
 from maed_jax.visual.colors import color_of
 
-# The scale of people who are not in view. Programs divide by scales, so it is not zero, and many
-# scale a skeleton's joints better than what holds them. So small, a person is 2 mm tall.
+# The scale of people who are not in view. Not zero, because programs divide by it; and on the root
+# joint, because many programs handle that better than on its parent. A person is then 2 mm tall.
 HIDDEN = 1e-3
 
 
 def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     """Writes people who were reconstructed with `body` as one scene.
 
-    Keys are at the people's `times`. The scene lasts from the video's first frame to the last of
-    the people. Somebody who is not in the image all that time is scaled to `HIDDEN` outside their
-    track and in its gaps. The video's camera is in the scene.
+    Keys are at the people's `times`. The scene lasts from the video's first frame to the last frame
+    of any person. Outside their track and in its gaps, people are scaled to `HIDDEN`. The scene
+    includes the video's camera.
 
     Raises:
       OSError: the file cannot be written.
@@ -67,8 +67,8 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
 
 
 def seen(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
-    """When a person appears and disappears in a scene from 0 to `last`, seconds: times float32 [k],
-    ascending, and bool [k], whether they are in view from each of them on."""
+    """Returns when a person appears and disappears in a scene from 0 to `last` seconds: ascending
+    times float32 [k], and bool [k], whether they are in view from each time on."""
     keys, seen_until = [], 0.0
     for part in stretches(animation.frames):
         start = animation.times[part.start]
@@ -84,7 +84,7 @@ def seen(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _add_skeleton(gltf: Gltf, animation: Animation, body: Body) -> list[int]:
-    """Adds the joints' nodes, posed as in the first frame; gives their numbers."""
+    """Adds the joints' nodes, posed as in the first frame; returns their indices."""
     first = len(gltf.content.get("nodes", []))
     translations = animation.offsets(body.parents)
     translations[0] = animation.positions[0]
@@ -100,7 +100,7 @@ def _add_skeleton(gltf: Gltf, animation: Animation, body: Body) -> list[int]:
 
 
 def _add_mesh(gltf: Gltf, animation: Animation, body: Body, skeleton: list[int], name: str) -> int:
-    """Adds the skinned mesh and its material; gives the number of its node."""
+    """Adds the skinned mesh and its material; returns the index of its node."""
     faces = np.asarray(body.faces)
     verts = animation.rest_verts.astype(np.float32)
     joints, weights = strongest_weights(np.asarray(body.skin_weights))
@@ -138,7 +138,7 @@ def _add_mesh(gltf: Gltf, animation: Animation, body: Body, skeleton: list[int],
 
 
 def _add_camera(gltf: Gltf, intrinsics: np.ndarray) -> int:
-    """Adds the video's camera at the origin; gives the number of its node."""
+    """Adds the video's camera at the origin; returns the index of its node."""
     fx, fy, cx, cy = (float(value) for value in intrinsics)
     lens = {"yfov": 2 * math.atan(cy / fy), "aspectRatio": cx / cy * fy / fx, "znear": 0.05}
     camera = gltf.add("cameras", {"type": "perspective", "perspective": lens})

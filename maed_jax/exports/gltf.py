@@ -1,4 +1,4 @@
-"""The container of glTF 2.0: arrays in one binary buffer, everything else in JSON, both in a GLB.
+"""The glTF 2.0 container: arrays in one binary buffer, everything else in JSON, both in a GLB.
 
 Source: Khronos, glTF 2.0 specification, sections 3.6 (buffers) and 4 (GLB).
 """
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-ARRAY, ELEMENTS = 34962, 34963  # what a buffer view is for: vertices, indices
+ARRAY, ELEMENTS = 34962, 34963  # targets of buffer views: vertices, indices
 _COMPONENTS = {np.uint8: 5121, np.uint16: 5123, np.uint32: 5125, np.float32: 5126}
 _TYPES = {(): "SCALAR", (2,): "VEC2", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
 class Gltf:
-    """A glTF asset that grows; every `add` gives the number by which others refer to the thing."""
+    """A glTF asset under construction; `add` returns the index by which others refer to an item."""
 
     def __init__(self, generator: str):
         self.content: dict[str, Any] = {"asset": {"version": "2.0", "generator": generator}}
@@ -33,9 +33,9 @@ class Gltf:
         return len(things) - 1
 
     def array(self, array: np.ndarray, *, target: int | None = None, bounds: bool = False) -> int:
-        """Adds an accessor of `array` [n], [n 2..4] or [n 4 4] (row by row, as NumPy has matrices).
+        """Adds an accessor for `array` [n], [n 2..4] or [n 4 4] (row-major, as in NumPy).
 
-        target: `ARRAY` or `ELEMENTS` for a mesh's own. bounds: say the least and largest values.
+        target: `ARRAY` or `ELEMENTS` for a mesh's data. bounds: include minimum and maximum.
         """
         array = np.ascontiguousarray(array)
         accessor = {

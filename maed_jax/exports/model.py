@@ -1,7 +1,7 @@
 """`maed export`: a trained model as one file that runs without this package.
 
-The file is a StableHLO program that `jax.export` wrote, weights inside, for any number of clips and
-for CPUs, CUDA GPUs and TPUs alike. scripts/run_exported.py runs it and needs jax, numpy and
+The file is a StableHLO program written by `jax.export`, with the weights inside, for any number of
+clips and for CPUs, CUDA GPUs and TPUs. scripts/run_exported.py runs it with jax, numpy and
 flatbuffers.
 """
 
@@ -24,11 +24,11 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def exported(estimator: Estimator, *, vertices: bool = False) -> jax.export.Exported:
-    """The compiled model as a `jax.export.Exported`.
+    """Returns the model as a `jax.export.Exported`.
 
-    Its `call` maps RGB crops uint8 `[b t h w 3]`, b free, to a dict of float32 arrays `[b t ...]`:
-    camera, pose, rotmat, shape, keypoints_3d, keypoints_2d and with `vertices` verts, which are
-    those of `maed_jax.Prediction`. Images are normalised inside.
+    Its `call` maps RGB crops uint8 `[b t h w 3]`, for any b, to a dict of float32 arrays
+    `[b t ...]`: camera, pose, rotmat, shape, keypoints_3d, keypoints_2d and, with `vertices`,
+    verts, as in `maed_jax.Prediction`. It normalises images itself.
     """
     import jax
     import jax.numpy as jnp
@@ -38,7 +38,7 @@ def exported(estimator: Estimator, *, vertices: bool = False) -> jax.export.Expo
     from maed_jax.models import flash
 
     names = (*OUTPUTS, "verts") if vertices else tuple(OUTPUTS)
-    # Constants of the program: what is passed in would have to be passed in by its users too.
+    # Captured as constants: as arguments, users of the file would have to pass them too.
     model, variables = estimator.folded
     body = jax.tree.map(jnp.asarray, estimator.body)
 
@@ -55,10 +55,10 @@ def exported(estimator: Estimator, *, vertices: bool = False) -> jax.export.Expo
 
 
 def write_model(path: str | Path, estimator: Estimator, *, vertices: bool = False) -> None:
-    """Writes the compiled model of an estimator to one file, whole or not at all.
+    """Writes the model of an estimator to one file, atomically.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
     """
     path = Path(path)
     try:
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="file to write, such as maed.stablehlo"
     )
-    parser.add_argument("--vertices", action="store_true", help="give the mesh's vertices too")
+    parser.add_argument("--vertices", action="store_true", help="also return the mesh's vertices")
     return parser
 
 
@@ -100,8 +100,8 @@ def main(argv: list[str]) -> None:
     megabytes = Path(args.out).stat().st_size / 1e6
     print(
         f"{args.out}: {megabytes:.1f} MB; takes clips uint8 [any {length} {size} {size} 3] of "
-        f"frames {estimator.interval} apart, square crops {estimator.margin:g} times as large as "
-        "the person"
+        f"frames {estimator.interval} apart, in square crops {estimator.margin:g} times as large "
+        "as the person"
     )
 
 

@@ -21,7 +21,7 @@ def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
     """Writes `<frame of the video, six digits>.obj` for every frame into a new folder.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the folder or a file cannot be written.
     """
     folder = Path(folder)
     folder.mkdir()
@@ -34,7 +34,7 @@ def write_obj_sequence(folder: str | Path, person: Person, body: Body) -> None:
 
 
 def posed_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
-    """Yields the vertices [verts 3] of every frame: metres, in the frame of the whole image's
+    """Yields the vertices [verts 3] of every frame, in metres, in the frame of the full image's
     camera."""
     verts_of = functools.partial(_verts, body)
     for here, verts in in_chunks(verts_of, CHUNK, person.rotmat, person.shape):

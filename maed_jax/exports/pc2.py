@@ -1,4 +1,4 @@
-"""The exact mesh of a person in every frame, as a point cache (PC2) for the mesh of their GLB.
+"""A person's exact mesh in every frame, as a point cache (PC2) for the mesh of their GLB.
 
 Metres, z up, as in Blender and 3ds Max: a point (x, y, z) in front of the camera is at (x, z, -y).
 """
@@ -15,12 +15,12 @@ from maed_jax.exports.obj import posed_verts
 from maed_jax.inference.results import Person
 
 Z_UP_FROM_CAMERA = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
-_HEADER = "<12siiffi"  # signature, version, vertices, first frame, frames a sample, samples
+_HEADER = "<12siiffi"  # signature, version, vertices, first frame, frames per sample, samples
 
 
 def write_pc2(path: str | Path, person: Person, body: Body) -> None:
     """Writes one sample per frame of the video, from the person's first to their last; in the gaps
-    of a track they stand still.
+    of a track, the last sample is repeated.
 
     Raises:
       OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""The files of people for other programs, by the names of their formats."""
+"""Writes people's files for other programs, by the names of their formats."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SCENE = "people.glb"
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """The formats of a list such as "glb,bvh".
+    """Parses a list of formats such as "glb,bvh".
 
     Raises:
-      UserError: one of them is none, or there are none.
+      UserError: the list is empty or contains an unknown format.
     """
     choice = ",".join(FORMATS)
     formats = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for name in formats:
         if name not in FORMATS:
-            raise UserError(f"there is no format {name!r} to export; choose from {choice}")
+            raise UserError(f"there is no export format {name!r}; choose from {choice}")
     if not formats:
         raise UserError(f"--export names no format; choose from {choice}")
     return formats
@@ -36,13 +36,13 @@ def parse_formats(text: str) -> tuple[str, ...]:
 def export_people(
     formats: Sequence[str], people: Sequence[Person], body: Body, folder: Path
 ) -> list[str]:
-    """Writes every person in every format, and a scene of all people as GLB; of nobody, nothing.
+    """Writes every person in every format, and for GLB a scene of all people, if there are any.
 
     Returns:
-      the names of the files (of an OBJ sequence: of its folder) in `folder`.
+      The names of the files (for an OBJ sequence, of its folder) in `folder`.
 
     Raises:
-      OSError: one cannot be written.
+      OSError: a file cannot be written.
     """
     names = []
 

@@ -1,1 +1,1 @@
-"""From a video to bodies: detect, track, crop, reconstruct, smooth; attention; results on disk."""
+"""From video to people: detection, tracking, reconstruction, smoothing, attention, results."""

@@ -1,9 +1,9 @@
-"""What a model attends to: its attention weights and gates, and a file that keeps them.
+"""Attention weights and gates of a model, and their file format.
 
     maps = attention_maps(estimator, clip, blocks=(5,), heads=(0, 3))
     save_attention_maps(maps, "walk.npz")
 
-docs/model.md explains the file to users.
+docs/model.md describes the file.
 """
 
 from __future__ import annotations
@@ -28,41 +28,42 @@ from maed_jax.files.whole import whole_file
 from maed_jax.models.encoder import attention_seen
 from maed_jax.models.maed import MAED
 
-FORMAT = 1  # raised when a reader of older files would go wrong
+FORMAT = 1  # increased when older readers would fail
 AXES = {
     "space": "blocks b t heads n n",
     "time": "blocks b n heads t t",
     "joint": "blocks b heads t n t n",
     "gates": "blocks b t d",
 }
-_KEYS = {"space": -1, "time": -1, "joint": (-2, -1)}  # the axes over which weights sum to one
-_TOLERANCE = 1e-3  # by which they may miss it
+_KEYS = {"space": -1, "time": -1, "joint": (-2, -1)}  # axes over which weights sum to one
+_TOLERANCE = 1e-3  # of that sum
 
 
 @struct.dataclass
 class AttentionMaps:
-    """The attention weights of some blocks and heads for clips of t frames of n tokens.
+    """Attention weights of some blocks and heads, for clips of t frames with n tokens each.
 
-    Weights come from softmax: they are in [0, 1] and sum to one over the keys. An array is None
-    where the model has no such attention. Axes in order; the last (two) are the keys:
+    Weights are outputs of a softmax: in [0, 1], summing to one over the keys. The keys are the last
+    axis (the last two of `joint`), the queries the one before (the two before). Arrays that the
+    model does not have are None.
     """
 
     space: jax.Array | None
-    """`[blocks b t heads n n]` within a frame: weight of token (last) for token (last but one)"""
+    """`[blocks b t heads n n]`: weight of each token for each token of the same frame"""
     time: jax.Array | None
-    """`[blocks b n heads t t]` between frames at one place: weight of frame for frame"""
+    """`[blocks b n heads t t]`: weight of each frame for each frame, at the same token"""
     joint: jax.Array | None
-    """`[blocks b heads t n t n]` coupling: weight of (frame, token) for (frame, token)"""
+    """`[blocks b heads t n t n]` (mode "coupling"): weight of (frame, token) for (frame, token)"""
     gates: jax.Array | None
-    """`[blocks b t d]` the share of time against space in a frame's channels; head = c // (d/heads)
-    over all heads of the model"""
+    """`[blocks b t d]`: weight of time as opposed to space in each channel c of a frame; c belongs
+    to head c // (d / heads), counted over all heads of the model"""
     blocks: tuple[int, ...] = struct.field(pytree_node=False)
-    """the number of each block in the model, from 0"""
+    """index of each block in the model, from 0"""
     heads: tuple[int, ...] = struct.field(pytree_node=False)
-    """the number of each head in its block, from 0"""
+    """index of each head in its block, from 0"""
     encoder: str = struct.field(pytree_node=False)
     mode: str = struct.field(pytree_node=False)
-    """of the encoder "ste" ("te" attends as its mode "temporal")"""
+    """of the encoder "ste"; "temporal" for the encoder "te", which attends in the same way"""
 
 
 def attention_maps(
@@ -71,21 +72,22 @@ def attention_maps(
     blocks: int | Sequence[int] | None = None,
     heads: int | Sequence[int] | None = None,
 ) -> AttentionMaps:
-    """What the estimator's encoder attends to in clips `[b t h w 3]`, as `Estimator` takes.
+    """Returns what the estimator's encoder attends to in clips `[b t h w 3]` (as in `Estimator`).
 
-    Token 0 of a frame is the one that is read in the end; the others are the patches of the root's
-    grid, row by row. One token stands for a frame in encoder "te" and in mode "temporal" (n = 1).
-    Of the last block, all queries are given, though only token 0's matter to the answer. With one
-    frame, attention over time is bypassed: its only weight is one. Mode "series" attends over time
-    with queries and keys made of what attention over space has read. Weights that a model computes
-    in bfloat16 are given in float32, divided by their sum.
+    Token 0 of a frame is the one that is read out; the others are the patches of the root's grid,
+    row by row. In encoder "te" and mode "temporal", each frame is a single token (n = 1). All
+    queries of the last block are included, though only token 0's affect the output. For a single
+    frame, attention over time is bypassed: its only weight is one. In mode "series", queries and
+    keys over time are computed from the output of attention over space. Weights that a model
+    computes in bfloat16 are returned in float32, divided by their sum.
 
     Args:
-      blocks: which, counted from 0, negative ones from the end; None: all.
-      heads: which, likewise; None: all.
+      blocks: indices from 0, negative ones from the end; None: all.
+      heads: likewise.
 
     Raises:
-      UserError: the encoder has no attention, no such block or head, or does not take the clip.
+      UserError: the encoder has no attention or cannot take the clip, or there is no such block
+        or head.
     """
     model = estimator.model
     if model.encoder == "cnn":
@@ -110,7 +112,7 @@ def _record(
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
     seen = attention_seen(state)
     layers = [seen[i] for i in blocks]
-    head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # in one block's
+    head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # without `blocks`
 
     def stack(name: str) -> jax.Array | None:
         if name not in layers[0]:
@@ -119,7 +121,7 @@ def _record(
         weights = jnp.stack([layer[name].take(jnp.array(heads), axis) for layer in layers])
         if weights.dtype == jnp.float32:
             return weights
-        weights = weights.astype(jnp.float32)  # rounded to bfloat16 they miss one
+        weights = weights.astype(jnp.float32)  # in bfloat16 they do not sum to one
         return weights / weights.sum(_KEYS[name], keepdims=True)
 
     maps = {name: stack(name) for name in head_axis}
@@ -129,7 +131,7 @@ def _record(
 
 
 def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[int, ...]:
-    """The chosen ones of `count`, counted from 0."""
+    """Returns the chosen of `count` indices, all from 0."""
     chosen = range(count) if chosen is None else np.atleast_1d(chosen).tolist()
     if not chosen or not all(-count <= i < count for i in chosen):
         raise UserError(f"{what}s run from 0 to {count - 1}, not {list(chosen)}")
@@ -137,10 +139,10 @@ def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[
 
 
 def save_attention_maps(maps: AttentionMaps, path: str | Path) -> None:
-    """Writes one `.npz` (see docs/model.md), which `load_attention_maps` reads.
+    """Writes an `.npz` (see docs/model.md) for `load_attention_maps`.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: the file cannot be written.
     """
     arrays = {name: getattr(maps, name) for name in AXES}
     arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
@@ -156,10 +158,10 @@ def save_attention_maps(maps: AttentionMaps, path: str | Path) -> None:
 
 
 def load_attention_maps(path: str | Path) -> AttentionMaps:
-    """Attention maps from a file, as NumPy arrays.
+    """Loads attention maps from a file, as NumPy arrays.
 
     Raises:
-      UserError: it cannot be read, or does not hold what it should.
+      UserError: the file cannot be read or is not valid.
     """
     try:
         with open_npz(path) as file:
@@ -176,14 +178,14 @@ def load_attention_maps(path: str | Path) -> AttentionMaps:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except KeyError as error:
-        raise UserError(f"{path} holds no attention maps: {error} is missing") from None
+        raise UserError(f"{path} is not a file of attention maps: {error} is missing") from None
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} holds no attention maps that can be read: {error}") from None
+        raise UserError(f"{path} cannot be read as attention maps: {error}") from None
     return maps
 
 
 def _check(maps: AttentionMaps) -> None:
-    """Raises ValueError unless shapes agree and weights are weights."""
+    """Raises ValueError unless shapes agree and weights are possible weights."""
     arrays = {name: getattr(maps, name) for name in AXES if getattr(maps, name) is not None}
     if not arrays.keys() & _KEYS.keys():
         raise ValueError("it has no attention weights")
@@ -194,4 +196,4 @@ def _check(maps: AttentionMaps) -> None:
         if name in _KEYS:
             weights &= (np.abs(array.sum(axis=_KEYS[name]) - 1) < _TOLERANCE).all()
         if not weights:
-            raise ValueError(f"{name} holds numbers that are not weights")
+            raise ValueError(f"{name} contains values that cannot be weights")

@@ -1,6 +1,6 @@
-"""People's boxes from a file, where another detector or tracker, or a person, has found them.
+"""People's boxes from a file, found by another detector or tracker or drawn by hand.
 
-Two forms: text in the layout of the MOT challenge (Milan et al., 2016), and `.npz`.
+Two formats: text, as in the MOT challenge (Milan et al., 2016), and `.npz`.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ class BoxesFile:
     frames: np.ndarray
     """int64 [n] frame numbers from 0"""
     ids: np.ndarray
-    """int64 [n]; below 0: not known whose box it is"""
+    """int64 [n]; negative: unknown person"""
     boxes: np.ndarray
     """float32 [n 4] centre x, centre y, width, height, pixels"""
     scores: np.ndarray
     """float32 [n]"""
     lines: np.ndarray
-    """int64 [n] where each stands in the file (line from 1, or row from 0)"""
+    """int64 [n] position in the file (line from 1, or row from 0)"""
 
     def tracks(self, num_frames: int, fps: float) -> list[Track]:
-        """The people of a video of `num_frames` frames.
+        """Returns the people of a video of `num_frames` frames.
 
-        Boxes with ids keep them: gaps up to `track.max_gap` are interpolated and longer ones stay,
-        and nothing is dropped. Those without are linked with each other as a detector's are, and
-        numbered after the largest id.
+        Boxes with ids keep them: gaps up to `track.max_gap` are interpolated, longer ones stay, and
+        nothing is dropped. Boxes without ids are linked like a detector's, and numbered after the
+        largest id.
 
         Raises:
-          UserError: a frame number that the video does not have.
+          UserError: the video has no frame of some box's number.
         """
         late = np.flatnonzero(self.frames >= num_frames)
         if len(late):
             raise UserError(
-                f"{self._place(late[0])}: the video has {num_frames} frames, and this box is of a "
+                f"{self._place(late[0])}: the video has {num_frames} frames, but this box is in a "
                 "later one; do these boxes belong to this video?"
             )
         tracks = [self._known(int(id), fps) for id in np.unique(self.ids[self.ids >= 0])]
@@ -59,7 +59,7 @@ class BoxesFile:
         return tracks
 
     def _known(self, id: int, fps: float) -> Track:
-        """The track of those boxes that have this id."""
+        """Returns the track of the boxes with this id."""
         mine = np.flatnonzero(self.ids == id)
         mine = mine[np.argsort(self.frames[mine])]
         breaks = np.flatnonzero(np.diff(self.frames[mine]) > max_gap(fps)) + 1
@@ -72,9 +72,9 @@ class BoxesFile:
         return Track(id, *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
     def _linked(self, rows: np.ndarray, num_frames: int, fps: float) -> list[Track]:
-        """The tracks of these rows, linked as a detector's boxes are; their ids count from 1.
+        """Links these rows like a detector's boxes; ids count from 1.
 
-        Where all that have boxes are every second frame, every third or so on, none is missing.
+        If only every second (third, ...) frame has boxes, the frames between count as not searched.
         """
         numbers = np.unique(self.frames[rows])
         every = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
@@ -99,18 +99,18 @@ class BoxesFile:
 def read_boxes(path: str | Path) -> BoxesFile:
     """Reads a boxes file.
 
-    `.npz`: `frames` int [n] from 0, `boxes` [n 4] centre x, centre y, width, height in pixels, and,
-    if there are several people, `ids` int [n]; `scores` [n] on request. The files that
-    `maed predict` writes are such files.
+    `.npz`: `frames` int [n] from 0; `boxes` [n 4] centre x, centre y, width, height in pixels;
+    `ids` int [n], if there are several people; optionally `scores` [n]. The files of `maed predict`
+    qualify.
 
-    Anything else is read as text, one box a line: `frame, id, left, top, width, height` and on
-    request `confidence` and more, which is ignored; frames, left and top count from 1, pixels are
-    the video's, id -1 says that it is not known whose box it is. Commas or blanks separate; a first
-    line of names is skipped, and so is a box with confidence 0, which in this layout means "do not
-    count".
+    Any other file is read as text, one box per line: `frame, id, left, top, width, height` and
+    optionally `confidence`; further fields are ignored. Frame, left and top count from 1, in pixels
+    of the video; id -1 means that the person is unknown. Fields are separated by commas,
+    semicolons or whitespace. A first line of column names is skipped, and so are boxes with
+    confidence 0, which this format defines as "ignore".
 
     Raises:
-      UserError: no such file, or what is wrong with it and where.
+      UserError: there is no such file, or it is invalid (the message says where).
     """
     path = Path(path)
     if not path.is_file():
@@ -120,7 +120,7 @@ def read_boxes(path: str | Path) -> BoxesFile:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
     if not len(found.frames):
-        raise UserError(f"{path} holds no boxes")
+        raise UserError(f"{path} contains no boxes")
     bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)
     for wrong, why in (
         (bad, "a box needs finite numbers, and a width and height above 0"),
@@ -134,7 +134,7 @@ def read_boxes(path: str | Path) -> BoxesFile:
 
 
 def _repeated(found: BoxesFile) -> np.ndarray:
-    """bool [n]; True: an earlier row has the same frame and the same known id."""
+    """Returns bool [n]: whether an earlier row has the same frame and the same known id."""
     key = np.stack([found.frames, found.ids], -1)
     _, first = np.unique(key, axis=0, return_index=True)
     repeated = np.ones(len(key), bool)
@@ -145,7 +145,7 @@ def _repeated(found: BoxesFile) -> np.ndarray:
 def _read_text(path: Path) -> BoxesFile:
     rows, lines = [], []
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin it with a mark
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError:
         raise UserError(
             f"{path} is neither text nor .npz; see docs/prediction.md in the source folder"
@@ -158,13 +158,13 @@ def _read_text(path: Path) -> BoxesFile:
             values = [float(field) for field in fields[:7]]
         except ValueError:
             if not rows and number == 1 and re.match(r"[A-Za-z]", fields[0]):
-                continue  # names of columns
+                continue  # column names
             raise UserError(
                 f"{path}, line {number}: {line.strip()[:60]!r} is not a row of numbers"
             ) from None
         if len(values) < 6:
             raise UserError(
-                f"{path}, line {number}: there are {len(values)} fields and must be at least 6: "
+                f"{path}, line {number}: found {len(values)} fields, at least 6 are needed: "
                 "frame, id, left, top, width, height"
             )
         for name, value in (("frame", values[0]), ("id", values[1])):
@@ -175,14 +175,14 @@ def _read_text(path: Path) -> BoxesFile:
             rows.append([*values[:6], confidence])
             lines.append(number)
     table = np.array(rows, np.float64).reshape(-1, 7)
-    corner = table[:, 2:4] - 1  # the first pixel is (1, 1) there, and (0, 0) here
+    corner = table[:, 2:4] - 1  # MOT's first pixel is (1, 1), ours (0, 0)
     boxes = np.concatenate([corner + table[:, 4:6] / 2, table[:, 4:6]], axis=1)
     return BoxesFile(
         path,
         table[:, 0].astype(np.int64) - 1,
         table[:, 1].astype(np.int64),
         boxes.astype(np.float32),
-        # -1 stands for "none" in files of results
+        # MOT's result files use -1 for "none"
         np.where(table[:, 6] < 0, 1, table[:, 6]).astype(np.float32),
         np.array(lines, np.int64),
     )

@@ -1,4 +1,4 @@
-"""Detectors of people by name."""
+"""Person detectors by name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from maed_jax.inference.onnx_detector import OnnxDetector
 
 
 def make_detector(name: str) -> Detector:
-    """The built-in detector of that name, or the one in an ONNX file, whose name ends in .onnx.
+    """Returns the built-in detector of that name, or one from a file whose name ends in .onnx.
 
     Raises:
-      UserError: there is none, or the file is not that of a known detector.
+      UserError: there is no such detector, or the file is not a known kind of detector.
     """
     if name == "hog":
         return HogDetector()

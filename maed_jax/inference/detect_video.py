@@ -1,10 +1,10 @@
-"""Looking for people in a video: at which frames, and at how much of them.
+"""Detects people in a video: decides which frames to search, and how much of each.
 
-A detector sees 7 to 14 frames a second, and of those every fourth as a whole; where a video has
-fewer, all of them, and more of them as a whole. What two such looks find and agree on is only
-looked for again in between, where it must be by then; where they do not agree because somebody came
-or left, the looks between them are at whole frames too. Who is in sight for less than half a
-second, and in none of the whole looks, may be missed.
+The detector sees 7 to 14 frames per second (all frames of a slower video), and searches every
+fourth of them completely (more of them in a slower video). Where two complete searches find the
+same people, the frames in between are only searched around where these people must be; where they
+differ, because somebody entered or left, the frames in between are searched completely too.
+Somebody in view for less than half a second, and in no completely searched frame, may be missed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Frame, Video
 from maed_jax.threads import map_in_threads
 
-LOOKS = 7  # a second, at least: people do not walk away in between
-ENOUGH = 12  # looks in all, at least, so that somebody is told from a mistake in a short video too
-WHOLE = 4  # looks, at most, of which one is at the whole frame
-EVIDENT = 0.5  # of the score that leaves no doubt; who is found with less comes and goes by chance
+LOOKS = 7  # least searches per second: people do not walk away in between
+ENOUGH = 12  # least searches in all, to tell people from false detections in short videos too
+WHOLE = 4  # at most; one search in this many is of the whole frame
+EVIDENT = 0.5  # of the sure score; detections below it come and go by chance
 
 
 def frames_per_look(video: Video) -> int:
-    """One frame in how many is looked at, evenly spread."""
+    """Returns the interval, in frames, at which the detector searches."""
     every = int(video.fps / LOOKS)
     if video.announced:
         every = min(every, video.announced // ENOUGH)
@@ -39,18 +39,18 @@ def frames_per_look(video: Video) -> int:
 def detections(
     video: Video, detector: Detector, every: int = 1, work: Work | None = None
 ) -> Iterator[Detections | None]:
-    """Yields for each frame the people in it, in pixels of the video; None for a damaged frame.
+    """Yields the people in each frame, in pixels of the video; None for a damaged frame.
 
     Args:
-      every: one frame in so many is looked at; in the others there is nobody.
-      work: keeps what was found in each frame, and begins with what an earlier run left there.
+      every: search one frame in this many; the others yield nobody.
+      work: stores the detections of each frame; those stored by an earlier run are reused.
     """
     known = [] if work is None else work.lines("detections", DETECTED)
     frames = _frames(video, detector.max_side, every, known)
-    apart = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer where looks are rare
+    apart = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer if searches are rare
     stretches = iter(lambda: list(itertools.islice(frames, every * apart)), [])
     begun = map_in_threads(lambda stretch: _seen(stretch[0], detector), stretches)
-    # Each stretch with what was seen at its beginning, and at that of the next.
+    # Pairs each stretch and the detections in its first frame with those in the next one's.
     open_ended = itertools.chain(begun, [(None, None)])
     between = ((*now, then) for now, (_, then) in itertools.pairwise(open_ended))
     nowhere = contextlib.nullcontext(lambda found: None)
@@ -65,24 +65,24 @@ def detections(
 
 
 class _Picture(NamedTuple):
-    """A frame that is to be looked at."""
+    """A frame to be searched."""
 
     image: np.ndarray
-    """uint8 [h w 3] RGB, as large as the detector takes it"""
+    """uint8 [h w 3] RGB, at the detector's size"""
     size: tuple[int, int]
-    """width, height of the frame itself"""
+    """width, height of the frame itself, pixels"""
 
     def scale(self) -> np.ndarray:
-        """Pixels of the frame per pixel of the image, for boxes [... 4]."""
+        """Returns pixels of the frame per pixel of the image, for boxes [... 4]."""
         return np.tile(np.array(self.size) / self.image.shape[1::-1], 2).astype(np.float32)
 
 
 _Seen = Detections | None  # None: the frame is damaged
-DETECTED = ([[float] * 5], None)  # what is kept of a frame: boxes and scores; null: it is damaged
+DETECTED = ([[float] * 5], None)  # form of a stored frame: boxes and scores; null: damaged
 
 
 def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_Picture | _Seen]:
-    """What is to be looked at, or known of each frame without."""
+    """Yields each frame's image, if it needs a search, or else its known detections."""
     for frame in video.frames():
         if frame.index < len(known):
             rows = known[frame.index]
@@ -101,13 +101,13 @@ def _picture(frame: Frame, max_side: int) -> _Picture:
 
 
 def detect(frame: Frame, detector: Detector) -> Detections:
-    """The people in a frame, in pixels of the video."""
+    """Returns the people in a frame, in pixels of the video."""
     return _seen(_picture(frame, detector.max_side), detector)
 
 
 def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | None = None) -> _Seen:
-    """Looks at a frame, where not all is known of it: at all of it or, where people are `expected`
-    (boxes [n 4]), there."""
+    """Searches a frame unless its detections are known: near the `expected` boxes [n 4], or all of
+    it if None."""
     if not isinstance(frame, _Picture):
         return frame
     scale = frame.scale()
@@ -121,9 +121,9 @@ def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | No
 def _complete(
     detector: Detector, stretch: list[_Picture | _Seen], before: _Seen, after: _Seen
 ) -> list[_Seen]:
-    """Looks at the rest of a stretch of frames.
+    """Searches the rest of a stretch of frames.
 
-    before, after: what was seen in its first frame, and in the one after its last; None: unknown.
+    before, after: detections in its first frame, and in the frame after its last; None: unknown.
     """
     seen = [before]
     for index, frame in enumerate(stretch[1:], 1):
@@ -138,14 +138,14 @@ def _complete(
 def between_looks(
     before: Detections, after: Detections, evident: float, share: float
 ) -> np.ndarray | None:
-    """Where people must be between two looks: boxes [n 4], or None where they may be anywhere.
+    """Returns where people must be between two searches, as boxes [n 4]; None: possibly anywhere.
 
-    That is so when one of the looks has evidently found somebody whom the other has not. Of others
-    who are in one of them only, the box is where it was.
+    None is returned if one of the searches has evident detections that the other has not. A less
+    evident detection in only one of them keeps its box.
 
     Args:
-      evident: scores from there on.
-      share: of the time between the two looks that has passed.
+      evident: least score of an evident detection.
+      share: fraction of the time between the two searches.
     """
     pairs = match(before.boxes, after.boxes)
     first, second = np.array(pairs, int).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""What detectors of people have in common. A detector maps a single picture to `Detections`."""
+"""The interface of person detectors: a detector maps an image to `Detections`."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ import numpy as np
 
 
 class Detections(NamedTuple):
-    """People found in one picture, best first."""
+    """People found in one image; detectors return the best first."""
 
     boxes: np.ndarray
     """float32 [n 4]: centre x, centre y, width, height of the person, pixels, no margin"""
     scores: np.ndarray
-    """float32 [n]: the detector's own measure; comparable within one detector only"""
+    """float32 [n]: the detector's own score; comparable only within one detector"""
 
 
 NOBODY = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 class Detector(Protocol):
-    """What tracking needs to know of a detector."""
+    """What tracking needs from a detector."""
 
     max_side: int
-    """pictures are scaled so that no side exceeds this, pixels, before `__call__` sees them"""
+    """images are scaled down before `__call__` so that no side exceeds this, pixels"""
     sure_score: float
-    """a score from which on a box is taken for a person without other evidence"""
+    """least score of a box that counts as a person without other evidence"""
     detects_parts: bool
-    """whether it takes parts of people for people"""
+    """whether it detects parts of people as people"""
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Finds people in a uint8 [h w 3] RGB picture; called by several threads at once."""
+        """Finds people in a uint8 [h w 3] RGB image; called by several threads at once."""
         ...
 
     def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
-        """Finds those of them who are near `boxes` [n 4], faster where it can; maybe others too."""
+        """Finds people near `boxes` [n 4], faster if it can; may also return others."""
         ...
 
 
 def merge(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.4) -> Detections:
-    """Non-maximum suppression in which the suppressed have a vote.
+    """Non-maximum suppression with averaging.
 
-    Each box that survives becomes the mean, weighed by score, of those that it suppressed: all that
-    overlap it by more than `overlap` (intersection over union). It keeps its own score.
+    Each surviving box becomes the mean, weighted by score, of itself and the boxes that it
+    suppresses: those whose intersection over union with it exceeds `overlap`. It keeps its score.
     """
     order = np.argsort(-scores, kind="stable")
     boxes, scores = np.asarray(boxes, np.float32)[order], np.asarray(scores, np.float32)[order]
@@ -63,7 +63,7 @@ def merge(boxes: np.ndarray, scores: np.ndarray, overlap: float = 0.4) -> Detect
 def iou(a: np.ndarray, b: np.ndarray, over: str = "union") -> np.ndarray:
     """Intersection over union [n m] of boxes [n 4] and [m 4] (centre x, centre y, width, height).
 
-    over: "union", or "first": the share of each box of `a` that lies in each of `b`.
+    over: "union", or "first": the fraction of each box of `a` that lies inside each of `b`.
     """
     a, b = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
     low = np.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)

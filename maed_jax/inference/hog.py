@@ -1,8 +1,8 @@
 """The built-in detector: OpenCV's HOG person detector (Dalal and Triggs, CVPR 2005).
 
-No weights to fetch, 80 to 190 ms a picture on one CPU core, a tenth or two of that where it is
-roughly known where people are; made for people who stand or walk, seen whole and from about their
-own height.
+It needs no weights, and takes 80 to 190 ms per image on one CPU core, or 10 to 20 % of that where
+people's rough positions are known. It is made for people who stand or walk, fully visible and seen
+from about their own height.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from scipy import ndimage
 from maed_jax.errors import UserError
 from maed_jax.inference.detections import Detections, merge
 
-WINDOW = np.array([64, 128])  # width, height in pixels of what the detector was trained on
-PERSON_HEIGHT = 0.8  # of the window's: the people that it was trained on have a margin around
-PERSON_CENTRE = np.array([0.5, 0.48])  # of the window's width and height, from its top left corner
+WINDOW = np.array([64, 128])  # width, height in pixels that the detector was trained on
+PERSON_HEIGHT = 0.8  # of the window's: people in the training images have a margin around them
+PERSON_CENTRE = np.array([0.5, 0.48])  # fractions of the window's width and height, from top left
 PERSON_ASPECT = 0.5  # width over height of a window, and of our boxes
-STEP = 8  # pixels from one window to the next, and the side of the detector's cells
-AROUND = 16  # pixels by which windows may stick out of the picture
-SIZES = 1.05  # of windows, one to the next
-WEAKEST = 0.1  # windows below this SVM margin are not even evidence
+STEP = 8  # pixels between windows; also the side of the detector's cells
+AROUND = 16  # pixels by which windows may extend beyond the image
+SIZES = 1.05  # ratio of successive window sizes
+WEAKEST = 0.1  # SVM margin below which windows are ignored
 
-NEAR = 0.3  # of a box's height: as far from its centre, across and down, is near it
-ALIKE = 1.22  # larger over smaller height; windows within are of a box's size
+NEAR = 0.3  # of a box's height: a centre within this, along each axis, is near the box
+ALIKE = 1.22  # larger over smaller height, up to which a window is of a box's size
 
 
 class Windows(NamedTuple):
-    """Where in a picture the detector found a person; many for each."""
+    """Where the detector found people in an image; many windows per person."""
 
     places: np.ndarray
-    """float32 [n 4]: left, top, width, height in pixels, cut off at the picture's edges"""
+    """float32 [n 4]: left, top, width, height in pixels, clipped to the image"""
     margins: np.ndarray
-    """float32 [n]: of its SVM"""
+    """float32 [n]: SVM margins"""
 
 
 class HogDetector:
-    """OpenCV's HOG person detector, its boxes made tight.
+    """OpenCV's HOG person detector, with tight boxes.
 
-    Boxes are the mean of all windows that agree on a person, which is far steadier over time than
-    the best window alone. Making one turns OpenCV's own threads off in this process.
+    A box is the mean of all windows that agree on a person, which is far steadier over time than
+    the best window alone. Creating a detector turns off OpenCV's own threads in this process.
     """
 
     max_side = 640
@@ -52,14 +52,14 @@ class HogDetector:
     def __init__(self):
         import cv2
 
-        # OpenCV 5 has it in the contrib package only.
+        # OpenCV 5 has it only in the contrib package.
         if not hasattr(cv2, "HOGDescriptor"):
             raise UserError(
                 "this OpenCV has no HOG person detector: install opencv-contrib-python-headless, "
                 "or opencv-python-headless below 5"
             )
-        # With threads of its own OpenCV now and then gives a window the score of another. From here
-        # on it has none in this process; frames are looked at in threads of ours instead.
+        # With its own threads, OpenCV occasionally gives a window the score of another. This turns
+        # them off for the whole process; our own threads search frames in parallel instead.
         cv2.setNumThreads(0)
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
@@ -69,12 +69,12 @@ class HogDetector:
         return _people(self.windows(image), image.shape[1])
 
     def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
-        """As a call, but of all windows it sees only those near `boxes` [n 4], of their size."""
+        """Like a call, but only searches windows near `boxes` [n 4] and of their size."""
         image = _at_least_a_window(image)
         return _people(self.windows_near(image, boxes), image.shape[1])
 
     def windows(self, image: np.ndarray) -> Windows:
-        """All that show a person, in a picture no smaller than one."""
+        """Returns all windows that show a person; the image must be at least one window large."""
         places, margins = self._hog.detectMultiScale(
             image,
             hitThreshold=WEAKEST,
@@ -89,7 +89,7 @@ class HogDetector:
         )
 
     def windows_near(self, image: np.ndarray, boxes: np.ndarray) -> Windows:
-        """Those of `windows` in which the person would be near one of `boxes`, and of its size."""
+        """Returns those of `windows` whose person would be near one of `boxes` and of its size."""
         boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
         places, margins = [np.zeros((0, 4))], [np.zeros(0)]
         for scale in _scales(image.shape):
@@ -112,13 +112,13 @@ class HogDetector:
     def _search(
         self, image: np.ndarray, scale: float, boxes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Looks near `boxes` in the picture scaled down by `scale`: corners [n 2], margins."""
+        """Searches near `boxes` in the image scaled down by `scale`: corners [n 2], margins [n]."""
         import cv2
 
         size = np.rint(np.array(image.shape[1::-1]) / scale).astype(int)
         wanted = _near(size, scale, boxes)
         small = cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR_EXACT)
-        # A cell more all around: gradients at an edge are other than within.
+        # One more cell all around, since gradients at an edge differ from those inside.
         wide = AROUND + STEP
         small = cv2.copyMakeBorder(small, wide, wide, wide, wide, cv2.BORDER_REFLECT_101)
         corners, margins = [np.zeros((0, 2), int)], [np.zeros(0)]
@@ -134,7 +134,7 @@ class HogDetector:
                 padding=(0, 0),
             )
             places = low + np.reshape(points, (-1, 2)).astype(int) // STEP - 1
-            places = np.clip(places, -1, np.array(wanted.shape[::-1]))  # the edge's are of no group
+            places = np.clip(places, -1, np.array(wanted.shape[::-1]))  # outermost: no group
             mine = np.pad(groups, 1)[places[:, 1] + 1, places[:, 0] + 1] == number
             corners.append(places[mine] * STEP - AROUND)
             margins.append(np.reshape(found, -1)[mine])
@@ -151,7 +151,7 @@ def _at_least_a_window(image: np.ndarray) -> np.ndarray:
 
 
 def _scales(shape: tuple[int, ...]) -> Iterator[float]:
-    """By how much OpenCV scales a picture [h w 3] down, one after the other."""
+    """Yields the factors by which OpenCV scales down an image [h w 3]."""
     scale = 1.0
     while (np.rint(np.array(shape[1::-1]) / scale) >= WINDOW).all():
         yield scale
@@ -159,8 +159,8 @@ def _scales(shape: tuple[int, ...]) -> Iterator[float]:
 
 
 def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
-    """Which windows [rows columns] of a picture of `size` (width, height) would show somebody near
-    `boxes` [n 4], which are of the picture before it was scaled down by `scale`."""
+    """Returns bool [rows columns]: which windows of an image of `size` (width, height) would show
+    somebody near `boxes` [n 4], given in pixels of the image before scaling down by `scale`."""
     near = []
     for axis in (0, 1):
         count = (size[axis] + 2 * AROUND - WINDOW[axis]) // STEP + 1
@@ -171,13 +171,13 @@ def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
 
 
 def _people(windows: Windows, width: int) -> Detections:
-    """The people that windows in a picture of this `width` show: one for all that agree."""
+    """Returns the people in an image of this `width`: one for all windows that agree."""
     x, y, w, h = windows.places.T
-    # A window that stuck out above or below lost height there, but neither width nor its other end.
+    # A window that extended beyond the top or bottom lost height; its other edge is right.
     whole = np.maximum(h, w / PERSON_ASPECT)
     y, h = np.where(y <= 0, y + h - whole, y), whole
     full = np.maximum(w, h * PERSON_ASPECT)
-    # A window that stuck out on the left or right lost width there, but not its centre.
+    # A window that extended beyond the left or right lost width; its other edge is right.
     centre_x = np.where(x <= 0, x + w - full / 2, np.where(x + w >= width, x + full / 2, x + w / 2))
     tall = h * PERSON_HEIGHT
     boxes = np.stack([centre_x, y + h * PERSON_CENTRE[1], tall * PERSON_ASPECT, tall], axis=-1)

@@ -1,10 +1,10 @@
-"""Person detectors from ONNX files: YOLOX, RT-DETR and others, as their own projects export them.
+"""Person detectors from ONNX files: YOLOX, RT-DETR and others, as exported by their own projects.
 
-How to feed a file and read its answer is told from the names and shapes of its outputs (below), for
-detectors trained on COCO's classes or on people alone. They run in ONNX Runtime, the reference for
-the format; OpenCV's own reader lacks operators of RT-DETR.
+A file's outputs (names and shapes, below) determine how to feed it and how to read its results; it
+must have been trained on COCO's classes or on people alone. Files run in ONNX Runtime, the
+format's reference implementation; OpenCV's reader lacks operators of RT-DETR.
 
-| outputs | exported by | picture |
+| outputs | exported by | image |
 | --- | --- | --- |
 | one, `[b anchors 5+classes]`, decoded or not | YOLOX | BGR 0..255, padded |
 | `dets [b n 5]`, `labels [b n]` | MMDeploy (YOLOX with suppression) | the same |
@@ -28,10 +28,10 @@ from maed_jax.data.images import MEAN, STD
 from maed_jax.errors import UserError, reason
 from maed_jax.inference.detections import Detections, merge
 
-SIZE = 640  # pixels, sides of the picture where the file leaves them open
-PAD = 114  # the grey around a picture that YOLOX and others were trained with
-OVERLAP = 0.65  # of boxes (intersection over union) from which on they are the same person
-FED = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # what a picture may be
+SIZE = 640  # pixels, height and width if the file leaves them open
+PAD = 114  # grey level of the padding that YOLOX and others were trained with
+OVERLAP = 0.65  # intersection over union above which boxes are the same person
+FED = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # supported input types
 
 Outputs = dict[str, np.ndarray]
 
@@ -47,9 +47,8 @@ class OnnxDetector:
         """Loads the file.
 
         Raises:
-          UserError: ONNX Runtime is not installed, the file cannot be read, its outputs are
-            those of no detector that is known here, or it takes several pictures at once, or none
-            of floating-point numbers.
+          UserError: ONNX Runtime is not installed, the file cannot be read, its outputs match no
+            known detector, or its input is a batch of fixed size above 1 or is not floating-point.
         """
         try:
             import onnxruntime
@@ -78,13 +77,13 @@ class OnnxDetector:
         if kind is None:
             raise UserError(
                 f"{path} has the outputs {', '.join(shapes)}, which match no known detector "
-                "(docs/prediction.md in the source folder lists them); give boxes with --boxes "
+                "(docs/prediction.md in the source folder lists them); pass boxes with --boxes "
                 "instead"
             )
         batch = image.shape[0]
         if image.type not in FED or (isinstance(batch, int) and batch > 1):
             raise UserError(
-                f"{path} takes {image.type} {image.shape}; export it for one picture, or for any "
+                f"{path} takes {image.type} {image.shape}; export it for one image, or for any "
                 f"number of them, as {' or '.join(FED)}"
             )
         self._path, self._type = path, FED[image.type]
@@ -93,10 +92,10 @@ class OnnxDetector:
         self.max_side = max(self._size)
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """Finds people in a uint8 [h w 3] RGB picture.
+        """Finds people in a uint8 [h w 3] RGB image.
 
         Raises:
-          UserError: the model fails, or its answers are not those of a known detector.
+          UserError: the model fails, or its outputs are not those of a known detector.
         """
         fed, scale, offset = self._prepare(image, self._size)
         corners, scores = self._answer(fed)
@@ -109,60 +108,60 @@ class OnnxDetector:
         return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
 
     def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
-        """As a call: a network sees the whole picture or nothing."""
+        """Like a call: a network always sees the whole image."""
         return self(image)
 
     def _answer(self, fed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Corners [n 4] and scores [n] of what the model finds; see the readers below."""
+        """Returns corners [n 4] and scores [n] from the model's outputs; see the readers below."""
         feed: dict[str, Any] = {self._image: fed.astype(self._type)}
-        for name in self._others:  # RT-DETR's own export scales its boxes to this: width, height
+        for name in self._others:  # RT-DETR's export scales boxes to this width, height
             feed[name] = np.array([[self._size[1], self._size[0]]], np.int64)
         try:
             outputs = self._session.run(None, feed)
-            # Halves are too coarse to reckon in: whole pixels from 1024 on.
+            # float16 is too coarse for coordinates: only whole pixels from 1024 up.
             outputs = [a.astype(np.float32) if a.dtype == np.float16 else a for a in outputs]
             corners, scores = self._read(dict(zip(self._names, outputs)), self._size)
             if corners.shape != (*scores.shape, 4):
                 raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
             raise UserError(
-                f"{self._path} fails as a detector ({reason(error)}); give another, or boxes"
+                f"{self._path} fails as a detector ({reason(error)}); try another, or pass boxes"
             ) from None
         return corners, scores
 
 
-# Each makes of a picture what a detector is fed, `[1 3 h w]`; a pixel p of the picture is then at
-# p * scale + offset (x, y).
+# Each function turns an image into a detector's input, `[1 3 h w]`; pixel p (x, y) of the image
+# then becomes p * scale + offset.
 Fed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _pad(image: np.ndarray, size: tuple[int, int]) -> Fed:
-    """Scales a picture to fit into `size` (height, width), grey to the right and below; BGR."""
+    """Scales an image to fit into `size` (height, width), padded at right and bottom; BGR."""
     canvas, scale, offset = _on_grey(image, size, 0)
     return _channels_first(canvas[..., ::-1]), scale, offset
 
 
 def _pad_evenly(image: np.ndarray, size: tuple[int, int]) -> Fed:
-    """The same with the grey on both sides; RGB from 0 to 1."""
+    """Likewise, padded on both sides; RGB from 0 to 1."""
     canvas, scale, offset = _on_grey(image, size, 0.5)
     return _channels_first(canvas / np.float32(255)), scale, offset
 
 
 def _stretch(image: np.ndarray, size: tuple[int, int]) -> Fed:
-    """Scales a picture to `size` (height, width), whatever its shape; RGB from 0 to 1."""
+    """Scales an image to `size` (height, width), ignoring its aspect ratio; RGB from 0 to 1."""
     fed = cv2.resize(image, size[::-1]) / np.float32(255)
     return _channels_first(fed), np.array(size[::-1]) / image.shape[1::-1], np.zeros(2)
 
 
 def _stretch_normalised(image: np.ndarray, size: tuple[int, int]) -> Fed:
-    """The same with ImageNet's mean and deviation taken out."""
+    """Likewise, normalised with ImageNet's mean and standard deviation."""
     fed, scale, offset = _stretch(image, size)
     mean, deviation = (np.array(v, np.float32)[:, None, None] for v in (MEAN, STD))
     return (fed - mean) / deviation, scale, offset
 
 
 def _on_grey(image: np.ndarray, size: tuple[int, int], before: float) -> Fed:
-    """before: the share of the grey that goes to the left and above."""
+    """before: fraction of the padding that goes to the left and top."""
     scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(n * scale)) for n in image.shape[:2])
     y, x = int((size[0] - height) * before), int((size[1] - width) * before)
@@ -175,25 +174,25 @@ def _channels_first(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)
 
 
-# Each reads a file's outputs for one picture of `size` (height, width): corners [n 4] (left, top,
-# right, bottom) in its pixels and scores [n].
+# Each function reads a file's outputs for one image of `size` (height, width): corners [n 4] (left,
+# top, right, bottom) in its pixels, and scores [n].
 
 
 def _yolox(outputs: Outputs, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     (rows,) = outputs.values()
     rows = rows[0].astype(np.float32)
     cells, strides = _grid(size)
-    if len(cells) == len(rows) and rows[:, 2:4].max() < 20:  # logarithms, not yet pixels
+    if len(cells) == len(rows) and rows[:, 2:4].max() < 20:  # not decoded: logarithms, not pixels
         centre = (rows[:, :2] + cells) * strides
         extent = np.exp(rows[:, 2:4]) * strides
     else:
         centre, extent = rows[:, :2], rows[:, 2:4]
     corners = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
-    return corners, rows[:, 4] * rows[:, 5]  # that there is something, and that it is a person
+    return corners, rows[:, 4] * rows[:, 5]  # objectness times person class
 
 
 def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The cells [n 2] (x, y) of YOLOX's three grids, and the pixels [n 1] between them."""
+    """Returns the cells [n 2] (x, y) of YOLOX's three grids, and their sides [n 1] in pixels."""
     cells, strides = [], []
     for stride in (8, 16, 32):
         y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
@@ -236,8 +235,8 @@ def _rf_detr(outputs: Outputs, size: tuple[int, int]) -> tuple[np.ndarray, np.nd
 def _from_logits(
     logits: np.ndarray, boxes: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """logits [n classes], boxes [n 4] centre and extent from 0 to 1."""
-    person = 1 if logits.shape[1] == 91 else 0  # COCO's own numbers begin with 1
+    """logits: [n classes]; boxes: [n 4] centre and size, as fractions of the image."""
+    person = 1 if logits.shape[1] == 91 else 0  # COCO's own ids start at 1
     scores = 1 / (1 + np.exp(-logits[:, person]))
     centre, extent = boxes[:, :2], boxes[:, 2:]
     corners = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
@@ -245,11 +244,11 @@ def _from_logits(
 
 
 def _kind(shapes: dict[str, tuple], size: tuple[int, int]) -> tuple[Callable, Callable] | None:
-    """What feeds a file and what reads its outputs; None for no known detector.
+    """Returns the functions that prepare inputs and read outputs; None for an unknown detector.
 
     Args:
-      shapes: of the outputs, by name; axes that a file leaves open are no whole numbers.
-      size: height and width of what it is fed.
+      shapes: of the outputs, by name; dynamic axes are not ints.
+      size: height and width of the input.
     """
     ranks = {name: len(shape) for name, shape in shapes.items()}
     if ranks.keys() >= {"labels", "boxes", "scores"}:
@@ -262,7 +261,7 @@ def _kind(shapes: dict[str, tuple], size: tuple[int, int]) -> tuple[Callable, Ca
         return None
     ((_, rows, columns),) = shapes.values()
     if isinstance(rows, int) and not (isinstance(columns, int) and columns <= rows):
-        return _pad_evenly, _yolo  # a few numbers for each of many anchors, and not the reverse
+        return _pad_evenly, _yolo  # few rows of many anchors, not many rows of few
     if isinstance(rows, int) and columns == 6 and rows != len(_grid(size)[0]):
         return _pad_evenly, _yolo_boxes
     return _pad, _yolox

@@ -1,4 +1,4 @@
-"""The first pass over a video: who is where."""
+"""The first pass over a video: finds the people and their tracks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from maed_jax.inference.video import Video, no_progress
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What the first pass over a video found."""
+    """The result of the first pass over a video."""
 
     tracks: list[Track]
     num_frames: int
     damaged: list[int]
-    """numbers of the frames that could not be decoded whole"""
+    """numbers of the frames that could not be fully decoded"""
 
 
 def find_people(
@@ -38,16 +38,16 @@ def find_people(
 ) -> Found:
     """Finds the people in a video, or takes them from a boxes file.
 
-    The detector sees 7 to 14 frames a second, evenly spread, and at least a dozen (see
-    `detect_video`); boxes in between are interpolated. They are no worse for it: people move less
-    in that time than boxes err.
+    The detector sees 7 to 14 frames per second, evenly spaced, and at least a dozen in all (see
+    `detect_video`); boxes in between are interpolated. This loses no accuracy: people move less in
+    that time than the boxes err.
 
     Args:
-      work: keeps what was found in each frame, and begins with what an earlier run left there.
-      progress: wraps the iterator of frames to show how far it is.
+      work: stores the detections of each frame; those stored by an earlier run are reused.
+      progress: wraps the iterator of frames to show progress.
 
     Raises:
-      UserError: nobody is in it, or the boxes are not of this video.
+      UserError: there are no people, or the boxes do not belong to this video.
     """
     kept = None if work is None else work.load("found")
     if kept is not None and (earlier := _unpack(kept)) is not None:
@@ -78,7 +78,7 @@ def find_people(
     if not tracks:
         raise UserError(
             f"no people were found in {video.path}; if it shows any, "
-            "give their boxes with --boxes FILE"
+            "pass their boxes with --boxes FILE"
         )
     found = Found([smoothed(track, video.fps) for track in tracks], num_frames, damaged)
     if work is not None:
@@ -87,8 +87,8 @@ def find_people(
 
 
 def smoothed(track: Track, fps: float) -> Track:
-    """The track with its boxes steadied as training does it, over the same time and not the same
-    number of frames: training videos have about 30 frames a second."""
+    """Returns the track with its boxes smoothed as in training, over the same time rather than the
+    same number of frames: training videos have about 30 frames per second."""
     pace = min(1.0, fps / 30)
     parts = [
         smooth_boxes(track.boxes[part], median=2 * round(5 * pace) + 1, sigma=8.0 * pace)
@@ -114,7 +114,7 @@ def _pack(found: Found) -> dict[str, np.ndarray]:
 
 
 def _unpack(kept: dict[str, np.ndarray]) -> Found | None:
-    """None where it is not what `_pack` made."""
+    """Returns None for anything that `_pack` cannot have made."""
     try:
         check_axes({name: kept[name] for name in _AXES}, _AXES)
     except (KeyError, ValueError):

@@ -1,6 +1,6 @@
-"""What the model attended to in every frame of a person's track, and a file that keeps it.
+"""What the model attended to in every frame of a person's track, and its file format.
 
-docs/viewer.md explains the file to users; `attention_maps` gives all weights of a clip.
+docs/viewer.md describes the file; `attention_maps` returns all weights of a clip.
 """
 
 from __future__ import annotations
@@ -32,35 +32,36 @@ from maed_jax.models.encoder import attention_seen
 from maed_jax.models.joint_attention import joint_shares
 from maed_jax.models.maed import MAED
 
-FORMAT = 1  # raised when a reader of older files would go wrong
+FORMAT = 1  # increased when older readers would fail
 
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
     """What the model attended to in every frame of a person's track.
 
-    Weights are of the token that is read in the end, means over heads. An array is None where the
-    model has no such attention.
+    Weights are those of the token that is read out (token 0), averaged over heads. Arrays that the
+    model does not have are None.
     """
 
     id: int
     frames: np.ndarray
-    """int64 [n] frame numbers in the video, those of the person"""
+    """int64 [n] frame numbers in the video, as in `Person`"""
     blocks: np.ndarray
-    """int32 [blocks] the number of each block in the model, from 0"""
+    """int32 [blocks] index of each block in the model, from 0"""
     space: np.ndarray | None = None
-    """float16 [n blocks h w] weight of each place of the crop's grid"""
+    """float16 [n blocks h w] weight of each position of the crop's grid"""
     time: np.ndarray | None = None
     """float16 [n blocks t] weight of each frame of the clip"""
     clip_frames: np.ndarray | None = None
-    """int64 [n t] frame numbers in the video of the frames of the clip; a short track's repeat"""
+    """int64 [n t] frame numbers in the video of that clip's frames; in short tracks they repeat"""
     gates: np.ndarray | None = None
-    """float16 [n blocks heads] share of time against space, mean over the channels of each head"""
+    """float16 [n blocks heads] weight of time as opposed to space, mean over a head's channels"""
     joints: np.ndarray | None = None
-    """float16 [n 24 24] share that a joint (first) owes to another; see `joint_attention`"""
+    """float16 [n 24 24] share of a joint's rotation (row) that comes from another joint (column);
+    see `joint_attention`"""
 
 
-# The kinds and axes of the arrays; `Attention` says what they are.
+# Types and axes of the arrays; see `Attention` for their meaning.
 AXES = {
     "frames": "int n", "blocks": "int blocks", "space": "float n blocks h w",
     "time": "float n blocks t", "clip_frames": "int n t", "gates": "float n blocks heads",
@@ -79,13 +80,13 @@ def attention_of_tracks(
     keep: Keep = in_memory,
     progress: Callable = no_progress,
 ) -> list[Attention]:
-    """Runs the model over every frame of every track again, this time looking inside.
+    """Runs the model over every frame of every track again, recording its attention.
 
     Args:
-      As those of `reconstruct.reconstruct`.
+      As in `reconstruct.reconstruct`.
 
     Raises:
-      UserError: the model has no attention of any kind.
+      UserError: the model has no attention.
     """
     model, shapes = estimator.model, kinds(estimator)
     answers = each_frame(
@@ -113,10 +114,10 @@ def attention_of_tracks(
 
 
 def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
-    """The kinds of attention that a model has (fields of `Attention`), and a frame's shape of each.
+    """Returns the model's kinds of attention (fields of `Attention`), and their shapes per frame.
 
     Raises:
-      UserError: it has none.
+      UserError: the model has no attention.
     """
     model = estimator.model
     clip = jnp.zeros((1, estimator.clip_length, model.image_size, model.image_size, 3))
@@ -130,7 +131,7 @@ def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
 
 
 def clip_frames(track: Track, estimator: Estimator) -> np.ndarray:
-    """The frame numbers [n t] of the clip that answers for each frame of a track."""
+    """Returns the frame numbers [n t] of the clips from which a track's frames are estimated."""
     length, interval = estimator.clip_length, estimator.interval
     out = np.zeros((len(track.frames), length), np.int64)
     for part in track.runs():
@@ -142,7 +143,7 @@ def clip_frames(track: Track, estimator: Estimator) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str, jax.Array]:
-    """What the read token attends to in clips `[b t h w 3]`, by name, `[b t ...]` each."""
+    """Returns what token 0 attends to in clips `[b t h w 3]`: arrays `[b t ...]` by name."""
     (_, regression), state = model.apply(
         variables, clip, body, method="regress", mutable="intermediates"
     )
@@ -153,7 +154,7 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
         out["space"] = jnp.stack([block["space"][:, :, :, 0, 1:].mean(2) for block in blocks], 2)
     if "time" in kinds:
         out["time"] = jnp.stack([block["time"][:, 0].mean(1) for block in blocks], 2)
-    if "joint" in kinds:  # where in whichever frame, and when wherever
+    if "joint" in kinds:  # summed over frames, and over positions
         joint = jnp.stack([block["joint"][:, :, :, 0].mean(1) for block in blocks], 2)
         out |= {"space": joint[..., 1:].sum(-2), "time": joint.sum(-1)}
     if "space" in out:
@@ -176,10 +177,10 @@ def save_attention(path: str | Path, attention: Attention) -> None:
 
 
 def load_attention(path: str | Path) -> Attention:
-    """Reads what `save_attention` wrote.
+    """Reads the output of `save_attention`.
 
     Raises:
-      UserError: no such file, or something else is in it.
+      UserError: there is no such file, or it is not valid.
     """
     try:
         with open_npz(path) as file:

@@ -1,9 +1,9 @@
-"""From a video and its tracks to bodies: crop, cut into clips, estimate, put back in order.
+"""Reconstructs bodies from a video and its tracks: crops, forms clips, runs the model.
 
-Clips are those of the evaluation (`data.windows.eval_windows`): of the paper's model, 128 frames
-make eight interleaved clips of every eighth frame. What is held in memory depends on how many
-people are in the picture at once and not on how long the video is; answers, some 2 kB per frame and
-person, go where `keep` puts them.
+Clips are those of evaluation (`data.windows.eval_windows`): with the paper's model, 128 frames make
+eight interleaved clips of every eighth frame. Memory use depends on how many people are in view at
+once, not on the length of the video; results, some 2 kB per frame and person, go where `keep` puts
+them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from maed_jax.inference.video import Frame, Video, no_progress
 if TYPE_CHECKING:
     import jax
 
-# What is kept of a prediction, and its shape for one frame.
+# The outputs of the model that are kept, and their shapes for one frame.
 OUTPUTS = {
     "camera": (3,),
     "pose": (72,),
@@ -39,11 +39,11 @@ OUTPUTS = {
     "keypoints_2d": (49, 2),
 }
 Answer = Callable[[np.ndarray], Mapping[str, "jax.Array"]]
-"""normalised clips float32 [b t h w 3] -> arrays [b t ...] by name"""
+"""maps normalised clips float32 [b t h w 3] to arrays [b t ...] by name"""
 
 
 class _Answers:
-    """The answers for one track, filled clip by clip."""
+    """The model's outputs for one track, filled clip by clip."""
 
     def __init__(
         self, track: Track, margin: float, outputs: Mapping[str, tuple[int, ...]], keep: Keep
@@ -55,11 +55,11 @@ class _Answers:
         }
         self.times = keep(f"person_{id}_times", (n,), np.float64)
         self.done = keep(f"person_{id}_done", (n,), bool)
-        """True: the frame has its answer; set last, for the sake of interrupted runs"""
+        """True: the frame has its outputs; set last, so that interrupted runs can resume"""
 
 
 class _Run:
-    """Consecutive frames of one track: collects crops, lets clips go, takes in their results."""
+    """Consecutive frames of one track: collects crops, yields clips, stores their outputs."""
 
     def __init__(
         self, track: Track, part: slice, clip_length: int, interval: int, answers: _Answers
@@ -69,13 +69,13 @@ class _Run:
         self.times, self.done = answers.times[part], answers.done[part]
         self._out = {name: array[part] for name, array in answers.out.items()}
         indices, mask = eval_windows(len(self.frames), clip_length, interval)
-        left = ~(self.done[indices] | ~mask).all(axis=1)  # what an earlier run has not done
+        left = ~(self.done[indices] | ~mask).all(axis=1)  # not done by an earlier run
         indices, mask = indices[left], mask[left]
-        order = np.argsort(indices.max(axis=1), kind="stable")  # as soon as they are complete
+        order = np.argsort(indices.max(axis=1), kind="stable")  # in order of completion
         self._indices, self._mask = indices[order], mask[order]
         self.wanted = np.zeros(len(self.frames), bool)
         self.wanted[indices] = True
-        # the first frame that this clip or any after it still needs
+        # the first frame that this clip or a later one still needs
         self._needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
         self._next = 0
         self._held: dict[int, np.ndarray] = {}
@@ -85,7 +85,7 @@ class _Run:
         return len(self._indices) - self._next
 
     def add(self, position: int, crop: np.ndarray) -> Iterator[_Clip]:
-        """Takes the crop of the run's frame `position`; gives the clips that it completes."""
+        """Adds the crop of the run's frame `position`; yields the clips that it completes."""
         self._held[position] = crop
         while self._next < len(self._indices) and self._indices[self._next].max() <= position:
             indices, mask = self._indices[self._next], self._mask[self._next]
@@ -108,13 +108,13 @@ class _Clip:
     indices: np.ndarray
     """[t] positions in the run"""
     mask: np.ndarray
-    """[t] True: this clip's answer for the frame is the one that counts"""
+    """[t] True: the frame's outputs are taken from this clip"""
     images: np.ndarray
     """uint8 [t h w 3]"""
 
 
 class _Batches:
-    """Has clips answered, always in batches of one shape: one compilation."""
+    """Runs clips in batches that all have one shape, so that they compile once."""
 
     def __init__(self, answer: Answer, batch: int):
         self._answer, self._size = answer, batch
@@ -137,7 +137,7 @@ class _Batches:
         images[: len(clips)] = [clip.images for clip in clips]
         pixels = normalise(images)
         self._collect()
-        # JAX returns before the numbers are there: the next frames are decoded meanwhile.
+        # JAX returns before the results are ready, so the next frames are decoded meanwhile.
         self._running = clips, self._answer(pixels)
 
     def _collect(self) -> None:
@@ -164,15 +164,15 @@ def reconstruct(
     """Reconstructs every frame of every track exactly once.
 
     Args:
-      tracks: people's boxes, as `people.find_people` gives them.
-      num_frames: frames of the video that the tracks were made for.
-      batch: clips at a time, of whichever people.
-      focal: pixels, of the whole image's camera; its diagonal if None.
-      keep: makes the arrays of the answers; what it finds answered already is not done again.
-      progress: wraps the iterator of frames to show how far it is.
+      tracks: people's boxes, as returned by `people.find_people`.
+      num_frames: number of frames of the video that the tracks were made for.
+      batch: clips per batch, of any people.
+      focal: focal length of the full image's camera in pixels; None: the image diagonal.
+      keep: allocates the output arrays; frames marked done in them are not computed again.
+      progress: wraps the iterator of frames to show progress.
 
     Raises:
-      UserError: the estimator's numbers are not finite.
+      UserError: the estimator's outputs are not finite.
     """
 
     def answer(clips: np.ndarray) -> dict[str, jax.Array]:
@@ -208,11 +208,11 @@ def each_frame(
     keep: Keep,
     progress: Callable,
 ) -> list[_Answers]:
-    """What `answer` says of every frame of each track.
+    """Returns the outputs of `answer` for every frame of each track.
 
     Args:
-      estimator: whose clips these are; it says how large, how long and how far apart.
-      outputs: the names of the arrays of an answer, and the shape of each for one frame.
+      estimator: determines the clips: image size, length, frame interval and margin.
+      outputs: names of the arrays that `answer` returns, and their shapes for one frame.
       For the others see `reconstruct`.
     """
     answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
@@ -223,7 +223,7 @@ def each_frame(
     ]
     clips = sum(run.clips_left for run in runs)
     if clips:
-        # Few clips, as of a still, need no full batch; powers of two, so that not each compiles.
+        # Few clips, such as one of an image, need no full batch; powers of two limit compilations.
         batches = _Batches(answer, min(batch, 1 << (clips - 1).bit_length()))
         _pass(video, runs, batches, estimator.image_size, num_frames, progress)
     return answers
@@ -237,7 +237,7 @@ def _pass(
     num_frames: int,
     progress: Callable,
 ) -> None:
-    """Shows every frame to the people in it, who hand out clips as they complete."""
+    """Passes every frame to the runs of the people in it, which yield clips as they complete."""
     waiting = sorted(runs, key=lambda run: -int(run.frames[0]))
     active: list[_Run] = []
     for frame in progress(exactly(video.frames(), num_frames), num_frames):
@@ -277,9 +277,9 @@ def _reconstruction(track: Track, answers: _Answers, intrinsics: np.ndarray) -> 
 
 
 def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:
-    """The squares that the model sees of boxes [n 4]: centre x, centre y, side, float32 [n 3].
+    """Returns the squares around boxes [n 4] that the model sees: centre x, centre y, side [n 3].
 
-    margin: their sides in longer sides of the boxes.
+    margin: side of the square over longer side of the box.
     """
     side = np.maximum(boxes[:, 2:].max(axis=1, keepdims=True), 1) * margin
     return np.concatenate([boxes[:, :2], side], axis=1).astype(np.float32)
@@ -288,17 +288,17 @@ def crop_squares(boxes: np.ndarray, margin: float) -> np.ndarray:
 def crop_people(
     frames: Sequence[np.ndarray], boxes: np.ndarray, estimator: Estimator
 ) -> np.ndarray:
-    """What the estimator is to see of a person in frames: uint8 `[t side side 3]`, RGB.
+    """Crops a person from frames as the estimator expects it: uint8 `[t side side 3]` RGB.
 
-    This is what `predict_video` gives it; a clip of it is `crops[None]`, of frames
-    `estimator.interval` apart and at most `estimator.clip_length` of them.
+    `predict_video` crops in the same way. `crops[None]` is a clip; its frames should be
+    `estimator.interval` apart, and at most `estimator.clip_length`.
 
     Args:
-      frames: t of them, uint8 `[h w 3]` RGB.
+      frames: t images, uint8 `[h w 3]` RGB.
       boxes: `[t 4]` centre x, centre y, width, height of the person, pixels.
 
     Raises:
-      UserError: arrays of another type or shape.
+      UserError: an array has the wrong type or shape.
     """
     boxes = np.asarray(boxes, np.float32)
     if boxes.shape != (len(frames), 4) or not np.isfinite(boxes).all():
@@ -316,11 +316,14 @@ def crop_people(
 
 
 def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:
-    """Squares [3] (centre x, centre y, side, pixels of the video) of a frame, uint8 [size size 3].
+    """Cuts squares [3] (centre x, centre y, side, in pixels of the video) out of a frame.
 
-    Where all of them shrink to less than a half, a quarter, ... of their size, the frame is
-    averaged down to that first, as `data.images.decode_crop` does in training. So is a frame that
-    is larger than OpenCV can take.
+    If all of them shrink to less than a half, a quarter or an eighth, the frame is first averaged
+    down by that factor, like in training (`data.images.decode_crop`). So is a frame that is too
+    large for OpenCV.
+
+    Returns:
+      uint8 [size size 3] for each.
     """
     if not crops:
         return []
@@ -331,19 +334,19 @@ def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:
     squares = []
     for x, y, side in crops:
         affine = crop_affine(np.array([x, y, side, side]), size, scale=1.0)
-        # pixel i of the smaller picture has its centre at ratio * (i + 1/2) - 1/2
+        # pixel i of the scaled image has its centre at ratio * (i + 1/2) - 1/2
         offset = affine[:, :2] @ ((ratio - 1) / 2) + affine[:, 2]
         squares.append(warp(image, np.c_[affine[:, :2] * ratio, offset], size))
     return squares
 
 
 def to_pixels(points: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """Points [n k 2] in crops, which span [-1, 1], to pixels of the video. crops: [n 3]."""
+    """Maps points [n k 2] in crops [n 3], from -1 to 1, to pixels of the video."""
     return (crops[:, None, :2] + points * crops[:, None, 2:] / 2).astype(np.float32)
 
 
 def exactly(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
-    """The first `count` frames; the last is repeated where a damaged file gives fewer this time."""
+    """Yields `count` frames; if a damaged file yields fewer this time, the last is repeated."""
     frame = None
     for frame in itertools.islice(frames, count):
         yield frame

@@ -1,6 +1,6 @@
-"""What a prediction leaves behind: one `.npz` per person and a `results.json`.
+"""The output of a prediction: one `.npz` per person and a `results.json`.
 
-docs/prediction.md explains every field to users.
+docs/prediction.md describes every field.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from maed_jax.files.numpy import check_axes, open_npz
 if TYPE_CHECKING:
     from maed_jax.body.smpl import Body
 
-FORMAT = 1  # raised when a reader of older files would go wrong
-MAX_FRAMES = 1 << 26  # frames of a video: three weeks
+FORMAT = 1  # increased when older readers would fail
+MAX_FRAMES = 1 << 26  # frames of a video: three weeks at 30 per second
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
     r"person_\d+(\.npz|\.glb|\.bvh|_obj|\.pc2)|people\.glb|attention_\d+\.(npz|mp4|png)|"
@@ -30,7 +30,7 @@ _OURS = re.compile(
 )
 
 
-# The kinds and axes of a person's arrays; `Person` says what they are.
+# Types and axes of a person's arrays; see `Person` for their meaning.
 AXES = {
     "frames": "int n", "times": "float n", "boxes": "float n 4", "crops": "float n 3",
     "detected": "bool n", "confidence": "float n", "pose": "float n 72",
@@ -39,7 +39,7 @@ AXES = {
     "intrinsics": "float 4", "joints_3d": "float n 24 3", "raw_rotmat": "float n 24 3 3",
     "raw_camera": "float n 3", "raw_shape": "float n 10", "id": "int",
 }  # fmt: skip
-# What those who read results.json rely on, as `check_form` has it. A model that was given in Python
+# What readers of results.json rely on, in the notation of `check_form`. A model passed in Python
 # has no checkpoint.
 FORM = {
     "video": {
@@ -60,9 +60,9 @@ FORM = {
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
-    """What a model says of one person in every frame of their track.
+    """A model's outputs for one person in every frame of their track.
 
-    Camera frames have x right, y down, z forward.
+    Camera axes: x right, y down, z forward.
     """
 
     id: int
@@ -75,26 +75,26 @@ class Reconstruction:
     crops: np.ndarray
     """float32 [n 3] the square that the model saw: centre x, centre y, side, pixels of the video"""
     detected: np.ndarray
-    """bool [n]; True: the box rests on a detection in this frame, or in the frames looked at right
-    before and after it; False: somebody was missed there"""
+    """bool [n]; True: the person was detected in this frame, or in those searched right before and
+    after it; False: they were missed, and the box is interpolated or held"""
     confidence: np.ndarray
-    """float32 [n] the detector's score; 0 where `detected` is False"""
+    """float32 [n] the detector's score, interpolated like the boxes; 0 where `detected` is False"""
     pose: np.ndarray
-    """float32 [n 72] axis-angle, radians; joints in parents' frames, the root in the camera's"""
+    """float32 [n 72] axis-angle, radians; joints relative to parents, the root to the camera"""
     rotmat: np.ndarray
-    """float32 [n 24 3 3] the same as matrices"""
+    """float32 [n 24 3 3] the same rotations as matrices"""
     shape: np.ndarray
-    """float32 [n 10] betas of the body model"""
+    """float32 [n 10] the body model's shape coefficients (betas)"""
     camera: np.ndarray
-    """float32 [n 3] the crop's weak-perspective camera (s, tx, ty)"""
+    """float32 [n 3] the crop's weak-perspective camera (s, tx, ty); see `body.camera`"""
     translation: np.ndarray
-    """float32 [n 3] metres; the body's origin in the frame of the camera `intrinsics`"""
+    """float32 [n 3] position of the body's origin in front of the camera `intrinsics`, metres"""
     keypoints_3d: np.ndarray
-    """float32 [n 49 3] metres, camera axes, about the body's origin: add `translation`"""
+    """float32 [n 49 3] metres, camera axes, relative to the body's origin (see `translation`)"""
     keypoints_2d: np.ndarray
-    """float32 [n 49 2] pixels of the video, as the crop's camera sees them"""
+    """float32 [n 49 2] pixels of the video, projected by the crop's camera"""
     intrinsics: np.ndarray
-    """float32 [4] fx, fy, cx, cy of the whole image's camera, pixels; assumed, not measured"""
+    """float32 [4] fx, fy, cx, cy of the full image's camera, pixels; assumed, not measured"""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -106,16 +106,16 @@ class Reconstruction:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Person(Reconstruction):
-    """One person in every frame of their track, as `smoothing.smooth_person` leaves them."""
+    """One person in every frame of their track, as returned by `smoothing.smooth_person`."""
 
     joints_3d: np.ndarray
-    """float32 [n 24 3] metres, the body's own joints, as `keypoints_3d`"""
+    """float32 [n 24 3] the body's own joints; otherwise like `keypoints_3d`"""
     raw_rotmat: np.ndarray | None = None
-    """float32 [n 24 3 3] the model's own rotations, where `rotmat` is smoothed"""
+    """float32 [n 24 3 3] the model's rotations, if `rotmat` is smoothed"""
     raw_camera: np.ndarray | None = None
-    """float32 [n 3] the model's own camera, where `camera` is smoothed"""
+    """float32 [n 3] the model's camera, if `camera` is smoothed"""
     raw_shape: np.ndarray | None = None
-    """float32 [n 10] the model's own betas, where `shape` is their mean over the track"""
+    """float32 [n 10] the model's betas, if `shape` is their mean over the track"""
 
 
 def file_name(person: Person) -> str:
@@ -123,21 +123,21 @@ def file_name(person: Person) -> str:
 
 
 def attention_file_name(person_id: int) -> str:
-    """Of what `person_attention.save_attention` writes."""
+    """Name of the file that `person_attention.save_attention` writes."""
     return f"attention_{person_id}.npz"
 
 
 def save_person(path: str | Path, person: Person) -> None:
-    """Writes a person as an `.npz` whose arrays are the fields of `Person` that are not None."""
+    """Writes a person as an `.npz` of the fields of `Person` that are not None."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
     np.savez_compressed(path, **{name: v for name, v in fields.items() if v is not None})
 
 
 def load_person(path: str | Path) -> Person:
-    """Reads what `save_person` wrote.
+    """Reads the output of `save_person`.
 
     Raises:
-      UserError: no such file, or something else is in it.
+      UserError: there is no such file, or it is not valid.
     """
     try:
         with open_npz(path) as file:
@@ -158,16 +158,16 @@ def load_person(path: str | Path) -> Person:
 
 
 def check_frames(frames: np.ndarray) -> None:
-    """Raises: ValueError: they are not the numbers of frames of one track."""
+    """Raises ValueError unless `frames` can be the frame numbers of a track."""
     if not len(frames) or frames[0] < 0 or (frames[1:] <= frames[:-1]).any():
         raise ValueError("frames are not ascending numbers from 0")
 
 
 def load_results(out: str | Path) -> tuple[dict, list[Person]]:
-    """The contents of results.json in a folder of `maed predict`, and the people that it lists.
+    """Returns the content of results.json in a folder of `maed predict`, and the people it lists.
 
     Raises:
-      UserError: it holds no results, or not all that they list.
+      UserError: the folder has no results, or they are incomplete or invalid.
     """
     path = Path(out) / SUMMARY
     try:
@@ -176,9 +176,7 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
         check_form(content, FORM)
         _check_facts(content)
     except FileNotFoundError:
-        raise UserError(
-            f"{out} holds no {SUMMARY}: give a folder that maed predict wrote"
-        ) from None
+        raise UserError(f"{out} has no {SUMMARY}: pass a folder that maed predict wrote") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as results ({error})") from None
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
@@ -189,14 +187,14 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
 
 
 def load_results_body(content: dict, given: Body | str | Path | None = None) -> Body:
-    """The body that the people of results.json were reconstructed with.
+    """Returns the body that the people of results.json were reconstructed with.
 
     Args:
-      given: as `load_body` takes it; None: the mannequin, or else the one that `maed predict` was
-        given, or that of the checkpoint.
+      given: a body, its name or its path, as in `load_body`; None: the mannequin if the results are
+        of it, otherwise the `--body` of `maed predict`, or that of the checkpoint.
 
     Raises:
-      UserError: none of these is there, or it is another than that of the results.
+      UserError: the body model cannot be found, or is not that of the results.
     """
     from maed_jax.body.files import load_body, load_kept_body
 
@@ -213,7 +211,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
             kept = read_json(config, {"body": str})["body"]
         except (OSError, ValueError):
             raise UserError(
-                f"{config} does not say where the body model is; give it with --body"
+                f"{config} does not say where the body model is; pass it with --body"
             ) from None
         body = load_kept_body(kept, f"the body of {config} (--body gives another)")
     if body.name != model.get("body", body.name):
@@ -222,8 +220,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
 
 
 def _check_facts(content: dict) -> None:
-    """Raises: ValueError: it names files outside of its folder, or a video or boxes that cannot
-    be."""
+    """Raises ValueError if it names files outside its folder, or video or boxes are impossible."""
     files = [person["file"] for person in content["people"]]
     for name in [*files, *content["exports"], *content["attention"], content["overlay"] or SUMMARY]:
         if not name or name in (".", "..") or re.search(r"[/\\:\0]", name):
@@ -231,18 +228,18 @@ def _check_facts(content: dict) -> None:
     video = content["video"]
     if not (0 < video["frames"] <= MAX_FRAMES and 0 < video["fps"] <= 1e6):
         raise ValueError("its video has no frames, too many of them, or no frame rate")
-    if video["frames"] != len(content["people_in_frame"]):  # readers make room for each
+    if video["frames"] != len(content["people_in_frame"]):  # readers allocate memory for each
         raise ValueError("people_in_frame does not have one entry per frame")
     if len(content["boxes"]) != 1:
         raise ValueError("boxes does not have exactly one entry")
 
 
 def summary(people: list[Person], *, video: dict, **facts) -> dict:
-    """The contents of results.json.
+    """Returns the content of results.json.
 
     Args:
-      video: facts of the video, of which `frames` (their number) is needed here.
-      facts: more facts, as they are.
+      video: facts about the video; `frames`, their number, is required.
+      facts: further fields, included as they are.
     """
     in_frame: list[list[int]] = [[] for _ in range(video["frames"])]
     for person in people:
@@ -268,26 +265,26 @@ def summary(people: list[Person], *, video: dict, **facts) -> dict:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a file of this name in a directory of results is one of them."""
+    """Whether a file of this name in a folder of results is one of ours."""
     return _OURS.fullmatch(name) is not None
 
 
 def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
     """Moves finished files from `stage` to `out`.
 
-    replace: remove all earlier results there first; otherwise only files of the same names go.
-    Files that are none of ours always stay.
+    replace: first remove all earlier results there; otherwise only files of the same names are
+      replaced. Other files always stay.
 
     Raises:
       UserError: `out` cannot be written.
     """
     try:
         if replace:
-            (out / SUMMARY).unlink(missing_ok=True)  # first, as it lists the others
+            (out / SUMMARY).unlink(missing_ok=True)  # first, because it lists the others
             for path in out.iterdir():
                 if is_ours(path.name):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        # The summary comes last: all that it lists is there.
+        # The summary comes last, when all that it lists is there.
         for path in sorted(stage.iterdir(), key=lambda path: path.name == SUMMARY):
             target = out / path.name
             if target.is_dir():
@@ -298,7 +295,7 @@ def publish(stage: Path, out: Path, *, replace: bool = True) -> None:
 
 
 def write_summary(stage: Path, content: dict) -> None:
-    """Writes results.json into a stage: it need not be whole before `publish`.
+    """Writes results.json into `stage`, not atomically: `publish` makes it visible.
 
     Raises:
       OSError: it cannot be written.

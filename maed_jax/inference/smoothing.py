@@ -1,9 +1,9 @@
-"""From answers to a person: one shape for a track, motion without shaking, and all that follows.
+"""Turns a model's outputs into a person: one shape per track, less jitter, matching joints.
 
-A model looks at every frame anew. A person's shape does not change from frame to frame, so it is
-averaged over the track; and jitter may be filtered out of rotations and camera with the One-Euro
-filter (Casiez et al., CHI 2012), which is steady where the body is still and quick where it moves.
-The whole track is known, so it is filtered forwards and backwards: nothing lags behind.
+A model estimates every frame on its own. A person's shape does not change from frame to frame, so
+it is averaged over the track; jitter can be filtered out of rotations and camera with the One-Euro
+filter (Casiez et al., CHI 2012), which is steady where the body is still and responsive where it
+moves. The whole track is known, so the filter runs forwards and backwards and adds no lag.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from maed_jax.inference.track import stretches
 from maed_jax.inference.unfinished import Keep, in_memory
 
 CHUNK = 128  # frames whose joints are computed at a time
-# Of the One-Euro filter: the cutoff at rest, Hz, and what it gains per rad/s or unit/s of speed.
+# One-Euro filter: the cutoff at rest in Hz, and its increase per rad/s or unit/s of speed.
 ROTATION_CUTOFF, ROTATION_GAIN = 1.5, 0.3
 CAMERA_CUTOFF, CAMERA_GAIN = 0.5, 1.0
-SPEED_CUTOFF = 1.0  # Hz, of the speed itself
+SPEED_CUTOFF = 1.0  # Hz, for the speed itself
 
 
 def smooth_person(
@@ -38,15 +38,15 @@ def smooth_person(
     one_shape: bool = True,
     keep: Keep = in_memory,
 ) -> Person:
-    """The person with one shape, on request without jitter, and with joints and keypoints to match.
+    """Returns the person with one shape, optionally without jitter, and matching joints.
 
-    What is replaced is kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
+    Replaced arrays are kept as `raw_rotmat`, `raw_camera` and `raw_shape`.
 
     Args:
-      body: that the person was reconstructed with; its `keypoint_body` is enough, and quicker.
-      motion: filter rotations and camera.
-      one_shape: the mean shape of the track in every frame.
-      keep: makes the new arrays.
+      body: the body of the reconstruction; its `keypoint_body` suffices and is faster.
+      motion: whether to filter rotations and camera.
+      one_shape: whether every frame gets the mean shape of the track.
+      keep: allocates the new arrays.
     """
     changes: dict[str, np.ndarray] = {}
     raw: dict[str, np.ndarray] = {}
@@ -72,7 +72,7 @@ def smooth_person(
 
 
 def _points(person: Reconstruction, body: Body, keep: Keep) -> dict[str, np.ndarray]:
-    """Joints and keypoints of the body as it is now."""
+    """Joints and keypoints of the body, in 3D and in the image."""
     n, joints = len(person), body.rest_joints.shape[0]
     points = {
         name: keep(f"person_{person.id}_smooth_{name}", (n, *shape))
@@ -96,7 +96,7 @@ def _posed_points(body: Body, rotmat: jax.Array, shape: jax.Array, camera: jax.A
 
 
 def smooth_rotations(rotmat: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Filters rotations [n joints 3 3] at `times` [n] seconds, each joint by itself, by slerp."""
+    """Filters rotations [n joints 3 3] at `times` [n], seconds, each joint separately, by slerp."""
     n, joints = rotmat.shape[:2]
     raw = Rotation.from_matrix(np.asarray(rotmat, np.float64).reshape(-1, 3, 3))
     raw = raw.as_quat().reshape(n, joints, 4)
@@ -108,7 +108,7 @@ def smooth_rotations(rotmat: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def smooth_camera(camera: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Filters a crop's camera (s, tx, ty) [n 3] at `times` [n] seconds; s by its logarithm."""
+    """Filters a crop's camera (s, tx, ty) [n 3] at `times` [n], seconds; log(s) instead of s."""
     raw = np.array(camera, np.float64)
     positive = bool((raw[:, 0] > 0).all())  # an untrained model may put people behind the camera
     if positive:
@@ -122,7 +122,7 @@ def smooth_camera(camera: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _one_euro(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The filter forwards, on values [n d], each by itself."""
+    """The forward filter, on values [n d], each separately."""
     out = raw.copy()
     speed = np.zeros(raw.shape[1:])
     for i, step in enumerate(_steps(times), 1):
@@ -133,11 +133,11 @@ def _one_euro(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _one_euro_rotations(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The filter forwards, on quaternions [n joints 4]."""
+    """The forward filter, on quaternions [n joints 4]."""
     out = raw.copy()
     speed = np.zeros((raw.shape[1], 3))
     for i, step in enumerate(_steps(times), 1):
-        # The mean velocity and not the mean speed: shaking to and fro is no motion.
+        # The mean velocity, not the mean speed: shaking to and fro is not motion.
         speed += _share(SPEED_CUTOFF, step) * (_between(raw[i - 1], raw[i]) / step - speed)
         share = _share(ROTATION_CUTOFF + ROTATION_GAIN * np.linalg.norm(speed, axis=-1), step)
         out[i] = _slerp(out[i - 1], raw[i], share)
@@ -149,7 +149,7 @@ def _steps(times: np.ndarray) -> np.ndarray:
 
 
 def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
-    """The weight of a new value in a low-pass filter of `cutoff` Hz, `step` seconds after."""
+    """Weight of a new value in a low-pass filter of `cutoff` Hz, `step` seconds after the last."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
 
@@ -159,7 +159,7 @@ def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """From quaternions a [... 4] to b the short way, by `share` [...]."""
+    """Interpolates from quaternions a [... 4] to b the short way, by fractions `share` [...]."""
     cosine = (a * b).sum(axis=-1)
     b = np.where(cosine[..., None] < 0, -b, b)
     angle = np.arccos(np.clip(np.abs(cosine), 0, 1))

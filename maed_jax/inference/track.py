@@ -1,11 +1,11 @@
-"""Linking the people found in single frames into tracks.
+"""Links the people found in single frames into tracks.
 
-Detections are linked frame by frame to the tracks' predicted boxes: a best assignment of the sure
-ones first, then of the weak ones to the tracks left over (the idea of ByteTrack, Zhang et al., ECCV
-2022: weak boxes never start a track but keep one alive), by the overlap of enlarged boxes (Yang et
-al., WACV 2023), which forgives fast motion and the coarse sizes of HOG windows. The whole video is
-known when tracks are finished, so gaps are interpolated, ends are extended backwards too, and what
-was only a part of somebody is dropped.
+Detections are linked frame by frame to the boxes that tracks predict, by optimal assignment: first
+the sure ones, then the weak ones to the remaining tracks (as in ByteTrack, Zhang et al., ECCV 2022:
+weak boxes never start a track but keep one alive). The similarity is the overlap of enlarged boxes
+(Yang et al., WACV 2023), which tolerates fast motion and the coarse sizes of HOG windows. Tracks
+are finished when the whole video is known, so gaps are interpolated, tracks are extended backwards
+too, and those that were only a part of somebody are dropped.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from scipy.optimize import linear_sum_assignment
 
 from maed_jax.inference.detections import NOBODY, Detections, iou
 
-ENLARGE = 1.3  # of boxes, before their overlap is measured
-LEAST_OVERLAP = 0.25  # of enlarged boxes, to be the same person
-SIZE_RATIO = 0.62  # smaller over larger height, to be the same person
-BRIEF = 1 / 3  # of a track's detections; what is around it for less was never somebody
+ENLARGE = 1.3  # factor for boxes before their overlap is measured
+LEAST_OVERLAP = 0.25  # of enlarged boxes of the same person
+SIZE_RATIO = 0.62  # least ratio of the smaller to the larger height for the same person
+BRIEF = 1 / 3  # of a track's detections; a box around it for less than this was never a person
 PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
-MOSTLY_INSIDE = 0.6  # the mean of that share over a track; people beside each other come no nearer
-# overlap with the expected box from which on a small box counts as that person, and not as part of
-# somebody in front
+MOSTLY_INSIDE = 0.6  # mean of that fraction over a track; people side by side do not reach it
+# overlap with the expected box from which a small box counts as that person, rather than as a part
+# of somebody in front
 AS_EXPECTED = 0.7
 MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
-STEADY = 0.75  # seconds on either side over which a person's height is taken as steady
-STEADY_RATIO = 0.75  # smaller over larger height, against the median around
-SURE_SHARE = 0.3  # of a track's detections; less is a tree that now and then looks like a person
-VELOCITY_TIME = 0.4  # seconds; of an exponential mean
-SIZE_GAIN = 0.25  # of another
+STEADY = 0.75  # seconds before and after over which a person's height is assumed constant
+STEADY_RATIO = 0.75  # least ratio of the smaller to the larger of a height and the median around it
+SURE_SHARE = 0.3  # of a track's detections; with fewer sure ones it is, say, a person-like tree
+VELOCITY_TIME = 0.4  # time constant of the mean velocity, seconds
+SIZE_GAIN = 0.25  # weight of a new box in the mean size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +47,24 @@ class Track:
     boxes: np.ndarray
     """float32 [n 4] centre x, centre y, width, height of the person, pixels, no margin"""
     detected: np.ndarray
-    """bool [n]; True: the box rests on a detection in this frame, or in the frames looked at right
-    before and after it; False: somebody was missed there"""
+    """bool [n]; True: the person was detected in this frame, or in those searched right before and
+    after it; False: they were missed, and the box is interpolated or held"""
     scores: np.ndarray
-    """float32 [n] the detection's score; 0 where `detected` is False"""
+    """float32 [n] the detection's score, interpolated like the box; 0 where `detected` is False"""
 
     def runs(self) -> list[slice]:
-        """The stretches of consecutive frames, as slices of the arrays."""
+        """Returns the stretches of consecutive frames, as slices of the arrays."""
         return stretches(self.frames)
 
 
 def stretches(frames: np.ndarray) -> list[slice]:
-    """Where ascending frame numbers [n] follow on each other without a gap."""
+    """Returns slices of consecutive numbers in ascending frame numbers [n]."""
     starts = np.flatnonzero(np.diff(frames, prepend=-2) != 1)
     return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(frames)])]
 
 
 def max_gap(fps: float) -> int:
-    """How many frames without a detection a track bridges."""
+    """Returns the most frames without a detection that a track bridges."""
     return max(2, round(MAX_GAP * fps))
 
 
@@ -77,7 +77,7 @@ class _Open:
         self.size, self.velocity = box[2:].copy(), np.zeros(2, np.float32)
 
     def predict(self, frame: int, longest: float) -> np.ndarray:
-        """The box expected in `frame`; motion is trusted for at most `longest` frames."""
+        """Returns the box expected in `frame`, extrapolating motion by at most `longest` frames."""
         ahead = min(frame - self.frames[-1], longest)
         return np.concatenate([self.boxes[-1][:2] + self.velocity * ahead, self.size])
 
@@ -91,7 +91,7 @@ class _Open:
         self.scores.append(score)
 
     def reversed(self) -> _Open:
-        """The same track, time running backwards (frame numbers negated)."""
+        """Returns the track with time running backwards (frame numbers negated)."""
         back = _Open(-self.frames[-1], self.boxes[-1], self.scores[-1], self.fps)
         for i in range(len(self.frames) - 2, -1, -1):
             back.add(-self.frames[i], self.boxes[i], self.scores[i])
@@ -99,22 +99,25 @@ class _Open:
 
 
 class Tracker:
-    """Takes detections frame by frame and gives tracks at the end."""
+    """Takes detections frame by frame and returns tracks at the end."""
 
     def __init__(self, fps: float, sure: float, parts: bool):
-        """
-        fps: frames per second. sure: the score from which on a detection may start a track. parts:
-        whether detections may be of legs or a torso alone; then people who stay before others who
-        are much larger are taken for such.
+        """Starts without any tracks.
+
+        Args:
+          fps: frames per second.
+          sure: least score of a detection that may start a track.
+          parts: whether detections may show only legs or a torso; people who stay in front of
+            others who are much larger are then taken for parts of them.
         """
         self._fps, self._sure, self._parts = fps, sure, parts
         self._gap = max_gap(fps)
         self._growing: list[_Open] = []
         self._ended: list[_Open] = []
-        self._spare: dict[int, Detections] = {}  # detections that no track took
+        self._spare: dict[int, Detections] = {}  # detections without a track
 
     def step(self, frame: int, detections: Detections) -> None:
-        """Adds the detections of a frame; frames ascend, and may be left out."""
+        """Adds the detections of a frame. Frame numbers must ascend, and may have gaps."""
         alive = [t for t in self._growing if frame - t.frames[-1] <= self._gap]
         self._ended += [t for t in self._growing if frame - t.frames[-1] > self._gap]
         boxes, scores = detections
@@ -129,7 +132,7 @@ class Tracker:
             found = []
             for row, column in matches:
                 pick = candidates[column]
-                # Somebody who is covered would otherwise go along with the legs of who covers them.
+                # A hidden person's track would otherwise follow the legs of the one in front.
                 doubtful = self._parts and _is_part(boxes[pick], taken).any()
                 if doubtful and iou(boxes[pick], expected[row])[0, 0] < AS_EXPECTED:
                     continue
@@ -147,7 +150,7 @@ class Tracker:
         self._growing = alive
 
     def finish(self, num_frames: int) -> list[Track]:
-        """The tracks of a video of `num_frames` frames, in order of appearance, ids from 1."""
+        """Returns the tracks in a video of `num_frames` frames by first frame, with ids from 1."""
         found = [self._extended_back(t) for t in self._ended + self._growing]
         found = [t for t in found if self._is_person(t, num_frames)]
         tracks = [self._filled(t, num_frames) for t in _without_doubles(found, self._parts)]
@@ -155,7 +158,7 @@ class Tracker:
         return [dataclasses.replace(t, id=i) for i, t in enumerate(tracks, 1)]
 
     def _extended_back(self, track: _Open) -> _Open:
-        """Follows a track to before the sure detection that started it."""
+        """Extends a track back beyond the sure detection that started it."""
         back, frame = track.reversed(), track.frames[0] - 1
         while frame >= 0 and -frame - back.frames[-1] <= self._gap:
             spare = self._spare.get(frame, NOBODY)
@@ -168,8 +171,8 @@ class Tracker:
         return back.reversed()
 
     def _is_person(self, track: _Open, num_frames: int) -> bool:
-        """Seen for a quarter of a second (a third of a very short video), in a third of its frames,
-        and often enough without doubt."""
+        """Whether the track has detections for a quarter of a second (a third of a very short
+        video) and in a third of its frames, and enough of them are sure."""
         enough = min(max(3, math.ceil(self._fps / 4)), math.ceil(num_frames / 3))
         seen = len(track.frames)
         span = track.frames[-1] - track.frames[0] + 1
@@ -190,14 +193,14 @@ class Tracker:
 def steady_sizes(
     frames: np.ndarray, boxes: np.ndarray, reach: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Takes the size of each box [n 4] from the median of those at most `reach` frames away.
+    """Replaces the size of each box [n 4] by the median of those at most `reach` frames away.
 
-    A detector takes legs for a person now and then, and the step from one size of its windows to
-    the next is coarse; people, however, keep their size for a second.
+    A detector occasionally takes legs for a person, and the sizes of its windows are coarse; people
+    keep their size for a second.
 
     Returns:
       the boxes; and bool [n], False where a box was so far from the median that it showed something
-      else, and its centre is worth nothing either.
+      else, so that its centre is useless too.
     """
     heights = boxes[:, 3]
     median = np.empty_like(boxes[:, 2:])
@@ -212,7 +215,7 @@ def steady_sizes(
 def fill(
     id: int, frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray, first: int, last: int
 ) -> Track:
-    """A track of all frames from `first` to `last`: gaps interpolated, ends held."""
+    """Returns a track of all frames from `first` to `last`: gaps interpolated, ends held."""
     every = np.arange(first, last + 1)
     columns = [np.interp(every, frames, column) for column in np.asarray(boxes).T]
     detected = np.isin(every, frames)
@@ -222,10 +225,10 @@ def fill(
 
 
 def interpolated(track: Track, every: int, num_frames: int) -> Track:
-    """A track of one frame in `every`, as one of all frames of a video of `num_frames` frames.
+    """Expands a track of one frame in `every` to all frames of a video of `num_frames` frames.
 
-    Boxes in between are interpolated; they rest on detections where those on either side do. The
-    few frames that are left after the last look keep its box.
+    Boxes in between are interpolated; `detected` there is true if it is on both sides. The few
+    frames after the last one searched keep its box.
     """
     known = track.frames * every
     ends = num_frames - 1 if known[-1] + every >= num_frames else known[-1]
@@ -238,8 +241,8 @@ def interpolated(track: Track, every: int, num_frames: int) -> Track:
 
 
 def match(expected: Sequence[np.ndarray], boxes: np.ndarray) -> list[tuple[int, int]]:
-    """The best pairs of expected and found boxes [n 4] (their numbers) that can be the same person:
-    of those that overlap and are of a size."""
+    """Returns the best pairs (indices) of expected and found boxes [n 4] that can be the same
+    person, that is, overlap and have similar sizes."""
     if not len(expected) or not len(boxes):
         return []
     a, b = np.array(expected, np.float32), np.asarray(boxes, np.float32)
@@ -248,14 +251,14 @@ def match(expected: Sequence[np.ndarray], boxes: np.ndarray) -> list[tuple[int, 
     ratio = a[:, None, 3] / b[None, :, 3]
     ratio = np.minimum(ratio, 1 / ratio)
     possible = (overlap >= LEAST_OVERLAP) & (ratio >= SIZE_RATIO)
-    # The best sum: not as many pairs as can be, of which a good one would give way to two bad ones.
+    # Maximise the sum, not the number of pairs: a good pair must not give way to two bad ones.
     likeness = np.where(possible, overlap * ratio**2, 0)
     rows, columns = linear_sum_assignment(likeness, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns) if possible[i, j]]
 
 
 def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each of `others` [n 4], whether `box` [4] looks like legs or a torso of it."""
+    """Returns for each of `others` [n 4] whether `box` [4] looks like legs or a torso of it."""
     if not len(others):
         return np.zeros(0, bool)
     return (iou(box, others, over="first")[0] >= PART_SHARE) & (
@@ -264,9 +267,9 @@ def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _without_doubles(tracks: list[_Open], parts: bool) -> list[_Open]:
-    """Drops tracks that were, most of the time, a double of a better one; with `parts` also those
-    that were a part of it, or for a short while a box around it, as HOG finds them where somebody
-    stands before a post."""
+    """Drops tracks that mostly duplicate a better one. With `parts`, also drops those that were a
+    part of a better one or, for a short while, a box around one, as HOG finds it where somebody
+    stands in front of a post."""
     if parts:
         tracks = [t for t in tracks if not any(_surrounds(t, other) for other in tracks)]
     kept: list[_Open] = []
@@ -301,12 +304,12 @@ def _shadows(better: _Open, track: _Open, parts: bool) -> bool:
 
 
 def _apart(track: _Open, other: _Open) -> bool:
-    """Whether one ends before the other begins, as of most pairs in a long video."""
+    """Whether one ends before the other begins, like most pairs in a long video."""
     return track.frames[-1] < other.frames[0] or other.frames[-1] < track.frames[0]
 
 
 def _together(track: _Open, other: _Open) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes [n 4] of both, at those frames of `track` that `other` spans."""
+    """Returns the boxes [n 4] of both in those frames of `track` that `other` spans."""
     frames = np.array([f for f in track.frames if other.frames[0] <= f <= other.frames[-1]])
     first, second = (
         np.stack([np.interp(frames, t.frames, column) for column in np.array(t.boxes).T], -1)

@@ -1,9 +1,9 @@
-"""What an unfinished run has done so far, kept on disk so that the same command resumes from there.
+"""The progress of an unfinished run on disk, from which the same command resumes.
 
-The folder `.unfinished` of the output directory holds what was found in each frame, the tracks, and
-the model's answers: arrays in files that are mapped into memory, so that a long video's results
-never have to fit into it. It is gone when the run ends well. Its lock is that of all who
-write to the output directory.
+The folder `.unfinished` in the output directory holds the detections of each frame, the tracks and
+the model's outputs. These are memory-mapped arrays, so that a long video's results need not fit
+into memory. The folder is removed when the run succeeds. All who write to the output directory
+share its lock.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from maed_jax.files.locks import lock
 from maed_jax.files.numpy import npy_header, open_npz
 
 FOLDER = ".unfinished"
-JOB = "job.json"  # in it
+JOB = "job.json"  # in that folder
 Keep = Callable[..., np.ndarray]
-"""(name, shape, dtype) -> an array of zeros, or what an earlier run left under that name"""
+"""maps (name, shape, dtype) to an array of zeros, or to what an earlier run stored as `name`"""
 
 
 def in_memory(name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
-    """Keeps nothing: an array of zeros."""
+    """Returns an array of zeros in memory; nothing is kept on disk."""
     return np.zeros(shape, dtype)
 
 
@@ -43,30 +43,30 @@ class Work:
     def __init__(self, folder: Path):
         self.folder = folder
         self.wanted = False
-        """True: keep it also after a `UserError`, because there is much to go on from"""
+        """True: keep it even after a `UserError`, because much can be resumed"""
 
     def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
-        """An array of zeros in a file, or what an earlier run left in it."""
+        """Returns an array of zeros in a file, or what an earlier run left there."""
         path = self.folder / f"{name}.npy"
         if start := _start(path, shape, dtype):
             array = np.memmap(path, dtype, "r+", start, tuple(shape))
         else:
             array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), tuple(shape))
         with contextlib.suppress(AttributeError), open(path, "r+b") as file:
-            # Takes the space now: a full disk is an error here, and the end of the process later.
-            # An earlier run that ended right here has not taken it.
+            # Allocates the space now: a full disk is an error here, and kills the process later.
+            # Repeated for an existing file, as the earlier run may have ended just before this.
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
-        """Writes arrays into one file, whole or not at all."""
+        """Writes arrays into one file, atomically."""
         part = self.folder / f"{name}.part"
         with open(part, "wb") as file:
             np.savez(file, **arrays)
         part.replace(self.folder / f"{name}.npz")
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """What `save` wrote; None if it did not, or what is there is damaged."""
+        """Returns what `save` wrote; None if there is nothing, or it is damaged."""
         path = self.folder / f"{name}.npz"
         if path.exists():
             with contextlib.suppress(ValueError), open_npz(path) as file:
@@ -74,7 +74,7 @@ class Work:
         return None
 
     def lines(self, name: str, form: Any = object) -> list:
-        """What `append` wrote, line by line, up to the first that is not whole or not of `form`."""
+        """Returns what `append` wrote, up to the first line that is incomplete or not of `form`."""
         path = self.folder / f"{name}.jsonl"
         if not path.exists():
             return []
@@ -83,18 +83,18 @@ class Work:
         with contextlib.suppress(ValueError):
             for line in lines:
                 found.append(parse_json(line, form))
-        if rest or len(found) < len(lines):  # the run ended in the middle of a line
+        if rest or len(found) < len(lines):  # the run ended within a line
             os.truncate(path, sum(len(line) + 1 for line in lines[: len(found)]))
         return found
 
     @contextlib.contextmanager
     def append(self, name: str) -> Iterator[Callable]:
-        """Gives a function that adds a line to a file at once."""
+        """Yields a function that immediately appends its argument to a file, as a line of JSON."""
         with open(self.folder / f"{name}.jsonl", "a", buffering=1) as file:
             yield lambda content: file.write(json.dumps(content) + "\n")
 
     def stage(self) -> Path:
-        """An empty folder for finished files, which `results.publish` moves to their place."""
+        """Returns an empty folder for finished files, for `results.publish` to move."""
         stage = self.folder / "results"
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
@@ -103,7 +103,7 @@ class Work:
 
 @contextlib.contextmanager
 def many_files() -> Iterator[None]:
-    """As many open files as the system lets this process have: each track has some of its own."""
+    """Raises the limit on open files as far as allowed: every track has several."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -114,7 +114,7 @@ def many_files() -> Iterator[None]:
 
 
 def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
-    """Where the array begins in a file that holds one like this, all of it; None: there is none."""
+    """Returns where the data of such an array starts in a file; None if the file holds no other."""
     if not path.exists():
         return None
     with contextlib.suppress(ValueError), open(path, "rb") as file:
@@ -128,14 +128,14 @@ def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
 
 @contextlib.contextmanager
 def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
-    """Opens the work folder of `out`, both made if needed.
+    """Opens the work folder of `out`, creating both if needed.
+
+    When the block ends normally or with a `UserError` (unless `Work.wanted`), the folder is
+    removed. When the run is interrupted or crashes, it stays, and so do directories created for it.
 
     Args:
-      job: everything that decides the answers, for JSON. What an interrupted run of the same job
-        left is kept; what another left is removed.
-
-    The folder goes when the block ends, by itself or with a `UserError` (unless `Work.wanted`); it
-    stays when the run is interrupted or breaks off. Then directories made for it stay too.
+      job: everything that determines the results, as JSON. What an interrupted run of the same job
+        left is kept; that of another job is removed.
 
     Raises:
       UserError: `out` cannot be written, or another run is writing there.
@@ -167,13 +167,14 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
 
 @contextlib.contextmanager
 def stage_beside(out: str | Path) -> Iterator[Path]:
-    """Gives an empty folder for finished files that are to be added to the results in `out`.
+    """Yields an empty folder for finished files that will be added to the results in `out`.
 
-    It goes when the block ends, however it does. What an unfinished run has left stays; neither
-    writes while the other does.
+    It is always removed when the block ends. What an unfinished run has left stays; the lock keeps
+    both from writing at the same time.
 
     Raises:
-      UserError: `out` cannot be written, in the block too, or another run is writing there.
+      UserError: `out` cannot be written (also if this happens in the block), or another run is
+        writing there.
     """
     out = Path(out)
     folder = out / FOLDER
@@ -195,7 +196,7 @@ def stage_beside(out: str | Path) -> Iterator[Path]:
 
 
 def _same_job(folder: Path, text: str) -> bool:
-    """Whether the same job was begun here; what another one left is removed."""
+    """Whether the same job was started here; what another job left is removed."""
     note = folder / JOB
     if note.exists() and note.read_bytes() == text.encode():
         return True
@@ -208,14 +209,14 @@ def _same_job(folder: Path, text: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
-    """Holds the folder, as long as the process lives."""
+    """Locks the folder for the duration of the block; the lock dies with the process."""
     with open(folder / "lock", "w") as file:
         if not lock(file):
-            raise UserError(f"another run is writing to {out}; give another --out")
+            raise UserError(f"another run is writing to {out}; choose another --out")
         yield
 
 
 def _remove(made: list[Path]) -> None:
     for path in made:
-        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+        with contextlib.suppress(OSError):  # somebody else has since written there
             path.rmdir()

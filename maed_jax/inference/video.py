@@ -1,8 +1,8 @@
-"""Videos in and out: frames streamed one at a time, upright, whatever the container did to them.
+"""Reads and writes videos: streams upright frames, one at a time.
 
-Only PyAV (ffmpeg's libraries) touches the file. Phones store portrait videos on their side with a
-note to turn them, variable frame rates are common, and files from the field are damaged in places:
-all of that ends here, so that the rest sees upright frames numbered from 0.
+Only PyAV (FFmpeg's libraries) touches the file. Phones store portrait videos on their side with a
+note to rotate them, variable frame rates are common, and real files are damaged in places. This
+module handles all of it: its users see upright frames numbered from 0.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from av.video.reformatter import VideoReformatter
 
 from maed_jax.errors import UserError, reason
 
-MAX_READ_ERRORS = 100  # read errors in one file before its rest is given up
-STRAY = 16  # frames that a time stamp may lie behind: no codec shifts one farther
-# PyAV 19 has no such option any more, and reads titles in any encoding.
+MAX_READ_ERRORS = 100  # read errors after which the rest of a file is given up
+STRAY = 16  # frames by which a timestamp may be late: no codec reorders farther
+# PyAV 19 no longer has this option, and reads titles in any encoding.
 _ANY_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
-BEHIND = 3  # frames that wait to be encoded
-THREADS = 4  # of x264, whatever the machine: what it writes depends on their number
+BEHIND = 3  # frames that may wait to be encoded
+THREADS = 4  # of x264 on any machine: its output depends on their number
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
-_BT709 = 1  # number of BT.709 in ffmpeg's tables of primaries, transfers and matrices
+_BT709 = 1  # number of BT.709 in FFmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
-# What a file may be, by ffmpeg's names. It knows many more, and among them lists of other files
-# (HLS, DASH, concat, SDP, numbered pictures), which it would follow to wherever they lead.
+# Allowed formats, by FFmpeg's names. It knows many more, among them lists of other files (HLS,
+# DASH, concat, SDP, numbered images), which it would follow wherever they lead.
 _KINDS = (
     "mov,matroska,avi,asf,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,"
     "ivf,ogg,rm,mxf,gxf,nut,nsv,dv,wtv,vc1,dnxhd,dirac,cavsvideo,mjpeg,mjpeg_2000,yuv4mpegpipe,"
     "gif,apng,webp_pipe,jpeg_pipe,png_pipe,"
-    "dhav,hxvs,ifv,iv8,luodat,mxg,"  # of surveillance cameras
-    "wav,mp3,aac,flac,tty"  # without moving pictures, as users are told
+    "dhav,hxvs,ifv,iv8,luodat,mxg,"  # from surveillance cameras
+    "wav,mp3,aac,flac,tty"  # without video, which users are told
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One picture of a video, still in the decoder's format."""
+    """One frame of a video, still in the decoder's format."""
 
     index: int
     """number within the video, from 0"""
     time: float
     """seconds since the first frame"""
     damaged: bool
-    """True: the file was damaged here; the picture is flawed, or a copy of a neighbour's"""
+    """True: the file is damaged here; the image is flawed, or a copy of a neighbour's"""
     raw: av.VideoFrame = dataclasses.field(repr=False)
     size: tuple[int, int]
-    """width, height of the upright picture, pixels"""
+    """width, height of the upright image, pixels"""
     rotation: int
-    """degrees counterclockwise that make it upright: 0, 90, 180 or 270"""
+    """degrees counterclockwise that turn it upright: 0, 90, 180 or 270"""
 
     def image(self, max_side: int | None = None) -> np.ndarray:
-        """The upright picture, uint8 [h w 3] RGB, scaled down until no side exceeds `max_side`."""
+        """Returns the upright image, uint8 [h w 3] RGB, scaled down to at most `max_side`."""
         width, height = self.size if max_side is None else fit(self.size, max_side)
         on_its_side = self.rotation in (90, 270)
-        # One of its own: copies of a frame share theirs, which no two threads may use at once.
+        # A new one: copies of a frame share theirs, which two threads must not use at once.
         scaled = VideoReformatter().reformat(
             self.raw,
             width=height if on_its_side else width,
@@ -77,25 +77,24 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A video file that was opened once and found to hold pictures."""
+    """A video file that has been opened once and found to contain images."""
 
     path: Path
     size: tuple[int, int]
-    """width, height of the upright picture, pixels"""
+    """width, height of the upright image, pixels"""
     fps: float
-    """average frame rate, 1/s"""
+    """average frame rate, frames per second"""
     announced: int
-    """number of frames that the file claims, or an estimate; 0 where unknown"""
+    """number of frames that the file claims, or an estimate; 0: unknown"""
     rotation: int
-    """degrees counterclockwise that make the stored pictures upright"""
+    """degrees counterclockwise that turn the stored images upright"""
 
     def frames(self) -> Iterator[Frame]:
-        """Yields every frame in the order of display.
+        """Yields every frame in display order.
 
-        A frame that cannot be decoded is yielded all the same, as a `damaged` copy of the frame
-        before it (the first whole frame stands in for damaged ones before itself), so that frame
-        numbers and times never shift. Where videos were joined and the clock starts anew, times go
-        on by one frame.
+        A frame that cannot be decoded is yielded as a `damaged` copy of the frame before it (those
+        before the first good frame are copies of that), so that frame numbers and times never
+        shift. Where videos were joined and the clock restarts, times continue one frame later.
         """
         with _open(self.path) as container:
             stream = _picture_stream(container, self.path)
@@ -108,7 +107,7 @@ class Video:
                 start = clock if start is None else start
                 if clock is None:
                     time += 1 / self.fps if index else 0
-                elif time - (clock - start) > STRAY / self.fps:  # another clock, of another video
+                elif time - (clock - start) > STRAY / self.fps:  # the clock of another video
                     time += 1 / self.fps
                     start = clock - time
                 else:
@@ -128,33 +127,33 @@ class Video:
 
 
 def no_progress(frames: Iterator, total: int) -> Iterator:
-    """In place of a progress bar over `total` frames, 0 where their number is not known."""
+    """Stands in for a progress bar over `total` frames (0: unknown)."""
     return frames
 
 
 def fit(size: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """Width and height scaled down, never up, so that no side exceeds `max_side`."""
+    """Returns width and height scaled down (never up) so that no side exceeds `max_side`."""
     scale = min(1.0, max_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def open_video(path: str | Path) -> Video:
-    """Opens a video far enough to see that it can be decoded.
+    """Opens a video and decodes a frame to check that it can be read.
 
     Raises:
-      UserError: no such file, not a video, no pictures in it, or none that can be decoded.
+      UserError: there is no such file, or it is no video, or nothing in it can be decoded.
     """
     path = Path(path)
     with _open(path) as container:
         stream = _picture_stream(container, path)
         raw = next((raw for _, raw in _pictures(container, stream) if raw is not None), None)
         if raw is None:
-            raise UserError(f"{path} holds no picture that can be decoded; is the file damaged?")
+            raise UserError(f"{path} contains no frame that can be decoded; is the file damaged?")
         rotation = round(raw.rotation / 90) * 90 % 360
         aspect = stream.sample_aspect_ratio or Fraction(1)
         size = (max(1, round(raw.width * aspect)), raw.height)  # square pixels
         rate = stream.average_rate
-        if not stream.frames:  # Matroska: no count, and the rate that was meant, if any
+        if not stream.frames:  # Matroska: no count, and at most a nominal rate
             measured = _measured_rate(path)
             if measured and not (rate and abs(measured / float(rate) - 1) < 0.01):
                 rate = measured
@@ -173,8 +172,8 @@ def open_video(path: str | Path) -> Video:
 
 
 def _measured_rate(path: Path) -> float | None:
-    """Frames per second by the packets' times: of a browser's recording, for which FFmpeg guesses
-    the clock's rate, and of frames that come as they please."""
+    """Returns frames per second from the packets' times: for browser recordings, for which FFmpeg
+    guesses the clock's rate, and for irregular frames. None if there are no times."""
     with _open(path) as container:
         stream = _picture_stream(container, path)
         try:
@@ -194,10 +193,10 @@ def _open(path: Path):
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes)")
-        # "file:" or a colon in the name would be taken for a protocol
+        # without "file:", a colon in the name would mark a protocol
         container = av.open(f"file:{path}", options={"format_whitelist": _KINDS}, **_ANY_METADATA)
     except PermissionError:
-        raise UserError(f"{path} may not be read: permission denied") from None
+        raise UserError(f"{path} cannot be read: permission denied") from None
     except (av.error.FFmpegError, OSError, ValueError):
         raise UserError(
             f"{path} cannot be read as a video: it is cut short, damaged, not a video at all, or "
@@ -209,20 +208,20 @@ def _open(path: Path):
 
 def _picture_stream(container, path: Path):
     cover = av.stream.Disposition.attached_pic  # a music file's cover is not a video
-    if container.format.name != "tty":  # ffmpeg would draw the letters of a text file
+    if container.format.name != "tty":  # FFmpeg would draw the letters of a text file
         for stream in container.streams.video:
             if not stream.disposition & cover and stream.codec_context is not None:
                 return stream
-    raise UserError(f"{path} holds no moving pictures: only sound, text or data")
+    raise UserError(f"{path} contains no video: only sound, text or data")
 
 
 def _pictures(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
-    """Decoded frames with their time stamps in display order; None for a frame that was lost.
+    """Yields decoded frames with their timestamps in display order; None for a lost frame.
 
-    The decoder works on several packets at once and reports a failure late, so a failure only says
-    that a frame is missing; the time stamps that went in and never came out say which.
+    The decoder works on several packets at once and reports failures late, so a failure only says
+    that some frame is missing; the timestamps that went in but never came out say which.
     """
-    sent: list[int] = []  # heap of time stamps whose frames have not come out yet
+    sent: list[int] = []  # heap of timestamps whose frames have not come out yet
     failures = 0
     for packet in _packets(container, stream):
         if packet is not None and packet.pts is not None and not packet.is_discard:
@@ -235,12 +234,12 @@ def _pictures(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | N
             failures += 1
             continue
         for raw in decoded:
-            if raw.pts is None:  # raw streams have no clock: the place of a failure is near enough
+            if raw.pts is None:  # raw streams have no clock: insert lost frames here
                 yield from [(None, None)] * failures
                 failures = 0
             while raw.pts is not None and sent and sent[0] <= raw.pts:
                 pts = heapq.heappop(sent)
-                # without a failure these were never meant to be seen (VP8 has such packets)
+                # without a failure, these were never meant to be shown (VP8 has such packets)
                 if pts < raw.pts and failures:
                     failures -= 1
                     yield pts, None
@@ -250,12 +249,12 @@ def _pictures(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | N
 
 
 def _packets(container, stream) -> Iterator[av.Packet | None]:
-    """The stream's packets, then None (which empties the decoder); read errors are stepped over."""
+    """Yields the stream's packets, then None (to flush the decoder); skips read errors."""
     errors = 0
     while errors < MAX_READ_ERRORS:
         try:
             for packet in container.demux(stream):
-                if packet.dts is None and not packet.size:  # PyAV's own mark of the end
+                if packet.dts is None and not packet.size:  # PyAV's end marker
                     break
                 yield packet
             break
@@ -265,13 +264,13 @@ def _packets(container, stream) -> Iterator[av.Packet | None]:
 
 
 class VideoWriter:
-    """Writes an H.264 mp4 that browsers play; frames keep their times.
+    """Writes an H.264 MP4 that browsers play; frames keep their times.
 
-    Frames are encoded in a thread of their own, which is at most `BEHIND` of them late.
+    Frames are encoded in a thread, which is at most `BEHIND` frames late.
 
     Use as a context manager. The file appears under its name when the block ends without an error;
     until then it is `<name>.part`, which an error removes. An odd last row or column is cut off,
-    because the format wants even sizes.
+    because the format requires even sizes.
 
     Raises:
       UserError: the file cannot be written.
@@ -288,8 +287,8 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         try:
-            self._part.touch()  # ffmpeg itself would open the file at the first frame only
-            # faststart moves the index to the front: a browser plays while it still loads
+            self._part.touch()  # FFmpeg itself would only open the file at the first frame
+            # faststart moves the index to the front, so that a browser can play while loading
             self._container = av.open(
                 f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
             )
@@ -298,12 +297,12 @@ class VideoWriter:
         return self
 
     def write(self, image: np.ndarray, time: float) -> None:
-        """Adds uint8 [h w 3] RGB, shown from `time` (seconds) on."""
+        """Adds a frame, uint8 [h w 3] RGB, shown from `time` (seconds) on."""
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
         if not height or not width:
             raise UserError(
-                f"{self._path} cannot be written: a video has at least 2 x 2 pixels, and these "
-                f"pictures have {image.shape[1]} x {image.shape[0]}"
+                f"{self._path} cannot be written: a video needs at least 2 x 2 pixels, and these "
+                f"images have {image.shape[1]} x {image.shape[0]}"
             )
         if self._stream is None:
             self._stream = self._new_stream(width, height)
@@ -316,7 +315,7 @@ class VideoWriter:
         self._await(BEHIND)
 
     def _await(self, behind: int) -> None:
-        """Waits until no more than that many frames are still to be encoded."""
+        """Waits until at most `behind` frames are waiting to be encoded."""
         while len(self._waiting) > behind:
             self._waiting.popleft().result()
 
@@ -326,7 +325,7 @@ class VideoWriter:
         )
         try:
             self._container.mux(self._stream.encode(frame))
-        except FAILURES as error:  # the disk is full, or a day passes between two frames
+        except FAILURES as error:  # the disk is full, or frames are a day apart
             raise UserError(f"{self._path} cannot be written: {reason(error)}") from None
 
     def _new_stream(self, width: int, height: int):

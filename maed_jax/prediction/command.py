@@ -1,4 +1,4 @@
-"""`maed predict`: the people in videos and pictures, reconstructed in every frame."""
+"""`maed predict`: reconstructs the people in videos and images, in every frame."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from maed_jax.errors import UserError
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed predict",
-        description="Reconstruct the people in videos or pictures: find and track them, estimate "
-        "the body of each in every frame, and write one .npz file per person, results.json, an "
-        "overlay video, and index.html, a page that shows them. An interrupted run resumes where "
-        "it stopped when the same command is given again. docs/prediction.md in the source folder "
-        "describes the files.",
+        description="Reconstruct the people in videos or images: find and track them, estimate "
+        "the body of each one in every frame, and write one .npz file per person, results.json, an "
+        "overlay video, and index.html, a page that shows them. If interrupted, the same command "
+        "resumes where it stopped. docs/prediction.md in the source folder describes the files.",
     )
     add = parser.add_argument
     add(
         "inputs",
         nargs="+",
         metavar="VIDEO|FOLDER|IMAGE",
-        help="videos, folders that hold the frames of a video, or single pictures",
+        help="videos, folders of a video's frames, or single images",
     )
     add("--checkpoint", required=True, metavar="DIR", help=CHECKPOINT_HELP)
     add_step(parser)
@@ -44,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--boxes",
         metavar="FILE",
-        help="people's boxes (.npz, or text in MOT layout); replaces the detector",
+        help="people's boxes (.npz, or text in the MOT format); replaces the detector",
     )
     add(
         "--detector",
@@ -56,13 +55,13 @@ def parser() -> argparse.ArgumentParser:
         type=positive(int),
         default=8,
         metavar="N",
-        help="clips that the model takes at a time (default: 8); fewer need less memory",
+        help="clips per batch (default: 8); fewer take less memory",
     )
     add(
         "--focal",
         type=positive(float),
         metavar="PX",
-        help="focal length of the camera in pixels of the video (default: the picture's diagonal)",
+        help="focal length of the camera in pixels of the video (default: the image diagonal)",
     )
     add(
         "--fps",
@@ -75,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--shape_per_frame",
         action="store_true",
-        help="keep the shape estimated in each frame, instead of one shape per person",
+        help="keep the shape estimated in every frame, instead of one per person",
     )
     add(
         "--export",
@@ -87,18 +86,18 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write what the model attended to: a data file, a video and a plot per person",
     )
-    add("--side_view", action="store_true", help="show the bodies from the side too")
+    add("--side_view", action="store_true", help="also show the bodies from the side")
     add(
         "--no_video",
         action="store_true",
-        help="draw nothing: no overlay, and no videos or plots of attention",
+        help="draw nothing: no overlay, no videos or plots of attention",
     )
     return parser
 
 
 def _rate(text: str) -> float:
     rate = positive(float)(text)
-    if not 0.01 <= rate <= 1e6:  # what clocks of videos and readers of results.json can do
+    if not 0.01 <= rate <= 1e6:  # the limits of video clocks and of readers of results.json
         raise argparse.ArgumentTypeError(f"needs a number from 0.01 to 1000000, not {text!r}")
     return rate
 
@@ -113,7 +112,7 @@ PASSES = {
 
 
 def progress_bar(label: str) -> Callable:
-    """A progress bar over the frames of one pass."""
+    """Returns a wrapper that shows a progress bar over the frames of one pass."""
     from tqdm import tqdm
 
     def wrap(frames: Iterator, total: int) -> Iterator:
@@ -124,12 +123,12 @@ def progress_bar(label: str) -> Callable:
 
 @contextlib.contextmanager
 def stop_cleanly() -> Iterator[None]:
-    """A request to end (SIGTERM) takes the way of Ctrl-C."""
+    """Makes SIGTERM act like Ctrl-C, with a message that the same command resumes."""
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # signals are not ours to take
+    if threading.current_thread() is not threading.main_thread():  # only it gets signals
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -143,7 +142,7 @@ def stop_cleanly() -> Iterator[None]:
 
 def main(argv: list[str]) -> None:
     args = parser().parse_args(argv)
-    # What is quickly checked comes before what takes long.
+    # Quick checks come before slow work.
     from maed_jax.exports.people import parse_formats
     from maed_jax.inference.boxes_file import read_boxes
     from maed_jax.inference.detect import make_detector
@@ -151,7 +150,7 @@ def main(argv: list[str]) -> None:
 
     exports = () if args.export is None else parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:
-        raise UserError("--boxes is for a single video, and there are several inputs")
+        raise UserError("--boxes is for a single video, but there are several inputs")
     if args.boxes is not None and args.detector is not None:
         raise UserError("--boxes replaces the detector: leave out --detector or --boxes")
     if args.side_view and args.no_video:
@@ -209,10 +208,10 @@ def main(argv: list[str]) -> None:
 
 
 def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any]) -> None:
-    """Predicts each input into a directory of its own; one that fails does not stop the others.
+    """Predicts each input into its own directory; if one fails, the others still run.
 
     Raises:
-      UserError: one has failed; what was wrong with each has been said by then.
+      UserError: an input has failed; its own error has already been printed.
     """
     failed = 0
     for path, name in zip(inputs, names_of(inputs)):
@@ -223,11 +222,11 @@ def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any
             failed += 1
             print(f"maed: {error}", file=sys.stderr)
     if failed:
-        raise UserError(f"{failed} of {len(inputs)} inputs failed, see above; the others are done")
+        raise UserError(f"{failed} of {len(inputs)} inputs failed (see above); the others are done")
 
 
 def names_of(inputs: list[str]) -> list[str]:
-    """A directory name for each input: its own name without its ending, numbered where needed."""
+    """Returns a directory name for each input: its name without suffix, numbered if repeated."""
     names: list[str] = []
     for path in map(Path, inputs):
         stem = re.sub(r"^\.+", "", path.resolve().stem) or "input"
@@ -240,7 +239,7 @@ def names_of(inputs: list[str]) -> list[str]:
 
 
 def report(content: dict, out: Path) -> None:
-    """Prints what was found and where it is."""
+    """Prints what was found and where it was written."""
     video, people = content["video"], content["people"]
     count = len(people)
     frames = "1 frame" if video["frames"] == 1 else f"{video['frames']} frames"

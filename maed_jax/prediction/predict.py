@@ -1,4 +1,4 @@
-"""Prediction from end to end: a video and an estimator to people, in memory or as files."""
+"""End-to-end prediction: from a video and an estimator to people, in memory or in files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from maed_jax.estimator import Estimator
 
 Passes = Callable[[str], Callable]
-"""gives for the name of a pass over the video what wraps its frames, to show how far it is"""
+"""maps the name of a pass over the video to a wrapper of its frames that shows progress"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked of a prediction, besides the video and the model.
+    """The options of a prediction, besides the video and the model.
 
-    The first are arguments of `predict_video`, which explains them.
+    See `predict_video` for those that it takes too.
     """
 
     boxes: BoxesFile | None = None
@@ -54,18 +54,18 @@ class Options:
     exports: Sequence[str] = ()
     """formats of `maed_jax.exports.people.FORMATS`"""
     attention: bool = False
-    """write what the model attended to, for which it runs once more"""
+    """write what the model attended to, which runs it a second time"""
     overlay: bool = True
-    """draw: the overlay, and with `attention` its films and plots"""
+    """draw the overlay and, with `attention`, its videos and plots"""
     side_view: bool = False
-    """show everybody from their side too, beside the overlay"""
+    """also show everybody from the side, next to the overlay"""
 
     def finder(self) -> Detector | BoxesFile:
-        """What says where people are."""
+        """Returns the source of people's boxes."""
         return make_detector(self.detector) if self.boxes is None else self.boxes
 
     def source(self) -> dict[str, str]:
-        """Where the boxes come from, as results.json says it."""
+        """Returns the source of the boxes, as in results.json."""
         if self.boxes is None:
             return {"detector": self.detector}
         return {"file": str(self.boxes.path)}
@@ -83,26 +83,26 @@ def predict_video(
     one_shape: bool = True,
     fps: float = FPS,
 ) -> list[Person]:
-    """Reconstructs the people in a video; nothing is written.
+    """Reconstructs the people in a video; writes nothing.
 
     Args:
-      path: of a video, of a picture, or of a folder of a video's frames.
-      estimator: as `maed_jax.from_torch` and `restore_estimator` give it, or the work directory to
-        restore it from.
-      boxes: a file with people's boxes, in place of the detector; see `boxes_file.read_boxes`.
-      detector: name of a built-in detector, or the path of an ONNX file.
-      batch: clips at a time.
-      focal: focal length of the video's camera, pixels; its diagonal if None.
+      path: of a video, an image, or a folder of a video's frames.
+      estimator: from `maed_jax.from_torch` or `restore_estimator`, or the work directory to restore
+        it from.
+      boxes: file with people's boxes, instead of a detector; see `boxes_file.read_boxes`.
+      detector: name of a built-in detector, or path of an ONNX file.
+      batch: clips per batch.
+      focal: focal length of the video's camera, pixels; None: the image diagonal.
       smooth: filter jitter out of rotations and camera; see `smoothing`.
-      one_shape: the mean shape of each track in all of its frames.
-      fps: frames per second of a folder of pictures.
+      one_shape: give every frame of a track its mean shape.
+      fps: frames per second of a folder of images.
 
     Returns:
-      the people by the frame in which they appear.
+      The people, by the frame in which they appear.
 
     Raises:
-      UserError: the video or the boxes cannot be read, there is nobody in it, a number is not above
-        0, or `batch` is not a whole one.
+      UserError: the video or the boxes cannot be read, there is nobody in the video, a number is
+        not above 0, or `batch` is not an integer.
     """
     for name, value in {"batch": batch, "focal": focal, "fps": fps}.items():
         if value is not None and not 0 < value < math.inf:
@@ -135,25 +135,26 @@ def predict_to(
 ) -> dict:
     """Reconstructs the people in a video and writes all results to the directory `out`.
 
-    A call that is interrupted, or fails once somebody was found, leaves its work in `out`; the same
-    call goes on from there. People are written before anything is drawn, and stay where drawing
-    fails.
+    A call that is interrupted, or fails after finding somebody, leaves its work in `out`; the same
+    call resumes from there. People are written before anything is drawn, and stay if drawing fails.
 
     Args:
-      again: do it all again where the very same call has ended well before.
-      model: facts of the model besides the estimator's, for results.json.
+      again: repeat a call that has already succeeded.
+      model: facts about the model, besides the estimator's, for results.json.
+      progress: wraps the frames of each pass to show progress.
 
     Returns:
-      the contents of results.json.
+      The content of results.json.
 
     Raises:
-      UserError: as `predict_video`, or `out` cannot be written, or rendering is not possible here.
+      UserError: as in `predict_video`, or `out` cannot be written, or rendering is not possible on
+        this machine.
     """
     out = Path(out)
     if options.attention:
         from maed_jax.inference.person_attention import kinds
 
-        kinds(estimator)  # raises an error now, and not when all is done
+        kinds(estimator)  # fails now rather than in the end
     model = _model_facts(estimator, model)
     job = _job(video, estimator, options, model)
     job_id = _job_id(job, options)
@@ -174,7 +175,7 @@ def predict_to(
                 content["attention"] = steps.write_attention(found, people)
                 _publish(work, content, out)
         except OSError as error:
-            # It is no mistake of the call: what was found takes hours to find again.
+            # Not the caller's mistake: keep detections, which may take hours to repeat.
             work.wanted = work.wanted or bool(work.lines("detections"))
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
@@ -182,14 +183,14 @@ def predict_to(
 
 @dataclasses.dataclass(frozen=True)
 class _Prediction:
-    """The steps of a prediction, and what they share."""
+    """The steps of a prediction and their shared state."""
 
     video: Video
     finder: Detector | BoxesFile
     estimator: Estimator
     options: Options
     work: Work | None = None
-    """keeps what is found, and takes what is written; without it nothing is written"""
+    """stores intermediate results and output; None: write nothing"""
     progress: Passes = lambda label: no_progress
 
     def people(self) -> tuple[Found, list[Person]]:
@@ -214,9 +215,9 @@ class _Prediction:
         return found, [smooth_person(answer, body, **how) for answer in answers]
 
     def write_people(self, found: Found, people: list[Person], **facts) -> dict:
-        """Writes people and their exports; gives the contents of results.json.
+        """Writes people and their exports; returns the content of results.json.
 
-        facts: more of those contents.
+        facts: further fields of it.
         """
         options, stage = self.options, self.work.stage()
         for person in people:
@@ -234,7 +235,7 @@ class _Prediction:
         )
 
     def draw(self, found: Found, people: list[Person]) -> str:
-        """Writes the overlay; gives the name of its file."""
+        """Writes the overlay; returns its file name."""
         from maed_jax.visual.overlay import write_overlay
 
         name = "overlay.jpg" if is_still(self.video) else "overlay.mp4"
@@ -250,7 +251,7 @@ class _Prediction:
         return name
 
     def write_attention(self, found: Found, people: list[Person]) -> list[str]:
-        """Writes what the model attended to; gives the names of the files."""
+        """Writes what the model attended to; returns the file names."""
         from maed_jax.visual.attention_files import write_attention
 
         return write_attention(
@@ -268,17 +269,17 @@ class _Prediction:
 
 
 def _check_inputs_stay(out: Path, video: Video, options: Options) -> None:
-    """Raises: UserError: the video or the boxes would be replaced by results."""
+    """Raises UserError if results would replace the video or the boxes."""
     for given in (video.path, *([] if options.boxes is None else [options.boxes.path])):
         if Path(given).resolve().parent == out.resolve() and results.is_ours(Path(given).name):
             raise UserError(
-                f"{given} has the name of a result and would be overwritten in {out}: give another "
-                "--out, or rename it"
+                f"{given} has the name of a result and would be overwritten in {out}: choose "
+                "another --out, or rename it"
             )
 
 
 def _done(out: Path, job_id: str, options: Options) -> dict | None:
-    """The contents of results.json where they are complete and those of this very job."""
+    """Returns the content of results.json if the results are complete and of this very job."""
     try:
         content, _ = results.load_results(out)
     except UserError:
@@ -299,10 +300,10 @@ def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> No
 
 def _video_facts(video: Video, found: Found) -> dict:
     return {
-        "path": str(video.path.resolve()),  # others look for it from elsewhere
+        "path": str(video.path.resolve()),  # readers may run in another directory
         "width": video.size[0],
         "height": video.size[1],
-        "fps": float(f"{video.fps:.6g}"),  # never 0, however slow a time lapse is
+        "fps": float(f"{video.fps:.6g}"),  # never 0, even for a slow time lapse
         "frames": found.num_frames,
         "announced_frames": video.announced,
         "damaged_frames": found.damaged,
@@ -316,7 +317,7 @@ def _model_facts(estimator: Estimator, more: dict | None) -> dict:
 
 
 def _job(video: Video, estimator: Estimator, options: Options, model: dict) -> dict:
-    """Everything that decides what is found and what the model answers."""
+    """Returns everything that determines detections and model outputs."""
     return {
         "video": _identity(video),
         "boxes": _file_identity(*options.source().values()),
@@ -325,14 +326,14 @@ def _job(video: Video, estimator: Estimator, options: Options, model: dict) -> d
 
 
 def _job_id(job: dict, options: Options) -> str:
-    """A checksum of everything that decides what is written."""
+    """Returns a checksum of everything that determines the files written."""
     names = ("focal", "smooth", "one_shape", "exports", "attention", "overlay", "side_view")
     wanted = [getattr(options, name) for name in names]  # a tuple is a list in JSON
     return hashlib.sha1(json.dumps([job, wanted], sort_keys=True).encode()).hexdigest()
 
 
 def _identity(video: Video) -> list:
-    """What tells a video from another, or from itself after a change."""
+    """Returns what distinguishes a video from others, and from itself after a change."""
     files = video.files if isinstance(video, Pictures) else (video.path,)
     return [video.fps, *(_file_identity(path) for path in files)]
 
@@ -346,7 +347,7 @@ def _file_identity(path: str | Path) -> list:
 
 
 def _checksum(estimator: Estimator) -> int:
-    """Of the weights, where the estimator has any."""
+    """Returns a checksum of the weights, if the estimator has any."""
     import jax
 
     total = 0

@@ -1,1 +1,1 @@
-"""Pictures: meshes rendered alone or over the video, attention, the viewer."""
+"""Rendered meshes, alone or over the video; attention; the viewer."""

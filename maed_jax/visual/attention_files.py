@@ -1,4 +1,4 @@
-"""All that `maed predict --attention` leaves in a folder: a file, a film and a plot a person."""
+"""The output of `maed predict --attention`: a file, a video and a plot per person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maed_jax.inference.video import Video
 from maed_jax.visual.attention_film import heated_crops, write_films
 from maed_jax.visual.attention_plot import crop_rows, write_plot
 
-CROP = 160  # pixels, of the crops in a plot
+CROP = 160  # side of the crops in a plot, pixels
 
 
 def write_attention(
@@ -34,12 +34,12 @@ def write_attention(
     """Writes what the model attended to.
 
     Args:
-      people: as they were reconstructed from `tracks`, in the same order.
-      drawn: whether to write films and plots too.
+      people: reconstructed from `tracks`, in the same order.
+      drawn: whether to write videos and plots too.
       For the others see `person_attention.attention_of_tracks` and `predict.predict_to`.
 
     Returns:
-      the names of the files in `folder`.
+      The names of the files in `folder`.
 
     Raises:
       UserError: matplotlib is missing, or a file cannot be written.

@@ -1,5 +1,5 @@
-"""Films of what the model attended to: each frame beside the crop that the model saw, the crop
-under a heat map of where it looked, and below the frames of the clip that it looked at."""
+"""Videos of what the model attended to: each frame next to the crop that the model saw, under a
+heat map of where it looked, above bars for the clip's frames at which it looked."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from maed_jax.inference.video import Frame, Video, VideoWriter, no_progress
 from maed_jax.visual.colors import color_of
 
 HEAT = np.array([[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]])
-"""from cold to warm, RGB; the page of the viewer has the same"""
-HEIGHT = 480  # pixels of the film
-STRIP = 96  # of it, for the frames of the clip
-BLOCK = -1  # that is shown: the last one is nearest to the answer
+"""from cold to warm, RGB; the viewer's page has the same"""
+HEIGHT = 480  # of the video, pixels
+STRIP = 96  # part of HEIGHT for the clip's frames
+BLOCK = -1  # the block shown: the last, nearest to the output
 PAPER, INK, QUIET = (24, 25, 28), (230, 230, 227), (130, 133, 140)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def heat_colors(values: np.ndarray) -> np.ndarray:
-    """Values [...] from 0 to 1 as colours, float [... 3] RGB in 0..255."""
+    """Maps values [...] from 0 to 1 to colours, float [... 3] RGB from 0 to 255."""
     at = np.clip(values, 0, 1) * (len(HEAT) - 1)
     stops = np.arange(len(HEAT))
     return np.stack([np.interp(at, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
 
 
 def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A crop uint8 [s s 3] under a heat map of weights [h w], relative to the largest of them."""
+    """Overlays a heat map of weights [h w], relative to the largest, on a crop uint8 [s s 3]."""
     size = crop.shape[1::-1]
     share = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
     share = np.clip(cv2.resize(share, size, interpolation=cv2.INTER_CUBIC), 0, 1)
@@ -51,13 +51,13 @@ def write_films(
     num_frames: int,
     progress: Callable = no_progress,
 ) -> None:
-    """Writes one film a person, in one pass over the video.
+    """Writes one video per person, in one pass over the input video.
 
     Args:
-      paths: of the mp4 files, in the order of people.
+      paths: of the MP4 files, in the order of people.
       attentions: of the same people in the same order; with `space`, `time` or both.
-      num_frames: frames of the video that were reconstructed.
-      progress: wraps the iterator of frames to show how far it is.
+      num_frames: number of frames of the video that were reconstructed.
+      progress: wraps the iterator of frames to show progress.
 
     Raises:
       UserError: a file cannot be written.
@@ -84,7 +84,7 @@ def write_films(
 
 
 def film_picture(frame: Frame, person: Person, attention: Attention, row: int) -> np.ndarray:
-    """One picture of a person's film, uint8 [480 w 3]."""
+    """Returns one frame of a person's video, uint8 [480 w 3]."""
     width = max(2, round(frame.size[0] * HEIGHT / frame.size[1]))
     left = cv2.resize(
         frame.image(max(width, HEIGHT)), (width, HEIGHT), interpolation=cv2.INTER_AREA
@@ -103,7 +103,7 @@ def film_picture(frame: Frame, person: Person, attention: Attention, row: int) -
 
 
 def time_strip(attention: Attention, row: int, size: tuple[int, int]) -> np.ndarray:
-    """Bars of the weights of the clip's frames for one of them, uint8; size: width, height."""
+    """Draws the weights of a frame's clip as bars, uint8 [h w 3]; size: width, height."""
     width, height = size
     strip = np.full((height, width, 3), PAPER, np.uint8)
     order = np.argsort(attention.clip_frames[row], kind="stable")
@@ -135,9 +135,9 @@ def heated_crops(
     *,
     size: int,
 ) -> list[list[np.ndarray]]:
-    """Of each person, the crops [size size 3] of some rows (ascending) under their heat maps.
+    """Returns, for each person, the crops [size size 3] of `rows` (ascending) under heat maps.
 
-    One pass over the video for all; attentions have `space`.
+    Takes one pass over the video; all attentions must have `space`.
     """
     wanted: dict[int, list[tuple[int, int]]] = {}
     for i, person in enumerate(people):

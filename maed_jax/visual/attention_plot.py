@@ -1,4 +1,4 @@
-"""What the model attended to over a whole track, as one picture of strips. Needs matplotlib."""
+"""What the model attended to over a whole track, as an image of strips. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from maed_jax.errors import UserError
 from maed_jax.inference.person_attention import Attention
 from maed_jax.visual.attention_film import BLOCK, HEAT
 
-CROPS = 8  # pictures in the uppermost strip
+CROPS = 8  # in the top strip
 GATE = np.array([[47, 143, 157], [238, 238, 236], [222, 135, 52]])
-"""from space over both alike (pale, as the paper) to time, RGB; its ends are the viewer's"""
+"""from space over even (pale, like paper) to time, RGB; its ends are the viewer's"""
 
 
 def crop_rows(attention: Attention) -> list[int]:
-    """The rows whose crops stand in the uppermost strip: evenly over the track."""
+    """Returns the rows whose crops the top strip shows, evenly spaced over the track."""
     n = len(attention.frames)
     return sorted({round(x) for x in np.linspace(0, n - 1, min(n, CROPS))})
 
 
 def write_plot(path: str | Path, attention: Attention, crops: Sequence[np.ndarray] = ()) -> None:
-    """Writes a PNG with a strip for each kind of attention there is, over the frames of the track.
+    """Writes a PNG with a strip for each kind of attention in the model, over a track's frames.
 
     Args:
       attention: of one person.
-      crops: uint8 [s s 3] under heat maps, of the rows `crop_rows`; none: no such strip.
+      crops: uint8 [s s 3] under heat maps, at the rows `crop_rows`; empty: no such strip.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -77,13 +77,13 @@ def _draw_crops(axes, crops, attention: Attention) -> None:
 
 
 def _draw_time(axes, attention: Attention, heat) -> None:
-    """The weight of each other frame of the clip by how far it is away."""
+    """Plots the weight of each frame of the clip over its distance in time."""
     n, (_, t) = len(attention.frames), attention.clip_frames.shape
     rows = np.repeat(np.arange(n), t)
     apart = (attention.clip_frames - attention.frames[:, None]).reshape(-1)
     weights = attention.time[:, BLOCK].astype(np.float32)
     shares = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
-    order = np.argsort(shares)  # the strongest on top
+    order = np.argsort(shares)  # largest on top
     side = np.clip(600 / n, 2, 7)  # points; the strip is about 600 wide
     dots = axes.scatter(
         rows[order], apart[order], c=shares[order], cmap=heat, s=side**2, marker="s", linewidths=0
@@ -97,16 +97,16 @@ def _draw_time(axes, attention: Attention, heat) -> None:
 def _draw_gates(axes, attention: Attention, gate) -> None:
     shares = attention.gates.astype(np.float32).mean(axis=2).T
     picture = axes.imshow(shares, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
-    axes.figure.colorbar(picture, ax=axes, label="time's share", pad=0.01)
+    axes.figure.colorbar(picture, ax=axes, label="weight of time", pad=0.01)
     axes.set_yticks(range(len(attention.blocks)), attention.blocks)
     axes.set_ylabel("block")
     axes.set_title("gates: space (0) or time (1)")
 
 
 def _draw_joints(axes, attention: Attention, heat) -> None:
-    """What each joint owes to its ancestors together."""
+    """Plots what each joint takes from all its ancestors together."""
     shares = attention.joints.astype(np.float32).sum(axis=2).T
     picture = axes.imshow(shares, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
     axes.figure.colorbar(picture, ax=axes, label="share", pad=0.01)
     axes.set_yticks(range(len(JOINT_NAMES)), JOINT_NAMES, fontsize=6)
-    axes.set_title("how strongly each joint listens to its ancestors (the rest: to the image)")
+    axes.set_title("how much each joint depends on its ancestors (the rest: on the image)")

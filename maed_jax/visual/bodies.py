@@ -1,4 +1,4 @@
-"""Bodies over pictures, a little of which shows through them."""
+"""Draws slightly transparent bodies over images."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def draw_bodies(
     renderer: Renderer,
     opacity: float,
 ) -> None:
-    """Draws those bodies into a picture that are wholly before the camera.
+    """Draws bodies over an image, except those that are not entirely in front of the camera.
 
-    An untrained model puts people anywhere.
+    An untrained model may place people anywhere.
 
     Args:
-      picture: uint8 [h w 3] RGB, as large as the renderer's.
-      bodies: [verts 3] each, metres, in the frame of the camera.
-      faces: [f 3], of all of them.
-      colors: RGB of each.
-      intrinsics: [4] fx, fy, cx, cy of the camera, pixels of the picture.
+      picture: uint8 [h w 3] RGB of the renderer's size, changed in place.
+      bodies: [verts 3] each, metres, camera frame.
+      faces: [f 3], shared by all bodies.
+      colors: RGB of each body, 0 to 255.
+      intrinsics: [4] fx, fy, cx, cy of the camera, pixels of the image.
       opacity: 0 to 1.
     """
     visible = [(body, color) for body, color in zip(bodies, colors) if _is_before_camera(body)]
     if not visible:
         return
-    # Scaling everything about the camera changes no picture; the renderer sees only so far.
+    # Scaling everything about the camera does not change the image, and keeps it within `FAR`.
     scene = min(1.0, 0.9 * FAR / max(float(body[:, 2].max()) for body, _ in visible))
     shown = [body * np.float32(scene) for body, _ in visible]
     left, top, right, bottom = window = _window(shown, intrinsics, picture.shape)
@@ -58,7 +58,7 @@ def _is_before_camera(body: np.ndarray) -> bool:
 
 
 def _window(bodies: list[np.ndarray], intrinsics: np.ndarray, shape: tuple[int, ...]) -> Window:
-    """The part of a picture [h w 3] that bodies [verts 3] are seen in, a pixel more all around."""
+    """Returns the part of an image [h w 3] that shows bodies [verts 3], plus one pixel around."""
     height, width, _ = shape
     pixels = np.concatenate([project(body, intrinsics) for body in bodies])
     left, top = np.clip(np.floor(pixels.min(axis=0)) - 1, 0, [width, height]).astype(int)

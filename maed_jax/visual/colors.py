@@ -1,8 +1,8 @@
-"""The colour of a person: the same in every picture, export and page."""
+"""People's colours, the same in every image, export and page."""
 
 from __future__ import annotations
 
-# Told apart at a glance, also by most of the colour-blind; RGB.
+# RGB; easy to tell apart, also with most kinds of colour blindness.
 COLORS = (
     (86, 160, 222),
     (240, 150, 80),
@@ -18,5 +18,5 @@ COLORS = (
 
 
 def color_of(person_id: int) -> tuple[int, int, int]:
-    """The RGB colour of a person, 0 to 255."""
+    """Returns the RGB colour of a person, 0 to 255."""
     return COLORS[(person_id - 1) % len(COLORS)]

@@ -1,4 +1,4 @@
-"""Bodies over the crops that a model sees, by the crops' own cameras."""
+"""Draws bodies over a model's crops, with the crops' own cameras."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ COLOR, OPACITY = (86, 160, 222), 0.85
 def draw_crops(
     crops: np.ndarray, verts: np.ndarray, camera: np.ndarray, faces: np.ndarray
 ) -> np.ndarray:
-    """Draws a body over each crop; where it is not wholly before the camera, nothing.
+    """Draws a body over each crop, unless it is not entirely in front of the camera.
 
     Args:
       crops: uint8 `[n h h 3]`, RGB.
-      verts: `[n verts 3]` metres, untranslated.
+      verts: `[n verts 3]` metres, without translation.
       camera: `[n 3]`, see `body.camera`.
       faces: `[f 3]`.
 
@@ -26,7 +26,7 @@ def draw_crops(
       uint8 `[n h h 3]`.
 
     Raises:
-      UserError: rendering is not possible here.
+      UserError: rendering is not possible on this machine.
     """
     side = crops.shape[1]
     focal = FOCAL * side / CROP

@@ -1,6 +1,6 @@
-"""index.html: a page beside the results that shows them in any browser, with no server or network.
+"""index.html: a page next to the results that shows them in any browser, without server or network.
 
-Everything that comes from outside (names of files, of detectors) is escaped.
+All external strings (names of files and detectors) are escaped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ svg line { stroke: currentColor; stroke-width: 1; vector-effect: non-scaling-str
 a { margin-right: .8em; }
 """
 
-# A click into a bar goes to that moment; a line in every bar follows the video.
+# Clicking a bar seeks to that moment; a line in every bar follows the video.
 _SCRIPT = """
 const video = document.querySelector("video"), bars = [...document.querySelectorAll("svg")];
 if (video) {
@@ -53,15 +53,15 @@ if (video) {
 
 
 def write_page(path: Path, content: dict) -> None:
-    """Writes the page of `content`, which is that of results.json.
+    """Writes the page for `content`, that of results.json.
 
-    What is not Unicode in names of files becomes question marks.
+    In file names, anything that is not Unicode becomes a question mark.
     """
     path.write_text(page(content), encoding="utf-8", errors="replace")
 
 
 def page(content: dict) -> str:
-    """The page as text."""
+    """Returns the page as HTML."""
     video, people = content["video"], content["people"]
     name = escape(Path(video["path"]).name)
     shown = "No overlay was drawn."
@@ -69,7 +69,7 @@ def page(content: dict) -> str:
         link = quote(content["overlay"])
         shown = f'<video src="{link}" controls loop muted playsinline></video>'
         if link.endswith(".jpg"):
-            shown = f'<img src="{link}" alt="bodies over the picture">'
+            shown = f'<img src="{link}" alt="bodies drawn over the image">'
     rows = "\n".join(_row(person, content) for person in people)
     whole = _links(name for name in content["exports"] if not name.startswith("person_"))
     return f"""<!doctype html>
@@ -127,7 +127,7 @@ def _row(person: dict, content: dict) -> str:
 
 
 def _bar(id: int, color: str, content: dict) -> str:
-    """When the person is there: stretches of the video's length, which is 1000 wide."""
+    """Draws when the person is present: stretches of the video, which is 1000 units long."""
     inside = [id in ids for ids in content["people_in_frame"]]
     edges = [i for i, (a, b) in enumerate(zip([False, *inside], [*inside, False])) if a != b]
     unit = 1000 / len(inside)
@@ -157,9 +157,9 @@ def _facts_table(content: dict) -> str:
         "Frame rate": f"{video['fps']:g} frames per second",
         "Damaged frames": len(video["damaged_frames"]),
         "Boxes from": f"the {how} {who}",
-        "Model": model.get("checkpoint", "given in Python"),
+        "Model": model.get("checkpoint", "passed in Python"),
         "Body": "the built-in mannequin, not SMPL" if body == "mannequin" else body,
-        "Shape": "one for each person" if content["one_shape"] else "one for each frame",
+        "Shape": "one per person" if content["one_shape"] else "one per frame",
         "Smoothing": "One-Euro filter" if content["smoothed"] else "none",
         "Written by": f"maed_jax {model['maed_jax']}",
     }

@@ -1,8 +1,8 @@
-"""A video with the reconstructed bodies laid over it.
+"""Draws the reconstructed bodies over their video.
 
 Bodies are drawn exactly where the model saw them, with the camera of their crop, and in the depth
-order of the whole image's camera: every vertex goes to the pixel where its crop's camera puts it,
-and gets the depth that its person's translation gives it. So people hide each other as they should.
+order of the full image's camera: every vertex goes to the pixel where its crop's camera projects
+it, with the depth from its person's translation. Nearer people therefore hide farther ones.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from maed_jax.visual.bodies import draw_bodies
 from maed_jax.visual.colors import color_of
 from maed_jax.visual.render import Renderer
 
-BACKGROUND = 236  # grey of the side view
-OPACITY = 0.9  # of bodies: a little of the picture shows through
-MAX_SIDE = 1280  # pixels, longest side of the overlay video; larger ones are scaled down to it
-THREADS = 2  # that fill triangles: two took 0.6 of one's time on two cores
+BACKGROUND = 236  # grey level of the side view
+OPACITY = 0.9  # of bodies: slightly transparent
+MAX_SIDE = 1280  # longest side of the overlay video, pixels; larger videos are scaled down
+THREADS = 2  # for rasterising: two took 0.6 of the time of one, on two cores
 CHUNK = 32  # frames whose vertices are computed at a time
 
 
@@ -47,18 +47,18 @@ def write_overlay(
     side_view: bool = False,
     progress: Callable = no_progress,
 ) -> None:
-    """Writes `video` with everybody's body, box and number drawn over it; every frame, same times.
+    """Writes `video` with everybody's body, box and number drawn over it, frame by frame.
 
     Args:
-      path: of the video (.mp4), or of the picture where there is one frame only.
+      path: of the video (.mp4), or of an image (.jpg) if there is only one frame.
       body: the body that the people were reconstructed with.
-      num_frames: frames of the video that were reconstructed.
-      side_view: show beside the picture everybody in place, but turned to be seen from their side
-        where the picture shows their front.
-      progress: wraps the iterator of frames to show how far it is.
+      num_frames: number of frames of the video that were reconstructed.
+      side_view: also show everybody from the side, next to the video, rotated by 90 degrees about
+        their upright axis.
+      progress: wraps the iterator of frames to show progress.
 
     Raises:
-      UserError: the file cannot be written, or rendering is not possible here.
+      UserError: the file cannot be written, or rendering is not possible on this machine.
     """
     width, height = fit(video.size, MAX_SIDE)
     scale = np.array([width / video.size[0], height / video.size[1]])
@@ -95,14 +95,14 @@ def write_overlay(
 
 
 def turn(verts: np.ndarray) -> np.ndarray:
-    """A body [verts 3] turned by 90 degrees about the upright axis through its middle."""
+    """Rotates a body [verts 3] by 90 degrees about the upright axis through its middle."""
     x, y, z = verts.T
     middle_x, middle_z = (x.min() + x.max()) / 2, (z.min() + z.max()) / 2
     return np.stack([middle_x + z - middle_z, y, middle_z - x + middle_x], axis=-1)
 
 
 class PictureWriter:
-    """Takes the place of a `VideoWriter` for a single picture."""
+    """Stands in for a `VideoWriter` to write a single image."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -117,7 +117,7 @@ class PictureWriter:
           UserError: the file cannot be written.
         """
         _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        with whole_file(self._path) as file:  # OpenCV crashes over names that are not Unicode
+        with whole_file(self._path) as file:  # OpenCV crashes on names that are not Unicode
             file.write(data)
 
     def __exit__(self, *_) -> None:
@@ -131,13 +131,13 @@ def draw_people(
     scale: np.ndarray,
     renderer: Renderer,
 ) -> None:
-    """Draws the bodies of `here` (person, row in their arrays, verts [verts 3]) into a picture.
+    """Draws the bodies of `here` (person, row in their arrays, verts [verts 3]) over an image.
 
-    scale: [2] the picture's pixels per pixel of the video.
+    scale: [2] pixels of the image per pixel of the video.
     """
     if not here:
         return
-    camera = here[0][0].intrinsics  # everybody's
+    camera = here[0][0].intrinsics  # the same for everybody
     intrinsics = np.concatenate([camera[:2] * scale, rescaled(camera[2:], scale)])
     colors = [color_of(person.id) for person, *_ in here]
     bodies = [verts for *_, verts in here]
@@ -145,7 +145,7 @@ def draw_people(
 
 
 def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
-    """Draws a person's box (dashed where it is interpolated) and number into a picture."""
+    """Draws a person's number and box (dashed if interpolated or held) into an image."""
     box = person.boxes[row]
     low, high = (rescaled(box[:2] + way * box[2:] / 2, scale) for way in (-1, 1))
     color = color_of(person.id)
@@ -185,10 +185,10 @@ def _draw_dashed(
 
 
 def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
-    """Yields a person's vertices [verts 3] frame by frame, in the whole image's camera, metres.
+    """Yields a person's vertices [verts 3] frame by frame, in the full image's camera, metres.
 
-    Seen by the camera `person.intrinsics` they lie on the pixels where the crop's camera sees them;
-    they are therefore slightly sheared against the true body, `pose_body` plus `translation`.
+    The camera `person.intrinsics` projects them to the pixels where the crop's camera sees them, so
+    they are slightly sheared compared with the true body, `pose_body` plus `translation`.
     """
     verts_of = functools.partial(_camera_verts, body, jnp.asarray(person.intrinsics))
     inputs = person.rotmat, person.shape, person.camera, person.crops, person.translation

@@ -1,9 +1,9 @@
 """Off-screen rendering of coloured meshes with PyVista (VTK); needs no GPU, display or window.
 
-Shading is done here, per vertex, in NumPy, and VTK only fills triangles: with a software OpenGL
-this is the fast way, and pictures do not depend on VTK's lighting model. Everything is in the
-camera frame (x right, y down, z forward, metres). Pixel coordinates have their integers at pixel
-centres, as in OpenCV: the centre of the top left pixel is (0, 0).
+NumPy shades each vertex, and VTK only rasterises triangles: this is fast with software OpenGL, and
+images do not depend on VTK's lighting model. All geometry is in the camera frame (x right, y down,
+z forward, metres). Integer pixel coordinates are at pixel centres, as in OpenCV: the centre of the
+top left pixel is (0, 0).
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ STEP = 64  # pixels by which VTK's window grows
 SAMPLES = 2  # per pixel and axis
 
 Window = tuple[int, int, int, int]
-"""Part of a picture: left, top, right and bottom in pixels, the last two not within"""
+"""part of an image: left, top, right and bottom in pixels, right and bottom exclusive"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Lights:
-    """Light on a scene; colours are factors of the surface's own colour."""
+    """Lighting of a scene; colours are factors on the surface's own colour."""
 
     directions: np.ndarray = dataclasses.field(
         default_factory=lambda: np.array([[-0.4, -0.6, -0.7], [0.7, -0.2, -0.5]], np.float32)
     )
-    """[lights 3] camera frame, from the surface towards the light; any length but zero"""
+    """[lights 3] camera frame, from the surface towards the light; of any non-zero length"""
     colors: np.ndarray = dataclasses.field(
         default_factory=lambda: np.array([[0.55, 0.55, 0.55], [0.15, 0.15, 0.17]], np.float32)
     )
     """[lights 3] RGB strength of each light"""
     ambient: tuple[float, float, float] = (0.42, 0.42, 0.42)
-    """RGB strength of the light from everywhere"""
+    """RGB strength of the ambient light"""
 
 
 def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray:
-    """Matt shading: normals [verts 3], colors [verts 3] in 0..255 -> uint8 [verts 3]."""
+    """Matt shading: normals [verts 3], colors [verts 3] from 0 to 255 -> uint8 [verts 3]."""
     directions = np.asarray(lights.directions, np.float32)
     directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     falling = np.maximum(normals.astype(np.float32) @ directions.T, 0)
@@ -53,30 +53,31 @@ def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray
 
 
 def composite(background: np.ndarray, rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lays a rendered picture (`rgb`, `alpha` of `Renderer.render`) over a uint8 background."""
+    """Composites the output of `Renderer.render` (`rgb`, `alpha`) over a uint8 background."""
     clear = (255 - alpha.astype(np.uint16))[..., None]
     return (rgb + ((background * clear + 127) // 255).astype(np.uint8)).astype(np.uint8)
 
 
 class Renderer:
-    """Draws moving meshes into pictures of one size; one per process, and close it.
+    """Renders moving meshes to images of one size; use one per process, and close it.
 
     `with Renderer(160) as renderer: rgb, alpha = renderer.render(verts, faces, colors, intrinsics)`
     """
 
     def __init__(self, size: int | tuple[int, int], threads: int = 1):
-        """
+        """Opens an off-screen window.
+
         Args:
           size: pixels, one number or (height, width).
-          threads: of the software rasteriser, where that is what draws; the first renderer of a
-            process decides. One is best where other processes draw too.
+          threads: of the software rasteriser, if one is used; the first renderer of a process
+            decides. One is best if other processes render too.
 
         Raises:
-          UserError: PyVista is not installed or cannot draw here.
+          UserError: PyVista is not installed or cannot render on this machine.
         """
         self.height, self.width = (size, size) if np.isscalar(size) else size
-        self._room = min(self.width, STEP), min(self.height, STEP)  # of VTK's own window
-        os.environ.setdefault("LP_NUM_THREADS", str(threads))  # otherwise it takes every core
+        self._room = min(self.width, STEP), min(self.height, STEP)  # size of VTK's window
+        os.environ.setdefault("LP_NUM_THREADS", str(threads))  # by default it uses every core
         try:
             import pyvista
             import vtkmodules.vtkRenderingOpenGL2  # noqa: F401
@@ -88,7 +89,7 @@ class Renderer:
                 f"rendering needs PyVista ({error}): install it with "
                 "pip install '.[viz]' in the source folder"
             ) from None
-        # Without a display VTK falls back to EGL or OSMesa by itself, but complains on stderr.
+        # Without a display, VTK falls back to EGL or OSMesa by itself, but complains on stderr.
         vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
         vtkObject.GlobalWarningDisplayOff()
 
@@ -106,10 +107,10 @@ class Renderer:
         actor = vtkActor()
         actor.SetMapper(self._mapper)
         actor.GetProperty().LightingOff()
-        actor.GetProperty().BackfaceCullingOn()  # a quarter of the time
+        actor.GetProperty().BackfaceCullingOn()  # saves a quarter of the time
         renderer = self._plotter.renderer
         renderer.AddActor(actor)
-        renderer.GetCullers().RemoveAllItems()  # they do not know of our projection
+        renderer.GetCullers().RemoveAllItems()  # they ignore our projection
         renderer.SetBackground(0, 0, 0)
         renderer.SetBackgroundAlpha(0)
         renderer.UseFXAAOff()
@@ -130,7 +131,7 @@ class Renderer:
         self.close()
 
     def close(self) -> None:
-        """Frees the window; a second call does nothing."""
+        """Frees the window; further calls do nothing."""
         if self._plotter is not None:
             self._plotter.close()
             self._plotter = self._window = self._camera = self._mapper = self._mesh = None
@@ -144,20 +145,20 @@ class Renderer:
         lights: Lights | None = None,
         window: Window | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws one mesh, or several given as lists of equal length.
+        """Renders one mesh, or several passed as lists of equal length.
 
         Args:
-          verts: [verts 3] metres, camera frame; what is nearer than 5 cm is cut off.
-          faces: [f 3] vertex numbers, counter-clockwise as seen from outside; from inside they are
-            not drawn. Passing the same array again saves time.
-          colors: [verts 3] RGB in 0..255 of the surface itself, or one colour [3].
-          intrinsics: fx, fy, cx, cy in pixels of the picture.
-          lights: default: from the upper left and the right, and from everywhere.
-          window: only this part of the picture is drawn, in less time. Default: all of it.
+          verts: [verts 3] metres, camera frame; anything nearer than 5 cm is cut off.
+          faces: [f 3] vertex indices, counterclockwise as seen from outside; back faces are not
+            drawn. Passing the same array again saves time.
+          colors: [verts 3] RGB from 0 to 255 of the surface itself, or one colour [3].
+          intrinsics: fx, fy, cx, cy in pixels of the image.
+          lights: None: from the upper left, from the right, and ambient.
+          window: render only this part of the image, which takes less time; None: all of it.
 
         Returns:
           rgb uint8 [h w 3] and alpha uint8 [h w] of the window (255: covered). Edges are smooth and
-          `rgb` is already multiplied by alpha; `composite` lays it over a picture.
+          `rgb` is premultiplied by alpha; `composite` lays it over an image.
         """
         if isinstance(verts, np.ndarray) or not isinstance(verts, list | tuple):
             verts, faces, colors = [verts], [faces], [colors]
@@ -169,14 +170,14 @@ class Renderer:
         return self._draw(points, shaded, intrinsics, window or (0, 0, self.width, self.height))
 
     def _use(self, faces: Sequence[np.ndarray], verts: Sequence[np.ndarray]) -> None:
-        """Builds the triangles anew where they differ from the last call's."""
+        """Rebuilds the triangles if they differ from those of the last call."""
         key = [(id(f), len(v)) for f, v in zip(faces, verts)]
         if self._surface is not None and key == self._key:
             return
         starts = np.cumsum([0] + [len(v) for v in verts])
         joined = np.concatenate([np.asarray(f) + s for f, s in zip(faces, starts)])
         self._surface, self._key = Surface(joined, int(starts[-1])), key
-        self._kept = list(faces)  # so that no other array gets the same id
+        self._kept = list(faces)  # so that no other array can get the same id
         self._mesh = self._pyvista.PolyData.from_regular_faces(
             np.zeros((int(starts[-1]), 3), np.float32), self._surface.faces
         )
@@ -201,7 +202,7 @@ class Renderer:
             self._matrix.SetElement(row, column, float(value))
         self._camera.SetExplicitProjectionTransformMatrix(self._matrix)
         self._camera.SetUseExplicitProjectionTransformMatrix(True)
-        self._camera.Modified()  # it does not notice a change within the matrix
+        self._camera.Modified()  # it does not notice changes inside the matrix
         self._make_room(*size)
         self._plotter.renderer.SetViewport(0, 0, size[0] / self._room[0], size[1] / self._room[1])
         self._window.Render()
@@ -209,11 +210,11 @@ class Renderer:
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
         picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        picture = cv2.flip(picture, 0)  # VTK's rows go upwards
+        picture = cv2.flip(picture, 0)  # VTK's rows run upwards
         return cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.extractChannel(picture, 3)
 
     def _make_room(self, width: int, height: int) -> None:
-        """VTK's window is no larger than what has been drawn so far: emptying it takes time."""
+        """Grows VTK's window to the largest size so far; not larger, as clearing takes time."""
         room, whole = self._room, (self.width, self.height)
         if width > room[0] or height > room[1]:
             wanted = (max(n, -(-m // STEP) * STEP) for n, m in zip(room, (width, height)))
@@ -222,7 +223,7 @@ class Renderer:
 
 
 def _projection(intrinsics: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The OpenGL matrix that agrees with `project`; VTK's view frame has y up, z back."""
+    """Returns the OpenGL matrix that matches `project`; VTK's view frame has y up, z backward."""
     fx, fy, cx, cy = (float(value) for value in intrinsics)
     return np.array(
         [

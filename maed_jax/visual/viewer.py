@@ -1,6 +1,6 @@
-"""`maed view`: the results of `maed predict` as a page in the browser, or as one HTML file.
+"""`maed view`: shows the results of `maed predict` in the browser, or saves them as one HTML file.
 
-In Python:
+From Python:
 
     from maed_jax.visual.viewer import save_page
     save_page("out", "dance.html")
@@ -31,25 +31,25 @@ from maed_jax.inference.results import (
 if TYPE_CHECKING:
     from maed_jax.inference.person_attention import Attention
 
-MAX_SIDE = 640  # pixels, longest side of the video in the page
+MAX_SIDE = 640  # longest side of the video in the page, pixels
 PORT = 8000
 
 
 def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = None) -> Path:
-    """Writes the results in the folder `out` as one HTML file that needs nothing else.
+    """Writes the results in the folder `out` as one self-contained HTML file.
 
     Args:
       out: a folder that `maed predict` wrote.
-      path: of the file.
-      body: the file of the body model, where the one of the checkpoint is not at hand.
+      path: of the HTML file.
+      body: path of the body model, if that of the checkpoint is not available.
 
     Raises:
-      UserError: there are no results, no body for them, or the file cannot be written.
+      UserError: there are no results, or no body for them, or the file cannot be written.
     """
     from maed_jax.visual.viewer_page import make_page
 
     path = Path(path)
-    # Whether it can be written shows before the work.
+    # Opened first, so that an unwritable path fails before the work.
     with whole_file(path, "w") as file, tempfile.TemporaryDirectory() as directory:
         data, title, video = gather(out, Path(directory), body)
         file.write(
@@ -61,12 +61,12 @@ def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = No
 def gather(
     out: str | Path, directory: Path, body: str | Path | None = None
 ) -> tuple[bytes, str, Path | None]:
-    """The page's data, its title, and its video below `directory` (None: there is none)."""
+    """Returns the page's data, title, and video inside `directory` (None: no video)."""
     from maed_jax.visual.viewer_data import page_data
 
     content, people = load_results(out)
     if not people:
-        raise UserError(f"{out} holds results without people: there is nothing to show")
+        raise UserError(f"the results in {out} contain no people: there is nothing to show")
     model = load_results_body(content, body)
     video, overlay = prepare_video(content, Path(out), directory / "video.mp4")
     title = Path(content["video"]["path"]).name
@@ -76,14 +76,14 @@ def gather(
 
 
 def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
-    """What the model attended to, by the ids of the people who have a file of it.
+    """Returns what the model attended to, by person id, for people who have an attention file.
 
     Raises:
-      UserError: a file is of other frames than its person.
+      UserError: a file's frames differ from its person's.
     """
     paths = [(person, out / attention_file_name(person.id)) for person in people]
     found = [(person, path) for person, path in paths if path.is_file()]
-    if not found:  # and need not wait for JAX
+    if not found:  # do not wait for JAX
         return {}
     from maed_jax.inference.person_attention import load_attention
 
@@ -96,10 +96,10 @@ def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
 
 
 def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bool]:
-    """The video for the page, and whether bodies are drawn in it already.
+    """Returns the video for the page, and whether bodies are already drawn in it.
 
-    It is a small copy, which browsers play, of the video that the results are of; where that has
-    gone, the overlay video; else there is none.
+    This is a small copy of the predicted video, in a format that browsers play; if that video is
+    gone, the overlay video, if there is one.
     """
     from tqdm import tqdm
 
@@ -118,7 +118,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
         )
         return (overlay, True) if found else (None, False)
     total = content["video"]["frames"]
-    # Another video may lie there now: a shorter one has an end of its own.
+    # Another video may be there by now: if shorter, it simply ends earlier.
     frames = itertools.islice(video.frames(), total)
     with VideoWriter(path, video.fps) as writer:
         for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
@@ -129,12 +129,12 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="maed view",
-        description="Show results of maed predict in the browser: the bodies in 3D beside the "
+        description="Show results of maed predict in the browser: the bodies in 3D next to the "
         "video, and, with results of maed predict --attention, what the model attended to.",
     )
     parser.add_argument("out", metavar="OUT", help="folder that maed predict wrote")
     parser.add_argument(
-        "--save", metavar="FILE", help="write one HTML file that needs nothing else, and exit"
+        "--save", metavar="FILE", help="write one self-contained HTML file, and exit"
     )
     parser.add_argument(
         "--port",
@@ -156,7 +156,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.visual.viewer_page import make_page
     from maed_jax.visual.viewer_server import VIDEO, make_server
 
-    # Whether the port is free shows before the work.
+    # Opened first, so that a port in use fails before the work.
     with make_server(args.port) as server, tempfile.TemporaryDirectory() as directory:
         data, title, server.video = gather(args.out, Path(directory), args.body)
         video = None if server.video is None else VIDEO

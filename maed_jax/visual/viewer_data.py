@@ -1,11 +1,11 @@
-"""What the viewer's page is given: a results folder packed into one compressed piece of bytes.
+"""The viewer page's data: a results folder packed into one compressed byte string.
 
-The page poses and skins the bodies itself, on the GPU, from what `pose_body` takes: the body once,
-and some 400 bytes for each person and frame. Numbers of people are the very ones of their `.npz`;
-only the body's blend directions are rounded (to `STEP`), and what is for the eye alone (attention).
+The page itself poses and skins the bodies, on the GPU, from the inputs of `pose_body`: the body
+once, and some 400 bytes per person and frame. People's numbers are exactly those of their `.npz`;
+only the body's blend shapes (to `STEP`) and the attention (for display) are rounded.
 
-The bytes: gzip of a little-endian uint32 with the header's length, the header (JSON: "meta", and
-for each array its type, shape and place) and the arrays, each at a multiple of eight bytes.
+Format: gzip of the header's length (little-endian uint32), the header (JSON: "meta", and each
+array's type, shape and offset) and the arrays, each aligned to eight bytes.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from maed_jax.visual.colors import color_of
 if TYPE_CHECKING:  # it imports the model
     from maed_jax.inference.person_attention import Attention
 
-STEP = 2e-5  # metres for each unit of a blend shape; moves a vertex by less than 0.2 mm in all
-TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # those with a JavaScript array
+STEP = 2e-5  # metres per unit of a blend shape; moves a vertex by less than 0.2 mm in all
+TYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32")  # as JavaScript has them
 FEET = tuple(i for i, name in enumerate(KEYPOINT_NAMES) if name.endswith(("Toe", "Heel")))
 
 
 def body_arrays(body: Body) -> dict[str, np.ndarray]:
-    """What the page needs of a body, by name.
+    """Returns the page's arrays of a body, by name.
 
     Raises:
-      UserError: a vertex follows more than four joints.
+      UserError: a vertex follows more than four joints, or blend shapes are too large for `STEP`.
     """
     template, faces = np.asarray(body.template, np.float32), np.asarray(body.faces)
     weights = np.asarray(body.skin_weights)
@@ -66,7 +66,7 @@ def body_arrays(body: Body) -> dict[str, np.ndarray]:
 
 
 def person_arrays(person: Person) -> dict[str, np.ndarray]:
-    """What the page needs of a person, by name; the numbers of their file."""
+    """Returns the page's arrays of a person, by name, with the numbers of their file."""
     names = ("pose", "shape", "translation", "camera", "boxes", "crops")
     return {name: np.asarray(getattr(person, name), np.float32) for name in names} | {
         "frames": person.frames.astype(np.int32),
@@ -75,7 +75,7 @@ def person_arrays(person: Person) -> dict[str, np.ndarray]:
 
 
 def floor_height(people: list[Person]) -> float:
-    """y of the floor in the camera's frame (downwards), metres: where most feet are lowest."""
+    """Returns the floor's y in the camera frame (down), metres: where most feet are lowest."""
     lowest = [
         (person.keypoints_3d[:, FEET, 1].max(axis=1) + person.translation[:, 1])
         for person in people
@@ -84,7 +84,7 @@ def floor_height(people: list[Person]) -> float:
 
 
 def frame_times(content: dict, people: list[Person]) -> np.ndarray:
-    """Seconds of every frame of the video, as far as people's files tell; else by its rate."""
+    """Returns the time of every frame in seconds, from people's files or else the frame rate."""
     count, fps = content["video"]["frames"], content["video"]["fps"]
     times = np.arange(count) / fps
     known = np.full(count, np.nan)
@@ -107,12 +107,12 @@ def page_data(
     attention: Mapping[int, Attention] | None = None,
     overlay: bool = False,
 ) -> bytes:
-    """Packs everything that the page shows but the video.
+    """Packs everything that the page shows except the video.
 
     Args:
       content: of results.json.
-      title: the page's.
-      attention: of some people, by their ids.
+      title: of the page.
+      attention: by person id; not everybody needs any.
       overlay: whether the page's video is the overlay video, with bodies in it.
     """
     attention = attention or {}
@@ -139,7 +139,7 @@ def page_data(
 
 
 def attention_arrays(attention: Attention) -> dict[str, np.ndarray]:
-    """A person's attention for the eye: shares in 1/255, heat maps in 1/255 of their maximum."""
+    """Returns attention for display: uint8 shares in 1/255; heat maps relative to their maximum."""
     out = {"blocks": attention.blocks.astype(np.int32)}
     if attention.clip_frames is not None:
         out["clip_frames"] = attention.clip_frames.astype(np.int32)
@@ -153,7 +153,7 @@ def attention_arrays(attention: Attention) -> dict[str, np.ndarray]:
 
 
 def pack(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
-    """Meta and arrays in one compressed piece (see the module's head)."""
+    """Packs meta and arrays into one byte string (see the module's docstring)."""
     places, pieces, offset = {}, [], 0
     for name, array in arrays.items():
         if array.dtype.name not in TYPES:

@@ -1,4 +1,4 @@
-"""The viewer's page: one HTML file that holds all it needs and asks the network for nothing."""
+"""The viewer's page: one self-contained HTML file that makes no network requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import html
 import re
 from importlib import resources
 
-# Later files use what earlier ones define: they are one script.
+# In this order: later files use what earlier ones define, as all become one script.
 SCRIPTS = (
     "data.js", "geometry.js", "shaders.js", "scene.js", "orbit.js", "clock.js", "attention.js",
     "panels.js", "timeline.js", "keys.js", "main.js",
@@ -15,17 +15,17 @@ SCRIPTS = (
 
 
 def asset(name: str) -> str:
-    """The text of a file of the folder page/."""
+    """Returns the text of a file in the folder page/."""
     return (resources.files("maed_jax.visual") / "page" / name).read_text(encoding="utf-8")
 
 
 def make_page(data: bytes, *, title: str, video: bytes | str | None = None) -> str:
-    """The page as HTML.
+    """Returns the page as HTML.
 
     Args:
-      data: of `viewer_data.page_data`.
-      title: of the window; any text, in which what is not Unicode becomes question marks.
-      video: an mp4 to put into the page; or where the server of the page has it ("/video.mp4").
+      data: from `viewer_data.page_data`.
+      title: of the window; anything in it that is not Unicode becomes a question mark.
+      video: an MP4 to embed, or its URL on the page's server ("/video.mp4"); None: no video.
     """
     if video is None or isinstance(video, str):
         source = video or ""

@@ -13,7 +13,7 @@ VIDEO = "/video.mp4"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for two addresses: the page at /, the video at /video.mp4, in ranges as asked."""
+    """Serves two paths: the page at /, and the video at /video.mp4, with range requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._send_video(self.server.video)
             else:
                 self.send_error(404)
-        except (BrokenPipeError, ConnectionResetError):  # the browser has changed its mind
+        except (BrokenPipeError, ConnectionResetError):  # the browser has cancelled
             self.close_connection = True
 
     def _send_video(self, video: Path) -> None:
@@ -58,12 +58,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def log_message(self, *_):  # pages that load are no news
+    def log_message(self, *_):  # successful requests are not worth a line
         pass
 
 
 class Server(ThreadingHTTPServer):
-    """Has its port from the start on; set `page` and `video` before it serves."""
+    """Binds its port at construction; set `page` and `video` before serving."""
 
     daemon_threads = True
     page: bytes
@@ -71,10 +71,10 @@ class Server(ThreadingHTTPServer):
 
 
 def make_server(port: int) -> Server:
-    """A server on this machine's own address; call its `serve_forever`. Port 0: any free one.
+    """Returns a server on the loopback address; call its `serve_forever`. Port 0: any free one.
 
     Raises:
-      UserError: the port is taken, or not one's to take.
+      UserError: the port is in use, or not allowed.
     """
     try:
         return Server(("127.0.0.1", port), Handler)

@@ -1,7 +1,7 @@
-// What a person's attention file says about a frame, as numbers and colours.
-// A block is its place among the file's blocks, or -1 for the mean of them.
+// A person's attention in a frame, as numbers and colours.
+// `block` is an index into the file's blocks, or -1 for their mean.
 const HEAT = [[20, 14, 54], [92, 22, 110], [182, 54, 84], [240, 120, 32], [252, 222, 108]];
-const GATE = [[47, 143, 157], [150, 150, 150], [222, 135, 52]]; // space, both alike, time
+const GATE = [[47, 143, 157], [150, 150, 150], [222, 135, 52]]; // space, even, time
 
 function mix(stops, value) {
   const at = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
@@ -11,7 +11,7 @@ function mix(stops, value) {
 const heatColor = (value) => `rgb(${mix(HEAT, value).join()})`;
 const gateColor = (value) => `rgb(${mix(GATE, value).join()})`;
 
-// One frame of an array [n blocks ...], of one block or the mean of them, as shares in [0, 1].
+// Returns one frame of an array [n blocks ...], of one block or their mean, as shares in [0, 1].
 function ofFrame(array, row, block) {
   const [, blocks, ...rest] = array.shape;
   const size = rest.reduce((a, b) => a * b, 1);
@@ -24,7 +24,7 @@ function ofFrame(array, row, block) {
   return out;
 }
 
-// [{frame, weight: {share, relative}}] of the frames in this frame's clip, in order; [] without.
+// Returns [{frame, weight: {share, relative}}] for this frame's clip, in order; [] if none.
 function timeWeights(person, frame, block) {
   const row = person.row(frame);
   if (row < 0 || !person.attention.time) return [];
@@ -41,7 +41,7 @@ function gateShare(person, row, block) {
   return shares.reduce((a, b) => a + b, 0) / shares.length;
 }
 
-// The spatial heat map of a frame as a small canvas, clear where nothing is looked at.
+// Returns a frame's spatial heat map as a small canvas, transparent where weights are low.
 function heatMap(person, row, block) {
   const { space } = person.attention;
   const [, , height, width] = space.shape;
@@ -58,7 +58,7 @@ function heatMap(person, row, block) {
   return canvas;
 }
 
-// For each joint, how much it is listened to: by `listener`, or (null) by all that could.
+// Returns how much of `listener` comes from each joint; null: the sum over all joints.
 function listenedTo(person, row, listener) {
   const { joints } = person.attention;
   const count = joints.shape[1];

@@ -1,10 +1,10 @@
-// What frame it is: the video's clock where there is one that plays, else our own.
+// The current frame: by the video's clock if there is a video, otherwise by our own.
 // times: seconds of each frame, ascending. changed(frame) is called whenever the frame changes.
 function makeClock(times, video, changed) {
   const last = times.length - 1;
   const gap = last > 0 ? times[last] / last : 0.04;
   const clock = { frame: 0, playing: false, speed: 1 };
-  let begun = 0; // where our own clock stood at 0, in milliseconds of the page's time
+  let begun = 0; // when our own clock was at 0, in milliseconds of performance.now()
 
   function frameAt(time) {
     let low = 0, high = last;
@@ -36,7 +36,7 @@ function makeClock(times, video, changed) {
   clock.seek = (frame) => {
     frame = Math.min(last, Math.max(0, frame));
     begun = performance.now() - (times[frame] / clock.speed) * 1000;
-    // the middle of a frame's time, so that rounding cannot show its neighbour
+    // the middle of a frame's time, so that rounding cannot show a neighbour
     if (video) video.currentTime = (times[frame] + (times[frame + 1] ?? times[frame] + gap)) / 2;
     show(frame);
   };

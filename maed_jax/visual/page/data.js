@@ -1,4 +1,4 @@
-// Reads the page's data: base64 of what viewer_data.pack made, as a promise of {meta, arrays}.
+// Reads the page's data, base64 of the output of viewer_data.pack, as a promise of {meta, arrays}.
 const ARRAY_TYPES = {
   uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array,
   int32: Int32Array, uint32: Uint32Array, float32: Float32Array,
@@ -26,7 +26,7 @@ async function readData(base64) {
   return { meta: header.meta, arrays };
 }
 
-// A person with their arrays by name; row(frame) is where a frame is in them, or -1.
+// Makes a person with their arrays by name; row(frame) is a frame's row in the arrays, or -1.
 function makePerson({ id, color }, arrays) {
   const person = { id, color: color.map((c) => c / 255), css: `rgb(${color.join()})`, visible: true };
   const prefix = `${id}/`;

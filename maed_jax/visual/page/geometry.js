@@ -1,4 +1,4 @@
-// Small linear algebra. Matrices for WebGL are column by column, 16 numbers.
+// Some linear algebra. Matrices for WebGL are column-major, 16 numbers.
 const subtract = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const cross = (a, b) => [
@@ -31,7 +31,7 @@ function multiply(a, b) {
   return out;
 }
 
-// Rotation matrix, row by row, of axis times angle (Rodrigues).
+// Returns the rotation matrix, row-major, of an axis times angle (Rodrigues).
 function rotationOf(x, y, z) {
   const angle = Math.hypot(x, y, z);
   if (angle < 1e-9) return [1, -z, y, z, 1, -x, -y, x, 1];
@@ -44,8 +44,8 @@ function rotationOf(x, y, z) {
   ];
 }
 
-// The blend shapes that are not zero: for each, the places in the flat list of coordinates and what
-// they add there (metres for one unit). Most of them touch few vertices.
+// Returns the non-zero entries of each blend shape: indices into the flat list of coordinates, and
+// the offsets in metres per unit coefficient. Most blend shapes affect few vertices.
 function sparseDirections(directions, step) {
   const [count, verts] = directions.shape;
   return Array.from({ length: count }, (_, d) => {
@@ -67,9 +67,9 @@ function addDirection(vertices, { places, amounts }, coefficient) {
   for (let k = 0; k < places.length; k++) vertices[places[k]] += coefficient * amounts[k];
 }
 
-// What the GPU needs to pose the body of a person in a row of their arrays, as pose_body does:
-// the rest body's vertices for this shape and pose, and for each joint three rows [R | t] that move
-// a point of it to its place, in the camera's axes.
+// Returns what the GPU needs to pose a person's body in a row of their arrays, as pose_body does:
+// the vertices at rest for this shape and pose, and for each joint three rows [R | t] that map a
+// point at rest to its posed position, in camera axes.
 function poseOf(body, person, row) {
   const joints = body.parents.length;
   const betas = person.shape.subarray(10 * row, 10 * row + 10);
@@ -98,7 +98,7 @@ function poseOf(body, person, row) {
   return { rest, bones };
 }
 
-// A joint's rotation and place in the body from its parent's; `home` is its place at rest.
+// Returns a joint's rotation and position from its parent's; `home` is its position at rest.
 function chain(above, local, home) {
   const bone = subtract(home, above.home);
   const R = [], t = [];

@@ -1,4 +1,4 @@
-// Keys that do something wherever the focus is, unless what has it uses them itself.
+// Keyboard shortcuts for the whole page, except keys that the focused element uses itself.
 const OWN_KEYS = {
   select: [" ", "ArrowLeft", "ArrowRight", "Home", "End"],
   button: [" "],
@@ -9,7 +9,7 @@ function usesKey(element, key) {
   return Object.entries(OWN_KEYS).some(([kind, keys]) => keys.includes(key) && element.matches(kind));
 }
 
-// actions: key -> what it does, given the event; letters are lower case and stand for both cases.
+// actions: maps keys to functions of the event; lower-case letters stand for both cases.
 function listenToKeys(page, actions) {
   page.addEventListener("keydown", (event) => {
     const action = actions[event.key] ?? actions[event.key.toLowerCase()];
@@ -18,8 +18,8 @@ function listenToKeys(page, actions) {
     event.preventDefault();
     action(event);
   });
-  // A button that the mouse has pressed gives the space bar back; one that a key has pressed (a
-  // click without a count) keeps the focus, from where the next key goes on.
+  // A button clicked with the mouse gives up the focus, so that space plays again; one pressed by
+  // key (a click without a count) keeps it, for keyboard navigation.
   page.addEventListener("click", (event) => {
     if (event.detail > 0) event.target.closest("button")?.blur();
   });

@@ -1,4 +1,4 @@
-// Puts the page together: state, controls, and what is drawn when.
+// Assembles the page: state, controls and redrawing.
 const find = (id) => document.getElementById(id);
 
 function themeColors() {
@@ -9,7 +9,7 @@ function themeColors() {
   return { ...colors, floor: [r, g, b, 0.5] };
 }
 
-// The video element, ready to be drawn from; null where there is none or it cannot be played.
+// Opens the video element, ready to be drawn; null if there is none or it cannot be played.
 function openVideo(source) {
   if (!source) return Promise.resolve(null);
   const video = document.createElement("video");
@@ -77,7 +77,7 @@ async function start() {
     const actors = actorsNow();
     const picture = find("picture");
     const canvas = find("bodies"), ratio = Math.min(window.devicePixelRatio || 1, 2);
-    if (state.bodies && picture.clientWidth) { // hidden where there is no video
+    if (state.bodies && picture.clientWidth) { // hidden if there is no video
       const width = Math.round(picture.clientWidth * ratio);
       const height = Math.round((width * meta.video.size[1]) / meta.video.size[0]);
       film.drawOverVideo(width, height, actors);
@@ -114,12 +114,12 @@ async function start() {
     if (attention.joints) find("joints").querySelector("figcaption").textContent = describeJoints(view);
   }
 
-  function placeOf(person, row) { // in the room
+  function placeOf(person, row) { // in world axes
     const [x, y, z] = person.translation.subarray(3 * row, 3 * row + 3);
     return [x, -y, -z];
   }
 
-  // Everybody, at (nearly) all times, in view, from a little above and aside.
+  // Shows everybody at (nearly) all times, from slightly above and to the side.
   function wholeScene() {
     const places = people.flatMap((person) =>
       Array.from(person.frames, (_, row) => placeOf(person, row)));
@@ -137,7 +137,7 @@ async function start() {
     const canvas = find("bodies");
     const high = Math.tan(fieldOfView / 2);
     const wide = (high * canvas.clientWidth) / Math.max(canvas.clientHeight, 1);
-    const distances = places.map((place) => { // from which each is seen whole
+    const distances = places.map((place) => { // at which each is fully visible
       const offset = subtract(place, target);
       const needed = [(Math.abs(dot(offset, right)) + 0.7) / wide, (Math.abs(dot(offset, up)) + 1.2) / high];
       return dot(offset, back) + Math.max(...needed);
@@ -177,7 +177,7 @@ async function start() {
       redraw();
     });
     const name = Object.assign(document.createElement("button"), {
-      textContent: `person ${person.id}`, title: "Put in focus",
+      textContent: `person ${person.id}`, title: "Focus on this person",
     });
     name.addEventListener("click", () => setFocus(person));
     person.chip.append(box, name);

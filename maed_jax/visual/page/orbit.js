@@ -1,10 +1,10 @@
-// A camera that goes around a point: drag to turn, right button or Shift to move, wheel to zoom.
+// A camera that orbits a point: drag to rotate, right button or Shift to pan, wheel to zoom.
 function makeOrbit(element, changed) {
   const orbit = { target: [0, 0, -3], distance: 4, turn: 0, tilt: 0.2, fixed: null };
   const fingers = new Map();
   let spread = 0;
 
-  // The video's own camera is looked through until something is dragged.
+  // The video's own camera (`fixed`) is used until the user drags or zooms.
   orbit.camera = () => orbit.fixed ?? {
     target: orbit.target,
     up: [0, 1, 0],

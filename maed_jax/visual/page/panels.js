@@ -1,5 +1,5 @@
-// The pictures beside the room: the video with bodies, and what the attention was. Results count
-// pixels from the centre of the first one, a canvas and the crop of a video from its edge.
+// The panels beside the room: the video with bodies, and attention. Results count pixels from the
+// centre of the first one; canvases and video crops count from its edge.
 function fitCanvas(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   canvas.style.aspectRatio = `${width} / ${height}`;
@@ -9,7 +9,7 @@ function fitCanvas(canvas, width, height) {
   return pen;
 }
 
-// The video's frame with what lies over it. overlay: a canvas of the same shape, or null.
+// Draws the video's frame, an overlay and boxes. overlay: a canvas of the same shape, or null.
 function drawVideo(canvas, view, overlay) {
   const [videoWidth, videoHeight] = view.size;
   const tallest = (view.focus.attention.blocks ? 0.36 : 0.75) * window.innerHeight;
@@ -35,7 +35,7 @@ function drawVideo(canvas, view, overlay) {
   }
 }
 
-// The crop that the model saw of the person in focus, under the heat map of its attention.
+// Draws the crop that the model saw of the focused person, under the heat map of its attention.
 function drawCrop(canvas, view) {
   const { focus: person, video } = view;
   const row = person.row(view.frame);
@@ -56,7 +56,7 @@ function drawCrop(canvas, view) {
   pen.drawImage(heatMap(person, row, view.block), 0, 0, width, width);
 }
 
-// Bars: the weight of each frame of the clip for this one.
+// Draws the weight of each frame of the current frame's clip as bars.
 function drawTime(canvas, view) {
   const width = canvas.clientWidth, height = 64;
   const pen = fitCanvas(canvas, width, height);
@@ -74,7 +74,7 @@ function drawTime(canvas, view) {
   });
 }
 
-// A cell for each block and head: from all space to all time.
+// Draws a cell per block and head, coloured from all space to all time.
 function drawGates(canvas, view) {
   const { gates } = view.focus.attention;
   const [, blocks, heads] = gates.shape;
@@ -96,7 +96,8 @@ function drawGates(canvas, view) {
   }
 }
 
-// The tree of joints from the front; warm ones are listened to most. Returns where they are.
+// Draws the joints as a tree seen from the front, in warm colours if others depend on them much.
+// Returns their positions.
 function drawJoints(canvas, view) {
   const { body, focus: person, listener } = view;
   const count = body.parents.length, width = canvas.clientWidth, height = width;
@@ -134,12 +135,12 @@ function drawJoints(canvas, view) {
   return places;
 }
 
-// What the picture of the joints says, in words.
+// Describes the drawing of the joints in words.
 function describeJoints(view) {
   const { names, focus, listener, frame } = view;
   const row = focus.row(frame);
   if (row < 0) return "";
-  if (listener === null) return "how much the joints below listen to each; point at a joint to see what it listens to";
+  if (listener === null) return "how much the joints below depend on each one; point at a joint to see what it depends on";
   const plain = (name) => name.replaceAll("_", " ");
   const percent = (x) => `${Math.round(100 * x)} %`;
   const sources = listenedTo(focus, row, listener)

@@ -1,4 +1,4 @@
-// Draws the bodies: in a room with a floor, or over the video as the model's camera sees them.
+// Draws the bodies: in a room with a floor, or over the video as their crops' cameras see them.
 const LIGHT = [0.45, 1.0, 0.55];
 const NEAR = 0.05, FAR = 200;
 
@@ -12,12 +12,12 @@ function compile(gl, vertex, fragment) {
   }
   gl.linkProgram(program);
   if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost())
-    throw new Error(`the GPU's compiler: ${gl.getProgramInfoLog(program)}`);
+    throw new Error(`the GPU's shader compiler reports: ${gl.getProgramInfoLog(program)}`);
   const places = {};
   return { program, at: (name) => (places[name] ??= gl.getUniformLocation(program, name)) };
 }
 
-// What stays the same while bodies move, on the GPU; gives a maker of bodies: {array, update(pose)}.
+// Uploads what stays the same while bodies move; returns a factory of bodies {array, update(pose)}.
 function uploadBody(gl, body) {
   const upload = (target, data) => {
     const buffer = gl.createBuffer();
@@ -66,7 +66,7 @@ function uploadFloor(gl) {
   return array;
 }
 
-// Throws where the browser has no WebGL 2.
+// Throws if the browser has no WebGL 2.
 function makeScene(canvas, body, meta) {
   const gl = canvas.getContext("webgl2", { antialias: true, stencil: true, preserveDrawingBuffer: true });
   if (!gl) throw new Error("this browser does not support WebGL 2, which is needed to draw the bodies");
@@ -125,7 +125,7 @@ function makeScene(canvas, body, meta) {
     gl.uniform4fv(ground.at("ink"), ink);
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
 
-    if (camera.eye[1] > floor) { // a pixel gets dark once, however many shadows fall on it
+    if (camera.eye[1] > floor) { // a pixel is darkened once, however many shadows fall on it
       gl.enable(gl.STENCIL_TEST);
       gl.stencilFunc(gl.EQUAL, 0, 1);
       gl.stencilOp(gl.KEEP, gl.KEEP, gl.INCR);
@@ -139,7 +139,7 @@ function makeScene(canvas, body, meta) {
     actors.forEach(drawBody);
   }
 
-  // Each body exactly where its crop's camera sees it; the picture is the whole video's.
+  // Draws each body exactly where its crop's camera sees it, over the whole video frame.
   function drawOverVideo(width, height, actors) {
     begin(width, height);
     gl.disable(gl.BLEND);
@@ -151,11 +151,11 @@ function makeScene(canvas, body, meta) {
   return { drawRoom, drawOverVideo };
 }
 
-// The affine map from a body's x and y (metres, camera's axes) to clip coordinates of the video.
+// Returns the affine map from a body's x and y (metres, camera axes) to clip coordinates.
 function cropToClip(person, row, [width, height]) {
   const [scale, x, y] = person.camera.subarray(3 * row, 3 * row + 3);
   const [cx, cy, side] = person.crops.subarray(3 * row, 3 * row + 3);
-  const pixels = (scale * side) / 2; // for each metre; edges of pixels, not centres, bound the clip
+  const pixels = (scale * side) / 2; // per metre; the clip ends at pixel edges, not centres
   return [
     (2 * pixels) / width, (-2 * pixels) / height,
     (2 * (cx + 0.5 + pixels * x)) / width - 1, 1 - (2 * (cy + 0.5 + pixels * y)) / height,

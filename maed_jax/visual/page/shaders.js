@@ -1,6 +1,6 @@
-// The programs of the GPU. World: y up, metres; the video's camera sits at its origin and looks
-// along -z. Arrays come in the camera's axes (y down, z forward), as in the files.
-// `joints` is their number. Positions are of the body at rest, shaped and corrected for the pose.
+// The GPU programs. World: y up, metres; the video's camera is at its origin and looks along -z.
+// Arrays are in camera axes (y down, z forward), as in the files. `joints` is the number of joints.
+// Positions are those of the body at rest, with the blend shapes of shape and pose added.
 const bodyVertexShader = (joints) => `#version 300 es
 precision highp float;
 precision highp int;
@@ -8,8 +8,8 @@ layout(location = 0) in vec3 position;
 layout(location = 1) in vec3 normal;
 layout(location = 2) in uvec4 skin_joints;
 layout(location = 3) in vec4 skin_weights;
-uniform vec4 bones[${3 * joints}];           // three rows [R | t] for each joint
-uniform vec3 translation;              // camera's axes
+uniform vec4 bones[${3 * joints}];           // three rows [R | t] per joint
+uniform vec3 translation;              // camera axes
 uniform mat4 to_clip;
 uniform vec4 crop;                     // over the video: clip x, y = crop.xy * body's x, y + crop.zw
 uniform int kind;                      // 0: in the room, 1: its shadow, 2: over the video
@@ -83,7 +83,7 @@ void main() {
   gl_Position = to_clip * vec4(world, 1.0);
 }`;
 
-// Lines every half metre, stronger every two, that fade out with the distance from the middle.
+// Lines every half metre, stronger every two metres, fading with the distance from the centre.
 const FLOOR_FRAGMENT_SHADER = `#version 300 es
 precision highp float;
 in vec3 world;

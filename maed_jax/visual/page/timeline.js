@@ -1,7 +1,7 @@
-// Stripes above the time line: when people are there, and the attention of the one in focus.
+// Stripes above the timeline: when people are present, and the focused person's attention.
 const STRIPE = { person: 7, attention: 9, label: 11, gap: 4, top: 6 };
 
-// An empty stripe of attention below its name; returns where the stripe begins.
+// Draws an empty stripe of attention below its name; returns the stripe's top.
 function attentionStripe(pen, text, y, width, { quiet, track }) {
   pen.font = "9px system-ui, sans-serif";
   pen.fillStyle = quiet;
@@ -11,7 +11,7 @@ function attentionStripe(pen, text, y, width, { quiet, track }) {
   return y + STRIPE.label;
 }
 
-// view: {frames, people, focus, frame, block, colors}; attention is drawn where the focus has some.
+// view: {frames, people, focus, frame, block, colors}; attention is drawn if the focus has any.
 function drawTimeline(canvas, view) {
   const { frames, people, focus } = view;
   const shown = people.slice(0, 12); // more would push the rest off the page
@@ -63,7 +63,7 @@ function drawTimeline(canvas, view) {
   pen.fillRect(x - 0.75, 0, 1.5, height);
 }
 
-// Stretches of frames of one person that are alike in whether they were detected.
+// Returns stretches of a person's frames that are all detected, or all not.
 function runsOf(person) {
   if (person.runs) return person.runs;
   const runs = [];
