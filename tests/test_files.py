@@ -231,7 +231,7 @@ def test_bodies_of_one_gender_lie_beside_the_neutral_one(tmp_path, small_model):
     for source in (tmp_path, tmp_path / "SMPL_NEUTRAL.npz"):
         female = files.load_body(source, "female")
         np.testing.assert_allclose(female.template, 2 * neutral.template, rtol=1e-6)
-        with pytest.raises(UserError, match="SMPL_MALE.npz .* is missing"):
+        with pytest.raises(UserError, match="SMPL_MALE.npz is missing"):
             files.load_body(source, "male")
     for other in ("mannequin", small_model, neutral):
         with pytest.raises(UserError, match="the male body is needed but this body has none"):

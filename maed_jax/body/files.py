@@ -146,7 +146,8 @@ def _gendered_file(source: Source, gender: str) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise UserError(
-        f"{folder / name} (or .pkl) is missing: the {gender} body is needed next to the neutral one"
+        f"{folder / name} is missing (.pkl works too): the {gender} body is needed next to the "
+        "neutral one"
     )
 
 

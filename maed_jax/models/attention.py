@@ -139,7 +139,7 @@ class QueryKeyValue(Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _without_padding_gradient(x: jax.Array, tokens: int) -> jax.Array:
-    """Identity on `[b t n d]` whose gradient is zero for the padding: all tokens after `tokens`.
+    """Identity on `[b t n d]` whose gradient is zero for padding, from token number `tokens` on.
 
     If there is padding, a barrier makes XLA assemble the gradient before any use of it; otherwise
     it transposes the gradient's parts separately for the bias and for each matmul.
