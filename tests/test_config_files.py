@@ -76,7 +76,7 @@ def test_a_file_may_have_a_study_and_augmentations_of_parts(tmp_path):
         ("c.seed = int('few')", "own.py, line 4: ValueError: .*'few'$"),
         ("assert variant", "own.py, line 4: AssertionError$"),
         ("c.loss = type(c)({'pose': 1.0})", "no config.loss.keypoints_2d; start from c = defaults"),
-        ("return None", "own.py returns a NoneType .*: end it with `return c`"),
+        ("return None", "own.py returns a NoneType, .*: end it with `return c`"),
         ("return {'steps': 3}", "own.py returns a dict"),
     ],
 )
