@@ -59,5 +59,5 @@ def get_config() -> ConfigDict:
     c.study.stage2.optimizer = ConfigDict({"learning_rate": 1e-3, "warmup_steps": 30})
 
     c.study.cnn = ConfigDict()  # model settings of rows with encoder "cnn"
-    c.study.cnn.stage_sizes = (1, 1, 1, 1)  # a ResNet-50 has four stages, the root three
+    c.study.cnn.stage_sizes = (1, 1, 1, 1)  # a ResNet-50 has four stages, the root has three
     return c

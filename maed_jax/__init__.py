@@ -1,15 +1,15 @@
 """3D human shape and pose from video: MAED (Wan et al., ICCV 2021) in JAX.
 
-restore_estimator   the model that was trained in a work directory, as an `Estimator`
-save_estimator      an `Estimator` as a work directory, for `maed eval`, `predict` and `export`
-from_torch          the `Estimator` of a checkpoint of the original code
-predict_video       the people in a video, by an `Estimator`
-crop_people         clips for an `Estimator` from frames and people's boxes
+restore_estimator   loads the model trained in a work directory as an `Estimator`
+save_estimator      saves an `Estimator` as a work directory for `maed eval`, `predict`, `export`
+from_torch          loads a checkpoint of the original code as an `Estimator`
+predict_video       reconstructs the people in a video with an `Estimator`
+crop_people         cuts clips for an `Estimator` out of frames, given people's boxes
 Estimator           a model with its parameters and body: maps clips to a `Prediction`
 Prediction          bodies, keypoints and cameras in every frame of clips
-MAED                the network as a Flax module, to train by a loop of one's own
-load_body           the mannequin or SMPL, to pose by `maed_jax.body.smpl.pose_body`
-UserError           what mistakes raise: one sentence that says what to do
+MAED                the network as a Flax module, for custom training loops
+load_body           loads the mannequin or SMPL; `maed_jax.body.smpl.pose_body` poses it
+UserError           raised for users' mistakes: one sentence that says what to do
 
 docs/python.md shows each.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# `maed_jax.datasets` lies in here where the package is installed, and beside it in a checkout.
+# `datasets` is inside this package when installed, but next to it in a checkout.
 if (Path(__file__).parents[1] / "datasets" / "source.py").is_file():
     __path__.append(str(Path(__file__).parents[1]))
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # for editors and type checkers
     from maed_jax.runs.restore import save_estimator as save_estimator
     from maed_jax.weights.original import from_torch as from_torch
 
-# Loaded on first use, so that `maed --help` does not wait for JAX.
+# Imported on first use, so that `maed --help` does not wait for JAX.
 _EXPORTS = {
     "Estimator": "maed_jax.estimator",
     "MAED": "maed_jax.models.maed",

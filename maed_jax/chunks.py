@@ -1,4 +1,4 @@
-"""Functions of many frames, computed some frames at a time: one shape, one compilation."""
+"""Applies functions to many frames in chunks of one size, so that they compile only once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 def in_chunks(
     function: Callable[..., Any], size: int, *arrays: np.ndarray
 ) -> Iterator[tuple[slice, Any]]:
-    """Calls `function` with the chunks of the arrays.
+    """Calls `function` on chunks of `size` rows of the arrays.
 
     Yields:
-      which rows these are, and the arrays that the function gave for them, as NumPy's.
+      The slice of rows, and the function's outputs for these rows as NumPy arrays.
     """
     for here, rows in chunks(size, *arrays):
         found = jax.device_get(function(*rows))
@@ -24,8 +24,8 @@ def in_chunks(
 
 
 def chunks(size: int, *arrays: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """Yields `size` rows of the arrays at a time, and which these are; the last ones are filled up
-    with copies of the very last."""
+    """Yields slices of up to `size` rows, and these rows of every array; the last chunk is padded
+    to `size` with copies of the last row."""
     for start in range(0, len(arrays[0]), size):
         rows = np.minimum(np.arange(start, start + size), len(arrays[0]) - 1)
         yield slice(start, min(start + size, len(arrays[0]))), [array[rows] for array in arrays]

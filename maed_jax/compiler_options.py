@@ -1,7 +1,7 @@
-"""XLA's options for compiling on a CPU, where its own choice is not the best one.
+"""XLA compiler options for CPUs, where the defaults are not the best.
 
-For `jax.jit`'s `compiler_options`, which JAX takes for whole programs only, not for functions
-within them.
+They are for `compiler_options` of `jax.jit`, which JAX accepts for whole programs only, not for
+functions called inside a jitted one.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from jax.experimental.compilation_cache import compilation_cache
 Options = dict[str, bool | int | str] | None
 
 _HASTILY: Options = {"xla_backend_optimization_level": 0}
-# jaxlib 0.10 and 0.11 crash when oneDNN fuses some products with what follows, so each product
-# stays by itself.
+# jaxlib 0.10 and 0.11 crash when oneDNN fuses some matmuls with the operations that follow, so
+# matmuls are not fused.
 _BY_ONEDNN: Options = {
     "xla_cpu_use_onednn": True,
     "xla_cpu_experimental_onednn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
-# From tokens so wide and so many frames on, oneDNN is faster (docs/tried.md). For small
-# products its cost per call is higher, and in each call it copies the weights into its own order.
+# Token width and number of frames from which oneDNN is faster (docs/tried.md). For small matmuls
+# its overhead is higher, and each call copies the weights into its own layout.
 _DIM, _FRAMES = 384, 8
 
 
 def hastily() -> Options:
-    """For what takes XLA longer to optimise than to run, such as drawing a hundred arrays."""
+    """For programs that take longer to optimise than to run, such as initialising 100 arrays."""
     return _HASTILY if jax.default_backend() == "cpu" else None
 
 
 def for_training(dim: int, frames: int) -> Options:
-    """For the training step of a network with tokens of `dim` numbers, on `frames` at a time.
+    """For training a network with tokens of width `dim` on `frames` frames at a time per device.
 
-    XLA cannot save what is compiled with these for another process, so they are not for work that
-    is done within minutes, such as prediction.
+    XLA cannot save programs compiled with these options for other processes, so do not use them
+    for tasks that only take minutes, such as prediction.
     """
     return _BY_ONEDNN if dim >= _DIM and frames >= _FRAMES and _has_onednn() else None
 
 
 @contextlib.contextmanager
 def without_cache() -> Iterator[None]:
-    """Programs are compiled anew within this, and not saved for other processes."""
+    """Context in which programs are always compiled, without reading or writing JAX's cache."""
     before = jax.config.jax_enable_compilation_cache
     try:
         _use_cache(False)
@@ -55,12 +55,12 @@ def without_cache() -> Iterator[None]:
 
 def _use_cache(wanted: bool) -> None:
     jax.config.update("jax_enable_compilation_cache", wanted)
-    compilation_cache.reset_cache()  # JAX looks at the setting once
+    compilation_cache.reset_cache()  # JAX reads the setting only once
 
 
 @functools.cache
 def _has_onednn() -> bool:
-    """Whether programs are for a CPU, and this XLA takes the options."""
+    """Whether the backend is a CPU whose XLA accepts the oneDNN options."""
     if jax.default_backend() != "cpu":
         return False
     try:

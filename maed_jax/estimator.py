@@ -1,4 +1,4 @@
-"""A trained model with its body: call it with clips."""
+"""`Estimator`: a trained model with its body, called on clips."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from maed_jax.models.maed import MAED, Prediction
 
 
 def check_finite(*answers: np.ndarray) -> None:
-    """Raises: UserError: some number of a model's answers is not finite."""
+    """Raises: UserError: some of a model's outputs are not finite."""
     if not all(np.isfinite(answer).all() for answer in answers):
         raise UserError(
-            "the model answers with numbers that are not finite: it has diverged; take an earlier "
-            "checkpoint, or train at a lower learning rate"
+            "the model's output is not finite: its training has diverged; use an earlier "
+            "checkpoint, or train with a lower learning rate"
         )
 
 
@@ -31,56 +31,58 @@ def _apply(model: MAED, variables: Any, body: Body, clip: jax.Array, vertices: b
     return model.apply(variables, network_input(clip), body, vertices=vertices)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # of arrays, it would be neither True nor False
+@dataclasses.dataclass(frozen=True, eq=False)  # == on arrays has no single truth value
 class Estimator:
-    """Maps clips of person crops to bodies. Compiled once for each shape of clip.
+    """Maps clips of person crops to bodies. Compiles once per clip shape.
 
     Raises:
-      UserError: the body came without what gives its keypoints.
+      UserError: the body has no landmark regressor.
     """
 
     model: MAED
     variables: Any = dataclasses.field(repr=False)
-    """{"params": ..., "batch_stats": ...}, the latter with BatchNorm only"""
+    """{"params": ..., "batch_stats": ...}, the latter only with BatchNorm"""
     body: Body = dataclasses.field(repr=False)
     margin: float = CROP_MARGIN
-    """side of the crops that it was trained on, in longer sides of people's boxes"""
+    """side of the crops it was trained on, as a multiple of the longer side of a person's box"""
     interval: int = 8
-    """frames from one of a clip to the next, in a video, as it was evaluated"""
+    """video frames from one frame of a clip to the next, as in its evaluation"""
 
     def __post_init__(self):
-        landmark_regressor(self.body)  # complaints come before the work
+        landmark_regressor(self.body)  # fail early
 
     @property
     def image_size(self) -> int:
-        """Side of the crops that the model takes, pixels."""
+        """Side of the model's input crops, pixels."""
         return self.model.image_size
 
     @property
     def clip_length(self) -> int:
-        """Frames of a clip as a rule: the most that the encoder's temporal embedding holds.
+        """Normal number of frames per clip: the length of the encoder's temporal embedding.
 
-        Encoders without one, and with one that is spread over longer clips, take any length.
+        Encoders without such an embedding, or that interpolate it, accept clips of any length.
         """
         return self.model.clip_length
 
     def __call__(self, clip: jax.Array, *, vertices: bool = True) -> Prediction:
         """Reconstructs clips `[b t h w 3]`, RGB.
 
-        clip: uint8 pixels, 0 to 255, or float32 that `maed_jax.data.images.normalise` made of them.
+        Args:
+          clip: uint8 pixels, 0 to 255, or the float32 output of `maed_jax.data.images.normalise`.
+          vertices: whether to return the mesh too.
 
         Raises:
-          UserError: an array of another type or shape, more frames than the model takes.
+          UserError: wrong dtype or shape, or more frames than the model accepts.
         """
         body = self.body if vertices else self._keypoint_body
         return _apply(*self.folded, body, clip, vertices)
 
-    # Made at the first call and kept on the device: concrete arrays even when the first call
-    # happens under a trace.
+    # Computed at the first call and kept on the device, as concrete arrays even if that call is
+    # being traced.
 
     @functools.cached_property
     def folded(self) -> tuple[MAED, dict[str, Any]]:
-        """Model and variables that give the same answers sooner, see `models.folding`."""
+        """Model and variables with the same outputs, but faster; see `models.folding`."""
         with jax.ensure_compile_time_eval():
             variables = jax.tree.map(jnp.asarray, self.variables)
             return fold_constants(self.model, variables, self.body)

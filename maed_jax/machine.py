@@ -1,4 +1,4 @@
-"""The machine that a program runs on."""
+"""Describes the machine that the program runs on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 
 def available_cores() -> int:
-    """How many cores this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
+    """Number of cores this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
@@ -29,7 +29,7 @@ def processor() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Machine and versions, for the record; JAX's and its device where the program imported it."""
+    """Machine and versions, for reports; JAX's device and versions only if JAX was imported."""
     jax = sys.modules.get("jax")
     versions = ("maed_jax", *(("jax", "flax") if jax else ()), "numpy")
     return {

@@ -1,4 +1,4 @@
-"""The original's decoder weights and answers, for a decoder alone."""
+"""The original's decoder weights and outputs, for testing a decoder alone."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from maed_jax.body.rotations import axis_angle_from_matrix, matrix_from_6d
 
 
 def original_params(decoder, dim, theirs):
-    """Parameters of `decoder` under parity_rules.py; `theirs` renames layers where need be."""
+    """Parameters of `decoder` by parity_rules.py; `theirs` maps layer names to the original's."""
     init = jax.eval_shape(
         lambda key: decoder.init(key, jnp.zeros(dim), None, train=False), jax.random.key(0)
     )
@@ -24,7 +24,7 @@ def original_params(decoder, dim, theirs):
 
 
 def assert_answers(regression, golden):
-    """Pose, shape and camera are the original's within 1e-4 of the largest value of each."""
+    """Asserts that pose, shape and camera match the original's to 1e-4 of each one's maximum."""
     rotmat = matrix_from_6d(regression.pose6d)
     pose = rearrange(axis_angle_from_matrix(rotmat), "... joints xyz -> ... (joints xyz)")
     theta = golden["theta"].reshape(-1, 85)

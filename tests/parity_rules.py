@@ -1,8 +1,8 @@
 """The rule behind the golden vectors: weights, clips and a body as functions of names and shapes.
 
-The vectors in `tests/golden` are answers of the original implementation to these inputs, so each
-function here must give the very same bits every time. Layouts are PyTorch's (convolution kernels
-out, in, h, w; linear weights out, in), as an importer of the original's checkpoints meets them.
+The vectors in `tests/golden` are outputs of the original implementation for these inputs, so each
+function here must always return exactly the same bits. Layouts are PyTorch's (convolution kernels
+out, in, h, w; linear weights out, in), as in the original's checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FACES = 13776
 
 
 def normal(name: str, shape, scale: float = 1.0) -> np.ndarray:
-    """Gaussian float32 values; the checksum of `name` is the seed."""
+    """Gaussian float32 values, seeded with the checksum of `name`."""
     seed = zlib.crc32(name.encode())
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
 
@@ -37,7 +37,7 @@ def weight(name: str, shape) -> np.ndarray:
     if entry.endswith(("cls_token", "pos_embed", "temp_embed")):
         return 0.2 * normal(name, shape)
     if len(shape) == 1:
-        centre = 1.0 if entry.endswith("weight") else 0.0  # a normaliser's gain, else a bias
+        centre = 1.0 if entry.endswith("weight") else 0.0  # the scale of a norm, else a bias
         return centre + 0.1 * normal(name, shape)
     return normal(name, shape, 1.0 / np.sqrt(int(np.prod(shape[1:]))))
 
@@ -48,7 +48,7 @@ def clip(name: str, batch: int, frames: int, size: int = 224) -> np.ndarray:
 
 
 def body_model() -> dict:
-    """A body of SMPL's sizes under SMPL's own keys. It looks like nothing on earth."""
+    """A body of SMPL's sizes with SMPL's keys. It does not look like a human."""
     rng = np.random.RandomState(0)  # the order of the draws below is part of the rule
     rest = rng.randn(JOINTS, 3) * 0.05
     for joint, parent in enumerate(TREE[1:], start=1):
@@ -79,7 +79,7 @@ def body_model() -> dict:
 
 
 def _regressor(seed: int, rows: int, nonzero: int = 40) -> np.ndarray:
-    """[rows, VERTS]: `nonzero` random vertices in each row, weights that add up to one."""
+    """[rows, VERTS]: `nonzero` random vertices per row, with weights that sum to one."""
     rng = np.random.RandomState(seed)
     lottery = rng.rand(rows, VERTS)
     threshold = np.sort(lottery, axis=1)[:, -nonzero, None]

@@ -1,11 +1,11 @@
-"""Parameters for tests without compiling initialisers, which takes longer than most tests."""
+"""Parameters without compiling initialisers, which would take longer than most tests."""
 
 import jax
 import numpy as np
 
 
 def random_params(init, *args, seed=0, **kwargs):
-    """Gaussian values, scaled by fan-in, in the tree of `init(key, *args, **kwargs)`."""
+    """Gaussian values, scaled by fan-in, with the tree of `init(key, *args, **kwargs)`."""
     shapes = jax.eval_shape(lambda key, *args: init(key, *args, **kwargs), jax.random.key(0), *args)
     rng = np.random.default_rng(seed)
 

@@ -22,7 +22,7 @@ def qkv():
 
 
 def one_query(q, k, v):
-    """Attention of one query [dh] over keys and values [m dh], written out."""
+    """Reference: attention of one query [dh] over keys and values [m dh]."""
     scores = np.exp(k @ q / np.sqrt(DH))
     return (scores / scores.sum()) @ v
 
@@ -52,7 +52,7 @@ def test_it_is_softmax_attention_with_its_gradients(qkv):
 
 
 def test_scores_of_bfloat16_are_not_rounded():
-    """Rounded, large ones would be off by a percent and more when the softmax takes them."""
+    """If they were, large ones would be off by a percent or more before the softmax."""
     keys = jax.random.split(jax.random.key(0), 3)
     q, k, v = (jax.random.normal(key, (4, 16, 64)).astype(jnp.bfloat16) for key in keys)
     q *= 3
@@ -72,7 +72,7 @@ def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
         return pull(along.astype(y.dtype))
 
     program = str(jax.make_jaxpr(gradients)(half))
-    assert len(re.findall(r":f32\[[\d,]*\] = dot_general", program)) == 1  # the scores alone
+    assert len(re.findall(r":f32\[[\d,]*\] = dot_general", program)) == 1  # only the scores
     for ours, expected in zip(gradients(half), gradients(exact)):
         assert ours.dtype == jnp.bfloat16
         np.testing.assert_allclose(ours.astype(jnp.float32), expected, atol=0.03)
@@ -133,7 +133,7 @@ def test_permuting_the_tokens_permutes_the_answer(mode):
 
 @pytest.mark.parametrize("mode", A.MODES)
 def test_permuting_the_frames_permutes_the_answer(mode):
-    """What order frames come in is known from the temporal embedding alone."""
+    """Only the temporal embedding tells the order of frames."""
     apply, params = layer(mode)
     x, order = tokens(), jnp.array([2, 0, 1])
     expected = apply(params, x)[:, order]
@@ -194,7 +194,7 @@ def test_gates_are_shares_of_time_and_come_on_request():
     module = A.SpatialTemporalAttention(HEADS, "parallel")
     _, params = layer("parallel")
     gate = params["params"]["gate"]
-    logits = jnp.tile(jnp.array([0.0, jnp.log(3.0)]), HEADS * DH)  # of space and time, in turns
+    logits = jnp.tile(jnp.array([0.0, jnp.log(3.0)]), HEADS * DH)  # space and time alternate
     gate |= {"kernel": jnp.zeros_like(gate["kernel"]), "bias": logits}
     _, state = module.apply(params, tokens(), mutable="intermediates")
     (gates,) = state["intermediates"]["gates"]

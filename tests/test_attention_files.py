@@ -14,15 +14,15 @@ from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import in_memory
 from maed_jax.inference.video import open_video
 from maed_jax.visual import attention_files
-from maed_jax.visual.attention_film import (
+from maed_jax.visual.attention_plot import crop_rows, write_plot
+from maed_jax.visual.attention_video import (
     HEAT,
-    film_picture,
+    attention_frame,
     heat_colors,
     heated,
     time_strip,
-    write_films,
+    write_videos,
 )
-from maed_jax.visual.attention_plot import crop_rows, write_plot
 from maed_jax.visual.colors import color_of
 
 
@@ -56,7 +56,7 @@ def test_one_video_per_person_over_their_frames(video, tmp_path):
     people = [moving_person(1), moving_person(2, (2, 3, 5))]
     attentions = [attention_of(people[0]), dataclasses.replace(attention_of(people[1]), time=None)]
     paths = [tmp_path / "1.mp4", tmp_path / "2.mp4"]
-    write_films(paths, video, people, attentions, num_frames=FRAMES)
+    write_videos(paths, video, people, attentions, num_frames=FRAMES)
     films = [list(open_video(path).frames()) for path in paths]
     assert [len(frames) for frames in films] == [8, 3]
     assert [frames[0].size for frames in films] == [(640 + 384, 480), (640 + 480, 480)]
@@ -66,7 +66,7 @@ def test_the_square_is_drawn_where_the_crop_was(video):
     """The centre of the first pixel is at 1.5 in a video 4 times as large."""
     crop = np.float32([[80, 60, 50]] * FRAMES)
     person = dataclasses.replace(moving_person(), crops=crop)
-    picture = film_picture(next(video.frames()), person, attention_of(person), 0)
+    picture = attention_frame(next(video.frames()), person, attention_of(person), 0)
     like = np.abs(picture[:, :640].astype(int) - color_of(person.id)).sum(-1) < 60
     middle = [np.flatnonzero(like.sum(axis) > 150).mean() for axis in (0, 1)]
     np.testing.assert_allclose(middle, [4 * 80.5 - 0.5, 4 * 60.5 - 0.5], atol=0.6)

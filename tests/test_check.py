@@ -53,7 +53,7 @@ def test_what_can_hardly_be_meant(tmp_path, capsys):
     np.savez(tmp_path / "SMPL_NEUTRAL.npz", **arrays)
     check.main(["check", str(tmp_path)])
     out = capsys.readouterr().out
-    assert "are these metres" in out and "skin weights of 6890 vertices" in out
+    assert "is this in metres" in out and "skin weights of 6890 vertices" in out
 
 
 def test_broken_files_are_one_sentence_each_and_the_others_are_reported(

@@ -1,4 +1,4 @@
-"""Reading parts of a checkpoint; what is saved and damaged is in test_checkpoints."""
+"""Interrupts while reading a checkpoint; test_checkpoints.py tests saving and damage."""
 
 import signal
 
@@ -8,7 +8,7 @@ from maed_jax.runs.checkpoint_parts import interrupts_held
 
 
 def swallow_one():
-    """As Orbax does with whatever happens while it looks at a checkpoint."""
+    """Swallows exceptions, like Orbax while it reads a checkpoint."""
     try:
         signal.raise_signal(signal.SIGINT)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Checkpoints: exact resume, what is kept, damage, and what users are told."""
+"""Checkpoints: exact resume, what is kept, damage, and error messages."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ def abstract(state, mesh=None):
 
 @pytest.fixture(scope="module")
 def saved_once(tmp_path_factory):
-    """A work directory with checkpoints 1 and 2, their states, and the step."""
+    """A work directory with checkpoints 1 and 2, their states, and the training step."""
     directory = tmp_path_factory.mktemp("work")
     state, step = tiny.trainer()
     step, states = jax.jit(step), []
@@ -45,13 +45,13 @@ def saved_once(tmp_path_factory):
 
 @pytest.fixture
 def two_steps(saved_once, tmp_path):
-    """A copy of `saved_once` of a test's own."""
+    """A copy of `saved_once` for one test."""
     directory, states, step = saved_once
     return shutil.copytree(directory, tmp_path, dirs_exist_ok=True), states, step
 
 
 def test_resumed_run_is_bit_identical(tmp_path):
-    """Four steps, and two steps, a stop, and two more: with donation and saving in between."""
+    """Four steps equal two steps, a stop, and two more, with donation and saving in between."""
     state, step = tiny.trainer()
     step = jax.jit(step, donate_argnames="state")
     straight, _ = run(step, jax.tree.map(np.array, state), [next_batch(i) for i in range(4)])
@@ -62,7 +62,7 @@ def test_resumed_run_is_bit_identical(tmp_path):
         for _ in range(2):
             state, _ = run(step, state, [next(source)])
         saved.save(state, source.get_state())
-        for _ in range(2):  # goes on while the save is being written
+        for _ in range(2):  # continue while the save is being written
             state, _ = run(step, state, [next(source)])
 
     fresh, source = tiny.trainer()[0], tiny.Batches()
@@ -75,7 +75,7 @@ def test_resumed_run_is_bit_identical(tmp_path):
 
 
 def next_batch(i):
-    return tiny.batch(i + 1)  # as tiny.Batches counts
+    return tiny.batch(i + 1)  # numbered as in tiny.Batches
 
 
 def test_restores_on_another_mesh(two_steps):
@@ -104,7 +104,7 @@ def test_batch_norms_running_values_are_saved(tmp_path, capsys):
     shutil.rmtree(tmp_path / "checkpoints" / "2" / "batch_stats")
     variables, number = checkpoints.read_variables(tmp_path)
     assert number == 1 and equal(variables, states[0].variables)
-    assert "batch_stats is not there" in capsys.readouterr().err
+    assert "batch_stats is missing" in capsys.readouterr().err
     with checkpoints.Checkpoints(tmp_path) as saved:
         assert equal(saved.restore(abstract(fresh))[0], states[0])
 
@@ -122,9 +122,9 @@ def test_the_moving_average_is_saved_and_is_what_others_read(tmp_path, capsys):
     with checkpoints.Checkpoints(tmp_path) as saved:
         assert equal(saved.restore(abstract(state))[0], state)
     assert equal(checkpoints.read_variables(tmp_path)[0], {"params": state.ema})
-    shutil.rmtree(tmp_path / "checkpoints" / "2" / "ema")  # not the parameters in its place
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "ema")  # the parameters must not be used instead
     assert equal(checkpoints.read_variables(tmp_path)[0], {"params": states[0].ema})
-    assert "ema is not there" in capsys.readouterr().err
+    assert "ema is missing" in capsys.readouterr().err
 
 
 def test_keeps_the_latest_and_the_best(tmp_path):
@@ -135,7 +135,7 @@ def test_keeps_the_latest_and_the_best(tmp_path):
             saved.save(state.replace(step=jnp.int32(step)), {}, metrics)
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
         assert saved.steps == [2, 5, 6]
-        saved.save(state.replace(step=jnp.int32(6)), {})  # already there: nothing happens
+        saved.save(state.replace(step=jnp.int32(6)), {})  # already saved: nothing happens
     assert checkpoints.read_variables(tmp_path, "best")[1] == 2
     assert checkpoints.read_variables(tmp_path)[1] == 6
 
@@ -145,7 +145,7 @@ def test_there_is_no_best_without_a_validation(tmp_path):
     with checkpoints.Checkpoints(tmp_path) as saved:
         saved.save(state.replace(step=jnp.int32(1)), {})
         saved.save(state.replace(step=jnp.int32(2)), {}, {"pa_mpjpe": np.nan})
-    with pytest.raises(UserError, match="was validated, .*: leave out --step"):
+    with pytest.raises(UserError, match="was validated, .*: omit --step"):
         checkpoints.read_variables(tmp_path, "best")
     with pytest.raises(UserError, match="there is no work directory"):
         checkpoints.read_variables(tmp_path / "absent", "best")
@@ -160,7 +160,7 @@ def test_a_damaged_validation_is_named_and_can_be_deleted(tmp_path, text):
     metrics = tmp_path / "checkpoints" / "1" / "metrics"
     (metrics / "metrics").write_text(text, encoding="latin-1")
     for use in (checkpoints.Checkpoints, lambda path: checkpoints.read_variables(path, "best")):
-        with pytest.raises(UserError, match=f"{metrics} is damaged .* delete it, and checkpoint 1"):
+        with pytest.raises(UserError, match=f"{metrics} is damaged .* delete it; checkpoint 1"):
             use(tmp_path)
     assert checkpoints.read_variables(tmp_path, 1)[1] == 1
     shutil.rmtree(metrics)
@@ -182,7 +182,7 @@ def test_what_beats_the_best_is_known_at_once_and_after_a_stop(tmp_path):
 
 
 def event_loops():
-    """How many there are in this process: each holds a thread and three open files."""
+    """The number of them in this process: each holds a thread and three open files."""
     links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
     return sum(os.path.lexists(f) and "eventpoll" in os.readlink(f) for f in links)
 
@@ -231,7 +231,7 @@ def test_damaged_newest_falls_back(two_steps, damage, capsys):
         assert equal(state, states[0]) and position == {"place": 1}
         assert "checkpoint 2 is damaged" in capsys.readouterr().err
         state, _ = run(step, state, [tiny.batch(1)])
-        saved.save(state, {"place": 2})  # the place is free again
+        saved.save(state, {"place": 2})  # the step is free again
     assert (directory / "damaged" / "2").is_dir()
     variables, number = checkpoints.read_variables(directory)
     assert number == 2 and equal(variables, states[1].variables)
@@ -246,7 +246,7 @@ def test_all_damaged_moves_nothing(two_steps):
             saved.restore(abstract(states[0]))
     with pytest.raises(UserError, match="no checkpoint in .* can be read"):
         checkpoints.read_variables(directory)
-    with pytest.raises(UserError, match="checkpoint 1 in .* cannot be read; .* another step, of 2"):
+    with pytest.raises(UserError, match="checkpoint 1 in .* cannot be read; .* another step: 2"):
         checkpoints.read_variables(directory, 1)
     assert not (directory / "damaged").exists()
 
@@ -268,7 +268,7 @@ def test_reading_again_leaves_nothing_behind(two_steps):
         return len(gc.get_objects())
 
     before = objects_after_reading(2)
-    # Twenty are counters of TensorStore that Orbax asks for; each array described were twenty more.
+    # Twenty are TensorStore counters requested by Orbax; each described array would add twenty.
     assert objects_after_reading(5) < before + 5 * 50
 
 
@@ -277,7 +277,7 @@ def test_what_is_given_for_a_work_directory(two_steps):
     inside, weights = directory / "checkpoints", directory / "model_best.pth.tar"
     weights.touch()
     for given, says in (
-        (weights, f"convert weights first, by `maed convert {weights} --out DIR`"),
+        (weights, f"convert weights first with `maed convert {weights} --out DIR`"),
         (inside, f"give {directory}$"),
         (inside / "2", f"give {directory}, and step 2$"),
         (inside / "2" / "params", f"give {directory}, and step 2$"),
@@ -289,7 +289,7 @@ def test_what_is_given_for_a_work_directory(two_steps):
 def test_a_folder_of_work_directories_is_not_one(two_steps, tmp_path):
     stage = tmp_path / "runs" / "stage2"
     shutil.copytree(two_steps[0] / "checkpoints" / "2", stage / "checkpoints" / "2")
-    with pytest.raises(UserError, match=f"runs holds no checkpoint, but .*: give {stage}$"):
+    with pytest.raises(UserError, match=f"runs has no checkpoint but contains .*: give {stage}$"):
         checkpoints.read_variables(tmp_path / "runs")
 
 
@@ -330,7 +330,7 @@ def wait_until_settled(directory):
 
 
 def fails_and_goes_on(directory, states, fault):
-    """A save that meets a fault is told of in one line, loses nothing, and the next one is made."""
+    """A failing save is reported in one line and loses nothing; the next one succeeds."""
     third = states[-1].replace(step=jnp.int32(3))
     with pytest.raises(UserError, match="could not (save|open)") as told:
         with fault, checkpoints.Checkpoints(directory) as saved:
@@ -343,7 +343,7 @@ def fails_and_goes_on(directory, states, fault):
         assert equal(saved.restore(abstract(third))[0], states[-1])
         saved.save(third, {})
     names = sorted(path.name for path in (directory / "checkpoints").iterdir())
-    assert names == ["1", "2", "3"]  # what the fault left half-written is gone
+    assert names == ["1", "2", "3"]  # half-written files of the failed save are gone
 
 
 def test_a_disk_that_fills_up_while_it_is_written(two_steps):
@@ -357,9 +357,9 @@ def test_permission_that_is_lost(two_steps):
 
 
 def test_a_clock_that_jumps_back(tmp_path, monkeypatch):
-    """The latest checkpoint is the one of the highest step, whenever it was written."""
+    """The latest checkpoint is the one with the highest step, whenever it was written."""
     state, _ = tiny.trainer()
-    clock = itertools.count(2e9, -100_000.0)  # every look at it is a day earlier
+    clock = itertools.count(2e9, -100_000.0)  # each reading is a day earlier
     monkeypatch.setattr(time, "time", lambda: next(clock))
     monkeypatch.setattr(time, "time_ns", lambda: int(next(clock) * 1e9))
     with checkpoints.Checkpoints(tmp_path, keep=2) as saved:

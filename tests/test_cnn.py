@@ -40,7 +40,7 @@ def test_shapes_and_names_are_torchvisions():
 
 
 def test_padding_of_an_odd_stride_is_pytorchs():
-    # Size 4, kernel 3, stride 2: a column of zeros before; the one after is never reached.
+    # Size 4, kernel 3, stride 2: a column of zeros before; the one after is never used.
     x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
     kernel = jnp.arange(9.0).reshape(3, 3, 1, 1)
     y = Conv(1, 3, stride=2).apply({"params": {"kernel": kernel}}, x)
@@ -49,7 +49,7 @@ def test_padding_of_an_odd_stride_is_pytorchs():
 
 
 def test_the_pool_pads_as_pytorch():
-    """An encoder of no stages is stem and pool: against the window reduction, written out."""
+    """An encoder without stages is stem and pool: compares with an explicit window reduction."""
     module = ConvolutionalEncoder(image_size=32, stage_sizes=(), width=4)
     variables = random_params(module.init, clip())
     p, s = variables["params"]["bn1"], variables["batch_stats"]["bn1"]
@@ -83,7 +83,7 @@ def test_batch_norm_goes_by_the_batch_in_training_and_remembers_a_tenth():
 
 
 def test_all_layers_go_by_the_batch_in_training(variables):
-    """Whatever their running values are, and these all move."""
+    """The running values do not matter in training, and all of them change."""
     train = jax.jit(functools.partial(TINY.apply, train=True, mutable="batch_stats"))
     before = variables["batch_stats"]
     other = variables | {"batch_stats": jax.tree.map(lambda s: 2 * s, before)}
@@ -113,7 +113,7 @@ def test_eight_devices_normalise_over_the_batch_of_all(variables):
     def train(variables, clip):
         return TINY.apply(variables, clip, train=True, mutable="batch_stats")
 
-    x = clip(b=8, t=1) * jnp.arange(1, 9)[:, None, None, None, None]  # every device another scale
+    x = clip(b=8, t=1) * jnp.arange(1, 9)[:, None, None, None, None]  # a different scale per device
     one = jax.jit(train)(variables, x)
     mesh = sharding.make_mesh(8, 1)
     many = jax.jit(train)(variables, jax.device_put(x, sharding.batch_sharding(mesh)))

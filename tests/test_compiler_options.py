@@ -37,7 +37,7 @@ def test_other_devices_and_other_versions_of_xla_get_no_options(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """The names of programs in a cache that keeps all."""
+    """Names of the programs in a compilation cache without a minimum compile time."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     for name, value in zip(names, (str(tmp_path), 0.0)):
@@ -94,6 +94,6 @@ def test_a_network_and_its_gradient_are_the_same_by_onednn(dtype):
             return ravel_pytree(program(variables, clip))[0]
 
     plain, by_onednn = answers(None), answers(compiler_options.for_training(768, 16))
-    # In bfloat16 either is some hundredths off what float32 gives.
+    # In bfloat16, both are a few hundredths off the float32 values.
     tolerance = {"float32": 1e-5, "bfloat16": 0.1}[dtype] * np.abs(plain).max()
     np.testing.assert_allclose(by_onednn, plain, atol=tolerance)

@@ -1,4 +1,4 @@
-"""Configurations: names, overrides, and what goes wrong with them."""
+"""Configurations: names, overrides, and errors."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def test_path_and_name_are_the_same(monkeypatch, tmp_path):
     path = config_files.PACKAGE.parent / "configs" / "demo.py"
     by_path = configs.load_config(f"{path}:stage2")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "demo").mkdir()  # a folder of that name is not in the way
+    (tmp_path / "demo").mkdir()  # a directory of that name does not interfere
     assert by_path == configs.load_config("demo:stage2")
     assert by_path.model.clip_length == 8 != configs.load_config("demo:stage1").model.clip_length
 
@@ -76,7 +76,7 @@ def test_override_in_two_words_and_several():
         ("debug", ["--config.optimizer.learning_rte=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.lerning_rate=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.optimizer.lr=1"], "did you mean optimizer.learning_rate"),
-        ("debug", ["--config.xyz=1"], "runs/config.py lists all"),
+        ("debug", ["--config.xyz=1"], "runs/config.py lists them all"),
         ("debug", ["--config.optimizer=1"], "is a section"),
         ("debug", ["--config.steps=many"], "config.steps must be a whole number, not 'many'"),
         ("debug", ["--config.steps=1.5"], "whole number"),
@@ -127,13 +127,13 @@ def test_same_run():
     configs.check_same_run(old, configs.load_config("debug", changes), "DIR")
     for change, words in (
         ("steps=4", r"steps \(2 there, 4 here\)"),
-        ("eval_windows=7", "eval_windows"),  # the best checkpoint would be of another measure
+        ("eval_windows=7", "eval_windows"),  # would change the measure of the best checkpoint
         ("data.val_split=test", "data.val_split"),
     ):
         with pytest.raises(UserError, match=f"DIR .*{words}.*another --workdir .*init_from=DIR "):
             configs.check_same_run(old, configs.load_config("debug", [f"--config.{change}"]), "DIR")
     studies = [configs.load_config("ablation", [f"--config.seed={seed}"]) for seed in (0, 1)]
-    with pytest.raises(UserError, match="another --workdir$"):  # which has many runs
+    with pytest.raises(UserError, match="another --workdir$"):  # a study has many runs
         configs.check_same_run(*studies, "DIR")
 
 
@@ -141,7 +141,7 @@ def test_a_body_is_kept_by_its_whole_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = configs.load_config("debug", ["--config.body=smpl"])
     assert config.body == str(tmp_path / "smpl")
-    old = configs.ConfigDict({**config.to_dict(), "body": "smpl"})  # as it was given, once
+    old = configs.ConfigDict({**config.to_dict(), "body": "smpl"})  # as once saved
     configs.check_same_run(old, config, "DIR")
     assert configs.load_config("debug").body == "mannequin"
     monkeypatch.chdir("/")

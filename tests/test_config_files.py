@@ -1,4 +1,4 @@
-"""Configurations as files: the list of them, variants, and mistakes in them."""
+"""Configuration files: the list of them, variants, and errors in them."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_broken_file(tmp_path):
 
 
 def own_config(tmp_path, body, parameters="variant=None"):
-    """The path of a user's configuration that starts from the defaults and goes on with `body`."""
+    """The path of a user's configuration that starts from the defaults, followed by `body`."""
     lines = ["from maed_jax.runs.config import defaults", f"def get_config({parameters}):"]
     lines += ["    c = defaults()", *(f"    {line}" for line in body)]
     (tmp_path / "own.py").write_text("\n".join(lines) + "\n")
@@ -76,7 +76,7 @@ def test_a_file_may_have_a_study_and_augmentations_of_parts(tmp_path):
         ("c.seed = int('few')", "own.py, line 4: ValueError: .*'few'$"),
         ("assert variant", "own.py, line 4: AssertionError$"),
         ("c.loss = type(c)({'pose': 1.0})", "no config.loss.keypoints_2d; start from c = defaults"),
-        ("return None", "own.py returns a NoneType .*: end it with `return c`"),
+        ("return None", "own.py returns a NoneType, .*: end it with `return c`"),
         ("return {'steps': 3}", "own.py returns a dict"),
     ],
 )
@@ -87,5 +87,5 @@ def test_mistakes_in_a_file_are_one_line(tmp_path, line, says):
 
 
 def test_a_file_without_variants_is_asked_for_one(tmp_path):
-    with pytest.raises(UserError, match="own.py has no variants, not even 'few'"):
+    with pytest.raises(UserError, match="own.py has no variant 'few'"):
         configs.load_config(own_config(tmp_path, ["return c"], "") + ":few")

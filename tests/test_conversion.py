@@ -113,7 +113,7 @@ def test_training_starts_from_imagenet_weights(tmp_path):
     encoder = got["params"]["encoder"]
     np.testing.assert_array_equal(encoder["embedding"]["bias"], arrays["embedding/bias"])
     assert f"taken: {len(jax.tree.leaves(encoder)) - 1} arrays" in report
-    assert "does not fit: encoder/time_embedding [1, 1, 1, 16] (there [1, 16, 1, 16])" in report
+    assert "does not fit: encoder/time_embedding [1, 1, 1, 16] (before: [1, 16, 1, 16])" in report
     assert_same(got["params"]["decoder"], fresh["params"]["decoder"])
 
 

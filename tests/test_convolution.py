@@ -8,7 +8,7 @@ from maed_jax.models import convolution
 
 @pytest.fixture(params=["large", "small"])
 def extent(request, monkeypatch):
-    """What is convolved here counts as large, for which CPUs have another way, or as it is."""
+    """Runs a test twice: as is, and with all inputs counted as large, for the CPU's Winograd."""
     if request.param == "large":
         monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 1)
         monkeypatch.setattr(convolution, "FEWEST_PIXELS", 1)
@@ -67,7 +67,7 @@ def test_only_nvidias_gpus_convolve_squares_first(platform, channels):
 
 
 def test_a_gpu_is_given_no_product_of_every_second_pixel():
-    """XLA 0.11 dies of it there."""
+    """It crashes XLA (jaxlib 0.11) there."""
     x, kernel = jnp.zeros((1, 8, 8, 16)), jnp.zeros((1, 1, 16, 16))
     traced = jax.jit(convolution.convolve, static_argnums=2).trace(x, kernel, 2)
     program = traced.lower(lowering_platforms=("cuda",)).as_text()

@@ -48,6 +48,6 @@ def test_of_what_is_not_known_there_is_no_peak(kind):
 
 def test_throughput(monkeypatch):
     assert cost.throughput(0.0, 3.0, 8) == {}
-    assert cost.throughput(2e12, 3.0, 8) == {"teraflops_per_second": 6.0}  # of CPUs none is known
+    assert cost.throughput(2e12, 3.0, 8) == {"teraflops_per_second": 6.0}  # no known peak for CPUs
     monkeypatch.setitem(cost.PEAKS, jax.devices()[0].device_kind, 1e12)
     assert cost.throughput(2e12, 3.0, 8)["share_of_peak"] == pytest.approx(6 / 8)

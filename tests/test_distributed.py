@@ -1,4 +1,4 @@
-"""Options for several processes; that they train as one is shown in test_scaling.py."""
+"""Options for several processes; test_scaling.py tests that they train as one."""
 
 import argparse
 
@@ -19,9 +19,9 @@ def test_without_the_flag_nothing_happens():
 
 
 def test_what_goes_together():
-    with pytest.raises(UserError, match="go together, with --distributed"):
+    with pytest.raises(UserError, match="together, and with --distributed"):
         distributed.initialize(options("--process_id=0"))
-    with pytest.raises(UserError, match="go together"):
+    with pytest.raises(UserError, match="together"):
         distributed.initialize(options("--distributed", "--num_processes=2"))
 
 

@@ -31,7 +31,7 @@ def test_one_feature_for_every_frame(mode):
     apply, params = encoder(mode)
     feature = apply(params, clip())
     assert feature.shape == (2, 3, 12)
-    assert jnp.abs(feature).max() <= 1  # behind a tanh
+    assert jnp.abs(feature).max() <= 1  # after a tanh
     has_time = "time_embedding" in params["params"]
     assert has_time == (mode not in ("vanilla", "temporal"))
 
@@ -65,7 +65,7 @@ def test_order_of_frames_matters():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_last_block_answers_for_the_read_token_as_if_for_all(mode):
-    """Values and gradients; whoever asks for intermediates gets all tokens of the last block."""
+    """Values and gradients; with intermediates requested, the last block computes all tokens."""
     module = SpatialTemporalEncoder(**SMALL | {"stage_sizes": ()}, mode=mode)
     params = random_params(module.init, clip())
 
@@ -100,7 +100,7 @@ def test_the_last_block_costs_less_than_the_one_before(mode):
 
 
 def test_places_start_as_large_as_what_is_at_them():
-    """Much smaller, and attention could not tell them apart at first."""
+    """If much smaller, attention could not distinguish them at first."""
     module = SpatialTemporalEncoder(**SMALL, mode="parallel")
     variables = module.init(jax.random.key(0), clip())
     _, seen = module.apply(

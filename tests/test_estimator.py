@@ -66,7 +66,7 @@ def test_editors_find_the_names_where_they_are():
     )
     for node in block.body:
         for alias in node.names:
-            assert alias.asname == alias.name  # which makes it public
+            assert alias.asname == alias.name  # marks it as public for type checkers
     told = {alias.name: node.module for node in block.body for alias in node.names}
     assert told == maed_jax._EXPORTS
 
@@ -86,7 +86,7 @@ def test_pixels_are_normalised(estimator):
     expected = pose(normalise(pixels))
     for other in (pose, jax.jit(pose), lambda clip: jax.vmap(pose)(clip[None])[0]):
         np.testing.assert_allclose(other(pixels), expected, atol=1e-5)
-    with pytest.raises(UserError, match="clips are uint8 RGB pixels, or float32 .*, not int32"):
+    with pytest.raises(UserError, match="clips must be uint8 RGB pixels, or float32 .*, not int32"):
         estimator(pixels.astype(np.int32))
 
 
@@ -100,5 +100,5 @@ def test_it_is_printed_and_compared_without_its_arrays(estimator):
 def test_numbers_that_are_not_finite_are_refused(wrong):
     good, bad = np.zeros((2, 3)), np.array([0.0, wrong])
     check_finite(good, good)
-    with pytest.raises(UserError, match="it has diverged; take an earlier checkpoint"):
+    with pytest.raises(UserError, match="has diverged; use an earlier checkpoint"):
         check_finite(good, bad)

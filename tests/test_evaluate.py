@@ -173,7 +173,7 @@ def test_table_1_of_what_is_prepared(data_dir, opened, tmp_path, capsys):
 def test_mistakes(tmp_path, opened, data_dir):
     with pytest.raises(UserError, match="there is no work directory"):
         run("--checkpoint", tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no checkpoint"):
+    with pytest.raises(UserError, match="has no checkpoint"):
         run("--checkpoint", tmp_path)
     with pytest.raises(UserError, match="cannot write"):
         run("--json", tmp_path / "no" / "file")

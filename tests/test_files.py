@@ -17,7 +17,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def model(arrays):
-    """Only the content of SMPL's own file."""
+    """Only the contents of SMPL's own file."""
     return {key: arrays[key] for key in files.MODEL_KEYS}
 
 
@@ -28,7 +28,7 @@ def body(arrays):
 
 @pytest.fixture(scope="module")
 def small_model(model):
-    """An SMPL body with 40 vertices, quick to write and to break."""
+    """An SMPL body with 40 vertices: quick to write and easy to break."""
     verts, faces = 40, np.arange(39).reshape(13, 3)
     cut = {key: np.asarray(model[key])[:verts] for key in
            ("v_template", "shapedirs", "posedirs", "weights")}  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_body_of_a_newer_format_is_refused(tmp_path, body):
     files.save_body(body, path)
     with np.load(path) as file:
         np.savez(path, **dict(file) | {"maed_jax_body": 2})
-    with pytest.raises(UserError, match="body.npz .*has format 2, newer than 1: update maed_jax"):
+    with pytest.raises(UserError, match="body.npz .*of format 2, newer than 1: update maed_jax"):
         files.load_body(path)
 
 
@@ -150,13 +150,13 @@ def test_another_mesh_has_no_known_landmarks(small_model):
         ("posedirs", np.zeros((207, 120)), "posedirs has shape (207, 120), expected (40, 3, 207)"),
         ("weights", np.zeros((40, 23)), "weights has shape (40, 23), expected (40, 24)"),
         ("J_regressor", np.zeros((24, 41)), "J_regressor has shape (24, 41), expected (24, 40)"),
-        ("f", np.full((5, 3), 40), "f points at vertices that the body does not have"),
-        ("f", np.full((5, 3), -1), "f points at vertices that the body does not have"),
+        ("f", np.full((5, 3), 40), "f refers to vertices that the body does not have"),
+        ("f", np.full((5, 3), -1), "f refers to vertices that the body does not have"),
         ("kintree_table", np.zeros((2, 52)), "52 joints where SMPL has 24"),
-        ("kintree_table", np.zeros((2, 24)), "kintree_table does not hold the parents"),
+        ("kintree_table", np.zeros((2, 24)), "kintree_table does not contain the parents"),
         ("weights", np.full((40, 24), np.nan), "weights has values that are not finite"),
-        ("weights", np.array([{}]), "weights holds Python objects or text"),
-        ("weights", "text", "weights holds Python objects or text"),
+        ("weights", np.array([{}]), "weights contains Python objects or text"),
+        ("weights", "text", "weights contains Python objects or text"),
         ("J_regressor_extra", np.zeros((8, 40)), "J_regressor_extra has shape (8, 40)"),
         ("J_regressor_h36m", np.zeros((17, 4)), "J_regressor_h36m has shape (17, 4)"),
         ("mean_params", {"pose": np.zeros(72)}, "mean_params: pose has shape (72,), expected (144"),
@@ -188,20 +188,20 @@ def test_objects_in_npz_are_refused_where_they_are_needed(tmp_path, small_model)
     np.savez(tmp_path / "SMPL_NEUTRAL.npz", **small_model, junk=junk)
     assert files.load_body(tmp_path).template.shape == (40, 3)
     np.savez(tmp_path / "SMPL_NEUTRAL.npz", **small_model | {"weights": junk})
-    with pytest.raises(UserError, match="weights holds Python objects"):
+    with pytest.raises(UserError, match="weights contains Python objects"):
         files.load_body(tmp_path)
 
 
 def test_files_that_are_no_bodies(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         files.load_body(tmp_path / "none.npz")
-    with pytest.raises(UserError, match="holds no body"):
+    with pytest.raises(UserError, match="has no body"):
         files.load_body(tmp_path)
     (tmp_path / "body.txt").write_text("body")
     with pytest.raises(UserError, match="must end in .pkl or .npz"):
         files.load_body(tmp_path / "body.txt")
     (tmp_path / "list.pkl").write_bytes(pickle.dumps([1]))
-    with pytest.raises(UserError, match="holds a list"):
+    with pytest.raises(UserError, match="contains a list"):
         files.load_body(tmp_path / "list.pkl")
     (tmp_path / "text.npz").write_text("body")
     with pytest.raises(UserError, match="cannot be read as a .npz"):
@@ -234,7 +234,7 @@ def test_bodies_of_one_gender_lie_beside_the_neutral_one(tmp_path, small_model):
         with pytest.raises(UserError, match="SMPL_MALE.npz is missing"):
             files.load_body(source, "male")
     for other in ("mannequin", small_model, neutral):
-        with pytest.raises(UserError, match="the male body is needed and this body has none"):
+        with pytest.raises(UserError, match="the male body is needed but this body has none"):
             files.load_body(other, "male")
 
 

@@ -16,7 +16,7 @@ def draw(*shape):
 
 @pytest.mark.parametrize("queries, keys", [(5, 5), (1, 5), (4, 6)])
 def test_answer_and_gradient_are_those_of_the_weights(queries, keys):
-    """By XLA, which reads the same layout and the same lengths; cuDNN is not at hand."""
+    """With XLA's implementation, which takes the same layout and lengths; cuDNN needs a GPU."""
     q, k, v = (draw(B, T, HEADS, n, DH) for n in (queries, keys, keys))
     along = draw(*q.shape)
 
@@ -102,7 +102,7 @@ def test_it_can_be_disabled(monkeypatch):
 
 
 def test_who_looks_at_the_weights_has_them(monkeypatch):
-    """And who does not has an answer without; by XLA here."""
+    """If nobody requests weights, the output is the same without; with XLA's implementation."""
     by_xla = functools.partial(flash.flash_attention, implementation="xla")
     monkeypatch.setattr(flash, "fits", lambda k: True)
     monkeypatch.setattr(flash, "flash_attention", by_xla)
@@ -117,7 +117,7 @@ def test_who_looks_at_the_weights_has_them(monkeypatch):
 
 @jax.custom_vjp
 def messed_up(q, k, v, tokens):
-    """The answer for `tokens`; for others, and as their gradients, what may be left in memory."""
+    """Correct for `tokens`; other tokens' outputs and gradients are garbage, like stale memory."""
     return flash_by_xla(q, k, v, tokens)
 
 
@@ -143,7 +143,7 @@ flash_by_xla = functools.partial(flash.flash_attention, implementation="xla")
 @pytest.mark.parametrize("queries", [None, 1])
 @pytest.mark.parametrize("mode", ["parallel", "parallel_v1", "series", "vanilla"])
 def test_a_token_more_for_the_kernel_changes_nothing(mode, queries, monkeypatch):
-    """Neither answer nor gradients, by XLA here, whatever comes of that token."""
+    """Neither output nor gradients, even if the padding's are garbage; uses XLA here."""
     tokens = 5
     layer = attention.SpatialTemporalAttention(HEADS, mode)
     x = draw(B, T, tokens, HEADS * DH)
@@ -166,7 +166,7 @@ def test_a_token_more_for_the_kernel_changes_nothing(mode, queries, monkeypatch)
 
 
 def test_xla_is_asked_for_cudnns_kernels(monkeypatch):
-    """The program for a GPU, as far as it can be made without one: forward and gradient."""
+    """Lowers forward and gradient for a GPU, as far as that is possible without one."""
     from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
     monkeypatch.setattr(flash, "has_kernel", lambda: True)
@@ -183,4 +183,4 @@ def test_xla_is_asked_for_cudnns_kernels(monkeypatch):
     traced = jax.jit(jax.grad(total)).trace(params, x)
     program = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert "__cudnn$fmhaSoftmaxBackward" in program
-    assert "65x65" not in program and "66x66" not in program  # no weights anywhere
+    assert "65x65" not in program and "66x66" not in program  # weights are never stored

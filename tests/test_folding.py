@@ -78,7 +78,7 @@ def test_a_model_with_its_decoder_folded(name, body):
 def test_the_vanilla_decoder_stays_as_it_is():
     model, params = MAED(**SMALL, decoder="vanilla"), {"decoder": {}, "encoder": {}}
     same, copy = fold_decoder(model, params, None)
-    assert (same, copy) == (model, params) and copy is not params  # which others may change
+    assert (same, copy) == (model, params) and copy is not params  # callers may modify the copy
 
 
 def test_folding_needs_the_mean_of_the_iterative_decoder(body):
@@ -97,7 +97,7 @@ def decoder_alone(name, body, dim=8):
 
 @pytest.mark.parametrize("name", AFFINE)
 def test_folded_is_the_decoder(name, body):
-    """Value, and gradients for the feature and, through the folding, all parameters."""
+    """Values, and gradients for the feature and, through the folding, for all parameters."""
     decoder, params, feature = decoder_alone(name, body)
     weigh = jax.random.normal(jax.random.key(1), (2, 3, 157))
 

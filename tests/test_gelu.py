@@ -31,7 +31,7 @@ def test_its_gradient_is_that_of_jaxs_own():
 
 
 def test_its_gradient_keeps_one_array():
-    """In bfloat16, which is what it is for: memory is what the widest layer of a block costs."""
+    """In bfloat16, as used in training, where memory is the cost of a block's widest layer."""
     x = jnp.ones((4, 8), jnp.bfloat16)
     kept = jax.tree.leaves(jax.vjp(gelu, x)[1])
     assert [(a.shape, a.dtype) for a in kept] == [(x.shape, x.dtype)]

@@ -1,4 +1,4 @@
-"""What a stage takes from the one before."""
+"""What a stage takes from the previous one."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from maed_jax.training.handover import hand_over
 
 @pytest.fixture(scope="module")
 def old():
-    """Variables of a stage on single frames."""
+    """Initial variables of a stage on single frames."""
     variables = tiny.trainer(model=tiny.TinyModel(clip_length=1))[0].variables
     return jax.tree.map(lambda p: p + 1, variables)
 
@@ -48,7 +48,7 @@ def test_other_shapes_stay_fresh(old, new):
     got, report = hand_over(new, {"params": earlier}, decoder=False)
     kernel = got["params"]["encoder"]["embedding"]["kernel"]
     np.testing.assert_array_equal(kernel, encoder["embedding"]["kernel"])
-    assert "new, does not fit: encoder/embedding/kernel [192, 32] (there [3, 32])" in report
+    assert "new, does not fit: encoder/embedding/kernel [192, 32] (before: [3, 32])" in report
 
 
 def test_other_shapes_are_named_however_much_is_new(old, new):
@@ -57,7 +57,7 @@ def test_other_shapes_are_named_however_much_is_new(old, new):
     fresh = {"params": new["params"] | {"encoder": jax.tree.map(jax.numpy.asarray, encoder)}}
     earlier = {"params": {"encoder": new["params"]["encoder"]}}
     _, report = hand_over(fresh, earlier, decoder=False)
-    assert "does not fit: encoder/time_embedding [1, 3, 32] (there [1, 4, 32])" in report
+    assert "does not fit: encoder/time_embedding [1, 3, 32] (before: [1, 4, 32])" in report
     assert "new: encoder (9 arrays)" in report and "layer8" not in report
 
 

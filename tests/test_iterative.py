@@ -107,7 +107,7 @@ def test_dropout_only_in_training(body):
 
 
 def test_both_layers_are_dropped_out(body):
-    """Of one channel in one round that makes three answers: none, of the bias alone, of all."""
+    """One channel and one round have three outcomes: zero, only the bias, and everything."""
     apply, params, _ = decoder(body, width=1, rounds=1)
     rngs = {"dropout": jax.random.key(0)}
     answer = apply(params, jnp.ones((64, 8)), body, train=True, rngs=rngs)

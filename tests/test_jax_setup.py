@@ -20,7 +20,7 @@ def faults(megabytes, times):
             np.ones(megabytes << 17)
     work()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    thread = threading.Thread(target=work)  # other threads would have arenas of their own
+    thread = threading.Thread(target=work)  # by default, other threads have their own arenas
     thread.start()
     thread.join()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -35,9 +35,7 @@ print(faults(64, 4) * resource.getpagesize() / 2**20)
 def test_freed_memory_is_not_mapped_and_cleared_again():
     def megabytes(how):
         run = [sys.executable, "-c", REPEATED, how]
-        env = os.environ | {
-            "NUMPY_MADVISE_HUGEPAGE": "0"
-        }  # NumPy asks for huge pages, XLA does not
+        env = os.environ | {"NUMPY_MADVISE_HUGEPAGE": "0"}  # NumPy uses huge pages, XLA does not
         return float(subprocess.run(run, check=True, capture_output=True, env=env).stdout)
 
     assert megabytes("keep") < 16 < megabytes("leave")

@@ -21,7 +21,7 @@ def decoder_of(name):
 
 @pytest.mark.parametrize("name", ["ktd_random", "ktd_reverse"])
 def test_shares_are_those_of_the_decoders_own_sum(name):
-    """The image's part, worked out from the feature, makes up what the ancestors leave."""
+    """The image's fraction, computed from the feature, is what the ancestors' lack to one."""
     reads, params, feature, pose6d = decoder_of(name)
     shares = np.asarray(joint_shares(params, pose6d, reads))
     x = feature
@@ -55,7 +55,7 @@ def test_extremes():
     shares = joint_shares(params, jnp.stack([rest, rest]), reads)
     assert jnp.isfinite(shares).all() and (shares == 0).all()
 
-    knee, hip = 4, 1  # the knee copies the hip's way from rest and takes nothing else
+    knee, hip = 4, 1  # the knee copies the hip's deviation from rest and nothing else
     params["joint4"]["kernel"][8 + 6 : 8 + 12] = np.eye(6)
     assert reads[knee] == (0, hip)
     pose6d = pose6d.at[:, knee].set(rest[knee] + pose6d[:, hip] - rest[hip])

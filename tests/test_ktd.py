@@ -45,7 +45,7 @@ def test_answers_are_the_originals(golden_dir):
 
 
 def readers(tree):
-    """For each joint, which joints move with its bias. [joints joints]"""
+    """For each joint, the joints that move with its bias. [joints joints]"""
     apply, params, feature = decoder(width=4, reads=tree)
 
     def pose6d(biases):
@@ -61,7 +61,7 @@ def readers(tree):
 
 
 def path_to_root(joint, parents):
-    """The joint itself and all above it, followed one by one."""
+    """The joint itself and its ancestors, following one parent after the other."""
     while joint >= 0:
         yield joint
         joint = parents[joint]

@@ -34,7 +34,7 @@ def test_is_flaxs_with_its_gradients(epsilon):
 
 
 def test_its_statistics_are_float32_whatever_the_tokens_are():
-    """In bfloat16, 256 and 257 are the same number; their mean is not."""
+    """257, the mean of the two values, does not exist in bfloat16."""
     x = jnp.tile(jnp.array([256.0, 258.0], jnp.bfloat16), 8)[None]
     found = ours({"scale": jnp.ones(16), "bias": jnp.zeros(16)}, x)
     assert found.dtype == jnp.bfloat16

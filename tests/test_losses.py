@@ -22,10 +22,10 @@ def golden(golden_dir):
 
 
 def labels_of(golden, kind):
-    """Labels in our layout: the original's clips with 2D labels come first, then those with 3D."""
+    """Labels in our layout: first the original's clips with 2D labels, then those with 3D."""
     if kind == "image":
         gt = {k: golden[f"image/gt/{k}"][:, None] for k in ("kp_2d", "kp_3d", "theta", "w_smpl")}
-        # The original does not look at w_smpl in image batches; we do, so here it is all true.
+        # The original ignores w_smpl for images; we do not, so here it is true everywhere.
         gt["w_smpl"] = np.ones_like(gt["w_smpl"])
         has_3d = np.ones(len(gt["kp_2d"]))
     else:
@@ -83,7 +83,7 @@ def test_values_and_gradients_are_the_originals(golden, kind):
     gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True))
     (value, terms), grads = gradient(*pred)
     for theirs, ours in TERMS.items():
-        # The original's terms are stored with their weights.
+        # The original's terms are stored with their weights applied.
         expected = golden[f"{kind}/loss_{theirs}"]
         np.testing.assert_allclose(terms[ours] * weights[ours], expected, rtol=1e-4)
     np.testing.assert_allclose(value, golden[f"{kind}/total"], rtol=1e-4)
@@ -167,7 +167,7 @@ def test_labels_that_are_not_numbers_at_all_count_as_masked():
 
 
 def test_every_image_counts_but_only_clips_with_3d_labels(golden):
-    """The original's image batches know no `has_3d`: without one keypoint the norm is the same."""
+    """The original has no `has_3d` for images: the norm is the same without any 3D keypoint."""
     labels = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), labels_of(golden, "image"))
     labels |= {"has_3d": jnp.array([1.0, 0, 0, 0, 0])}
     pred = prediction_of(

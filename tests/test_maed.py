@@ -40,7 +40,9 @@ def labels(b=2, t=3, pose=0.0, valid=1.0):
     return {
         "keypoints_2d": jnp.zeros((b, t, 49, 3)).at[..., 2].set(valid),
         "keypoints_3d": jnp.zeros((b, t, 49, 4)).at[..., 3].set(valid),
-        "pose": jnp.full((b, t, 72), pose, jnp.float32),  # one type, so that all compile once
+        "pose": jnp.full(
+            (b, t, 72), pose, jnp.float32
+        ),  # same dtypes, so that all share one compilation
         "shape": jnp.zeros((b, t, 10)),
         "has_smpl": jnp.full((b, t), valid),
         "has_3d": jnp.full((b,), valid),
@@ -105,7 +107,7 @@ def test_gradients_through_everything_are_finite(which, value_and_gradient, mode
 @pytest.mark.parametrize("angle", [0.0, np.pi])
 @pytest.mark.parametrize("degenerate", [False, True])
 def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body):
-    """The prediction itself at rest, half a turn away, or of zeros that are no rotation."""
+    """Predictions at rest, rotated by 180 degrees, or all zeros, which is not a rotation."""
     cos = np.cos(angle)
     pose6d = jnp.tile(jnp.array([1.0, 0, 0, cos, 0, 0]) * (not degenerate), (2, 3, 24, 1))
     regression = Regression(pose6d, jnp.zeros((2, 3, 10)), jnp.zeros((2, 3, 3)))
@@ -120,7 +122,7 @@ def test_gradients_are_finite_at_the_predicted_pose_too(angle, degenerate, body)
 
 
 def test_no_answer_of_a_decoder_is_fatal():
-    """200 people, most of them impossible; scripts/prove_numerics.py judges a million."""
+    """200 people, most of them impossible; scripts/prove_numerics.py tests a million."""
     value, gradient = prove_numerics.make_judge()(*prove_numerics.anyone(seed=0, count=200))
     for found in (value, *gradient):
         assert np.isfinite(found).all()
@@ -139,7 +141,7 @@ def test_an_unknown_decoder_is_named():
 
 @pytest.mark.parametrize("encoder", ["ste", "cnn"])
 def test_bfloat16_and_remat_change_the_encoders_cost_alone(encoder):
-    """The same parameters, float32; nearly the same features and gradients, float32 too."""
+    """Parameters stay the same; features and gradients nearly, and all are float32."""
     settings = SMALL | {"image_size": 16, "stage_sizes": (1,), "depth": 1, "dropout": 0.0}
     settings["encoder"] = encoder
     x = clip()[:, :, :16, :16]
@@ -168,7 +170,7 @@ def test_bfloat16_and_remat_change_the_encoders_cost_alone(encoder):
     for a, b in zip(exact, again):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
     apart = np.abs(exact[0] - coarse[0]).max() / np.abs(exact[0]).max()
-    assert 1e-4 < apart < 0.1  # it did compute in bfloat16
+    assert 1e-4 < apart < 0.1  # so it did compute in bfloat16
     alike = jnp.vdot(exact[1], coarse[1]) / jnp.linalg.norm(exact[1]) / jnp.linalg.norm(coarse[1])
     assert alike > 0.98
 

@@ -1,4 +1,4 @@
-"""The built-in body: a sound mesh, symmetric, rigged, and shaped the way its names say."""
+"""The built-in body: a valid symmetric mesh, its rig, and shape directions true to their names."""
 
 import functools
 
@@ -31,7 +31,7 @@ def edges_of_faces() -> np.ndarray:
 
 
 def posed(body, pose=None, betas=None):
-    """Joints and vertices in NumPy, of rotation vectors by joint name."""
+    """NumPy joints and vertices posed by rotation vectors, given by joint name."""
     vectors = np.zeros((24, 3))
     for name, vector in (pose or {}).items():
         vectors[JOINT[name]] = vector
@@ -41,7 +41,7 @@ def posed(body, pose=None, betas=None):
 
 
 def volume(body, verts) -> float:
-    """Litres."""
+    """Volume in litres."""
     a, b, c = (np.asarray(verts, np.float64)[body.faces[:, i]] for i in range(3))
     return 1000 * float(np.einsum("ni,ni->", a, np.cross(b, c))) / 6
 
@@ -56,12 +56,12 @@ def shaped(body, name: str, amount: float = 1.0) -> np.ndarray:
 def test_the_surface_is_one_closed_oriented_manifold_of_genus_zero(body):
     verts, directed = len(body.template), edges_of_faces()
     assert 6500 <= verts <= 7500
-    assert len(np.unique(directed, axis=0)) == len(directed)  # each direction once: orientation
+    assert len(np.unique(directed, axis=0)) == len(directed)  # consistent orientation
     edges, count = np.unique(np.sort(directed, axis=1), axis=0, return_counts=True)
     assert (count == 2).all()
     assert verts - len(edges) + len(body.faces) == 2
-    assert len(np.unique(body.faces)) == verts  # no vertex is left out
-    reached = np.arange(verts)  # one piece: the least label spreads everywhere
+    assert len(np.unique(body.faces)) == verts  # no unused vertices
+    reached = np.arange(verts)  # one component: the smallest label spreads everywhere
     for _ in range(verts):
         before = reached.copy()
         np.minimum.at(reached, directed[:, 0], before[directed[:, 1]])
@@ -132,7 +132,7 @@ def test_skin_weights_are_shares_of_at_most_four_joints(body):
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert (weights >= 0).all()
     assert (weights > 0).sum(axis=1).max() <= 4
-    assert (weights.max(axis=0) > 0.75).all()  # every joint rules somewhere
+    assert (weights.max(axis=0) > 0.75).all()  # every joint dominates somewhere
     left, right = body.template[:, 0] > 0.06, body.template[:, 0] < -0.06  # not the crotch
     for name, joint in JOINT.items():
         if name.startswith("left"):
@@ -145,7 +145,7 @@ def test_neighbours_have_similar_weights(body):
     a, b = edges_of_faces().T
     length = np.linalg.norm(body.template[a] - body.template[b], axis=1)
     change = np.abs(body.skin_weights[a] - body.skin_weights[b]).sum(axis=1)
-    assert (change < 45 * (length + 0.005)).all()  # nowhere a step
+    assert (change < 45 * (length + 0.005)).all()  # no discontinuities
 
 
 def test_regressed_joints_are_the_joints_of_the_anatomy(body):
@@ -153,7 +153,7 @@ def test_regressed_joints_are_the_joints_of_the_anatomy(body):
     for rows in (body.landmark_regressor, body.h36m_regressor):
         np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-6)
         assert (rows >= 0).all()
-        assert ((rows > 0).sum(axis=1) <= 48).all()  # sparse: few vertices to skin for keypoints
+        assert ((rows > 0).sum(axis=1) <= 48).all()  # sparse: keypoints need few skinned vertices
     assert ((body.landmark_regressor[:21] == 1).sum(axis=1) == 1).all()
 
 
@@ -220,7 +220,7 @@ def test_poses_neither_tear_nor_collapse(body, name):
     assert (after < 2.5 * before + 0.02).all()
     plain = np.asarray(posed_without_correction(body, POSES[name]))
     bend = np.linalg.norm(plain - verts, axis=1)
-    assert 0.001 < bend.max() < 0.08  # the correction does something, and stays a correction
+    assert 0.001 < bend.max() < 0.08  # the correction has an effect, but a small one
 
 
 def posed_without_correction(body, pose):
@@ -230,7 +230,7 @@ def posed_without_correction(body, pose):
 
 
 def test_a_bent_elbow_keeps_its_thickness(body):
-    """Vertices around the joint stay as far from it; plain blending would pull them in."""
+    """Vertices around the joint keep their distance; plain blending would pull them in."""
     ring = np.flatnonzero(
         (np.abs(body.skin_weights[:, JOINT["left_elbow"]] - 0.5) < 0.15)
         & (body.skin_weights[:, JOINT["left_shoulder"]] > 0.3)
@@ -252,7 +252,7 @@ def test_joints_follow_shape_linearly(body):
     betas = np.array([1.0, -0.5, 0.7, 0.3, -1.2, 0.4, 0.9, -0.8, 1.1, -0.2])
     joints = posed(body, betas=betas).joints
     np.testing.assert_allclose(joints, body.rest_joints + body.rest_joint_dirs @ betas, atol=1e-6)
-    # A joint stays inside its limb: as far from both sides of the elbow as before, in proportion.
+    # A joint stays inside its limb, at the same relative distance to both sides of the elbow.
     assert np.abs(body.rest_joint_dirs).max() < 0.06
 
 

@@ -1,4 +1,4 @@
-"""Metrics on disk: means, one line a step, resumed runs, and the end of hopeless ones."""
+"""Metrics on disk: means, one line per step, resumed runs, and the end of hopeless ones."""
 
 import json
 import types
@@ -41,7 +41,7 @@ def test_rates_leave_compiling_and_validation_out(tmp_path, monkeypatch):
     monkeypatch.setattr("maed_jax.training.monitor.time", fake)
     options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
     with Monitor(tmp_path, **options, rates=lambda rate: {"teraflops_per_second": 2 * rate}) as m:
-        m.record(1, metrics(1))  # at 10, compiled before
+        m.record(1, metrics(1))  # at 10, after compiling
         m.record(2, metrics(1))  # at 12
         m.restart_clock()  # at 50, after a validation
         m.record(3, metrics(1))  # at 51
@@ -71,13 +71,13 @@ def test_a_starving_accelerator_is_told_of_once(
     fake = types.SimpleNamespace(monotonic=lambda: float(next(now)))
     monkeypatch.setattr("maed_jax.training.monitor.time", fake)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    waited = iter(share * i for i in range(100))  # asked twice for each line but the first
+    waited = iter(share * i for i in range(100))  # called twice per line except for the first
     options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
     with Monitor(tmp_path, **options, waited=lambda: next(waited)) as m:
         for step in range(1, 9):
             m.record(step, metrics(1))
     assert [line["waited_for_data"] for line in lines(tmp_path)[1:]] == [pytest.approx(share)] * 7
-    assert capsys.readouterr().err.count("more processes (--config.data.workers)") == told
+    assert capsys.readouterr().err.count("more worker processes (--config.data.workers)") == told
 
 
 def test_pictures_go_to_tensorboard(tmp_path):

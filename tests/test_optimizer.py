@@ -1,4 +1,4 @@
-"""The optimiser against PyTorch's Adam written out, and the schedules."""
+"""The optimiser, compared with a reference of PyTorch's Adam, and the schedules."""
 
 import chex
 import jax
@@ -65,7 +65,7 @@ def test_muon_takes_all_directions_of_a_hidden_matrix_alike():
     assert values.max() / values.min() < 3  # 50 in the gradient
     assert jnp.all(jnp.diag(hidden) > 0)  # with the gradient: the step subtracts it
     np.testing.assert_allclose(jnp.sqrt(jnp.mean(hidden**2)), 0.2, rtol=0.5)
-    # All else goes by Adam (with Nesterov's momentum, hence a little further).
+    # Adam updates all else (with Nesterov momentum, hence slightly larger steps).
     further = updates["decoder"]["fc1"]["bias"][0]
     chex.assert_trees_all_close(
         updates, jax.tree.map(lambda x: further * x, likewise), rtol=1e-4, atol=1e-6

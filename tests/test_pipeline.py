@@ -311,7 +311,7 @@ def test_a_third_entry_is_the_stride_or_every_nth(config):
         ({"augment": {"flop": 1}}, "no 'flop'"),
         ({"augment_images": {"flop": 1}}, "no 'flop'"),
         ({"images": (("fake",),)}, "an entry is .dataset, share. or .dataset, share, every."),
-        ({"clips": (("fake", 0.0),)}, "clips has .'fake', 0.0.: .*the share above 0"),
+        ({"clips": (("fake", 0.0),)}, "clips has .'fake', 0.0.: .*a share above 0"),
         ({"clips": (("fake", 1.0, 0.5),)}, "stride a whole number"),
         ({"clips_2d_per_batch": 2}, "config.data.clips_2d is"),
     ],

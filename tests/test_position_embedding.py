@@ -18,7 +18,7 @@ def test_up_to_its_length_the_first_entries(interpolate):
 
 def test_longer_ones_are_interpolated_from_end_to_end():
     got = time_embedding_of(EMBEDDING, 7, interpolate=True)
-    np.testing.assert_allclose(got[:, ::2], EMBEDDING, atol=1e-6)  # every second one is an entry
+    np.testing.assert_allclose(got[:, ::2], EMBEDDING, atol=1e-6)  # every other one is an entry
     between = (EMBEDDING[:, 1:] + EMBEDDING[:, :-1]) / 2
     np.testing.assert_allclose(got[:, 1::2], between, atol=1e-6)
     line = jnp.linspace(2.0, 5.0, 4)[None, :, None, None]
@@ -47,6 +47,6 @@ def test_positions_are_added_and_learn_from_the_whole_batch(dtype, tolerance):
     np.testing.assert_allclose(np.asarray(answer, np.float64), wanted, tolerance, tolerance)
     of_x, of_embedding = pull(along)
     np.testing.assert_array_equal(of_x, along)
-    assert of_embedding.dtype == jnp.float32  # whatever the tokens are: summed as exactly as can be
+    assert of_embedding.dtype == jnp.float32  # summed precisely for tokens of any dtype
     summed = np.asarray(along, np.float64).sum(axis=0, keepdims=True)
     np.testing.assert_allclose(of_embedding, summed, rtol=1e-5, atol=1e-5)

@@ -227,7 +227,7 @@ def test_a_batch_is_a_whole_number_of_clips(walk, batch):
 
 
 def test_an_estimator_may_be_named_by_its_work_directory(walk, tmp_path):
-    with pytest.raises(UserError, match=f"{tmp_path} holds no checkpoint"):
+    with pytest.raises(UserError, match=f"{tmp_path} has no checkpoint"):
         predict_video(walk, tmp_path)
 
 

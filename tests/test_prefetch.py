@@ -1,4 +1,4 @@
-"""Prefetching keeps order, pairs each batch with its position, and hands errors on."""
+"""Prefetching keeps the order, pairs each batch with its position, and passes errors on."""
 
 import time
 
@@ -47,7 +47,7 @@ def test_runs_ahead_no_further_than_it_may():
     with Prefetch(source, lambda x: x) as batches:
         assert next(batches) == (1, {"n": 1})
         time.sleep(0.3)
-        assert source.n <= 1 + WAITING + 1  # taken, waiting, in hand
+        assert source.n <= 1 + WAITING + 1  # consumed, in the queue, in the thread
 
 
 def test_errors_reach_the_reader():

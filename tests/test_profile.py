@@ -1,4 +1,4 @@
-"""Traces of some steps."""
+"""Profiler traces of some steps."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_the_steps_that_were_asked_for(tmp_path, monkeypatch, capsys):
             seen.append(len(calls))
     assert not capsys.readouterr().err
     assert seen == [0, 0, 1, 1, 2, 2] and calls == [str(tmp_path / "profile"), "stop"]
-    with Profile(tmp_path, "2:9") as trace:  # a run that ends before
+    with Profile(tmp_path, "2:9") as trace:  # the run ends before step 9
         trace.after(2, None)
     assert calls[2:] == [str(tmp_path / "profile"), "stop"]
     with Profile(tmp_path, None) as trace:
@@ -30,7 +30,7 @@ def test_a_span_that_is_over_already_is_said(tmp_path, capsys):
         for step in range(3, 6):
             trace.after(step, None)
     said = capsys.readouterr().err
-    assert said == "maed: --profile 2:4 traces nothing: this run goes on from step 3\n"
+    assert said == "maed: --profile 2:4 traces nothing: this run resumes from step 3\n"
 
 
 @pytest.mark.parametrize("span", ["5", "5:", "5:5", "a:b", "-1:3", "²:5"])

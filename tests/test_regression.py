@@ -1,4 +1,4 @@
-"""What decoders answer, and the layers that training starts from."""
+"""The output of decoders, and the initialisation of their layers."""
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,6 @@ def test_a_near_constant_head_answers_nearly_what_it_starts_from():
     start = tuple(float(i) for i in range(100))
     found = started(regression.near_constant_linear(start, "head"), 500)
     np.testing.assert_array_equal(found["bias"], start)
-    bound = 0.01 * np.sqrt(6 / (100 + 500))  # Xavier's, of gain 0.01
+    bound = 0.01 * np.sqrt(6 / (100 + 500))  # Xavier's, with gain 0.01
     np.testing.assert_allclose(np.abs(found["kernel"]).max(), bound, rtol=1e-3)
     np.testing.assert_allclose(np.std(found["kernel"]), bound / np.sqrt(3), rtol=0.02)

@@ -1,4 +1,4 @@
-"""Trained models from work directories: whose body, and what users are told."""
+"""Trained models from work directories: which body they use, and error messages."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ from maed_jax.runs.state import create_state
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
-    """A work directory of the network of `configs/debug.py`, whose parameters are zeros."""
+    """A work directory with the network of `configs/debug.py`, all parameters zero."""
     directory, config = tmp_path_factory.mktemp("trained"), load_config("debug")
     clip = jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.float32)
     init = MAED(**config.model).init
@@ -37,7 +37,7 @@ def trained_once(tmp_path_factory):
 
 @pytest.fixture
 def trained(trained_once, tmp_path):
-    """A copy of `trained_once` of a test's own."""
+    """A copy of `trained_once` for one test."""
     return shutil.copytree(trained_once, tmp_path / "run")
 
 
@@ -56,12 +56,12 @@ def test_a_run_is_opened(trained):
 def test_nothing_to_restore(tmp_path):
     with pytest.raises(UserError, match="there is no work directory"):
         runs.restore_estimator(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no checkpoint"):
+    with pytest.raises(UserError, match="has no checkpoint"):
         runs.restore_estimator(tmp_path)
 
 
 def test_runs_below_are_named(trained, tmp_path):
-    with pytest.raises(UserError, match=f"but work directories: give {trained}$"):
+    with pytest.raises(UserError, match=f"but contains work directories: give {trained}$"):
         runs.restore_estimator(tmp_path)
 
 
@@ -80,11 +80,11 @@ def test_what_is_saved_comes_back(trained, tmp_path):
 def test_what_could_not_be_restored_is_not_saved(trained, tmp_path):
     good = runs.restore_estimator(trained)
     half = {"params": {"encoder": good.variables["params"]["encoder"]}}
-    with pytest.raises(UserError, match=r"has others than its variables \(.* absent in the other"):
+    with pytest.raises(UserError, match=r"do not fit its model \(.* absent in the variables"):
         runs.save_estimator(tmp_path / "bad", dataclasses.replace(good, variables=half))
     licensed = dataclasses.replace(good, body=dataclasses.replace(mannequin(), name="smpl"))
     for estimator, body in ((licensed, "mannequin"), (good, "path/to/smpl")):
-        with pytest.raises(UserError, match="say by body=PATH where it is"):
+        with pytest.raises(UserError, match="give its path as body=PATH"):
             runs.save_estimator(tmp_path / "bad", estimator, body=body)
     assert not (tmp_path / "bad").exists()
     runs.save_estimator(tmp_path / "good", licensed, body="path/to/smpl")
@@ -120,14 +120,14 @@ def test_no_config(trained):
         ("heads", 3, "config.json: .* a multiple of model.heads=3"),
         ("depth", 1.5, "cannot be read: model.depth must be a whole number, not 1.5"),
         ("decoder", "folded", "config.json: there is no decoder 'folded'"),
-        ("extra", 1, "another version's network: .*'extra'"),
-        ("depth", 2, r"encoder/block1/\S* is \(.* in the one and absent in the other"),
-        ("depth", 10**12, "is absent in the one and"),
-        ("image_size", 10**25, "is absent in the one and"),
+        ("extra", 1, "is from another version: .*'extra'"),
+        ("depth", 2, r"encoder/block1/\S* is \(.* in the model but absent in the variables"),
+        ("depth", 10**12, "is absent in the model but"),
+        ("image_size", 10**25, "is absent in the model but"),
         ("image_size", 64, "encoder/space_embedding is"),
         ("stage_sizes", (2,), "encoder/root/block1/unit2/"),
         ("stage_sizes", (1, 1), "encoder/"),
-        ("clip_length", 3, r"encoder/time_embedding is \(1, 3, .* and \(1, 4,"),
+        ("clip_length", 3, r"encoder/time_embedding is \(1, 3, .* but \(1, 4,"),
         ("decoder", "iterative", "decoder/"),
         ("encoder", "cnn", "encoder/"),
     ],
@@ -141,7 +141,7 @@ def test_a_config_of_another_network_is_refused(trained, name, value, says):
 
 def test_a_smaller_network_is_not_taken_out_of_a_larger_one(trained):
     change(trained, "model", "mode", "vanilla")  # which has no temporal embedding
-    with pytest.raises(UserError, match="absent in the one and"):
+    with pytest.raises(UserError, match="absent in the model but"):
         runs.open_run(trained)
 
 

@@ -15,7 +15,7 @@ AXES = AXES / np.linalg.norm(AXES, axis=-1, keepdims=True)
 NEAR_PI = (np.pi, np.pi - 1e-7, np.pi - 1e-4, np.pi - 1e-2)
 ANGLES = (0.0, 1e-12, 1e-7, 1e-4, 5e-3, 1.1e-2, 0.1, 1.0, 2.0, 3.0, *NEAR_PI)
 
-# One program a shape; `test_any_leading_axes_jit_and_vmap` has them step by step too.
+# One program per shape; `test_any_leading_axes_jit_and_vmap` also runs them without jit.
 matrix_from_6d = jax.jit(rotations.matrix_from_6d)
 matrix_from_axis_angle = jax.jit(rotations.matrix_from_axis_angle)
 axis_angle_from_matrix = jax.jit(rotations.axis_angle_from_matrix)
@@ -33,7 +33,7 @@ def sixd_from_matrix(matrix):
 
 
 def angle_between(a, b):
-    """Radians, [...], between rotation matrices in float64."""
+    """Angles [...] between rotation matrices, radians, in float64."""
     relative = np.asarray(a, np.float64).reshape(-1, 3, 3).swapaxes(-1, -2) @ np.asarray(
         b, np.float64
     ).reshape(-1, 3, 3)
@@ -59,7 +59,7 @@ def test_6d_there_and_back():
     sixd = sixd_from_matrix(matrices)
     np.testing.assert_array_equal(sixd[0], matrices[0][:, :2].ravel())
     np.testing.assert_allclose(matrix_from_6d(sixd), matrices, atol=1e-6)
-    # Lengths and the part of the second vector along the first do not matter.
+    # The lengths, and the component of the second vector along the first, do not matter.
     a, b = sixd[:, 0::2], sixd[:, 1::2]
     skewed = jnp.stack([3 * a, 0.5 * b - 2 * a], axis=-1).reshape(-1, 6)
     np.testing.assert_allclose(matrix_from_6d(skewed), matrices, atol=2e-6)
@@ -101,7 +101,7 @@ def test_products_and_inverses_are_scipys(seed):
 def test_6d_of_any_length_is_a_rotation(seed, magnitude):
     sixd = np.random.default_rng(seed).standard_normal((64, 6)).astype(np.float32)
     found = np.asarray(matrix_from_6d(sixd * np.float32(10**magnitude)), np.float64)
-    # The nearer the two vectors are to one line, the fewer digits the second axis has left.
+    # The closer the two vectors are to collinear, the fewer accurate digits the second axis has.
     a, b = sixd[:, 0::2], sixd[:, 1::2]
     cross = np.linalg.norm(np.cross(a, b), axis=-1)
     digits = 1e-6 * np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) / cross
@@ -130,7 +130,7 @@ def test_gradients_are_finite_and_right():
     matrices = matrix_from_axis_angle(vectors)
     inverse = jax.jit(jax.vmap(jax.jacrev(rotations.axis_angle_from_matrix)))(matrices)
     assert np.isfinite(inverse).all()
-    # The derivative of there and back is the identity, but for the jump at pi.
+    # The derivative of the round trip is the identity, except for the jump at pi.
     product = np.einsum("nkij,nijl->nkl", inverse, jacobian)[: len(AXES) * len(ANGLES[:-4])]
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-3)
 
@@ -203,7 +203,7 @@ def test_quaternions():
 
 @pytest.mark.parametrize("angle", [1e-6, 1e-3, 1.99e-2, 2.01e-2, 0.1])
 def test_small_angles_keep_all_their_digits(angle):
-    """On either side of where the series end, whose last terms show in a float32."""
+    """On both sides of the limits of the series, whose last terms matter in float32."""
     vectors = AXES * angle
     quaternions = Rotation.from_rotvec(vectors).as_quat()[:, [3, 0, 1, 2]]
     found = rotations.axis_angle_from_quaternion(jnp.asarray(quaternions, jnp.float32))

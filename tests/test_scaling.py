@@ -1,4 +1,4 @@
-"""Real processes: two as one run, and one that is killed. See also scripts/prove_*.py."""
+"""Real processes: two that form one run, and one that is killed. See scripts/prove_*.py."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def arguments(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def go_on(arguments):
-    """`go_on(run)` trains in this process, on two of its devices."""
+    """`go_on(run)` trains in this process on two of its devices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("maed_jax.models.maed.MAED", tiny_run.model)
         yield lambda run: train(load_config("debug:stage2", arguments), run)
@@ -45,17 +45,17 @@ def go_on(arguments):
 
 @pytest.fixture(scope="module")
 def alone(go_on, tmp_path_factory):
-    """A run that nothing happened to."""
+    """An uninterrupted run."""
     run = tmp_path_factory.mktemp("alone")
     assert go_on(run) == 0
     return run
 
 
 def start(run, devices, *arguments):
-    flags = os.environ["XLA_FLAGS"]  # conftest.py's: the numbers are this process's to the bit
+    flags = os.environ["XLA_FLAGS"]  # of conftest.py, for bit-identical numbers
     environment = os.environ | {
         "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,  # not the user's own
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,  # not the user's
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count={devices}",
     }
     command = [sys.executable, str(TESTS / "tiny_run.py"), "--config", "debug:stage2"]
@@ -81,7 +81,7 @@ def test_two_processes_are_one(arguments, alone, tmp_path):
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
     assert "process 1 of 2: 1 of 2 devices" in errors[1]
-    assert "parameters" in errors[0] and "parameters" not in errors[1]  # the lead tells
+    assert "parameters" in errors[0] and "parameters" not in errors[1]  # only the lead reports
 
     np.testing.assert_allclose(losses(alone), losses(run), rtol=1e-5)
     (one, _), (two, step) = read_variables(alone), read_variables(run)
@@ -91,7 +91,7 @@ def test_two_processes_are_one(arguments, alone, tmp_path):
 
 
 def test_ctrl_c_while_it_starts_is_one_line(arguments, tmp_path):
-    """In the middle of imports, where libraries make other errors of it, or drop it."""
+    """During imports, where libraries turn it into other errors or swallow it."""
     command = [sys.executable, "-m", "maed_jax.cli", "train", "--config", "debug:stage2"]
     process = subprocess.Popen(
         [*command, "--workdir", str(tmp_path / "run"), *arguments],
@@ -105,7 +105,7 @@ def test_ctrl_c_while_it_starts_is_one_line(arguments, tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert "Traceback" not in said and not (tmp_path / "run").exists()
-    # Libraries in C++ may not survive that their import is broken off; the rest ends as it should.
+    # Interrupting the import of C++ libraries may crash them; everything else exits properly.
     if process.returncode not in (-signal.SIGSEGV, -signal.SIGABRT):
         assert (said, process.returncode) == ("maed: interrupted\n", 130)
 

@@ -163,7 +163,7 @@ def test_a_missing_body_is_named(dataset, body, tmp_path):
     with pytest.raises(UserError, match="protocol spin: .*SMPL_FEMALE.npz is missing"):
         bodies.check(spin, labels)
     bodies.check(PRESETS["3dpw"][0], labels)  # needs no gendered body
-    with pytest.raises(UserError, match="the female body is needed and this body has none"):
+    with pytest.raises(UserError, match="the female body is needed but this body has none"):
         scoring.Bodies(body, "mannequin").check(spin, labels)
     smpl_labels = [dataclasses.replace(clips.labels[0], body="smpl")]
     with pytest.raises(UserError, match="the labels are for the body 'smpl'"):

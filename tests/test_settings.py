@@ -1,4 +1,4 @@
-"""Settings that cannot be, each named in one sentence."""
+"""Invalid settings are reported in one sentence each."""
 
 import pytest
 
@@ -81,7 +81,7 @@ def test_decoders_for_inference_alone_are_refused():
 @pytest.mark.parametrize("mode", ["parallel", "vanilla", "temporal"])
 def test_clips_are_as_long_as_the_temporal_embedding_where_there_is_one(encoder, mode):
     embedded = encoder == "te" or (encoder == "ste" and mode == "parallel")
-    for length, says in ((3, "=3 is less than .*=4: .* never be trained"), (5, "=5 is more than")):
+    for length, says in ((3, "=3 is less than .*=4: .* never trained"), (5, "=5 is more than")):
         c = settings(**{"model.encoder": encoder, "model.mode": mode, "data.clip_length": length})
         if embedded:
             with pytest.raises(UserError, match=says):
@@ -109,7 +109,7 @@ def test_without_clips_their_length_does_not_matter():
 
 def test_an_earlier_stage_may_be_required():
     required = {"init_required": True}
-    with pytest.raises(UserError, match="name its work directory with --config.init_from=DIR"):
+    with pytest.raises(UserError, match="give its work directory with --config.init_from=DIR"):
         check_settings(settings(**required))
     check_settings(settings(**required), resumed=True)
     check_settings(settings(**required, init_from="DIR"))

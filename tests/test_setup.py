@@ -1,4 +1,4 @@
-"""What a run has before its first step."""
+"""The setup of a run before its first step."""
 
 import jax
 import numpy as np
@@ -63,6 +63,6 @@ def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
         restored = first_state(later, config, saved, tmp_path, told.append)
         with pytest.raises(UserError, match="a run with other settings: seed"):
             first_state(later, settings(seed=5), saved, tmp_path, told.append)
-    assert equal(restored, state) and "going on from step 0" in told[0]
+    assert equal(restored, state) and "resuming from step 0" in told[0]
     for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(found, wanted)

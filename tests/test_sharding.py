@@ -1,4 +1,4 @@
-"""Meshes, layouts, and the mistakes that stop before compiling."""
+"""Meshes, shardings, and errors raised before compiling."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def test_impossible_meshes(asked):
 def test_what_is_left_over_must_divide(asked):
     with pytest.raises(UserError, match="all 8 devices, .* would leave 2 idle: .* divisor of 8"):
         sharding.make_mesh(*asked)
-    assert sharding.make_mesh(2, 3).size == 6  # who says so may leave some idle
+    assert sharding.make_mesh(2, 3).size == 6  # explicit numbers may leave some idle
 
 
 def test_batches_must_divide():

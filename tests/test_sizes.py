@@ -1,4 +1,4 @@
-"""Sizes of a network and of clips that cannot be, each named in one sentence."""
+"""Invalid sizes of networks and clips are reported in one sentence each."""
 
 import jax
 import jax.numpy as jnp

@@ -13,7 +13,7 @@ SETS_WITH_VECTORS = (
     "common", "h36m", "mpii3d", "mpii3d_test", "posetrack", "insta", "coco", "mpii", "spin",
 )  # fmt: skip
 
-# SMPL's joints as the original calls them.
+# SMPL's joints by the original's names.
 MOCAP_NAMES = (
     "hips", "leftUpLeg", "rightUpLeg", "spine", "leftLeg", "rightLeg", "spine1", "leftFoot",
     "rightFoot", "spine2", "leftToeBase", "rightToeBase", "neck", "leftShoulder", "rightShoulder",
@@ -35,7 +35,7 @@ def vectors(golden_dir):
 
 @st.composite
 def trees(draw):
-    """Parents in any order: a parent may have a higher number than its children."""
+    """Parents in any order: a parent may have a higher index than its children."""
     size = draw(st.integers(1, 40))
     number = draw(st.permutations(range(size)))
     parents = [-1] * size
@@ -89,10 +89,10 @@ def test_flips_are_their_own_inverse(key):
 
 def test_keypoint_flips(vectors):
     points = vectors["hflip2d_in"]
-    centre = [(224 - 1) / 2, 0, 0]  # of a picture's pixels
+    centre = [(224 - 1) / 2, 0, 0]  # of the image, in pixels
     pixels = skeleton.flip_keypoints(points - centre) + centre
     np.testing.assert_allclose(pixels, vectors["hflip2d"], atol=1e-4 * 223)
-    # In 3D the original mirrors about the middle of the hips, which stays where it was.
+    # In 3D, the original mirrors about the middle of the hips, which does not move.
     middle = points[:, [skeleton.RIGHT_HIP, skeleton.LEFT_HIP], :1].mean(axis=1, keepdims=True)
     about = skeleton.flip_keypoints(points - middle * [1, 0, 0]) + middle * [1, 0, 0]
     np.testing.assert_allclose(about, vectors["hflip3d"], atol=1e-6)
@@ -106,7 +106,7 @@ def test_pose_flip_moves_the_right_hand_too(vectors):
     official = vectors["pose_hflip_official"].reshape(-1, 24, 3)
     np.testing.assert_array_equal(ours[:, :22], official[:, :22])
     np.testing.assert_array_equal(ours[:, 22], official[:, 22])
-    # The original leaves the last joint, the right hand, as it was; here it is the left one's.
+    # The original keeps the last joint, the right hand; here it gets the left hand's rotation.
     np.testing.assert_array_equal(ours[:, 23], pose.reshape(-1, 24, 3)[:, 22] * [1, -1, -1])
     assert np.abs(ours[:, 23] - official[:, 23]).max() > 0.1
     np.testing.assert_array_equal(skeleton.flip_pose(skeleton.flip_pose(pose)), pose)

@@ -35,7 +35,7 @@ def vectors(golden_dir):
 
 
 def points(body, pose, betas):
-    """Posed body, 49 keypoints and Human3.6M joints from axis-angle [... 72]."""
+    """Posed body, 49 keypoints and Human3.6M's joints from axis-angle [... 72]."""
     R_parent_joint = rotations.matrix_from_axis_angle(pose.reshape(*pose.shape[:-1], 24, 3))
     posed = smpl.pose_body(body, R_parent_joint, betas)
     return posed, smpl.keypoints(body, posed), smpl.h36m_joints(body, posed)
@@ -53,7 +53,7 @@ gradients = jax.jit(jax.grad(squares, (1, 2)))
 
 
 def close(found, expected, tolerance=1e-4):
-    """Within `tolerance` of the largest value."""
+    """Asserts equality to within `tolerance` of the largest value."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
@@ -92,7 +92,7 @@ def test_gradients_as_the_original(which, vectors, request):
     close(d_betas, vectors["d_betas"])
 
 
-# How far joints bend, and how far shapes are from the mean.
+# Strengths of poses and shapes.
 ANYONE = (st.integers(0, 2**32 - 1), st.floats(0, 3), st.floats(0, 5))
 
 
@@ -216,7 +216,7 @@ def test_any_leading_axes(small):
     assert keypoints.shape == (2, 3, 49, 3) and h36m.shape == (2, 3, 17, 3)
     mapped = jax.jit(jax.vmap(jax.vmap(points, (None, 0, 0)), (None, 0, 0)))(small, pose, betas)
     close(mapped[1], np.asarray(keypoints), 1e-6)
-    # One shape for all frames broadcasts, or one pose, and no bodies at all are no error.
+    # One shape or one pose for all frames broadcasts, and empty batches are allowed.
     broadcast = jitted_points(small, pose, betas[:, :1])[1]
     close(broadcast, np.asarray(jitted_points(small, pose, betas[:, [0, 0, 0]])[1]), 1e-6)
     one_pose = jax.eval_shape(points, small, pose[0, 0], betas)
@@ -247,7 +247,7 @@ def test_a_body_of_numpy_arrays_may_be_closed_over(small):
 
 
 def test_any_tree():
-    """A chain with two roots and numbers out of the order of depth, against doing it by hand."""
+    """Compares a tree with two roots and indices not ordered by depth with explicit formulas."""
     parents = (-1, 0, 1, -1, 0, 3)
     R = Rotation.random(6, random_state=0).as_matrix().astype(np.float32)
     rest = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)

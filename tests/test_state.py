@@ -1,4 +1,4 @@
-"""The state that training carries."""
+"""The training state."""
 
 import chex
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The step: what it learns, what it skips, and that it is the same however it is spread."""
+"""The step: it learns, it skips, and it is the same on any number of devices."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_it_learns_and_counts():
 
 
 def test_each_kind_weighs_by_its_frames():
-    """Clips of 8 x 4 frames and 8 images: the loss is 32 : 8 of the losses alone."""
+    """Clips of 8 x 4 frames and 8 images: their losses are weighted 32 : 8."""
     state, step = tiny.trainer()
     batch, step = tiny.batch(0), jax.jit(step)
     both, clips, images = (
@@ -45,12 +45,12 @@ def test_each_kind_weighs_by_its_frames():
 
 
 def test_kinds_have_parameters_of_their_own_as_xla_sees_it():
-    """Or it would make one product of both kinds', on a GPU, by copying what both multiply."""
+    """Otherwise XLA would merge their matmuls into one, and on a GPU copy the operands for it."""
     state, step = tiny.trainer()
     text = jax.jit(step).lower(state, tiny.batch(0), jax.random.key(0)).as_text()
     barriers = [line for line in text.splitlines() if "stablehlo.optimization_barrier" in line]
-    clips, images = barriers[:2]  # those of gradients come after
-    left = clips.partition(":")[0].strip()  # "%3:5 = ...", whose parts are "%3#0" and so on
+    clips, images = barriers[:2]  # those of the gradients come later
+    left = clips.partition(":")[0].strip()  # "%3:5 = ...", whose items are "%3#0" and so on
     given = images.partition("optimization_barrier ")[2].partition(" : ")[0].split(", ")
     assert given == [f"{left}#{i}" for i in range(len(given))]
 
@@ -104,7 +104,7 @@ def test_a_non_finite_step_is_skipped(poison):
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
 def test_eight_devices_are_one(data, fsdp, batch_norm):
-    """With BatchNorm too: its means are over the batch of all devices."""
+    """Including BatchNorm, whose means are over the batch of all devices."""
     model = tiny.TinyModel(batch_norm=batch_norm)
     state, step = tiny.trainer(model=model)
     batches = [tiny.batch(i) for i in range(5)]
@@ -128,7 +128,7 @@ def test_eight_devices_are_one(data, fsdp, batch_norm):
 
 
 def test_spread_parameters_are_gathered_once_for_both_kinds():
-    """And activations stay with the batch: else more would be gathered, and moved about."""
+    """And activations stay split like the batch; otherwise more would be sent."""
     mesh = sharding.make_mesh(1, 8)
     state, step = tiny.trainer(mesh=mesh)
     layout = sharding.state_shardings(mesh, state)
@@ -146,7 +146,7 @@ def test_spread_parameters_are_gathered_once_for_both_kinds():
 
 
 def some_without(batch: dict) -> dict:
-    """Every second item without labels in 3D: of two parts all of one of them."""
+    """Every other item has no 3D labels, which is all of one of two parts."""
     batch = {name: dict(labels) for name, labels in batch.items()}
     for labels in batch.values():
         for has in ("has_3d", "has_smpl"):
@@ -157,7 +157,7 @@ def some_without(batch: dict) -> dict:
 
 @pytest.mark.parametrize("change", [lambda batch: batch, some_without])
 def test_a_batch_in_parts_is_the_batch(change):
-    """But for a norm, of which it is the parts' mean."""
+    """Except for the norm, which is the mean of the parts' norms."""
     c, model = tiny.config(), tiny.TinyModel(dropout=0.0)
     c.loss.norm = 0.0
     state, step = tiny.trainer(c, model)
@@ -173,7 +173,7 @@ def test_a_batch_in_parts_is_the_batch(change):
     for a, b in zip(history, again):
         for name in a.keys() - {"norm"}:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-5, err_msg=name)
-        # Under a part's root are half the squares, for half as many frames to divide by.
+        # The root of a part is over half as many squares, divided by half as many frames.
         assert b["norm"] > 1.05 * a["norm"]
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(parts.params)):
         np.testing.assert_allclose(a, b, atol=1e-5)

@@ -14,13 +14,13 @@ def test_the_first_is_noted_and_the_second_acts(capsys):
         assert not requests.after(1)
         os.kill(os.getpid(), signal.SIGINT)
         assert requests.after(2) and requests.number == signal.SIGINT
-        assert "once more to stop at once" in capsys.readouterr().err
+        assert "repeat to stop immediately" in capsys.readouterr().err
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_several_processes_stop_where_jax_says(monkeypatch):
-    """SIGTERM stays JAX's, and Ctrl-C is passed on to it."""
+    """JAX handles SIGTERM, and Ctrl-C is turned into it."""
     passed_on = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: passed_on.append(number))
     try:

@@ -7,7 +7,7 @@ def test_normals_of_an_octahedron_point_to_its_corners():
     verts = np.concatenate([np.eye(3), -np.eye(3)])
     signs = [(x, y, z) for x in (0, 3) for y in (0, 3) for z in (0, 3)]
     faces = np.array([(x, 1 + y, 2 + z) for x, y, z in signs])
-    odd = np.sum(np.array(signs) > 0, axis=1) % 2 == 1  # mirrored: the other way round
+    odd = np.sum(np.array(signs) > 0, axis=1) % 2 == 1  # mirrored: reversed orientation
     faces[odd] = faces[odd, ::-1]
     surface = Surface(faces, len(verts))
     np.testing.assert_allclose(surface.normals(3 * verts), verts, atol=1e-6)

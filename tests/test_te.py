@@ -49,7 +49,7 @@ def test_frames_see_one_another_and_know_their_order(apply, params):
 
 
 def test_an_image_meets_only_its_own_values(apply, params):
-    """With one frame the queries and keys do not matter."""
+    """With a single frame, queries and keys do not matter."""
     changed = jax.tree.map(lambda p: p, params)
     for block in ("block0", "block1"):
         qkv = changed["params"][block]["attention"]["qkv"]

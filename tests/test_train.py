@@ -1,4 +1,4 @@
-"""Runs of `maed train`: resumed, interrupted, handed over, mistaken."""
+"""Runs of `maed train`: resumed, interrupted, handed over, and with errors."""
 
 import gc
 import json
@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch, data_dir):
-    """Settings for the tiny model in MAED's place."""
+    """Settings for the tiny model instead of MAED."""
     monkeypatch.setattr(
         "maed_jax.models.maed.MAED",
         lambda clip_length, encoder, **_: tiny.TinyModel(tiny.SIZE, clip_length, encoder == "cnn"),
@@ -88,15 +88,15 @@ def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch,
     assert 1 <= stopped < 6 and f"stopped at step {stopped}" in capsys.readouterr().err
 
     assert train_module.train(config, tmp_path / "broken") == 0
-    assert f"going on from step {stopped}" in capsys.readouterr().err
+    assert f"resuming from step {stopped}" in capsys.readouterr().err
     (straight, _), (broken, step) = (read_variables(tmp_path / n) for n in ("straight", "broken"))
     assert step == 6 and equal(straight, broken)
     assert losses(tmp_path / "straight") == losses(tmp_path / "broken")
 
-    # Nothing is left to do, whatever does not change the numbers; other settings are refused.
+    # Nothing is left to do, even if settings that do not affect numbers change; others are refused.
     assert train_module.train(small(keep=7), tmp_path / "broken") == 0
     assert read_config(tmp_path / "broken").keep == 7
-    with pytest.raises(UserError, match="holds a run with other settings: optimizer.l2"):
+    with pytest.raises(UserError, match="has a run with other settings: optimizer.l2"):
         train_module.train(small(**{"optimizer.l2": 0.5}), tmp_path / "broken")
 
 
@@ -158,7 +158,7 @@ def test_an_earlier_stage_is_not_kept_in_memory(small, tmp_path, monkeypatch):
 
 
 def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):
-    """Its running values start at 0 and 1 and move by a tenth a step."""
+    """Its running values start at 0 and 1 and move by a tenth per step."""
     settings = {"model.encoder": "cnn", "checkpoint_every": 1, "keep": 9}
     train_module.train(small("stage1", **settings), tmp_path / "one")
     train_module.train(small(init_from=tmp_path / "one", **settings), tmp_path / "two")
@@ -168,7 +168,7 @@ def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):
     }
     apart = np.abs(stats["one", 6] - stats["one", 1]).max()
     assert 0 < np.abs(stats["two", 1] - stats["one", 6]).max() < apart
-    assert "taken: 5 arrays" in capsys.readouterr().err  # mean and variance among them
+    assert "taken: 5 arrays" in capsys.readouterr().err  # including mean and variance
 
 
 def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
@@ -188,7 +188,7 @@ def test_gives_up_when_nothing_is_finite(small, tmp_path, monkeypatch):
 
 
 def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
-    """Validations at every other step, the better ones of which no checkpoint is due at."""
+    """Validates at every other step; no checkpoint is due at the better ones."""
     errors = iter([5.0, 3.0, 6.0, 4.0])
 
     class Scripted:
@@ -216,8 +216,8 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
         ({"accumulate": 0}, "config.accumulate must be at least 1"),
         ({"accumulate": 4}, "accumulate=4 parts over 1 devices"),
         ({"ema": 1.0}, "config.ema must be at least 0 and below 1"),
-        ({"init_required": True}, "name its work directory with --config.init_from=DIR"),
-        ({"mesh.data": 99}, "asks for 99 x 1 devices"),
+        ({"init_required": True}, "give its work directory with --config.init_from=DIR"),
+        ({"mesh.data": 99}, "needs 99 x 1 devices"),
         ({"mesh.data": 4}, "clips_per_batch=2 does not divide over 4 devices"),
         ({"data.data_dir": "/nowhere"}, "no prepared dataset"),
         ({"body": "/nowhere.npz"}, "--config.body: /nowhere.npz does not exist"),
@@ -238,7 +238,7 @@ def test_a_second_run_in_the_same_place_is_refused(small, tmp_path):
 
 
 def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
-    """The real network: two steps, a validation, the checkpoint restored, the table printed."""
+    """The real network: trains two steps, validates, restores the checkpoint, prints the table."""
     from maed_jax.evaluation import evaluate
     from maed_jax.runs.restore import restore_estimator
 
@@ -252,7 +252,7 @@ def test_debug_config_from_training_to_table(data_dir, tmp_path, capsys):
     validated = lines(tmp_path / "work")[-1]
     assert validated["validation/pa_mpjpe"] > 0 and 0 < validated["gates/block0"] < 1
     board = b"".join(f.read_bytes() for f in (tmp_path / "work" / "tensorboard").iterdir())
-    assert b"validation" in board and b"PNG" in board  # a picture of bodies
+    assert b"validation" in board and b"PNG" in board  # an image of bodies
     assert list((tmp_path / "work" / "profile").rglob("*.xplane.pb"))
 
     estimator = restore_estimator(work)

@@ -1,4 +1,4 @@
-"""Validation: the same errors however many devices share it."""
+"""Validation: the same errors on any number of devices."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ def test_neither_devices_nor_subsets_change_anything(tmp_path):
     with pytest.raises(UserError, match="other"):
         validation.Validation(c, model, body, sharding.make_mesh(1, 1))
     c.data.clips_per_batch, c.data.images = 0, (("third", 1.0),)
-    with pytest.raises(UserError, match="third"):  # not the clips, of which there are none
+    with pytest.raises(UserError, match="third"):  # not the dataset of clips: clips_per_batch is 0
         validation.Validation(c, model, body, sharding.make_mesh(1, 1))
     state, _ = tiny.trainer()
 
@@ -59,7 +59,7 @@ def test_a_split_without_poses_is_refused_at_once(tmp_path):
 
 
 class Bright:
-    """A model whose gates and vertices are how bright a frame is."""
+    """A model whose gates and vertices are the brightness of a frame."""
 
     def apply(self, variables, clip, body, *, vertices, mutable):
         b, t = clip.shape[:2]
@@ -92,7 +92,7 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
         assert shares == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
         middle = first.image[:count, 2]
         np.testing.assert_array_equal(pictures, np.concatenate([middle, 255 - middle], axis=2))
-        monkeypatch.setattr(validation, "PICTURES", 9)  # more than there are
+        monkeypatch.setattr(validation, "PICTURES", 9)  # more than the split has
     np.testing.assert_allclose(np.ravel(drawn[:4]), bright[:4, 2], rtol=1e-4)
 
     c.data.augment.margin *= 2

@@ -73,7 +73,7 @@ def test_every_query_reads_every_other_and_the_frame():
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(other)):
         moved = np.abs(a - b).reshape(6, -1)
         assert (moved[0] > 0).all()
-        np.testing.assert_array_equal(moved[1:], 0)  # a frame's decoder reads no other frame
+        np.testing.assert_array_equal(moved[1:], 0)  # frames are decoded independently
 
 
 def test_zeros_alone_could_not_tell_the_joints_apart():
@@ -110,7 +110,7 @@ def test_every_parameter_has_a_gradient():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(UserError, match="width of 8 does not split into 3 heads"):
+    with pytest.raises(UserError, match="width of 8 cannot be split into 3 heads"):
         decoder(heads=3)
 
 
@@ -124,7 +124,7 @@ def test_dropout_only_in_training():
 
 
 def test_all_that_a_layer_adds_is_dropped_out():
-    """Of everything: the queries' answers alone are left, alike in all frames."""
+    """With everything dropped, only the queries remain, identical in all frames."""
     apply, params, feature = decoder(dropout=1.0)
     answer = apply(params, feature, train=True, rngs={"dropout": jax.random.key(0)})
     for leaf in jax.tree.leaves(answer):

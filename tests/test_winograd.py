@@ -36,7 +36,7 @@ def test_each_tap_lands_where_it_should():
 
 @pytest.mark.parametrize("channels", [64, 256])
 def test_rounding_is_about_that_of_xlas(channels):
-    """Both in float32, against float64."""
+    """Compares both in float32 with float64."""
     x, kernel = drawn(14, 14, (channels, channels))
     with jax.enable_x64():
         exact = np.asarray(by_xla(x.astype(jnp.float64), kernel.astype(jnp.float64)))

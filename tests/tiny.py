@@ -1,4 +1,4 @@
-"""A tiny model with MAED's call, and batches for it: what tests of training share."""
+"""A tiny model with MAED's interface, and batches for it, shared by the tests of training."""
 
 import functools
 
@@ -31,7 +31,7 @@ class TinyEncoder(nn.Module):
         shape = (1, self.clip_length, 32)
         time = self.param("time_embedding", nn.initializers.normal(0.02), shape)
         x = rearrange(clip, "b t h w c -> b t (h w c)") / 10
-        # No bias before BatchNorm: its gradient would be rounding noise, which Adam makes steps of.
+        # No bias before BatchNorm: its gradient is rounding noise, which Adam turns into steps.
         x = nn.Dense(32, use_bias=not self.batch_norm, name="embedding")(x)
         if self.batch_norm:
             x = batch_norm("bn", train)(x)
@@ -49,13 +49,13 @@ class TinyDecoder(nn.Module):
 
 
 class TinyModel(nn.Module):
-    """Regresses everything from the pixels; takes the body and ignores it."""
+    """Regresses everything from the pixels; ignores the body."""
 
     image_size: int = SIZE
     clip_length: int = 4
     batch_norm: bool = False
     dropout: float = 0.5
-    decoder: str = "vanilla"  # the one that is not folded for inference
+    decoder: str = "vanilla"  # the only decoder that is not folded for inference
 
     @nn.compact
     def __call__(self, clip, body, *, train=False, vertices=False):
@@ -68,7 +68,7 @@ class TinyModel(nn.Module):
 
 
 def labels(rng: np.random.Generator, b: int, t: int) -> dict[str, np.ndarray]:
-    """Random labels of `b` clips of `t` frames, as the pipeline gives them."""
+    """Random labels of `b` clips of `t` frames, as from the pipeline."""
 
     def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
@@ -91,7 +91,7 @@ def batch(step: int, clips: int = 8, images: int = 8) -> dict:
 
 
 class Batches:
-    """An iterator with a state, as Grain's: the batch depends on its place alone."""
+    """An iterator with a state, like Grain's: a batch depends only on its position."""
 
     def __init__(self):
         self.place = 0
@@ -117,9 +117,9 @@ def config(**optimizer) -> ConfigDict:
 
 
 def trainer(c: ConfigDict | None = None, model: nn.Module | None = None, mesh: Mesh | None = None):
-    """A fresh state, whose memory may be given away, and the step, for states that lie on `mesh`.
+    """Returns a new state, whose buffers may be donated, and the step for states on `mesh`.
 
-    That is the same function for the same settings, so tests that share it compile it once.
+    The same settings return the same function, so that tests sharing it compile it once.
     """
     state, step = _trainer(FrozenConfigDict(c or config()), model or TinyModel(), mesh)
     return jax.tree.map(jnp.copy, state), step

@@ -1,4 +1,4 @@
-"""`maed train` with the tiny model in place of MAED, as a process of its own: test_scaling.py."""
+"""`maed train` with the tiny model instead of MAED, run as a process by test_scaling.py."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`maed body check PATH...`: what a body's files hold, what is missing, and who needs it."""
+"""`maed body check PATH...`: what a body's files contain, what is missing, and what needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 
 _SPIN = "SPIN's data, see docs/body.md"
-# Field of the body -> the file that brings it, what it is, what needs it.
+# Field of the body -> the file that provides it, what it is, what needs it.
 PARTS = {
     "landmark_regressor": (
         "J_regressor_extra.npy",
@@ -19,7 +19,7 @@ PARTS = {
     "h36m_regressor": (
         "J_regressor_h36m.npy",
         "Human3.6M's joints",
-        "every evaluation but MPI-INF-3DHP's protocols maed and tcmr needs them",
+        "all evaluation except MPI-INF-3DHP's protocols maed and tcmr needs them",
     ),
     "mean_pose6d": (
         "smpl_mean_params.npz",
@@ -30,7 +30,7 @@ PARTS = {
 
 
 def report(source: str | os.PathLike) -> str:
-    """Describes the body at `source`, one fact a line.
+    """Describes the body at `source`, one fact per line.
 
     Args:
       source: a path, or "mannequin".
@@ -66,12 +66,12 @@ def report(source: str | os.PathLike) -> str:
 
 
 def _warnings(body, weights, extent) -> list[str]:
-    """What loads, but can hardly be meant."""
+    """Warnings about values that are valid but implausible."""
     import numpy as np
 
     found = []
     if not 0.5 < extent[1] < 2.5:
-        found.append(f"the mean body is {extent[1]:.2f} high: are these metres, with y up?")
+        found.append(f"the mean body is {extent[1]:.2f} tall: is this in metres, with y up?")
     off = int((np.abs(weights.sum(axis=1) - 1) > 1e-3).sum())
     if off or weights.min() < 0:
         found.append(f"the skin weights of {off} vertices do not add up to one, or are negative")
@@ -86,25 +86,25 @@ def main(argv: list[str]) -> None:
     """The verb `body`.
 
     Raises:
-      UserError: a path holds no readable body; those after it are reported all the same.
+      UserError: a path has no readable body; the paths after it are still reported.
     """
     parser = Parser(
         prog="maed body",
-        description="See what body models hold: SMPL's files, which their users fetch themselves "
+        description="Inspect body models: SMPL's files, which you must download yourself "
         "(docs/body.md), and the built-in mannequin.",
     )
     actions = parser.add_subparsers(required=True, metavar="check")
     check = actions.add_parser(
         "check",
-        help="print what a body's files hold and what is missing",
-        description="Print what a body's files hold, what is missing, who needs it and where it "
-        "is found. Nothing in the files is executed. Exit status 1 if one is not a body.",
+        help="print what a body's files contain and what is missing",
+        description="Print what a body's files contain, what is missing, what needs it and where "
+        "to get it. Nothing in the files is executed. Exits with status 1 if one is not a body.",
     )
     check.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a .pkl or .npz, a directory that holds SMPL_NEUTRAL.pkl or .npz, or mannequin",
+        help="a .pkl or .npz file, a directory with SMPL_NEUTRAL.pkl or .npz, or mannequin",
     )
     errors = []
     for path in parser.parse_args(argv).paths:

@@ -1,7 +1,7 @@
-"""Body files: SMPL's own (.pkl, .npz, a directory, a mapping) and ours.
+"""Body files: SMPL's (.pkl, .npz, a directory, a mapping) and our own.
 
-Nothing here trusts a file: pickles go through `maed_jax.files.unpickle`, NumPy files are read
-without objects, and every array's shape is checked.
+No file is trusted: pickles are read by `maed_jax.files.unpickle`, NumPy files without objects, and
+every array's shape is checked.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from maed_jax.files.whole import whole_file
 MODEL_KEYS = (
     "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",
 )  # fmt: skip
-# Where a directory may have the body itself, best first.
+# Paths of the body within a directory, in order of preference.
 MODEL_FILES = (
     "SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl", "smpl/SMPL_NEUTRAL.npz", "smpl/SMPL_NEUTRAL.pkl",
     "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl",
     "body.npz",
 )  # fmt: skip
-# The same of one gender.
+# The same for gendered bodies.
 GENDERED_FILES = {
     "male": (
         "SMPL_MALE.npz", "SMPL_MALE.pkl", "smpl/SMPL_MALE.npz", "smpl/SMPL_MALE.pkl",
@@ -44,35 +44,35 @@ GENDERED_FILES = {
         "basicModel_f_lbs_10_207_0_v1.0.0.pkl", "basicmodel_f_lbs_10_207_0_v1.1.0.pkl",
     ),
 }  # fmt: skip
-# Key of the mapping -> the file beside the body that holds it.
+# Key of the mapping -> the file next to the body that contains it.
 COMPANIONS = {
     "J_regressor_extra": "J_regressor_extra.npy",
     "J_regressor_h36m": "J_regressor_h36m.npy",
     "mean_params": "smpl_mean_params.npz",
 }
-_FORMAT = "maed_jax_body"  # the key that tells our own files from SMPL's, and which they are
-_NEWEST = 1  # what it holds; raised when a reader of older files would go wrong
+_FORMAT = "maed_jax_body"  # the key that only our own files have; its value is their format
+_NEWEST = 1  # the newest format; raised when older readers would fail
 _SMPL_VERTS = 6890
 _NUM_POSE = 9 * (NUM_JOINTS - 1)
 
 Source = Body | str | os.PathLike | Mapping[str, Any]
-"""what `load_body` makes a body from"""
+"""a body as `load_body` accepts it"""
 
 
 def load_body(source: Source, gender: str = "neutral") -> Body:
-    """The body that `source` describes.
+    """Loads a body.
 
     Args:
       source: a `Body`; "mannequin" for the built-in body; the path of a .pkl, a .npz (SMPL's or
-        `save_body`'s) or a directory with SMPL_NEUTRAL.npz or .pkl; or a mapping with SMPL's own
-        keys. Files named J_regressor_extra.npy, J_regressor_h36m.npy and smpl_mean_params.npz
-        beside the body, or the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping
-        of pose, shape, cam), add what they hold; without them the body loads, and functions which
-        need them say so.
-      gender: "male" and "female" are looked for beside the neutral body, as SMPL_MALE.npz or .pkl.
+        `save_body`'s) or a directory with SMPL_NEUTRAL.npz or .pkl; or a mapping with SMPL's keys.
+        Files named J_regressor_extra.npy, J_regressor_h36m.npy and smpl_mean_params.npz next to the
+        body, or the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping of pose,
+        shape, cam), are optional; functions that need them raise an error if they are missing.
+      gender: "neutral"; or "male" or "female", then loads SMPL_MALE.npz (or .pkl) and so on from
+        the directory of the neutral body.
 
     Raises:
-      UserError: nothing there, not a body, an array of the wrong shape, a pickle that asks for more
+      UserError: nothing there, not a body, an array of the wrong shape, a pickle that needs more
         than arrays, or no such gender.
     """
     if gender not in (known := ("neutral", *GENDERED_FILES)):
@@ -93,13 +93,13 @@ def load_body(source: Source, gender: str = "neutral") -> Body:
 
 
 def load_kept_body(path: str, what: str) -> Body:
-    """The body whose path settings hold.
+    """Loads the body at a path from saved settings.
 
     Args:
-      what: begins the message of a mistake: whose body it is, and which option gives another.
+      what: prefix of error messages: whose body it is, and which option overrides it.
 
     Raises:
-      UserError: as `load_body`.
+      UserError: see `load_body`.
     """
     try:
         return load_body(path)
@@ -108,7 +108,7 @@ def load_kept_body(path: str, what: str) -> Body:
 
 
 def find_model_file(path: str | os.PathLike) -> Path:
-    """The file of the body at `path`, which may be the file itself or a directory.
+    """The body's file at `path`, which may be the file itself or a directory.
 
     Raises:
       UserError: there is none.
@@ -119,8 +119,8 @@ def find_model_file(path: str | os.PathLike) -> Path:
             if (path / name).is_file():
                 return path / name
         raise UserError(
-            f"{path} holds no body: it needs SMPL_NEUTRAL.npz or SMPL_NEUTRAL.pkl (docs/body.md "
-            "says where to get it)"
+            f"{path} has no body: it needs SMPL_NEUTRAL.npz or SMPL_NEUTRAL.pkl (docs/body.md says "
+            "where to get it)"
         )
     if not path.is_file():
         raise UserError(
@@ -133,12 +133,12 @@ def find_model_file(path: str | os.PathLike) -> Path:
 
 
 def _gendered_file(source: Source, gender: str) -> Path:
-    """Raises: UserError: no such file beside the neutral body's."""
+    """Raises: UserError: there is no such file next to the neutral body."""
     name = f"SMPL_{gender.upper()}.npz"
     if source == "mannequin" or not isinstance(source, str | os.PathLike):
         raise UserError(
-            f"the {gender} body is needed and this body has none: give the folder of "
-            f"SMPL_NEUTRAL.npz with {name} beside it"
+            f"the {gender} body is needed but this body has none: give a directory with both "
+            f"SMPL_NEUTRAL.npz and {name}"
         )
     folder = Path(source).expanduser()
     folder = folder if folder.is_dir() else folder.parent
@@ -146,12 +146,13 @@ def _gendered_file(source: Source, gender: str) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise UserError(
-        f"{folder / name} is missing (or .pkl): the {gender} body is needed, beside the neutral one"
+        f"{folder / name} is missing (.pkl works too): the {gender} body is needed next to the "
+        "neutral one"
     )
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """What the body's file holds and what lies beside it, by the keys of the mapping.
+    """Reads the body's file and the companions next to it, by key of the mapping.
 
     Raises:
       UserError: a file cannot be read safely.
@@ -159,12 +160,12 @@ def read_arrays(path: Path) -> dict[str, Any]:
     if path.suffix == ".pkl":
         arrays = restricted_load(path)
         if not isinstance(arrays, dict):
-            raise UserError(f"{path} holds a {type(arrays).__name__}, not a body's arrays")
+            raise UserError(f"{path} contains a {type(arrays).__name__}, not a body's arrays")
     else:
         arrays = _read_npz(path)
     if _FORMAT in arrays:
         return arrays
-    # SPIN keeps SMPL in smpl/ and the rest in the directory above.
+    # SPIN has SMPL in smpl/ and the rest in the parent directory.
     above = [path.parent.parent] if path.parent.name == "smpl" else []
     for key, name in COMPANIONS.items():
         files = [folder / name for folder in (path.parent, *above) if (folder / name).is_file()]
@@ -181,7 +182,7 @@ def _read_npy(path: Path) -> np.ndarray:
 
 
 class _Unreadable:
-    """An entry of a .npz that holds Python objects: an error only where it is needed."""
+    """A .npz entry with Python objects, which is an error only if the entry is needed."""
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
@@ -202,10 +203,10 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
-    """The body that a mapping of SMPL's keys, or of `save_body`'s, describes; `what` names it.
+    """Builds a body from a mapping with SMPL's keys or `save_body`'s; errors call it `what`.
 
     Raises:
-      UserError: an entry is missing, has the wrong shape, or does not hold numbers.
+      UserError: an entry is missing, has the wrong shape, or is not numeric.
     """
     if _FORMAT in arrays:
         return _own_body(arrays, what)
@@ -218,10 +219,10 @@ def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
     if tree.shape[1] != NUM_JOINTS:
         raise UserError(
             f"{what} has {tree.shape[1]} joints where SMPL has {NUM_JOINTS}; SMPL-H and SMPL-X are "
-            "other bodies"
+            "not supported"
         )
     if tuple(tree[0, 1:]) != skeleton.PARENTS[1:]:
-        raise UserError(f"{what}: kintree_table does not hold the parents of SMPL's joints")
+        raise UserError(f"{what}: kintree_table does not contain the parents of SMPL's joints")
     shape_dirs = _numbers(arrays, "shapedirs", (verts, 3, "10 or more"), what)
     if shape_dirs.shape[2] < NUM_BETAS:
         raise _misshapen(what, "shapedirs", shape_dirs.shape, (verts, 3, "10 or more"))
@@ -256,18 +257,18 @@ def _body(faces: np.ndarray, name: str = "smpl", **arrays: np.ndarray | None) ->
 
 
 def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np.ndarray:
-    """Entry `key` as float64 (integers for tables) of `shape`, where text stands for any size."""
+    """Entry `key` as float64 (or int64) of `shape`, in which strings stand for any size."""
     value = arrays[key]
     if isinstance(value, ChumpyNode):
         raise UserError(
-            f"{what}: {key} is an expression of chumpy ({value.origin}) and not an array; save the "
-            "file anew with plain arrays"
+            f"{what}: {key} is a chumpy expression ({value.origin}), not an array; save the file "
+            "again with plain arrays"
         )
     array = value.toarray() if _is_sparse(value, shape, key, what) else np.asarray(value)
     if isinstance(value, _Unreadable) or array.dtype.kind not in "biuf":
         raise UserError(
-            f"{what}: {key} holds Python objects or text, which are not read from a body; save it "
-            "anew as plain numbers"
+            f"{what}: {key} contains Python objects or text, which are not read; save it again as "
+            "plain numbers"
         )
     if not _fits(array.shape, shape):
         raise _misshapen(what, key, array.shape, shape)
@@ -279,7 +280,7 @@ def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np
 def _is_sparse(value: Any, shape: tuple, key: str, what: str) -> bool:
     if not (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return False
-    if not _fits(value.shape, shape):  # before it is made dense, which a wrong size could forbid
+    if not _fits(value.shape, shape):  # before making it dense, which may need too much memory
         raise _misshapen(what, key, value.shape, shape)
     return True
 
@@ -304,14 +305,14 @@ def _optional(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> n
 
 def _faces(faces: np.ndarray, verts: int, what: str) -> np.ndarray:
     if faces.size and not (0 <= faces.min() and faces.max() < verts):
-        raise UserError(f"{what}: f points at vertices that the body does not have")
+        raise UserError(f"{what}: f refers to vertices that the body does not have")
     return faces
 
 
 def _landmarks(arrays: Mapping[str, Any], verts: int, what: str) -> np.ndarray | None:
-    """[30 verts] the 21 vertices that are landmarks, then the nine regressed ones."""
+    """[30 verts] the 21 landmarks that are vertices, then the nine regressed ones."""
     regressed = _optional(arrays, "J_regressor_extra", (9, verts), what)
-    if regressed is None or verts != _SMPL_VERTS:  # the vertices are known for SMPL's mesh only
+    if regressed is None or verts != _SMPL_VERTS:  # the 21 are only known for SMPL's mesh
         return None
     chosen = np.zeros((len(skeleton.SMPL_LANDMARK_VERTICES), verts))
     chosen[np.arange(len(chosen)), skeleton.SMPL_LANDMARK_VERTICES] = 1
@@ -324,7 +325,7 @@ _OPTIONAL = ("landmark_regressor", "h36m_regressor", "mean_pose6d", "mean_shape"
 
 
 def save_body(body: Body, path: str | os.PathLike) -> None:
-    """Writes `body` with all that it has to one .npz, which `load_body` reads back.
+    """Writes `body`, including regressors and mean parameters, to a .npz for `load_body`.
 
     Raises:
       UserError: the name does not end in .npz, or it cannot be written.
@@ -349,7 +350,7 @@ def _own_body(arrays: Mapping[str, Any], what: str) -> Body:
     required = [field.name for field in dataclasses.fields(Body) if field.name not in _OPTIONAL]
     missing = [key for key in required if key not in arrays]
     if missing:
-        raise UserError(f"{what} is not a whole body: it lacks {', '.join(missing)}")
+        raise UserError(f"{what} is incomplete: it lacks {', '.join(missing)}")
     template = _numbers(arrays, "template", ("vertices", 3), what)
     verts = template.shape[0]
     parents = _numbers(arrays, "parents", (NUM_JOINTS,), what)

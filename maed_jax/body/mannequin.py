@@ -1,17 +1,17 @@
 """The mannequin: a human body built in code, so that everything runs without SMPL's licensed files.
 
-`mannequin()` is a `Body` with SMPL's 24-joint tree and axes, about 7,000 vertices in one closed
-surface that is exactly symmetric, ten shape directions, and regressors for the 49 keypoints and
-the 17 joints of Human3.6M. It is deterministic and reads no files. Its shape coefficients and
-vertices are its own: results on it are never comparable with results on SMPL.
+`mannequin()` is a `Body` with SMPL's 24-joint tree and axes, about 7,000 vertices in one closed,
+exactly symmetric surface, ten shape directions, and regressors for the 49 keypoints and the 17
+joints of Human3.6M. It is deterministic and reads no files. Its shape coefficients and vertices are
+not SMPL's, so never compare results on it with results on SMPL.
 
 One unit of a shape coefficient is about one standard deviation among adults:
 
-| beta | name | + means |
+| beta | name | +1 means |
 | --- | --- | --- |
-| 0 | stature | 7 cm taller, all over (the head grows half as much) |
-| 1 | girth | more fat: 1 to 2 cm on the trunk, less on limbs; 11 litres in all |
-| 2 | muscle | thicker limbs, shoulders, chest and neck; 6 litres in all |
+| 0 | stature | 7 cm taller, all parts in proportion (the head grows half as much) |
+| 1 | girth | more fat: 1 to 2 cm on the trunk, less on limbs; 11 litres in total |
+| 2 | muscle | thicker limbs, shoulders, chest and neck; 6 litres in total |
 | 3 | leg length | 2.5 cm more leg and as much less trunk |
 | 4 | arm length | 2 cm more from shoulder to wrist |
 | 5 | shoulder width | 1.2 cm more on each side |
@@ -42,7 +42,7 @@ PART_NAMES = (
     "skin", "hair", "eyes", "lips", "brows", "shirt", "sleeves", "trousers", "shoes", "soles",
 )  # fmt: skip
 
-# Points of the left half and the middle that landmarks and regressed joints are made for.
+# Positions of landmarks and regressed joints of the left half and the middle, metres.
 _MIDDLE_LANDMARKS = {"nose": (0.0, 0.406, 0.160)}
 _SIDE_LANDMARKS = {
     "eye": (0.031, 0.4385, 0.100),
@@ -76,20 +76,20 @@ def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
     return [int(i) for i in order]
 
 
-_RING = 48  # vertices at most that a joint or landmark is regressed from
+_RING = 48  # maximum number of vertices from which a joint or landmark is regressed
 
 
 class _Regressors:
-    """Makes rows that regress a point from the vertices around it."""
+    """Creates rows that regress a point from the vertices around it."""
 
     def __init__(self, verts, mirror, weights):
         self.verts, self.mirror, self.weights = verts, mirror, weights
 
     def around(self, point, joints, reach: float, axis=(0.0, 1.0, 0.0), band=0.02) -> np.ndarray:
-        """Row [verts] for a point inside the parts of the body that follow `joints`.
+        """Row [verts] for a point inside the body parts that follow `joints`.
 
-        Vertices within `band` of the plane through the point across `axis` are preferred, and
-        those within `reach` of the point.
+        Prefers vertices within `reach` metres of the point, and within `band` metres of the plane
+        through it that is perpendicular to `axis`.
         """
         point = np.asarray(point, dtype=np.float64)
         offset = self.verts - point
@@ -98,7 +98,7 @@ class _Regressors:
         spread = self.weights[:, list(joints)].sum(axis=1) ** 2
         spread = spread * np.exp(-0.5 * (along / band) ** 2 - 0.5 * (distance / reach) ** 2)
         if point[0] == 0.0:
-            spread = np.minimum(spread, spread[self.mirror])  # equal in the last bit
+            spread = np.minimum(spread, spread[self.mirror])  # exactly symmetric
         least = np.sort(spread)[-_RING - 1]
         candidates = np.flatnonzero(spread > least)
         row = regressor_row(self.verts, candidates, spread[candidates], point)
@@ -109,7 +109,7 @@ class _Regressors:
 
 
 _X, _Y, _Z = np.eye(3)
-# joint: (joints whose skin is near, reach in metres, axis of the ring)
+# joint: (joints whose skin is nearby, reach in metres, axis of the ring of vertices)
 _JOINT_SUPPORT = {
     0: ((0, 1, 2, 3), 0.09, _Y),
     1: ((0, 1), 0.07, (0.44, -0.90, 0.0)),
@@ -130,7 +130,7 @@ _JOINT_SUPPORT = {
 
 
 def _regressors(verts, mirror, weights, joints):
-    """Joint rows [24 verts], landmark rows [30 verts] and Human3.6M rows [17 verts]."""
+    """Regressors of joints [24 verts], landmarks [30 verts] and Human3.6M's joints [17 verts]."""
     make = _Regressors(verts, mirror, weights)
     joint_rows = np.zeros((24, len(verts)))
     for joint, (support, reach, axis) in _JOINT_SUPPORT.items():
@@ -165,7 +165,7 @@ def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _standing_pose6d() -> np.ndarray:
-    """Standing with hanging arms, upright in front of a camera (y down, z forward). [144]"""
+    """Upright in front of a camera (y down, z forward) with lowered arms, in 6D. [144]"""
     pose = np.zeros((24, 3))
     pose[0, 0] = np.pi
     pose[[16, 17], 2] = -1.1, 1.1
@@ -176,7 +176,7 @@ def _standing_pose6d() -> np.ndarray:
 
 @functools.cache
 def mannequin() -> Body:
-    """The built-in body: deterministic, built once per process in a second or two."""
+    """The built-in body: deterministic; built once per process, in a second or two."""
     verts, faces, mirror = _rest()
     mean = surface.neighbour_mean(faces, len(verts))
     normals = Surface(faces, len(verts)).normals(verts)
@@ -199,7 +199,7 @@ def mannequin() -> Body:
         mean_camera=np.array([0.9, 0.0, 0.0], np.float32),
         name="mannequin",
     )
-    with jax.ensure_compile_time_eval():  # it is kept, and the first call may be under a trace
+    with jax.ensure_compile_time_eval():  # it is cached, and the first call may be traced
         return jax.tree.map(jnp.asarray, body)
 
 
@@ -209,7 +209,7 @@ def _parts() -> np.ndarray:
     x, y, z = np.abs(verts[:, 0]), verts[:, 1], verts[:, 2]
     seam = {name: field(verts) for name, field in anatomy.SEAMS.items()}
     on = {name: (np.abs(value) < 1e-3) & (z > 0.07) for name, value in seam.items()}
-    edge = 1e-3  # vertices on a seam belong to the cloth, not to the skin
+    edge = 1e-3  # vertices on a seam belong to the clothes, not the skin
     ears = anatomy.ear(np.stack([x, y, z], axis=1)) < 0.004
     regions = {
         "hair": (seam["hairline"] > -edge) & (y > 0.38) & ~ears,
@@ -229,5 +229,5 @@ def _parts() -> np.ndarray:
 
 
 def vertex_parts() -> np.ndarray:
-    """For each vertex of the mannequin the index of its part in `PART_NAMES`. [verts] int32"""
+    """The index in `PART_NAMES` of each vertex's part. [verts] int32"""
     return _parts().copy()

@@ -3,7 +3,7 @@
 Axes are SMPL's: y up, +x the body's left, facing +z, metres, arms along x. The skin is the zero set
 of `distance`, a smooth union of lofts (limbs and torso: elliptical sections that follow a table of
 measures), ellipsoids (muscles, skull) and tapered capsules (fingers, nose). Only the left half is
-described; the right half is its mirror image. The floor is at y = -1.15 and the top of the head at
+defined; the right half is its mirror image. The floor is at y = -1.15 and the top of the head at
 y = 0.55, so the body is 1.70 m tall.
 """
 
@@ -19,7 +19,7 @@ from maed_jax.body.skeleton import JOINT_FLIP
 
 FLOOR = -1.15
 
-# Joints of the left half and of the middle; the right ones are mirrored.
+# Joints of the left half and the middle; the right ones are mirrored.
 _REST = {
     0: (0.000, -0.225, 0.020),  # pelvis
     1: (0.080, -0.320, 0.005),  # hip
@@ -40,7 +40,7 @@ _REST = {
 
 
 def rest_joints() -> np.ndarray:
-    """Rest joints [24 3] in metres, in SMPL's order, exactly mirror symmetric."""
+    """Rest joints [24 3], metres, in SMPL's order, exactly mirror symmetric."""
     joints = np.zeros((24, 3))
     for joint, position in _REST.items():
         joints[JOINT_FLIP[joint]] = np.array(position) * (-1, 1, 1)
@@ -49,7 +49,7 @@ def rest_joints() -> np.ndarray:
 
 
 def smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """0 below `low`, 1 above `high`, smooth in between."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -61,7 +61,7 @@ def smooth_min(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _ellipsoid(points, center, radii, angles=(0.0, 0.0, 0.0)):
-    """First-order distance to an ellipsoid, turned by xyz Euler `angles` in degrees."""
+    """First-order distance to an ellipsoid rotated by xyz Euler `angles` in degrees."""
     local = points - np.asarray(center)
     if any(angles):
         local = local @ Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
@@ -183,7 +183,7 @@ _PALM = (
     (0.758, 0.212, 0.0145, -0.088, -0.006),
     (0.774, 0.211, 0.0115, -0.086, -0.008),
 )
-# Fingers of the left hand, from the thumb on: the ends of three phalanges, base to tip.
+# Fingers of the left hand, starting with the thumb: the ends of three phalanges, base to tip.
 _FINGERS = (
     ((0.712, 0.206, -0.022), (0.741, 0.200, 0.007), (0.765, 0.195, 0.025), (0.786, 0.191, 0.035)),
     (
@@ -219,7 +219,7 @@ _FINGER_RADII = (
     (0.0108, 0.0083),
     (0.0098, 0.0074),
 )
-# z, centre x, half width x, low y, high y (before the foot turns out)
+# z, centre x, half width x, low y, high y (before the foot is turned out)
 _FOOT = (
     (-0.078, 0.111, 0.026, -1.150, -1.090),
     (-0.045, 0.111, 0.033, -1.152, -1.072),
@@ -257,7 +257,7 @@ def _lofts() -> dict[str, _Loft]:
 
 
 def _trunk(p, d):
-    """Torso, buttocks, chest, shoulders; `p` with a rounded |x|, so that pairs meet smoothly."""
+    """Torso, legs, arms; `p` has a rounded |x|, so that pairs of parts join smoothly."""
     lofts = _lofts()
     d = smooth_min(d, lofts["torso"](p), 0.01)
     d = smooth_min(d, lofts["neck"](p), 0.06)
@@ -296,7 +296,7 @@ def _head(p, d):
 
 
 def hair(p: np.ndarray) -> np.ndarray:
-    """Distance [n] to a close cap of hair; it stands a few millimetres off the skull."""
+    """Distance [n] to the hair, a close cap a few millimetres off the skull."""
     return _ellipsoid(p, (0.0, 0.469, 0.005), (0.0795, 0.081, 0.092), (-6, 0, 0))
 
 
@@ -317,7 +317,7 @@ def _hand(p, d):
 
 
 def finger_tips() -> np.ndarray:
-    """Tips of the left hand's fingers [5 3], from the thumb on."""
+    """Tips of the left hand's fingers [5 3], starting with the thumb."""
     return np.array([chain[-1] for chain in _FINGERS]) + (0.006, 0.0, 0.0)
 
 
@@ -338,7 +338,7 @@ def _foot(p, d):
     return -smooth_min(-d, -sole, 0.012)
 
 
-# part, and the box (low, high) outside of which it cannot matter
+# part, and the box (low, high) outside which it has no effect
 _REGIONS = (
     (_trunk, (0.0, -1.13, -0.22), (0.78, 0.48, 0.22)),
     (_head, (0.0, 0.28, -0.16), (0.16, 0.64, 0.22)),
@@ -348,9 +348,9 @@ _REGIONS = (
 
 
 def distance(points: np.ndarray) -> np.ndarray:
-    """Roughly the signed distance [n] in metres of points [n 3] to the skin, negative inside.
+    """Approximate signed distance [n] in metres of points [n 3] to the skin, negative inside.
 
-    Only |x| is looked at, so the function is exactly mirror symmetric.
+    Only depends on |x|, so it is exactly mirror symmetric.
     """
     folded = np.array(points, dtype=np.float64)
     folded[:, 0] = np.sqrt(folded[:, 0] ** 2 + 0.004**2)
@@ -362,7 +362,7 @@ def distance(points: np.ndarray) -> np.ndarray:
     return d
 
 
-# How far down the hair reaches, from the back of the head to the forehead.
+# How far down the hair reaches, from the back of the head to the forehead: z, and lowest y.
 _HAIRLINE_Z = (-0.090, -0.060, -0.025, 0.000, 0.020, 0.050, 0.080, 0.105)
 _HAIRLINE_Y = (0.385, 0.388, 0.405, 0.425, 0.446, 0.478, 0.496, 0.504)
 
@@ -371,8 +371,8 @@ def _where(condition: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.where(condition, values, np.nan)
 
 
-# Where clothes, hair and the parts of the face end or run: functions [n 3] -> [n] of points, along
-# whose zero sets the mesh gets edges. NaN where they do not matter.
+# Borders of clothes, hair and parts of the face: functions [n 3] -> [n] of points, along whose zero
+# sets the mesh gets edges. NaN where they do not apply.
 SEAMS = {
     "collar": lambda p: _where(
         p[:, 1] < 0.325, 0.090 - np.linalg.norm((p - (0.0, 0.315, -0.005)) * (1, 1, 1.2), axis=1)

@@ -1,7 +1,7 @@
-"""The mannequin's rig: skin weights, corrections of the skin by pose, and joint regressors.
+"""The mannequin's rig: skin weights, pose-dependent corrections, and joint regressors.
 
-Every function works on the rest mesh alone, so the rig follows whatever the anatomy says. `mirror`
-[verts] is the index of each vertex's mirror partner.
+Every function uses only the rest mesh, so the rig follows any change of the anatomy. `mirror`
+[verts] is the index of each vertex's mirror image.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from maed_jax.body.mannequin_anatomy import smooth_step
 from maed_jax.body.skeleton import JOINT_FLIP, PARENTS, descendants
 from maed_jax.body.surface import INFLUENCES
 
-KEPT = 0.8  # how much of what keeps the volume of bends, see `pose_dirs`
+KEPT = 0.8  # fraction of the volume-preserving correction that is applied, see `pose_dirs`
 
-# Where a vertex passes from a joint's parent to the joint: a point of the plane, its direction
-# (towards the joint's side) and half the width of the blend; for joints of the left half and the
-# middle.
+# The planes where vertices pass from a joint's parent to the joint: a point, the normal (towards
+# the joint) and half the width of the blend; for joints of the left half and the middle. Metres.
 _SPLITS = {
     1: ((0.085, -0.330, 0.000), (0.42, -0.85, 0.32), 0.060),
     3: ((0.000, -0.135, 0.000), (0.0, 1.0, 0.0), 0.065),
@@ -39,9 +38,9 @@ _SPLITS = {
 
 
 def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix) -> np.ndarray:
-    """Skin weights [verts joints]: planes through the joints, smoothed over the mesh.
+    """Skin weights [verts joints]: blends at planes through the joints, smoothed over the mesh.
 
-    At most `INFLUENCES` joints per vertex, rows add up to one, exactly mirror symmetric. `mean`
+    At most `INFLUENCES` joints per vertex; rows sum to one; exactly mirror symmetric. `mean`
     replaces each vertex by the mean of its neighbours.
     """
     x, y = np.abs(verts[:, 0]), verts[:, 1]
@@ -54,12 +53,12 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     share[1] = share[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
     shoulders = smooth_step(x, 0.055, 0.105) * (1 - smooth_step(y, 0.31, 0.36))
     share[12] = share[12] * (1 - shoulders)
-    # Collar bones lift the upper chest only, and all of the arm.
+    # Collar bones move only the upper chest, and all of the arm.
     share[13] = share[13] * (1 - share[12])
     share[13] *= 1 - (1 - smooth_step(y, 0.09, 0.20)) * (1 - smooth_step(x, 0.15, 0.21))
     left = smooth_step(verts[:, 0], -0.012, 0.012)
 
-    # How far a vertex belongs to the part of the tree that starts at a joint, then to it alone.
+    # How much a vertex follows the subtree that starts at a joint, then the joint alone.
     subtree = np.zeros((len(verts), len(PARENTS)))
     subtree[:, 0] = 1.0
     for joint, parent in enumerate(PARENTS):
@@ -83,11 +82,12 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
 
 
 def pose_dirs(verts: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What joints' rotations add to the rest mesh [verts 3 207] so that bends keep their volume.
+    """Pose-dependent corrections [verts 3 207] of the rest mesh that preserve volume at bends.
 
-    Linear blend skinning averages positions, which makes bent joints thin. For each joint the
-    difference to averaging rotations (quaternions; every point keeps its distance to the joint) is
-    fitted by the nine numbers of R - 1 over rotations up to 120 degrees, and `KEPT` of it taken.
+    Linear blend skinning averages positions, which makes bent joints thin. Averaging rotations
+    (quaternions) instead keeps the distance of every point to the joint. For each joint, the
+    difference is fitted by the nine numbers of R - 1, over rotations up to 120 degrees, and
+    multiplied by `KEPT`.
     """
     axes = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
     axes = axes[np.any(axes != 0, axis=1)].astype(np.float64)
@@ -120,19 +120,19 @@ def pose_dirs(verts: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.
 def regressor_row(
     verts: np.ndarray, candidates: np.ndarray, wish: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-    """Non-negative weights [verts] that add up to one and give `target` [3] (to a micrometre).
+    """Non-negative weights [verts] that sum to one and yield `target` [3] (to a micrometre).
 
-    Only `candidates` are used; among the solutions the one closest to `wish` [candidates], in
-    proportion, is taken.
+    Only uses `candidates`; of all solutions, returns the one closest to weights proportional to
+    `wish` [candidates].
     """
     wish = wish / wish.sum()
-    local = verts[candidates] - target  # their weighted sum is to vanish
+    local = verts[candidates] - target  # their weighted sum must be zero
     exact = np.concatenate([local.T / 0.1, np.ones((1, len(candidates)))])
     close = np.diag(1e-3 / np.sqrt(wish))
     found, _ = nnls(
         np.concatenate([exact, close]), np.concatenate([[0.0, 0.0, 0.0, 1.0], 1e-3 * np.sqrt(wish)])
     )
-    # What the soft constraints left over is taken out within the vertices that are in use.
+    # Removes the remaining error of the soft constraints, within the vertices in use.
     used = found > 1e-6
     exact, weights = exact[:, used], found[used]
     goal = np.array([0.0, 0.0, 0.0, 1.0])

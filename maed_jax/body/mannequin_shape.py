@@ -1,7 +1,7 @@
-"""The mannequin's ten shape directions: what people differ by, one plausible deviation per unit.
+"""The mannequin's ten shape directions, with about one standard deviation per unit.
 
-Lengths move joints and carry the skin along (each joint's frame is stretched and shifted, blended
-by the skin weights); thickness moves the skin along its normal.
+Lengths move joints, and the skin with them (each joint's frame is stretched and shifted, blended by
+the skin weights); thickness moves the skin along its normals.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ARMS = (16, 17, 18, 19, 20, 21, 22, 23)
 
 
 class _Frames:
-    """Moves the joints, stretches their frames, and blends the result by the skin weights."""
+    """Moves joints, stretches their frames, and blends the results with the skin weights."""
 
     def __init__(self, verts, joints, weights):
         self.verts, self.joints, self.weights = verts, joints, weights
@@ -39,12 +39,12 @@ class _Frames:
         self.stretch = np.zeros((24, 3))
 
     def scale(self, which, factors) -> None:
-        """Joints' frames grow by `factors` [3] along the axes, about the joint."""
+        """Stretches the frames of joints `which` by `factors` [3] along the axes."""
         for joint in which:
             self.stretch[joint] += factors
 
     def carry(self, root=(0.0, 0.0, 0.0)) -> None:
-        """Shifts the joints as their parents' frames stretch, the pelvis by `root`."""
+        """Shifts the joints as their parents' frames stretch, and the pelvis by `root`."""
         self.shift[0] += root
         for joint, parent in enumerate(PARENTS):
             if joint:
@@ -52,14 +52,14 @@ class _Frames:
                 self.shift[joint] += self.shift[parent] + self.stretch[parent] * bone
 
     def field(self) -> np.ndarray:
-        """Displacement of the vertices [verts 3]."""
+        """Displacement of the vertices [verts 3], metres."""
         local = self.verts[:, None] - self.joints
         moved = self.shift + self.stretch * local
         return np.einsum("vj,vji->vi", self.weights, moved)
 
 
 def _blob(verts, center, radii) -> np.ndarray:
-    """A bell [verts] that is 1 at `center` (mirrored too) and falls off over `radii`."""
+    """A Gaussian [verts] that is 1 at `center` and its mirror image and falls off over `radii`."""
     folded = verts.copy()
     folded[:, 0] = np.abs(folded[:, 0])
     return np.exp(-0.5 * (((folded - center) / radii) ** 2).sum(axis=1))
@@ -73,7 +73,7 @@ def _per_joint(weights, amounts: dict[int, float]) -> np.ndarray:
 
 
 def _both(amounts: dict[int, float]) -> dict[int, float]:
-    """What is given for joints of the left half and the middle, for both halves."""
+    """Extends amounts for joints of the left half and the middle to the right half."""
     return amounts | {JOINT_FLIP[joint]: amount for joint, amount in amounts.items()}
 
 
@@ -98,14 +98,14 @@ def shape_dirs(
     def along_normals(thickness):
         return smooth_normals * thickness[:, None]
 
-    # stature: 7 cm, the head grows half as much as the rest
+    # stature: 7 cm; the head grows half as much as the rest
     frames = _Frames(verts, joints, soft)
     frames.scale(range(24), 0.0435)
     frames.scale((15,), -0.020)
     frames.carry(0.0435 * joints[0])
     out[..., 0] = frames.field()
 
-    # girth: fat all over, most on the trunk; legs and arms make room
+    # girth: fat everywhere, most on the trunk; legs and arms make room
     amounts = {0: 0.013, 3: 0.015, 6: 0.013, 9: 0.010, 12: 0.006, 15: 0.0025, 1: 0.011, 4: 0.006}
     amounts |= {7: 0.0015, 10: 0.0005, 13: 0.007, 16: 0.009, 18: 0.005, 20: 0.0012, 22: 0.0006}
     thickness = _per_joint(soft, _both(amounts))
@@ -117,7 +117,7 @@ def shape_dirs(
     frames.shift[[2, 5, 8, 11]] *= -1
     out[..., 1] = frames.field() + along_normals(0.85 * thickness * (1 - 0.45 * inner))
 
-    # muscle: limbs, chest, shoulders and neck; nothing at the joints and the belly
+    # muscle: limbs, chest, shoulders and neck; none at joints and belly
     amounts = {1: 0.0055, 4: 0.001, 9: 0.003, 12: 0.005, 13: 0.005, 16: 0.002, 18: 0.001}
     thickness = _per_joint(soft, _both(amounts))
     thickness += 0.006 * _blob(verts, (0.11, -0.82, -0.06), (0.06, 0.07, 0.06))
@@ -137,7 +137,7 @@ def shape_dirs(
     frames.scale(_LEGS, (0, legs, 0))
     frames.scale(_SPINE, (0, -0.025 / (joints[12, 1] - joints[1, 1]), 0))
     frames.carry()
-    frames.shift[:, 1] -= frames.shift[7, 1]  # stand on the same floor
+    frames.shift[:, 1] -= frames.shift[7, 1]  # keep the feet on the floor
     out[..., 3] = frames.field()
 
     # arm length: 2 cm from shoulder to wrist, hands in proportion

@@ -1,8 +1,8 @@
-"""From an implicit function to a closed, even, mirror-symmetric triangle mesh.
+"""Turns an implicit function into a closed, even, mirror-symmetric triangle mesh.
 
-Surface nets (one vertex per grid cell that the surface crosses) on a grid that is bent so that
-hands, head and feet get smaller cells, then steps that even the triangles out along the surface and
-put every vertex exactly on it.
+Uses surface nets (one vertex per grid cell that the surface crosses) on a grid deformed to have
+smaller cells at hands, head and feet, followed by steps that even out the triangles along the
+surface and put every vertex exactly on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from maed_jax.body.mannequin_anatomy import FLOOR, smooth_step
 
-PITCH = 0.0258  # metres between samples where the grid is not magnified
+PITCH = 0.0258  # metres between samples where the grid is not refined
 
 
 def _axis_map(lo: float, hi: float, rate: Callable[[np.ndarray], np.ndarray], zero: float):
@@ -66,10 +66,10 @@ _EDGES = np.array(
 
 
 def _untangle(values: np.ndarray) -> None:
-    """Makes every cell a single sheet, in place, so that the mesh is a manifold.
+    """Makes the surface a single sheet in every cell, in place, so that the mesh is a manifold.
 
-    Where the corners of a cell's face have signs like a chess board, surface nets would join sheets
-    that merely pass close to each other: the corner nearest to the surface changes sides.
+    Where the corners of a cell's face have alternating signs, surface nets would join sheets that
+    merely pass close to each other; so the sign of the corner closest to the surface is flipped.
     """
 
     def corner(offset):
@@ -98,7 +98,7 @@ def _untangle(values: np.ndarray) -> None:
 def surface_nets(
     points: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The zero set of values [nx ny nz] given at points [nx ny nz 3].
+    """Meshes the zero set of values [nx ny nz] at points [nx ny nz 3].
 
     Returns vertices [verts 3], outward quads [q 4], and the grid cell of each vertex [verts 3], in
     ascending order.
@@ -155,7 +155,7 @@ def neighbour_mean(faces: np.ndarray, verts: int) -> sparse.csr_matrix:
 
 
 def _gradient(distance, points):
-    """Value and gradient by a tetrahedral stencil, [n] and [n 3]."""
+    """Value [n] and gradient [n 3], from a tetrahedral stencil."""
     eps = 2e-4  # metres
     stencil = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], dtype=np.float64)
     samples = points[None] + eps * stencil[:, None]
@@ -167,7 +167,7 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 
 def _newton(field: Field, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unit gradients [n 3], and the steps [n 3] along them that lead to the field's zero set."""
+    """Unit gradients [n 3], and the steps [n 3] along them to the field's zero set."""
     value, slope = _gradient(field, points)
     length = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
     normal = slope / length
@@ -175,7 +175,7 @@ def _newton(field: Field, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _snap(seam: Field, verts: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """The vertices [n] that are to lie on a seam: of each edge across it, the nearer end."""
+    """The vertices [n] to put on a seam: the nearer end of each edge that crosses it."""
     side = seam(verts)
     a, b = quads.ravel(), np.roll(quads, -1, axis=1).ravel()
     across = side[a] * side[b] < 0.0
@@ -184,9 +184,9 @@ def _snap(seam: Field, verts: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 
 class _Half:
-    """The left half of a mesh of quads, and how the right half follows from it.
+    """The left half of a mesh of quads; the right half is its mirror image.
 
-    The first `middle` vertices lie on x = 0. Mirror partners of the others come after the half.
+    The first `middle` vertices lie on x = 0. Mirror images of the others follow after the half.
     """
 
     def __init__(self, verts: np.ndarray, quads: np.ndarray, middle: int):
@@ -195,7 +195,7 @@ class _Half:
         self.partner = np.arange(len(verts))
         self.partner[middle:] += len(verts) - middle
         self.all_quads = np.concatenate([quads, self.partner[quads][:, ::-1]])
-        self.pinned = np.full(len(verts), -1)  # the seam that a vertex lies on
+        self.pinned = np.full(len(verts), -1)  # the seam that a vertex lies on, or -1
         pairs = (self.all_quads.ravel(), np.arange(self.all_quads.size) // 4)
         shape = (2 * len(verts) - middle, len(self.all_quads))
         touches = sparse.csr_matrix((np.ones(self.all_quads.size), pairs), shape=shape)
@@ -213,7 +213,7 @@ class _Half:
         return centers / (self.touches @ area) - self.verts
 
     def settle(self, distance: Field, seams: Sequence[Field], rate: float) -> None:
-        """Moves vertices `rate` of the way to even quads, within the surface and the seams."""
+        """Moves vertices by fraction `rate` towards even quads, within the surface and seams."""
         move = rate * self.towards_even()
         normal, step = _newton(distance, self.verts)
         move -= normal * (move * normal).sum(axis=1, keepdims=True)
@@ -222,7 +222,7 @@ class _Half:
             ids = np.flatnonzero(self.pinned == index)
             for _ in range(2):
                 across, step = _newton(seam, self.verts[ids])
-                # Step within the surface: the part of the way along the surface is made longer.
+                # Step within the surface; lengthened, as only part of the direction lies in it.
                 inward = (across * normal[ids]).sum(axis=1, keepdims=True)
                 within = across - normal[ids] * inward
                 step = (step * across).sum(axis=1, keepdims=True) * within
@@ -231,10 +231,9 @@ class _Half:
         self.verts[: self.middle, 0] = 0.0
 
     def triangles(self, distance: Field, seams: Sequence[Field]) -> np.ndarray:
-        """Quads split into triangles [f 3], the right half the left one's mirror image.
+        """Splits quads into triangles [f 3], the right half mirroring the left.
 
-        Of the two diagonals the one that crosses fewer seams is taken, else the one nearer to the
-        surface.
+        Chooses the diagonal that crosses fewer seams, or if equal, the one closer to the surface.
         """
         quads = self.quads
         corner = self.verts[quads]
@@ -253,22 +252,22 @@ class _Half:
 def extract(
     distance: Field, seams: Sequence[Field] = ()
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mesh the zero set of a mirror-symmetric distance function.
+    """Meshes the zero set of a mirror-symmetric distance function.
 
     Args:
       distance: [n 3] -> [n], negative inside.
-      seams: functions [n 3] -> [n] whose zero sets cut the surface where edges are to run, so that
-        colours can change there along clean lines; NaN where a seam does not matter.
+      seams: functions [n 3] -> [n] along whose zero sets the mesh gets edges, so that colours can
+        change along clean lines; NaN where a seam does not apply.
 
-    Returns vertices [verts 3], outward triangles [f 3] and mirror [verts]: the index of each
-    vertex's mirror partner across x = 0 (its own index on the middle line). Positions are exactly
-    symmetric.
+    Returns:
+      Vertices [verts 3], outward triangles [f 3] and mirror [verts]: the index of each vertex's
+      mirror image across x = 0 (its own on the middle line). Positions are exactly symmetric.
     """
     points = grid()
     values = distance(points.reshape(-1, 3)).reshape(points.shape[:3])
     _untangle(values)
     verts, quads, cells = surface_nets(points, values)
-    # The first layer of cells straddles x = 0; its vertices are on the middle line by symmetry.
+    # The first layer of cells straddles x = 0; by symmetry its vertices are on the middle line.
     half = _Half(verts, quads, middle=int((cells[:, 0] == 0).sum()))
     for _ in range(8):
         half.settle(distance, (), rate=0.6)

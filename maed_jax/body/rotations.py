@@ -1,7 +1,7 @@
 """Rotations: 6D, matrix, quaternion, axis-angle. Any leading axes; gradients are finite everywhere.
 
-Where a formula has a removable singularity the argument is replaced before the division or square
-root and the result after it, because a gradient goes through both branches of a `where`.
+At removable singularities, the argument is replaced before the division or square root and the
+result after it, because gradients pass through both branches of a `where`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-_EPS = 1e-6  # of the normalisation of 6D vectors, as in SPIN
+_EPS = 1e-6  # in the normalisation of 6D vectors, as in SPIN
 _SMALL = 1e-4  # squared angle below which two terms of a series are exact in float32
 
 
@@ -23,8 +23,9 @@ def _normalise(v: jax.Array) -> jax.Array:
 def matrix_from_6d(sixd: jax.Array) -> jax.Array:
     """6D [... 6] to rotation matrices [... 3 3] by Gram-Schmidt.
 
-    The six numbers are the first two columns of the matrix, row by row (SPIN's order). Zero and
-    parallel vectors give no rotation, but finite numbers and gradients. Source: Zhou et al., 2019.
+    The six numbers are the first two columns of the matrix, row by row (SPIN's order). For zero or
+    parallel vectors the result is not a rotation, but values and gradients are finite. Source: Zhou
+    et al., 2019.
     """
     a1, a2 = sixd[..., 0::2], sixd[..., 1::2]
     b1 = _normalise(a1)
@@ -61,8 +62,8 @@ def matrix_from_axis_angle(axis_angle: jax.Array) -> jax.Array:
 def quaternion_from_matrix(matrix: jax.Array) -> jax.Array:
     """Rotation matrices [... 3 3] to quaternions [... 4] (w, x, y, z), w not negative.
 
-    Of the four ways to write a quaternion the one with the largest component is taken: the number
-    under its root is then at least 1 for any matrix whatever. Source: Shepperd, 1978.
+    Of the four formulas, uses the one for the largest component: the number under its square root
+    is at least 1 for any matrix, even if it is not a rotation. Source: Shepperd, 1978.
     """
     m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
     xy, xz, yz = m[1][0] + m[0][1], m[0][2] + m[2][0], m[2][1] + m[1][2]
@@ -83,7 +84,7 @@ def quaternion_from_matrix(matrix: jax.Array) -> jax.Array:
 
 
 def axis_angle_from_quaternion(quaternion: jax.Array) -> jax.Array:
-    """Quaternions [... 4] (w, x, y, z), w not negative, to axis-angle [... 3], at most pi long."""
+    """Quaternions [... 4] (w, x, y, z), w not negative, to axis-angle [... 3], angle at most pi."""
     w, v = quaternion[..., :1], quaternion[..., 1:]
     squared = jnp.sum(v * v, axis=-1, keepdims=True)
     small = squared < _SMALL
@@ -94,8 +95,8 @@ def axis_angle_from_quaternion(quaternion: jax.Array) -> jax.Array:
 
 
 def axis_angle_from_matrix(matrix: jax.Array) -> jax.Array:
-    """Rotation matrices [... 3 3] to axis-angle [... 3], radians, at most pi long.
+    """Rotation matrices [... 3 3] to axis-angle [... 3], radians, angle at most pi.
 
-    At exactly pi either of the two axes may come out. Gradients are finite everywhere.
+    At exactly pi, the axis may have either sign. Gradients are finite everywhere.
     """
     return axis_angle_from_quaternion(quaternion_from_matrix(jnp.asarray(matrix)))

@@ -1,7 +1,7 @@
 """Names, trees and tables: the 24 joints of SMPL, the 49 keypoints of SPIN, joint sets of datasets.
 
-Everything here is data and NumPy. Index tables are read-only NumPy arrays, so that they index NumPy
-and JAX arrays alike. Source: SMPL (Loper et al., 2015), SPIN (Kolotouros et al., 2019).
+Index tables are read-only NumPy arrays, which can index both NumPy and JAX arrays. Sources: SMPL
+(Loper et al., 2015), SPIN (Kolotouros et al., 2019).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18,
 
 
 def ancestors(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """For each joint of a tree its ancestors, root first, itself left out.
+    """The ancestors of each joint of a tree, root first, without the joint itself.
 
-    `parents` gives each joint's parent, -1 for a root, in any order.
+    `parents` has each joint's parent, or -1 for a root, in any order.
     """
     chains = []
     for joint, parent in enumerate(parents):
@@ -48,7 +48,7 @@ def ancestors(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 
 def descendants(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """For each joint of a tree its descendants, the deepest first, itself left out."""
+    """The descendants of each joint of a tree, deepest first, without the joint itself."""
     chains = ancestors(parents)
     deepest_first = sorted(range(len(chains)), key=lambda joint: -len(chains[joint]))
     return tuple(
@@ -58,13 +58,13 @@ def descendants(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 
 def random_parents(joints: int, seed: int) -> tuple[int, ...]:
-    """The parents of a random tree of so many joints, the same for a seed on every machine.
+    """The parents in a random tree of `joints` joints, the same on every machine for a given seed.
 
-    The joints come in a random order; the first is the root and each of the rest has one of those
-    before it for a parent, all equally likely. So any joint may be the root, and a parent may have
+    The joints are put in random order; the first is the root, and the parent of each other joint is
+    one of those before it, all equally likely. So any joint may be the root, and a parent may have
     a higher number than its children.
     """
-    rng = np.random.RandomState(seed)  # its stream is frozen, that of newer generators is not
+    rng = np.random.RandomState(seed)  # its stream is frozen, unlike that of newer generators
     order = rng.permutation(joints)
     parents = [-1] * joints
     for before in range(1, joints):
@@ -73,7 +73,7 @@ def random_parents(joints: int, seed: int) -> tuple[int, ...]:
 
 
 def levels(parents: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """The joints of a tree by their depth: roots, then their children, and so on."""
+    """The joints of a tree by depth: roots, then their children, and so on."""
     depth = [len(chain) for chain in ancestors(parents)]
     return tuple(
         tuple(joint for joint, d in enumerate(depth) if d == level)
@@ -87,35 +87,35 @@ LEVELS = levels(PARENTS)
 # --- The 49 keypoints -----------------------------------------------------------------------------
 
 KEYPOINT_NAMES = (
-    # 25 as OpenPose's BODY_25 has them
+    # 25 as in OpenPose's BODY_25
     "OP Nose", "OP Neck", "OP RShoulder", "OP RElbow", "OP RWrist", "OP LShoulder", "OP LElbow",
     "OP LWrist", "OP MidHip", "OP RHip", "OP RKnee", "OP RAnkle", "OP LHip", "OP LKnee",
     "OP LAnkle", "OP REye", "OP LEye", "OP REar", "OP LEar", "OP LBigToe", "OP LSmallToe",
     "OP LHeel", "OP RBigToe", "OP RSmallToe", "OP RHeel",
-    # 24 as LSP, MPI-INF-3DHP, Human3.6M and COCO have them
+    # 24 as in LSP, MPI-INF-3DHP, Human3.6M and COCO
     "rankle", "rknee", "rhip", "lhip", "lknee", "lankle", "rwrist", "relbow", "rshoulder",
     "lshoulder", "lelbow", "lwrist", "neck", "headtop", "hip", "thorax", "Spine (H36M)",
     "Jaw (H36M)", "Head (H36M)", "nose", "leye", "reye", "lear", "rear",
 )  # fmt: skip
 LANDMARK_NAMES = (
-    # 21 single vertices of the surface
+    # 21 single vertices of the mesh
     "nose", "reye", "leye", "rear", "lear", "lbigtoe", "lsmalltoe", "lheel", "rbigtoe", "rsmalltoe",
     "rheel", "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle",
     "rring", "rpinky",
     # 9 weighted sums of vertices: the rows of J_regressor_extra
     "rhip", "lhip", "neck", "headtop", "hip", "thorax", "Spine (H36M)", "Jaw (H36M)", "Head (H36M)",
 )  # fmt: skip
-# SMPL's vertices for the first 21 landmarks (topology of 6890 vertices).
+# SMPL's vertices for the first 21 landmarks (mesh with 6890 vertices).
 SMPL_LANDMARK_VERTICES = _table(
     [332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787]
     + [2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133]
 )
-# Where each keypoint is found among the 24 joints followed by the 30 landmarks.
+# Index of each keypoint in the 24 joints followed by the 30 landmarks.
 KEYPOINT_SOURCE = _table(
     [24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34]
     + [8, 5, 45, 46, 4, 7, 21, 19, 17, 16, 18, 20, 47, 48, 49, 50, 51, 52, 53, 24, 26, 25, 28, 27]
 )
-RIGHT_HIP, LEFT_HIP = 27, 28  # keypoints whose middle is the root of 3D labels
+RIGHT_HIP, LEFT_HIP = 27, 28  # keypoints; the midpoint is the root of 3D labels
 # Pairs of keypoints to draw: legs, feet, spine and head, arms, face.
 SKELETON_BONES = (
     (39, 27), (27, 26), (26, 25), (39, 28), (28, 29), (29, 30),
@@ -147,8 +147,8 @@ JOINT_SETS: dict[str, tuple[str, ...]] = {
     "smplcoco": (*_LSP, "nose", "leye", "reye", "lear", "rear"),
     "coco": _COCO,
     "mpii": (*_LSP[:6], "hip", "thorax", *_LSP[12:], *_LSP[6:12]),
-    # Code bases differ in the names of rows 9 and 10; `h36m_regressor` is what the regressor gives
-    # according to SPIN, where Human3.6M's raw joints 14 and 15 are jaw and head.
+    # Code bases disagree on the names of rows 9 and 10; `h36m_regressor` has SPIN's names for the
+    # regressor's outputs, where Human3.6M's raw joints 14 and 15 are jaw and head.
     "h36m": (*_H36M_LIMBS, "Head (H36M)", "headtop", *_H36M_ARMS),
     "h36m_regressor": (*_H36M_LIMBS, "Jaw (H36M)", "Head (H36M)", *_H36M_ARMS),
     "mpii3d": (
@@ -179,7 +179,7 @@ JOINT_SETS: dict[str, tuple[str, ...]] = {
 
 
 def joint_names(joints: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of a joint set, given by its key in `JOINT_SETS` or as the names themselves.
+    """The names of a joint set, given as its key in `JOINT_SETS` or as the names themselves.
 
     Raises:
       UserError: there is no such set.
@@ -194,9 +194,9 @@ def joint_names(joints: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def to_keypoints49(points: np.ndarray, src: str | Sequence[str]) -> np.ndarray:
-    """Joints of a dataset [... src c] as the 49 keypoints [... 49 c]; unknown ones are zeros.
+    """Maps joints of a dataset [... src c] to the 49 keypoints [... 49 c]; missing ones are zero.
 
-    The last channel is a confidence or validity as a rule, so that zeros say "unknown".
+    The last channel is normally a confidence or validity, so that zero means "unknown".
 
     Args:
       src: the joint set, see `joint_names`.
@@ -223,7 +223,7 @@ _SIDES = (("left", "right"), ("OP L", "OP R"), ("l", "r"))
 
 
 def flip_permutation(joints: str | Sequence[str]) -> np.ndarray:
-    """For each joint of a set the index of its mirror image, itself where it has no side."""
+    """The index of each joint's mirror image in a joint set; its own for joints in the middle."""
     names = joint_names(joints)
 
     def mirrored(name: str) -> int:
@@ -243,8 +243,8 @@ KEYPOINT_FLIP = flip_permutation(KEYPOINT_NAMES)
 def flip_pose(pose):
     """The pose of the mirrored person: [... 72] axis-angle, radians; NumPy or JAX.
 
-    All 24 joints change sides and rotations are mirrored in the plane x = 0, so that flipping twice
-    is the identity.
+    All 24 joints swap sides and rotations are mirrored in the plane x = 0, so flipping twice is the
+    identity.
     """
     swapped = pose.reshape(*pose.shape[:-1], 24, 3)[..., JOINT_FLIP, :]
     return (swapped * np.array([1, -1, -1], np.float32)).reshape(pose.shape)
@@ -253,7 +253,7 @@ def flip_pose(pose):
 def flip_keypoints(points):
     """Mirrors the 49 keypoints [... 49 c] in the plane x = 0 and swaps left and right.
 
-    Channels after x are kept.
+    Channels other than x stay unchanged.
     """
     sign = np.ones(points.shape[-1], np.float32)
     sign[0] = -1

@@ -1,6 +1,6 @@
 """The SMPL body: shape, pose, skin. Pure functions of a frozen `Body`; any leading batch axes.
 
-Axes are SMPL's: y up, x to the body's left, z forward; metres. No translation is applied.
+Axes are SMPL's: y up, x to the body's left, z forward; units are metres. There is no translation.
 Source: Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015.
 """
 
@@ -25,34 +25,34 @@ NUM_BETAS = 10
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A body model; every array is float32 unless said otherwise. Passed in, never a parameter."""
+    """A body model. Arrays are float32 unless stated otherwise, and never trained parameters."""
 
     template: jax.Array
     """[verts 3] the mean body at rest, metres"""
     shape_dirs: jax.Array
-    """[verts 3 betas] what one unit of each shape coefficient adds"""
+    """[verts 3 betas] displacement per unit of each shape coefficient, metres"""
     pose_dirs: jax.Array
-    """[verts 3 207] what the rotations of the joints add (nine numbers of each but the root)"""
+    """[verts 3 207] displacement per entry of R - 1, nine for each joint but the root, metres"""
     skin_weights: jax.Array
-    """[verts joints] how far a vertex follows each joint; rows add up to one"""
+    """[verts joints] how much each vertex follows each joint; rows sum to one"""
     rest_joints: jax.Array
-    """[joints 3] the joints of the mean body"""
+    """[joints 3] joints of the mean body, metres"""
     rest_joint_dirs: jax.Array
-    """[joints 3 betas] how shape moves them"""
+    """[joints 3 betas] displacement of the joints per unit of each shape coefficient, metres"""
     faces: jax.Array
-    """[faces 3] int32, counter-clockwise seen from outside"""
+    """[faces 3] int32, counter-clockwise when seen from outside"""
     landmark_regressor: jax.Array | None = None
     """[30 verts] landmarks as weighted sums of vertices, in the order of `LANDMARK_NAMES`"""
     h36m_regressor: jax.Array | None = None
     """[17 verts] the joints of Human3.6M, in the order of the joint set `h36m_regressor`"""
     mean_pose6d: jax.Array | None = None
-    """[144] mean pose, where the iterative decoder starts"""
+    """[144] mean pose in 6D, initial value of the iterative decoder"""
     mean_shape: jax.Array | None = None
-    """[10]"""
+    """[10] mean betas, likewise"""
     mean_camera: jax.Array | None = None
-    """[3]"""
+    """[3] mean (s, tx, ty), likewise"""
     name: str = dataclasses.field(default="smpl", metadata={"static": True})
-    """"smpl" or "mannequin": whose shape coefficients these are"""
+    """"smpl" or "mannequin": the body whose shape coefficients these are"""
     parents: tuple[int, ...] = dataclasses.field(
         default=skeleton.PARENTS, metadata={"static": True}
     )
@@ -75,14 +75,14 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
       body: with all its vertices, or restricted to some.
       R_parent_joint: [... joints 3 3] rotation of each joint relative to its parent; the root's is
         its orientation in the world, about the pelvis.
-      betas: [... 10] shape coefficients; its leading axes broadcast against those of the rotations.
+      betas: [... 10] shape coefficients; leading axes broadcast against those of the rotations.
 
     Raises:
-      UserError: arrays of another shape.
+      UserError: arrays of the wrong shape.
     """
     _check_shapes(body, R_parent_joint.shape, betas.shape)
     batch = jnp.broadcast_shapes(R_parent_joint.shape[:-3], betas.shape[:-1])
-    # One flat batch axis turns everything below into plain matrix products.
+    # With a single batch axis, everything below is plain matmuls.
     flat = math.prod(batch)
     R_parent_joint = jnp.broadcast_to(R_parent_joint, batch + R_parent_joint.shape[-3:])
     R_parent_joint = R_parent_joint.reshape(flat, *R_parent_joint.shape[-3:])
@@ -105,8 +105,8 @@ def _check_shapes(body: Body, rotations: tuple[int, ...], betas: tuple[int, ...]
     wanted = (len(body.parents), 3, 3)
     if rotations[-3:] != wanted:
         raise UserError(
-            f"rotations are matrices [... {' '.join(map(str, wanted))}], not {list(rotations)}; "
-            "maed_jax.body.rotations.matrix_from_axis_angle makes them of axis-angle [... 24 3]"
+            f"rotations must be matrices [... {' '.join(map(str, wanted))}], not {list(rotations)};"
+            " maed_jax.body.rotations.matrix_from_axis_angle converts axis-angle [... 24 3]"
         )
     count = body.shape_dirs.shape[-1]
     if betas[-1:] != (count,):
@@ -132,7 +132,7 @@ def _forward_kinematics(
 
 
 def _rest_verts(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> jax.Array:
-    """The shaped body with the corrections for this pose, not yet posed. [b 3 verts]"""
+    """The shaped body with pose-dependent corrections, not yet posed. [b 3 verts], metres."""
     pose_feature = rearrange(R_parent_joint[:, 1:] - jnp.eye(3), "b joints i j -> b (joints i j)")
     by_shape = einsum(betas, body.shape_dirs, "b betas, verts xyz betas -> b xyz verts")
     by_pose = einsum(pose_feature, body.pose_dirs, "b pose, verts xyz pose -> b xyz verts")
@@ -144,15 +144,15 @@ def _skin(
 ) -> jax.Array:
     """Linear blend skinning of rest_verts [b 3 verts] to [b verts 3].
 
-    Blending is one plain matrix product with vertices last, so that the rest are long vectors: half
-    the time on a CPU of having coordinates last.
+    Blending is one matmul with vertices last, so that all else works on long vectors: on a CPU,
+    half the time of having coordinates last.
     """
     R_world_joint, t_world_joint = T_world_joint[..., :3], T_world_joint[..., 3]
     moved_rest = einsum(R_world_joint, rest_joints, "b joints i k, b joints k -> b joints i")
     T_joint = jnp.concatenate([R_world_joint, (t_world_joint - moved_rest)[..., None]], axis=-1)
     rows = rearrange(T_joint, "b joints i k -> k b i joints")
-    # We do not fold them into one axis: where the batch is not outermost, each of many devices
-    # would first gather the rows of all others.
+    # Do not fold these axes into one: if the batch is not outermost, each of many devices would
+    # first gather the rows of all others.
     T_vert = einsum(rows, skin_weights, "k b i joints, verts joints -> k b i verts")
     verts = T_vert[3] + sum(T_vert[k] * rest_verts[:, k, None] for k in range(3))
     return rearrange(verts, "b i verts -> b verts i")
@@ -162,7 +162,7 @@ def keypoints(body: Body, posed: Posed) -> jax.Array:
     """The 49 keypoints of a posed body, [... 49 3], metres.
 
     Raises:
-      UserError: the body came without its J_regressor_extra.
+      UserError: the body has no J_regressor_extra.
     """
     landmarks = _regress(landmark_regressor(body), posed.verts)
     sources = jnp.concatenate([posed.joints, landmarks], axis=-2)
@@ -170,10 +170,10 @@ def keypoints(body: Body, posed: Posed) -> jax.Array:
 
 
 def landmark_regressor(body: Body) -> jax.Array:
-    """The body's own, without which there are no keypoints.
+    """The body's landmark regressor [30 verts], which keypoints need.
 
     Raises:
-      UserError: the body came without its J_regressor_extra.
+      UserError: the body has no J_regressor_extra.
     """
     return _require(body.landmark_regressor, "the 49 keypoints", "J_regressor_extra.npy")
 
@@ -182,7 +182,7 @@ def h36m_joints(body: Body, posed: Posed) -> jax.Array:
     """The 17 joints of Human3.6M of a posed body, [... 17 3], metres.
 
     Raises:
-      UserError: the body came without its J_regressor_h36m.
+      UserError: the body has no J_regressor_h36m.
     """
     regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
     return _regress(regressor, posed.verts)
@@ -196,17 +196,17 @@ def _regress(regressor: jax.Array, verts: jax.Array) -> jax.Array:
 def _require(array: jax.Array | None, what: str, file: str) -> jax.Array:
     if array is None:
         raise UserError(
-            f"this body cannot give {what}: put {file} (from SPIN's data, see docs/body.md) beside "
-            "the body's file; a body restricted to some vertices may have lost it"
+            f"this body lacks the regressor of {what}: put {file} (from SPIN's data, see "
+            "docs/body.md) next to the body's file; restricting a body to some vertices may drop it"
         )
     return array
 
 
 def restrict(body: Body, vertex_ids) -> Body:
-    """The body with only the vertices `vertex_ids` [n]; runs on the host.
+    """Restricts the body to the vertices `vertex_ids` [n]; runs on the host.
 
-    Faces with all their vertices among them stay. A regressor that touches other vertices too is
-    dropped, because what is left of it would give wrong points.
+    Keeps faces whose vertices are all among them. Drops regressors that also need other vertices,
+    because their points would be wrong.
     """
     ids = np.asarray(vertex_ids, np.int64)
     position = np.full(body.template.shape[0], -1)
@@ -231,12 +231,12 @@ def restrict(body: Body, vertex_ids) -> Body:
 
 
 def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
-    """The body with only the vertices that its keypoints need: the same points without the mesh.
+    """Restricts the body to the vertices that its keypoints need: same points without the mesh.
 
-    With `h36m` the vertices of Human3.6M's joints stay as well.
+    With `h36m`, also keeps the vertices that Human3.6M's joints need.
 
     Raises:
-      UserError: the body came without the regressors.
+      UserError: the body lacks these regressors.
     """
     touched = (np.asarray(landmark_regressor(body)) != 0).any(axis=0)
     if h36m:

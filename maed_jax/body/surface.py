@@ -1,18 +1,22 @@
-"""A mesh for those who draw it: normals that move with it, and few joints for each vertex."""
+"""A mesh for rendering and export: vertex normals, and few joints per vertex."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
 
-INFLUENCES = 4  # joints that a vertex may follow: what viewers support, and all that SMPL's do
+INFLUENCES = 4  # joints per vertex: the limit of viewers, and SMPL never has more
 
 
 class Surface:
-    """What stays the same while a mesh moves: its triangles, and which meet at each vertex."""
+    """The constant part of a moving mesh: its triangles, and those that meet at each vertex."""
 
     def __init__(self, faces: np.ndarray, verts: int):
-        """faces [f 3]: vertex numbers below `verts`."""
+        """
+        Args:
+          faces: [f 3] vertex indices.
+          verts: number of vertices.
+        """
         self.faces = np.ascontiguousarray(faces, np.int64)
         self.verts = verts
         self._corners = np.ascontiguousarray(self.faces.T)
@@ -22,7 +26,7 @@ class Surface:
         self._gather = sparse.csr_matrix((ones, (rows, columns)), shape=(verts, len(self.faces)))
 
     def normals(self, verts: np.ndarray) -> np.ndarray:
-        """[verts 3] -> unit normals [verts 3], weighed by the area of the triangles around."""
+        """Unit normals [verts 3] at vertices [verts 3], as area-weighted means over triangles."""
         a, b, c = (verts.take(corners, axis=0) for corners in self._corners)
         u, v = b - a, c - a
         cross = np.empty_like(u)  # np.cross is several times slower
@@ -35,8 +39,8 @@ class Surface:
 
 
 def strongest_weights(skin_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The `INFLUENCES` strongest joints of each vertex: uint8 [verts 4], and their weights float32
-    [verts 4], which add up to one again. Where the weight is 0 the joint is 0."""
+    """The `INFLUENCES` strongest joints of each vertex, uint8 [verts 4], and their weights, float32
+    [verts 4], normalised to sum to one. Joints with weight 0 are 0."""
     joints = np.argsort(-skin_weights, axis=1, kind="stable")[:, :INFLUENCES]
     weights = np.take_along_axis(skin_weights, joints, axis=1).astype(np.float64)
     weights = np.maximum(weights, 0)

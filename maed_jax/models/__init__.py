@@ -1,1 +1,1 @@
-"""What the paper draws: root network, spatial-temporal encoder, kinematic topology decoder."""
+"""The paper's network: convolutional root, spatial-temporal encoder, kinematic topology decoder."""

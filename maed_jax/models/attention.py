@@ -1,8 +1,8 @@
-"""Multi-head self-attention over space, over time, over both (paper, section 3.2 and figure 3).
+"""Multi-head self-attention over space, time, or both (paper, section 3.2 and figure 3).
 
-Queries, keys and values are `[b t heads n dh]` throughout. A frame is never folded into the batch,
-so each of the three attentions is one rearrangement of axes and the same product. There may be
-fewer queries than keys: those of the first tokens of each frame.
+Queries, keys and values are `[b t heads n dh]` throughout. Frames are never folded into the batch,
+so each of the three kinds of attention is one rearrangement of axes and the same matmuls. There may
+be fewer queries than keys: those of the first tokens of each frame.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array 
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Scaled dot-product attention over the last but one axis of `[... n dh]`.
+    """Scaled dot-product attention over the second to last axis of `[... n dh]`.
 
-    The answers are divided by the sum of the weights, instead of the weights, which are more: on a
-    CPU that takes half the time of a softmax before the product with the values.
+    For `[b t heads n dh]` this is attention over space (MSA-S): the tokens of a frame attend to one
+    another. The outputs are divided by the sum of the weights, rather than the weights themselves,
+    which are larger: on a CPU this takes half the time of a softmax before the matmul with the
+    values.
 
     Returns:
-      What each query reads, and its weights over the keys `[... queries n]`. Over
-      queries, keys and values `[b t heads n dh]` that is attention over space (MSA-S): the tokens
-      of a frame attend to one another.
+      The output `[... queries dh]`, and the weights over the keys `[... queries n]`.
     """
-    q = q * q.shape[-1] ** -0.5  # fewer than the scores are
+    q = q * q.shape[-1] ** -0.5  # cheaper than scaling the scores
     scores = _scores(q, k)
     exponentials = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     share = 1 / exponentials.sum(axis=-1)
@@ -48,7 +48,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
 
 @jax.custom_vjp
 def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
-    """Products of queries and keys in float32; their gradient in the dtype of the queries."""
+    """`q @ k.T` in float32; the gradient is computed in the dtype of the queries."""
     return jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
 
 
@@ -65,11 +65,11 @@ _scores.defvjp(lambda q, k: (_scores(q, k), (q, k)), _scores_backward)
 def attend_unseen(
     q: jax.Array, k: jax.Array, v: jax.Array, tokens: int | None = None
 ) -> tuple[jax.Array, jax.Array | None]:
-    """As `attend`, for callers that do not look at the weights, which may be None.
+    """Like `attend`, for callers that do not use the weights, which may be None.
 
     Args:
-      tokens: keys and queries after the first so many are padding, of which nothing is read and
-        whose answers mean nothing.
+      tokens: queries and keys beyond this number are padding: such keys are not attended to, and
+        the outputs of such queries are undefined.
     """
     if flash.fits(k):
         return flash.flash_attention(q, k, v, tokens), None
@@ -77,10 +77,10 @@ def attend_unseen(
 
 
 def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend):
-    """MSA-T: a token attends to those at its own place in all frames. Weights `[b n heads t t]`."""
+    """MSA-T: a token attends to those at its position in all frames. Weights `[b n heads t t]`."""
     b, t, heads, queries, _ = q.shape
     k, v = k[..., :queries, :], v[..., :queries, :]
-    if t == 1:  # an image: the only weight is one
+    if t == 1:  # an image: the only weight is 1
         return v, jnp.ones((b, queries, heads, 1, 1), v.dtype)
     q, k, v = (rearrange(a, "b t heads n dh -> b n heads t dh") for a in (q, k, v))
     y, weights = attend(q, k, v)
@@ -102,11 +102,11 @@ def merge_heads(x: jax.Array) -> jax.Array:
 
 
 class QueryKeyValue(Module):
-    """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` by one layer.
+    """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` with one layer.
 
-    With `queries`, q is made for the first so many tokens of each frame only. With `apart`, each of
-    the three is a product of its own, so that none is copied out of a larger one, and n is even, as
-    `flash` needs it: where it is odd, a token of zeros is appended first.
+    `queries` limits q to the first tokens of each frame. With `apart`, each of the three has its
+    own matmul, so that none is copied out of a larger output, and an odd n is padded with a token
+    of zeros, because `flash` needs an even number.
     """
 
     heads: int
@@ -139,10 +139,10 @@ class QueryKeyValue(Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _without_padding_gradient(x: jax.Array, tokens: int) -> jax.Array:
-    """`[b t n d]` as it is. Tokens after the first so many are padding and have no gradient.
+    """Identity on `[b t n d]` whose gradient is zero for padding, from token number `tokens` on.
 
-    Where there are such, a barrier has the gradient put together before anything takes it:
-    otherwise XLA transposes its parts separately for the bias and for each product.
+    If there is padding, a barrier makes XLA assemble the gradient before any use of it; otherwise
+    it transposes the gradient's parts separately for the bias and for each matmul.
     """
     return x
 
@@ -161,14 +161,14 @@ _without_padding_gradient.defvjp(lambda x, tokens: (x, None), _without_padding_g
 
 
 class SpatialTemporalAttention(nn.Module):
-    """The attention of one block: tokens `[b t n d]` to `[b t n d]`.
+    """The attention of one block, from tokens `[b t n d]` to `[b t n d]`.
 
-    With `queries`, it answers for the first so many tokens of each frame only, and costs less
-    accordingly: all tokens are still keys and values. Mode "temporal" always answers `[b t 1 d]`.
+    `queries` limits the output, and thus the cost, to the first tokens of each frame; all tokens
+    still serve as keys and values. Mode "temporal" always returns `[b t 1 d]`.
 
-    Where the collection "intermediates" is mutable, it is left the weights "space"
-    `[b t heads n n]`, "time" `[b n heads t t]` and "joint" `[b heads t n t n]`, as far as the mode
-    has them, and "gates" `[b t d]`, time's share; `encoder.attention_seen` reads them.
+    If the collection "intermediates" is mutable, it receives the weights "space"
+    `[b t heads n n]`, "time" `[b n heads t t]` and "joint" `[b heads t n t n]`, those that the mode
+    has, and "gates" `[b t d]`, the weight of time; `encoder.attention_seen` reads them.
     """
 
     heads: int
@@ -178,7 +178,7 @@ class SpatialTemporalAttention(nn.Module):
     def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
         qkv = QueryKeyValue(self.heads, name="qkv")
         tokens = x.shape[2]
-        # Attention over space may be fused, but not where someone looks at its weights.
+        # Attention over space may be fused, but not if its weights are requested.
         keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
         observed = self.is_mutable_collection("intermediates")
         apart = flash.fits(keys) and not observed
@@ -193,7 +193,7 @@ class SpatialTemporalAttention(nn.Module):
 
         match self.mode:
             case "parallel":
-                # Shared by both branches; for all tokens, as the gate averages over them.
+                # Shared by both branches; of all tokens, because the gate averages over them.
                 parts = qkv(x, apart=apart)
                 space, time = (read(parts)[:, :, :tokens] for read in (read_space, read_time))
                 y = self.attentive_addition(space, time, queries)
@@ -202,27 +202,27 @@ class SpatialTemporalAttention(nn.Module):
                 y = ((read_space(parts) + read_time(parts)) / 2)[:, :, :tokens]
             case "series":
                 y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
-                y = read_time(qkv(y))  # the same projection again, as released
+                y = read_time(qkv(y))  # the same projection again, as in the released code
             case "coupling":
                 y = self.answer("joint", *over_space_time(*qkv(x, queries), attend_along))
             case "vanilla":
                 y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
             case "temporal":
-                # One token a frame; the residual outside broadcasts it back over all of them.
+                # One token per frame; the residual connection broadcasts it to all tokens.
                 y = read_time(qkv(x.mean(axis=2, keepdims=True)))
         return dense(x.shape[-1], "proj", x.dtype)(y)
 
     def answer(self, name: str, y: jax.Array, weights: jax.Array | None) -> jax.Array:
-        """What the queries read, as tokens `[b t queries d]`; leaves the weights under `name`."""
+        """The attention's output as tokens `[b t queries d]`; stores the weights as `name`."""
         self.sow("intermediates", name, weights)
         return merge_heads(y)
 
     def attentive_addition(
         self, space: jax.Array, time: jax.Array, queries: int | None
     ) -> jax.Array:
-        """Adds the two branches `[b t n d]` by weights that sum to one (equations 4 to 6).
+        """Adds the two branches `[b t n d]` with weights that sum to one (equations 4 to 6).
 
-        There is one pair of weights for each frame and channel, shared by the frame's tokens.
+        Each frame and channel has a pair of weights, shared by all tokens of the frame.
         """
         d = space.shape[-1]
         summary = jnp.concatenate([space.mean(axis=2), time.mean(axis=2)], axis=-1)

@@ -1,7 +1,7 @@
 """ResNet with BatchNorm and global pooling: the paper's baseline encoder (table 2, CNN).
 
-This is torchvision's ResNet-50 (He et al., 2016; the stride on the 3x3), names of layers included:
-its weights fit one to one. Paddings are symmetric, as PyTorch's are.
+This is torchvision's ResNet-50 (He et al., 2016; stride on the 3x3 convolution) with the same layer
+names, so its weights map one to one. Padding is symmetric, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from maed_jax.models.sizes import check_clip
 
 
 class Conv(Module):
-    """Convolution without bias, half the kernel's size of zeros on all sides. `[b h w c]`."""
+    """Convolution of `[b h w c]` without bias, zero-padded by size // 2 on every side."""
 
     channels: int
     size: int
@@ -35,28 +35,28 @@ class Conv(Module):
 
 
 def mirror(x: jax.Array) -> jax.Array:
-    """Images `[b h w c]` turned by half a turn.
+    """Rotates images `[b h w c]` by 180 degrees.
 
-    At stride 2 TF pads an even size more at its end, PyTorch at its beginning.
+    At stride 2, TensorFlow pads an even size more at its end, PyTorch more at its beginning.
     """
     return x[:, ::-1, ::-1]
 
 
 def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> BatchNorm:
-    """BatchNorm with PyTorch's settings; its running values are the collection "batch_stats".
+    """BatchNorm with PyTorch's settings; the collection "batch_stats" has its running statistics.
 
-    In training it takes the mean over the whole batch, and under `jit` that is the whole batch of
-    all devices: it is SyncBatchNorm by itself.
+    In training it averages over the whole batch, which under `jit` means that of all devices, as in
+    SyncBatchNorm.
 
-    PyTorch's running variance is the unbiased one, n / (n - 1) times ours, with n the batch times
-    the pixels of the layer: 1e-3 more at 20 images and 7x7 pixels. Answers with given weights are
-    the same; those after training differ by as little.
+    PyTorch's running variance is the unbiased one, n / (n - 1) times ours, where n is the batch
+    size times the layer's pixels: 1e-3 larger for 20 images of 7x7 pixels. With given weights,
+    outputs are the same; after training, they differ by as little.
 
-    Statistics are float32, the answer is of `dtype`.
+    Statistics are float32, outputs have dtype `dtype`.
     """
     return BatchNorm(
         use_running_average=not train,
-        momentum=0.9,  # PyTorch calls it 0.1
+        momentum=0.9,  # 0.1 in PyTorch's convention
         epsilon=1e-5,
         dtype=dtype,
         use_fast_variance=False,
@@ -65,7 +65,7 @@ def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> BatchN
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1, and the shortcut. `[b h w c]`."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions plus the shortcut. `[b h w c]`."""
 
     channels: int
     stride: int
@@ -84,11 +84,11 @@ class Bottleneck(nn.Module):
 
 
 class ConvolutionalEncoder(nn.Module):
-    """Clips `[b t h w 3]` to features `[b t c]`, every frame by itself.
+    """Maps clips `[b t h w 3]` to features `[b t c]`, each frame independently.
 
-    Stages of 4 * width channels and twice as many each; ResNet-50 has (3, 4, 6, 3) bottlenecks and
-    gives 2048 channels. With `remat`, the gradient computes each bottleneck again instead of
-    keeping what is inside.
+    The first stage has 4 * width channels, each further one twice as many; ResNet-50 has
+    (3, 4, 6, 3) bottlenecks and returns 2048 channels. `remat` recomputes each bottleneck for the
+    gradient instead of keeping its activations.
     """
 
     image_size: int
@@ -102,7 +102,7 @@ class ConvolutionalEncoder(nn.Module):
         x = rearrange(clip, "b t h w c -> (b t) h w c")
         x = nn.relu(batch_norm("bn1", train, x.dtype)(Conv(self.width, 7, 2, name="conv1")(x)))
         x = mirror(max_pool(mirror(x)))
-        # `train` is a static argument: BatchNorm branches on it in Python
+        # `train` is static because BatchNorm branches on it in Python
         bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
         for stage, blocks in enumerate(self.stage_sizes):
             channels = 4 * self.width * 2**stage

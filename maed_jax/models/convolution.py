@@ -1,4 +1,4 @@
-"""Convolutions by a kernel, "SAME" padding: each the way that is fastest on the device at hand."""
+"""Convolutions with "SAME" padding, each computed in the fastest way on the device in use."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from einops import rearrange
 
 from maed_jax.models import winograd
 
-# With at least so many channels, in and out, and pixels a side, CPUs convolve 3x3 by `winograd`.
+# Fewest input and output channels, and pixels per side, for which CPUs use `winograd` for 3x3.
 FEWEST_CHANNELS, FEWEST_PIXELS = 64, 8
-_ABREAST = 4  # see `_kernel_gradient_by_windows`
+_ABREAST = 4  # outputs per window, see `_kernel_gradient_by_windows`
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Images `[b h w in]` by a kernel `[size size in out]`, "SAME" padding."""
+    """Convolves images `[b h w in]` with a kernel `[size size in out]`, "SAME" padding."""
     size = len(kernel)
     if size == 1 and stride == 1:
         return _pointwise(x, kernel)
     if size == 1 and stride == 2:
-        # On GPUs jaxlib 0.11 crashes on a kernel that it generates for `x[:, ::2, ::2] @ kernel`.
+        # On GPUs, jaxlib 0.11 crashes in a kernel that it generates for `x[:, ::2, ::2] @ kernel`.
         return jax.lax.platform_dependent(x, kernel, cpu=_pointwise_stride, default=_stride)
     if size == 7 and stride == 2:
         return _first(x, kernel)
@@ -34,9 +34,9 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """1x1 as one product, the leading axes folded by hand.
+    """1x1 convolution as one matmul, with the leading axes folded explicitly.
 
-    With three of them the gradient takes XLA two to four times as long on a CPU, because it
+    With three leading axes, the gradient takes two to four times as long on a CPU, because XLA
     transposes them.
     """
     y = rearrange(x, "b h w c -> (b h w) c") @ kernel[0, 0]
@@ -57,7 +57,7 @@ def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.
 
 
 def _transposed(form: Callable, kernel: jax.Array) -> Callable:
-    """Where `form(x, kernel)` convolves, the kernel's gradient from `x` and the output's."""
+    """Given `form(x, kernel)`, a convolution, returns `(x, output gradient) -> kernel gradient`."""
 
     def run(x: jax.Array, gradient: jax.Array) -> jax.Array:
         shape = jax.ShapeDtypeStruct(kernel.shape, x.dtype)
@@ -68,7 +68,7 @@ def _transposed(form: Callable, kernel: jax.Array) -> Callable:
 
 @jax.custom_vjp
 def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """7x7 at stride 2."""
+    """7x7 convolution at stride 2."""
     return jax.lax.platform_dependent(x, kernel, cuda=_first_by_squares, default=_stride)
 
 
@@ -84,10 +84,10 @@ def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
 
 
 def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As `_stride`, but 4x4 at stride 1 over squares of 2x2 pixels, their channels padded to 16.
+    """Like `_stride`, but 4x4 at stride 1 over squares of 2x2 pixels, with channels padded to 16.
 
-    Over three channels cuDNN takes 2.3 times as long, 2.0 times for the kernel's gradient (an H200,
-    512 pictures of 224x224 in bfloat16: 4.0 and 1.8 ms, 2.7 and 1.3).
+    With three channels cuDNN takes 2.3 times as long, and the kernel gradient 2.0 times (H200,
+    512 images of 224x224 in bfloat16: 4.0 against 1.8 ms, and 2.7 against 1.3 ms).
     """
     x = rearrange(_pad_first(x, 1, 1), "b (h i) (w j) c -> b h w (i j c)", i=2, j=2)
     kernel = jnp.pad(kernel, [(0, 1), (0, 1), (0, 0), (0, 0)])
@@ -99,7 +99,7 @@ def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _pad_first(x: jax.Array, rows: int, columns: int) -> jax.Array:
-    """Pads for windows of 7 at stride 2, TF's way, and so many more rows and columns at the end."""
+    """Pads as TensorFlow does for 7x7 at stride 2, plus `rows` and `columns` more at the end."""
     padding = [(0, 0)] * 4
     for axis, more in ((1, rows), (2, columns)):
         missing = 2 * -(-x.shape[axis] // 2) + 5 - x.shape[axis]
@@ -109,7 +109,7 @@ def _pad_first(x: jax.Array, rows: int, columns: int) -> jax.Array:
 
 @jax.custom_vjp
 def _same(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 at stride 1."""
+    """3x3 convolution at stride 1."""
     on_cpu = _same_on_cpu(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=_same_by_xla)
 
@@ -134,19 +134,19 @@ def _same_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _same_on_cpu(x: jax.Array, kernel: jax.Array) -> Callable:
-    """How a CPU convolves by 3x3 fastest.
+    """The fastest 3x3 convolution on a CPU.
 
-    For few channels or pixels Winograd's tiling costs more than it saves.
+    With few channels or pixels, Winograd's tiling costs more than it saves.
     """
     large = min(kernel.shape[2:]) >= FEWEST_CHANNELS and min(x.shape[1:3]) >= FEWEST_PIXELS
     return winograd.convolve if large and x.dtype == jnp.float32 else _same_by_xla
 
 
 def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Of 3x3 at stride 1, as a product for each row of the kernel.
+    """Kernel gradient of the 3x3 convolution at stride 1, as one matmul per row of the kernel.
 
-    XLA makes it a convolution whose window is the whole image, which takes CPUs two to eight times
-    as long at 56x56 pixels, and 0.5 to 2 times as long at 14x14 and less.
+    XLA uses a convolution whose window is the whole image, which takes two to eight times as long
+    on CPUs at 56x56 pixels, and 0.5 to 2 times as long at 14x14 and less.
     """
     h, w = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -158,11 +158,11 @@ def _kernel_gradient_by_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
 
 def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Of 7x7 at stride 2, as one product of windows wide enough for `_ABREAST` outputs of a row.
+    """Kernel gradient of the 7x7 convolution at stride 2, as one matmul.
 
-    Windows of one output each are 2.5 times as many numbers to copy, in shorter runs, and make a
-    product only as wide as there are channels. Products outside each output's 7x7 window are
-    dropped.
+    Each window is wide enough for `_ABREAST` outputs of a row; products outside an output's own
+    7x7 window are dropped. Windows of one output each would mean copying 2.5 times as many numbers,
+    in shorter runs, and a matmul only as wide as there are channels.
     """
     n, m = gradient.shape[1:3]
     c, groups = x.shape[3], -(-m // _ABREAST)
@@ -187,12 +187,12 @@ def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As `_stride`, by two products for each row of the kernel.
+    """Like `_stride` for 3x3, as two matmuls per row of the kernel.
 
-    A strided convolution's gradient is slow on CPUs. Pixels go in pairs: of a row's three taps two
-    lie in one pair and the third in the next, so that what is multiplied is copied in long runs.
-    One product of all 3x3 windows takes 1.0 to 1.5 times as long forward, and 1.0 to 1.3 times with
-    gradients.
+    The gradient of a strided convolution is slow on CPUs. Pixels are grouped in pairs: of a row's
+    three taps, two lie in one pair and the third in the next, so that operands are copied in long
+    runs. One matmul over all 3x3 windows takes 1.0 to 1.5 times as long forward, and 1.0 to 1.3
+    times with gradients.
     """
     h, w = (-(-size // 2) for size in x.shape[1:3])
     c = x.shape[-1]
@@ -208,7 +208,7 @@ def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Array:
-    """Pads for windows of 3 at stride 2, TF's way: the odd one at the end."""
+    """Pads as TensorFlow does for windows of 3 at stride 2: an odd one goes at the end."""
     padding = [(0, 0, 0)] * x.ndim
     for axis in axes:
         missing = max(2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis], 0)

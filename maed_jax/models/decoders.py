@@ -24,9 +24,9 @@ def check_decoder(name: str) -> None:
 
 
 def make_decoder(model) -> nn.Module:
-    """The decoder that the settings of a `MAED` ask for.
+    """Creates the decoder of a `MAED`.
 
-    It is called as `decoder(feature, body, train=...)` and answers a `Regression`.
+    It is called as `decoder(feature, body, train=...)` and returns a `Regression`.
 
     Raises:
       UserError: no such decoder.
@@ -38,16 +38,16 @@ def make_decoder(model) -> nn.Module:
             return KinematicTopologyDecoder(width, dropout, tree, name="decoder")
         case "iterative":
             return IterativeDecoder(width, dropout, name="decoder")
-        case "vanilla":  # 0.5 is for the others, which have no attention; 0 turns either off
+        case "vanilla":  # 0.5 is for the others, which have no attention; 0 disables it in both
             return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
-        case "folded":  # not a choice of users, but what `folding.fold_decoder` makes
+        case "folded":  # not for users: made by `folding.fold_decoder`
             return FoldedDecoder(name="decoder")
         case name:
             check_decoder(name)
 
 
 class FoldedDecoder(Dense):
-    """Features `[... d]` to a `Regression` by one linear layer; see `folding.fold`."""
+    """Maps features `[... d]` to a `Regression` with one linear layer; see `folding.fold`."""
 
     features: int = VECTOR
 
@@ -56,13 +56,13 @@ class FoldedDecoder(Dense):
 
 
 def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
-    """The joints that each joint reads in a variant of KTD, in the order in which it reads them.
+    """The joints that each joint of a KTD variant reads, in the order of its inputs.
 
     - "ktd": its ancestors in SMPL's tree.
-    - "ktd_random": its ancestors in a random tree, which `seed` decides
+    - "ktd_random": its ancestors in a random tree, determined by `seed`
       (`skeleton.random_parents`); the paper does not say how it drew its tree.
-    - "ktd_reverse": its descendants in SMPL's tree. The paper exchanges parent and child, so the
-      five leaves come first and read the feature alone; the pelvis comes last and reads all.
+    - "ktd_reverse": its descendants in SMPL's tree. The paper swaps parents and children, so the
+      five leaves come first and read only the feature; the pelvis comes last and reads all joints.
     """
     match decoder:
         case "ktd_random":

@@ -1,4 +1,4 @@
-"""STE, the spatial-temporal encoder: a clip to one feature a frame (paper, section 3.2)."""
+"""STE, the spatial-temporal encoder: maps a clip to one feature per frame (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from maed_jax.models.resnet import ResNetRoot
 from maed_jax.models.sizes import check_clip
 
 TIME_INIT = nn.initializers.truncated_normal(0.02)
-# As large as the tokens that it is added to, or attention cannot tell places apart until training
-# has made it grow: from 0.02, where the original starts before pretrained weights take its place,
-# the demo's network grew it to 0.4. docs/demo.md compares.
+# As large as the tokens it is added to; if smaller, attention cannot distinguish positions until
+# training has increased it. The demo's network increased it from 0.02 to 0.4; the original starts
+# at 0.02, but then loads pretrained weights. docs/demo.md compares the two.
 SPACE_INIT = nn.initializers.truncated_normal(1.0)
-WITHOUT_TIME = ("vanilla", "temporal")  # the modes that have no temporal embedding, as released
+WITHOUT_TIME = ("vanilla", "temporal")  # modes without temporal embedding, as in the released code
 
 
 class Mlp(nn.Module):
-    """Two layers, four times the width between, exact GELU. `[... d]`."""
+    """Two layers with hidden width 4 * d and exact GELU. `[... d]` to `[... d]`."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -40,7 +40,7 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm Transformer block with attention over space and time. `[b t n d]`.
 
-    With `queries`, it answers for the first so many tokens of each frame only.
+    `queries` limits the output to the first tokens of each frame.
     """
 
     heads: int
@@ -54,15 +54,15 @@ class Block(nn.Module):
 
 
 def make_block(remat: bool) -> type[nn.Module]:
-    """`Block`; with `remat`, the gradient computes it again instead of keeping what is inside."""
-    return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is a number
+    """`Block`; with `remat`, it is recomputed for the gradient instead of keeping activations."""
+    return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is static
 
 
 def attention_seen(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
-    """What `SpatialTemporalAttention` left in each block of a network; none without attention.
+    """What `SpatialTemporalAttention` stored in each block; empty for encoders without attention.
 
     Args:
-      collections: what `apply` gives beside the answer where "intermediates" is mutable.
+      collections: second output of `apply` with "intermediates" mutable.
     """
     encoder = collections.get("intermediates", {}).get("encoder", {})
     blocks = [encoder[name] for i in range(len(encoder)) if (name := f"block{i}") in encoder]
@@ -70,13 +70,13 @@ def attention_seen(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]
 
 
 class SpatialTemporalEncoder(Module):
-    """Clips `[b t h w 3]` to features `[b t feature_dim]`.
+    """Maps clips `[b t h w 3]` to features `[b t feature_dim]`.
 
-    A single image is a clip of one frame: attention over time then returns what it was given.
+    A single image is a clip of one frame: attention over time then returns its values unchanged.
     The modes in `WITHOUT_TIME` have no temporal embedding.
 
-    Only token 0 is read at the end, so the last block answers for that one alone, or for all tokens
-    where the collection "intermediates" is mutable, that is, where someone looks inside.
+    Only token 0 is read at the end, so the last block computes only this one, unless the collection
+    "intermediates" is mutable, that is, attention is requested.
     """
 
     image_size: int
@@ -106,9 +106,9 @@ class SpatialTemporalEncoder(Module):
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
     def tokens(self, x: jax.Array, *, b: int) -> jax.Array:
-        """The root's features `[(b t) h w c]` as tokens `[b t n d]` that know their positions.
+        """The root's features `[(b t) h w c]` as tokens `[b t n d]` with position embeddings.
 
-        The trainable token comes first, then one for each place.
+        The trainable token comes first, then one for each pixel.
         """
         x = dense(self.dim, "embedding", x.dtype)(x)
         x = rearrange(x, "(b t) h w d -> b t (h w) d", b=b)

@@ -1,4 +1,4 @@
-"""The encoders of the paper's Table 2 by name: a clip `[b t h w 3]` to features `[b t d]`."""
+"""The encoders of the paper's Table 2 by name: from clips `[b t h w 3]` to features `[b t d]`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from maed_jax.models.te import TemporalEncoder
 
 ENCODERS = ("ste", "te", "cnn")
 DTYPES = ("float32", "bfloat16")
-ROOT = (3, 4, 9)  # stages of the paper's root
+ROOT = (3, 4, 9)  # bottlenecks per stage of the paper's root
 
 
 def check_encoder(model) -> None:
-    """Checks the encoder's settings of a `MAED`, or of `config.model`.
+    """Checks the encoder settings of a `MAED`, or of `config.model`.
 
     Raises:
-      UserError: no such encoder or mode, or settings that do not fit it.
+      UserError: no such encoder or mode, or unsuitable settings.
     """
     if model.encoder not in ENCODERS:
         raise UserError(f"there is no encoder {model.encoder!r}; choose from {', '.join(ENCODERS)}")
@@ -30,8 +30,8 @@ def check_encoder(model) -> None:
         raise UserError(f"model.dim={model.dim} must be a multiple of model.heads={model.heads}")
     if model.encoder == "cnn" and tuple(model.stage_sizes) == ROOT:
         raise UserError(
-            f"model.stage_sizes={ROOT} are those of the root before a transformer; the encoder "
-            "'cnn' is a whole ResNet-50 with model.stage_sizes=(3, 4, 6, 3)"
+            f"model.stage_sizes={ROOT} is for the root of the transformers; the encoder 'cnn' is a "
+            "whole ResNet-50: set model.stage_sizes=(3, 4, 6, 3)"
         )
     if model.dtype not in DTYPES:
         raise UserError(
@@ -39,27 +39,27 @@ def check_encoder(model) -> None:
         )
     if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(model.stage_sizes))):
         raise UserError(
-            f"model.width={model.width} makes layers of {channels} channels, which do not divide "
-            f"into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of {GROUPS}"
+            f"model.width={model.width} leads to layers of {channels} channels, which do not "
+            f"divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
+            f"{GROUPS}"
         )
 
 
 def _ungrouped(width: int, stages: int) -> int | None:
-    """The channels of the first layer of a `ResNetRoot` that GroupNorm cannot take, or None."""
+    """Channels of the first layer of a `ResNetRoot` that do not divide into groups, or None."""
     layers = [width, *(n * width * 2**stage for stage in range(stages) for n in (1, 4))]
     return next((n for n in layers if n > GROUPS and n % GROUPS), None)
 
 
 def has_time_embedding(model) -> bool:
-    """Whether the encoder of a `MAED`, or of `config.model`, tells frames apart by their number."""
+    """Whether the encoder of a `MAED`, or of `config.model`, has a temporal embedding."""
     return model.encoder == "te" or (model.encoder == "ste" and model.mode not in WITHOUT_TIME)
 
 
 def make_encoder(model) -> nn.Module:
-    """The encoder that the settings of a `MAED` ask for; called as `encoder(clip, train=...)`.
+    """Creates the encoder of a `MAED`; it is called as `encoder(clip, train=...)`.
 
-    It computes in the dtype of the clip. Parameters are float32, and so are the sums of softmax and
-    of all norms.
+    It computes in the dtype of the clip. Parameters and the sums in softmax and norms are float32.
 
     Raises:
       UserError: see `check_encoder`.

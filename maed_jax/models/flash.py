@@ -1,4 +1,4 @@
-"""Attention that never holds its weights: cuDNN's, for bfloat16 on NVIDIA's GPUs."""
+"""Flash attention, which never stores its weights: cuDNN's, for bfloat16 on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
-FEWEST_KEYS = 64  # its tiles hold more queries and keys than a clip has frames
-WIDEST_HEAD = 128  # dims per head; Hopper and later take more
+FEWEST_KEYS = 64  # its tiles are too large for attention over the frames of a clip
+WIDEST_HEAD = 128  # dimensions per head; Hopper and later support more
 OLDEST = 8.0  # compute capability
 _enabled = contextvars.ContextVar("flash attention is enabled", default=True)
 
 
 @contextlib.contextmanager
 def disabled() -> Iterator[None]:
-    """For programs that are traced here and run on whatever machine."""
+    """Disables it in programs that are traced here but may run on any machine."""
     token = _enabled.set(False)
     try:
         yield
@@ -27,7 +27,7 @@ def disabled() -> Iterator[None]:
 
 
 def has_kernel() -> bool:
-    """Whether JAX computes on a GPU that cuDNN has such a kernel for."""
+    """Whether JAX's default device is a GPU for which cuDNN has such a kernel."""
     device = jax.config.jax_default_device or jax.devices()[0]
     if isinstance(device, str):  # the name of a platform
         device = jax.devices(device)[0]
@@ -37,7 +37,7 @@ def has_kernel() -> bool:
 
 
 def fits(k: jax.Array | jax.ShapeDtypeStruct) -> bool:
-    """Whether it is possible for keys `[... n dh]`, and pays, on the device at hand."""
+    """Whether keys `[... n dh]` are supported by the default device, and enough to be worth it."""
     *_, n, dh = k.shape
     possible = k.dtype == jnp.bfloat16 and dh % 8 == 0 and dh <= WIDEST_HEAD
     return possible and n >= FEWEST_KEYS and _enabled.get() and has_kernel()
@@ -51,12 +51,15 @@ def flash_attention(
     *,
     implementation: str = "cudnn",
 ) -> jax.Array:
-    """What queries `[... heads m dh]` read of keys and values `[... heads n dh]`.
+    """Attention of queries `[... heads m dh]` over keys and values `[... heads n dh]`.
 
     Args:
-      tokens: keys and queries after the first so many are padding: they are not read, and neither
-        what is answered for them nor their gradients mean anything. By default none are.
+      tokens: queries and keys beyond this number are padding: such keys are not attended to, and
+        outputs and gradients of the padding are undefined. By default there is no padding.
       implementation: see `jax.nn.dot_product_attention`.
+
+    Returns:
+      The output `[... heads m dh]`.
     """
     leading, m = q.shape[:-3], q.shape[-2]
     tokens = k.shape[-2] if tokens is None else tokens
@@ -71,6 +74,6 @@ def flash_attention(
 
 
 def _as_cudnn_takes_it(x: jax.Array) -> jax.Array:
-    """`[... heads n dh]` as `[b n heads dh]`; n even, for it has no gradient of odd lengths."""
+    """`[... heads n dh]` as `[b n heads dh]`, n padded to even: odd lengths have no gradient."""
     x = rearrange(x.reshape(-1, *x.shape[-3:]), "b heads n dh -> b n heads dh")
     return jnp.pad(x, [(0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0)])

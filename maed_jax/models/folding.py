@@ -1,4 +1,4 @@
-"""A model for inference: what depends on its parameters alone is computed once."""
+"""Prepares a model for inference: computes once all that depends only on its parameters."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from maed_jax.models.resnet import standardise_kernels
 def fold_constants(
     model: MAED, variables: Mapping[str, Any], body: Body | None
 ) -> tuple[MAED, dict[str, Any]]:
-    """The same model with the kernels of its root standardised and its decoder folded.
+    """Standardises the kernels of a model's root and folds its decoder.
 
-    Answers are the same up to float32's rounding. They are not for training.
+    Outputs are the same up to float32 rounding. The result is not for training.
 
     Args:
       model: a `MAED`.
-      variables: its {"params": ...}, with "batch_stats" where it has BatchNorm.
-      body: whose mean the decoder "iterative" starts from; another body needs another folding.
+      variables: its {"params": ...}, and "batch_stats" if it has BatchNorm.
+      body: the body whose mean the decoder "iterative" starts from; fold again for another body.
 
     Raises:
-      UserError: the decoder "iterative" and a body without its mean parameters.
+      UserError: the decoder is "iterative" and the body has no mean parameters.
     """
     model, params = fold_decoder(model, variables["params"], body)
     encoder = params["encoder"]
@@ -42,9 +42,9 @@ def fold_constants(
 def fold_decoder(
     model: MAED, params: Mapping[str, Any], body: Body | None
 ) -> tuple[MAED, dict[str, Any]]:
-    """The same model with its decoder folded into one matrix; see `fold_constants`.
+    """Folds a model's decoder into one matrix; see `fold_constants`.
 
-    "vanilla" is not affine: it comes back as it was.
+    "vanilla" is not affine and is returned unchanged.
     """
     if model.decoder in ("vanilla", "folded"):
         return model, dict(params)
@@ -58,16 +58,16 @@ def fold_decoder(
 def fold(
     decoder: nn.Module, params: Mapping[str, Any], feature_dim: int, body: Body | None = None
 ) -> dict[str, jax.Array]:
-    """A decoder without activations as the one affine map that it is while dropout is off.
+    """Folds a decoder without activations into the affine map that it is without dropout.
 
-    That holds for KTD on any tree, and for the iterative decoder with the mean of a given body.
-    The matrix is the decoder's derivative, so nothing cancels: equal up to float32's rounding.
+    KTD is affine for any tree, the iterative decoder for a given body's mean. The matrix is the
+    decoder's derivative, so nothing cancels: outputs are equal up to float32 rounding.
 
     Args:
       decoder: a `KinematicTopologyDecoder` or an `IterativeDecoder`.
       params: its parameters.
-      feature_dim: how many numbers a feature has.
-      body: whose mean the iterative decoder starts from.
+      feature_dim: dimension d of the features.
+      body: the body whose mean the iterative decoder starts from.
 
     Returns:
       The parameters of a `FoldedDecoder`, "kernel" `[d 157]` and "bias" `[157]`.

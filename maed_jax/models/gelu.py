@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-    """Exact GELU, `x` times the normal distribution's share below it. In float32, and back.
+    """Exact GELU, `x` times the standard normal CDF, in the dtype of `x`; computed in float32.
 
-    It uses `erf`, as the original does. JAX's own uses `erfc`, which takes twice as long on a CPU
-    and is exact where the value is next to nothing. Its gradient keeps only `x`: to compute the
-    rest again takes a CPU less time than to write and read it, and a GPU reads fewer bytes.
+    It uses `erf`, like the original. JAX's own uses `erfc`, which takes twice as long on a CPU and
+    is more accurate only where the result is nearly zero. The gradient keeps only `x`: on a CPU
+    recomputing the rest takes less time than storing and loading it, and a GPU reads fewer bytes.
     """
     return _forward(x)[0]
 

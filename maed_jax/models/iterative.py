@@ -1,4 +1,4 @@
-"""The iterative feedback regressor of HMR and SPIN, which the paper compares KTD with (Table 2)."""
+"""The iterative feedback regressor of HMR and SPIN, the paper's baseline for KTD (Table 2)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from maed_jax.models.regression import SIZES, Regression, near_constant_linear, 
 
 
 class IterativeDecoder(nn.Module):
-    """Features `[... d]` to a `Regression`: a few rounds of corrections to the body's mean.
+    """Maps features `[... d]` to a `Regression` by correcting the body's mean a few times.
 
-    A round reads the feature and the current pose, shape and camera, and adds to each of the three;
-    all rounds share their layers. As there is no activation, the whole is an affine map while
-    dropout is off. The original draws the heads' biases as PyTorch does; here they are zero, so
-    that training starts at the mean itself.
+    Each round reads the feature and the current pose, shape and camera, and adds a correction to
+    these three; all rounds share their layers. There are no activations, so without dropout the
+    decoder is an affine map. The original initialises the heads' biases as PyTorch does; here they
+    are zero, so that training starts at the mean itself.
 
     Raises:
-      UserError: the body came without its mean parameters.
+      UserError: the body has no mean parameters.
     """
 
     width: int = 1024
@@ -54,7 +54,7 @@ class IterativeDecoder(nn.Module):
         if any(mean is None for mean in means):
             raise UserError(
                 "the decoder 'iterative' starts from the body's mean parameters, which this body "
-                "came without; put smpl_mean_params.npz beside the body's file, or choose the "
-                "decoder 'ktd'"
+                "lacks; put smpl_mean_params.npz next to the body's file, or choose the decoder "
+                "'ktd'"
             )
         return means

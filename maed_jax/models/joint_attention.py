@@ -1,4 +1,4 @@
-"""How strongly KTD's joints listen to those that they read (the paper's figure 1b, measured)."""
+"""How much KTD's joints depend on the joints they read (the paper's figure 1b, measured)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from maed_jax.models.regression import REST_POSE
 def joint_shares(
     params: Mapping[str, Any], pose6d: jax.Array, reads: Sequence[Sequence[int]]
 ) -> jax.Array:
-    """The share that each joint's rotation owes to each joint that it reads, `[... joints joints]`.
+    """The fraction of each joint's rotation due to each joint it reads, `[... joints joints]`.
 
-    A joint's six numbers are an affine map of the image's feature and of the six numbers of the
-    joints that it reads. So the way p_j - rest_j of joint j from rest is a sum of what each of
-    these adds by its own way from rest, W_ja (p_a - rest_a), and of what is left for the image.
-    Shares are the lengths of these parts over their sum: entry (j, a) is that of joint a in joint
-    j, and the image's is what the row lacks to one. What such a joint has itself taken from others
-    counts as its own.
+    A joint's six numbers are an affine map of the image feature and of the six numbers of each
+    joint it reads. So the deviation p_j - rest_j of joint j from rest is the sum of contributions
+    W_ja (p_a - rest_a) of the joints a it reads, and of a remainder, due to the image. Fractions
+    are the norms of these parts divided by the sum of the norms: entry (j, a) is that of joint a in
+    joint j, and the image's is 1 minus the sum of row j. What joint a has itself taken from other
+    joints counts as its own.
 
     Args:
-      params: of the decoder "ktd", "ktd_random" or "ktd_reverse".
-      pose6d: [... joints 6], as the decoder answers it.
+      params: parameters of the decoder "ktd", "ktd_random" or "ktd_reverse".
+      pose6d: [... joints 6], the decoder's output.
       reads: the joints that each joint reads, in order; see `decoders.joints_read`.
     """
     turned = pose6d - jnp.array(REST_POSE, pose6d.dtype)

@@ -1,4 +1,4 @@
-"""KTD, the kinematic topology decoder: pose along the tree of joints (paper, section 3.3)."""
+"""KTD, the kinematic topology decoder: pose along the kinematic tree (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from maed_jax.models.regression import (
 
 
 def reading_order(reads: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The joints in an order in which each comes after all that it reads.
+    """The joints in an order in which each comes after all joints it reads.
 
-    What a joint reads includes what those joints read, so that they read fewer.
+    A joint also reads everything that its sources read, so sorting by the number of sources works.
     """
     return tuple(sorted(range(len(reads)), key=lambda joint: len(reads[joint])))
 
 
 class KinematicTopologyDecoder(nn.Module):
-    """Features `[... d]` to a `Regression`: a joint reads the feature and other joints' rotations.
+    """Maps features `[... d]` to a `Regression`; joints read the feature and other joints' outputs.
 
-    `reads` holds, for each joint, the joints that it reads, in order; what those read is among
-    them. These are its ancestors in any tree, with joints in any order, or its descendants
+    `reads` lists, for each joint, the joints that it reads, in order, including those that these
+    read: its ancestors in any tree, with joints in any order, or its descendants
     (`skeleton.descendants`).
     """
 

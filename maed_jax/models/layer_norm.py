@@ -1,4 +1,4 @@
-"""LayerNorm, with a gradient of its own."""
+"""LayerNorm with a custom gradient."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from maed_jax.models.parameters import Module
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
-    """Normalises `[... d]` over the last axis, with `[d]` and `[d]`. In float32, and back.
+    """Normalises `x` `[... d]` over the last axis; `scale` and `bias` are `[d]`.
 
-    Its gradient keeps `x` and two numbers for each token. Barriers have the numbers of each
-    token computed before their use: otherwise XLA fuses them into every use, and on a GPU writes to
-    memory, in float32, what is summed for the gradient of the scale.
+    Computes in float32 and returns the dtype of `x`. The gradient keeps `x` and two numbers per
+    token. Barriers make XLA compute the numbers of each token before their use: otherwise it fuses
+    them into every use, and on a GPU writes the float32 terms of the scale's gradient to memory.
     """
     return _forward(x, scale, bias, epsilon)[0]
 

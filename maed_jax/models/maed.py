@@ -1,4 +1,4 @@
-"""MAED: a clip of person crops to a body in every frame."""
+"""MAED: maps a clip of person crops to a body in every frame."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Prediction:
     rotmat: jax.Array
     """`[b t 24 3 3]` the pose as matrices"""
     keypoints_3d: jax.Array
-    """`[b t 49 3]` metres, about the body's own origin"""
+    """`[b t 49 3]` metres, relative to the body's origin"""
     keypoints_2d: jax.Array
     """`[b t 49 2]` in the crop, which spans [-1, 1]"""
     verts: jax.Array | None
-    """`[b t verts 3]` metres, or None where they were not asked for"""
+    """`[b t verts 3]` metres, or None if not requested"""
     feature: jax.Array
-    """`[b t d]` the encoder's"""
+    """`[b t d]` the encoder's output"""
 
 
 def reconstruct(
     regression: Regression, feature: jax.Array, body: smpl.Body, *, vertices: bool
 ) -> Prediction:
-    """Poses the body as a decoder says; without `vertices`, `smpl.keypoint_body` is enough."""
+    """Poses the body with a decoder's output; without `vertices`, `smpl.keypoint_body` suffices."""
     rotmat = matrix_from_6d(regression.pose6d)
     posed = smpl.pose_body(body, rotmat, regression.shape)
     keypoints_3d = smpl.keypoints(body, posed)
@@ -64,8 +64,8 @@ def reconstruct(
 class MAED(nn.Module):
     """Encoder and decoder with multi-level attention. The defaults are the paper's network.
 
-    `encoder`, `mode` and `decoder` choose the rows of the paper's Table 2, see `encoders` and
-    `decoders`. The body is data, passed to the call; it is never a parameter.
+    `encoder`, `mode` and `decoder` select the row of the paper's Table 2; see `encoders` and
+    `decoders`. The body is passed to each call; it is never a parameter.
     """
 
     image_size: int = 224
@@ -81,10 +81,10 @@ class MAED(nn.Module):
     decoder: str = "ktd"
     decoder_width: int = 1024
     dropout: float = 0.5
-    interpolate_time: bool = False  # of the temporal embedding, for clips that are longer
-    tree_seed: int = 0  # of the decoder "ktd_random"
-    dtype: str = "float32"  # or "bfloat16": what the encoder computes in
-    remat: bool = False  # compute the encoder's blocks again for the gradient, to save memory
+    interpolate_time: bool = False  # interpolates the temporal embedding for longer clips
+    tree_seed: int = 0  # for the decoder "ktd_random"
+    dtype: str = "float32"  # of the encoder's computations, or "bfloat16"
+    remat: bool = False  # recomputes the encoder's blocks for the gradient, to save memory
 
     def __call__(
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False, vertices: bool = False
@@ -92,16 +92,16 @@ class MAED(nn.Module):
         """Reconstructs normalised clips `[b t h w 3]` (see `maed_jax.data.images.normalise`).
 
         Args:
-          clip: images that show one person each; t = 1 for single images.
-          body: the body to pose; `smpl.keypoint_body` of it is enough without `vertices`.
-          train: whether dropout is on, which draws from the stream "dropout", and BatchNorm goes by
-            the batch; its collection "batch_stats" has to be mutable then.
-          vertices: whether the mesh is wanted too.
+          clip: crops that show one person each; t = 1 for single images.
+          body: the body to pose; without `vertices`, its `smpl.keypoint_body` suffices.
+          train: enables dropout, which needs the RNG stream "dropout", and makes BatchNorm use the
+            batch's statistics, which needs the collection "batch_stats" to be mutable.
+          vertices: whether to return the mesh too.
 
         Raises:
-          UserError: frames of another size, or more of them than the temporal embedding holds; no
-            such encoder, mode or decoder; sizes that cannot be; a body without the mean parameters
-            that a decoder needs.
+          UserError: frames of the wrong size, or more frames than the temporal embedding has; no
+            such encoder, mode or decoder; invalid sizes; a body without the mean parameters that
+            the decoder needs.
         """
         feature, regression = self.regress(clip, body, train=train)
         return reconstruct(regression, feature, body, vertices=vertices)
@@ -110,22 +110,22 @@ class MAED(nn.Module):
     def regress(
         self, clip: jax.Array, body: smpl.Body, *, train: bool = False
     ) -> tuple[jax.Array, Regression]:
-        """The part with parameters: features `[b t d]`, and pose, shape and camera from them."""
+        """The part with parameters: features `[b t d]`, and pose, shape and camera."""
         check_sizes(self)
         feature = make_encoder(self)(clip.astype(self.dtype), train=train)
-        feature = feature.astype(jnp.float32)  # decoder, rotations and body are small, and delicate
+        feature = feature.astype(jnp.float32)  # the rest is cheap but needs precision
         return feature, make_decoder(self)(feature, body, train=train)
 
 
 def variable_shapes(
     model: MAED, body: smpl.Body | None = None
 ) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """The shape of each variable of `model` by its path, the collection ("params") first.
+    """Maps the path of each variable of `model`, from its collection ("params") on, to its shape.
 
-    None is computed. The body is for decoders that start from its mean parameters.
+    Computes no values. `body` is for decoders that start from its mean parameters.
 
     Raises:
-      UserError: the body has none.
+      UserError: the body has no mean parameters.
     """
     clip = jax.ShapeDtypeStruct((1, 1, model.image_size, model.image_size, 3), jnp.float32)
     init = functools.partial(model.init, method="regress")

@@ -1,4 +1,4 @@
-"""What tokens learn of their positions: the temporal embedding, and how embeddings are added."""
+"""Position embeddings: the temporal embedding of a clip, and how embeddings are added to tokens."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from maed_jax.errors import UserError
 
 
 def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax.Array:
-    """The temporal embedding `[1 t 1 d]` of `t` frames, from one `[1 length 1 d]`.
+    """The temporal embedding `[1 t 1 d]` for `t` frames, from one `[1 length 1 d]`.
 
-    Up to its length, frames take its first entries. More of them are spread over it evenly from
-    the first entry to the last, with linear interpolation between, where `interpolate` allows that.
+    Up to `length` frames take the first entries. With `interpolate`, more frames are spread evenly
+    from the first entry to the last, with linear interpolation between entries.
 
     Raises:
-      UserError: there are more frames, and it does not.
+      UserError: there are more frames, but not `interpolate`.
     """
     length = embedding.shape[1]
     if t <= length:
         return embedding[:, :t]
     if not interpolate:
         raise UserError(
-            f"a clip of {t} frames is longer than the {length} that the temporal embedding was "
-            "made for; cut it into shorter clips, or set model.interpolate_time"
+            f"a clip of {t} frames is longer than the {length} frames of the temporal embedding; "
+            "cut it into shorter clips, or set model.interpolate_time"
         )
     place = np.linspace(0, length - 1, t)
     left = np.minimum(place.astype(int), max(length - 2, 0))
@@ -35,11 +35,11 @@ def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax
 
 @jax.custom_vjp
 def add_position_embedding(x: jax.Array, embedding: jax.Array) -> jax.Array:
-    """Tokens `[b ...]` plus the embedding of their positions `[1 ...]`, in the dtype of the tokens.
+    """Adds the position embedding `[1 ...]` to tokens `[b ...]`, in the dtype of the tokens.
 
-    The embedding's gradient is a sum over the batch, which is a product with ones here, as precise
-    as other products. For a sum XLA on a GPU lays out the tokens of all blocks with the batch
-    innermost, and transposes them before and after each product.
+    The embedding's gradient, a sum over the batch, is computed as a matmul with ones, as precise as
+    other matmuls. For a sum, XLA on a GPU lays out the tokens of all blocks with the batch
+    innermost, and transposes them before and after each matmul.
     """
     return x + embedding.astype(x.dtype)
 

@@ -1,4 +1,4 @@
-"""What every decoder answers, and the layers and starting values that decoders share."""
+"""The output of every decoder, and the layers and initial values that decoders share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from flax import linen as nn
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.models.parameters import Dense
 
-# Where training starts. The original starts near zero, where neither a 6D rotation nor the depth of
-# a camera is well defined; with its pretrained encoder it gets away with that.
+# Initial values. The original starts near zero, where neither a 6D rotation nor a camera's depth
+# is well defined; it can afford to because its encoder is pretrained.
 REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)  # facing the camera, whose y axis points down
-REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis turns the whole body
+REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis rotates the whole body
 MEAN_SHAPE = (0.0,) * 10
-WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows it
-HEAD_INIT = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")  # Xavier's, gain 0.01
+WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows all of it
+HEAD_INIT = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")  # Xavier, gain 0.01
 
-# How many numbers pose, shape and camera are, in the order that they have in a vector.
+# Sizes of pose, shape and camera, in their order in a vector.
 SIZES = (6 * len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY))
 VECTOR = sum(SIZES)
 
 
 class Regression(NamedTuple):
-    """What a decoder answers for each frame, any leading axes."""
+    """A decoder's output for each frame, with any leading axes."""
 
     pose6d: jax.Array
     """`[... joints 6]`, each joint's rotation in its parent's frame"""
@@ -39,28 +39,28 @@ class Regression(NamedTuple):
 
     @classmethod
     def from_vector(cls, vector: jax.Array) -> Regression:
-        """Takes apart `[... 157]`: pose, shape and camera in this order."""
+        """Splits `[... 157]` into pose, shape and camera, in this order."""
         pose_end, shape_end, _ = itertools.accumulate(SIZES)
         pose6d, shape, camera = jnp.split(vector, [pose_end, shape_end], axis=-1)
         return cls(rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera)
 
     def to_vector(self) -> jax.Array:
-        """Pose, shape and camera side by side, `[... 157]`."""
+        """Concatenates pose, shape and camera, `[... 157]`."""
         pose6d = rearrange(self.pose6d, "... joints six -> ... (joints six)")
         return jnp.concatenate([pose6d, self.shape, self.camera], axis=-1)
 
 
 def torch_linear(width: int, name: str) -> Dense:
-    """A layer whose kernel starts as PyTorch's Linear does, uniform within 1 / sqrt(inputs).
+    """A layer whose kernel is initialised as in PyTorch's Linear: uniform in +-1 / sqrt(inputs).
 
-    Its bias starts at zero, where PyTorch's is drawn from the same range.
+    Its bias starts at zero, while PyTorch draws it from the same range.
     """
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     return Dense(width, kernel_init=uniform, name=name)
 
 
 def near_constant_linear(start: tuple[float, ...], name: str) -> Dense:
-    """A head that answers nearly `start` at first."""
+    """A head whose initial output is nearly `start`."""
 
     def bias(key, shape, dtype):
         return jnp.asarray(start, dtype)

@@ -1,7 +1,7 @@
 """The convolutional root of the hybrid: a weight-standardised ResNet without its last stage.
 
 This is the R50 root of "An Image is Worth 16x16 Words" (appendix B.1), after Big Transfer:
-GroupNorm in place of BatchNorm, standardised kernels, TF-style "SAME" padding. Names of parameters
+GroupNorm instead of BatchNorm, standardised kernels, TensorFlow's "SAME" padding. Parameter names
 follow Google's published checkpoints (conv_root, block1/unit1/conv1, gn1, ...).
 """
 
@@ -18,21 +18,20 @@ from flax import linen as nn
 from maed_jax.models.convolution import convolve, pad_same
 from maed_jax.models.parameters import Module
 
-GROUPS = 32  # of channels, in which GroupNorm takes them
-EPSILON = 1e-5  # of GroupNorm and of standardised kernels
+GROUPS = 32  # of channels, for GroupNorm
+EPSILON = 1e-5  # for GroupNorm and standardised kernels
 
 
 def standardise(kernel: jax.Array) -> jax.Array:
-    """A kernel `[h w in out]` with zero mean and unit deviation for each output channel."""
+    """Scales a kernel `[h w in out]` to zero mean and unit deviation per output channel."""
     mean = kernel.mean(axis=(0, 1, 2))
     return (kernel - mean) / (kernel.std(axis=(0, 1, 2)) + EPSILON)
 
 
 class StdConv(Module):
-    """Convolution by a standardised kernel, "SAME" padding, no bias. `[b h w c]`.
+    """Convolution of `[b h w c]` with a standardised kernel, "SAME" padding, no bias.
 
-    Where the parameters hold "standardised" in place of "kernel" (see `standardise_kernels`), that
-    is taken as it is.
+    A parameter "standardised" (see `standardise_kernels`) instead of "kernel" is used unchanged.
     """
 
     channels: int
@@ -50,7 +49,7 @@ class StdConv(Module):
 
 
 def standardise_kernels(root: Mapping[str, Any]) -> dict[str, Any]:
-    """A `ResNetRoot`'s parameters for inference: its kernels standardised once and for all."""
+    """A `ResNetRoot`'s parameters for inference, with kernels standardised in advance."""
     if "kernel" in root:
         return {"standardised": standardise(root["kernel"])}
     return {
@@ -60,10 +59,10 @@ def standardise_kernels(root: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """3x3 maximum at stride 2, "SAME" padding. `[b h w c]`.
+    """3x3 max pooling of `[b h w c]` at stride 2, "SAME" padding.
 
-    One axis after the other by three slices: the gradient of XLA's own window reduction takes about
-    four times as long on a CPU.
+    Takes the maximum of three slices along each axis in turn: the gradient of XLA's window
+    reduction takes about four times as long on a CPU.
     """
     for axis in (1, 2):
         out = -(-x.shape[axis] // 2)
@@ -77,12 +76,12 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    """Normalises each of `GROUPS` groups of channels over the image. `[b h w c]`, `[c]`, `[c]`.
+    """Normalises `x` `[b h w c]` over each of `GROUPS` groups of channels; the others are `[c]`.
 
-    Its cost is reading the image: twice here and twice for the gradient, which takes three quarters
-    (a CPU) to five sixths (a GPU) of the time of the plain formulas. So the variance comes from
-    the sums of values and of squares, exact enough as standardised kernels leave values about zero.
-    In float32 whatever the images are, and back to their dtype.
+    Computes in float32 and returns the dtype of `x`. The cost is reading `x`: twice here and twice
+    for the gradient, which takes three quarters (CPU) to five sixths (GPU) of the time of the plain
+    formulas. For this, the variance comes from the sums of values and of squares, which is precise
+    enough because standardised kernels keep values close to zero.
     """
     return _group_norm_forward(x, scale, bias)[0]
 
@@ -114,13 +113,13 @@ group_norm.defvjp(_group_norm_forward, _group_norm_backward)
 
 
 def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of two images `[b h w c]` over their pixels: `[b c]` each."""
+    """Sums two images `[b h w c]` over their pixels: `[b c]` each."""
 
     def apart(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         return a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
 
     def together(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Reads once what both come from, which XLA does not always do by itself on a GPU."""
+        """Reads the common input only once, which XLA on a GPU does not always do by itself."""
 
         def add(one, other):
             return one[0] + other[0], one[1] + other[1]
@@ -131,9 +130,9 @@ def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _of_groups(x: jax.Array) -> jax.Array:
-    """The mean of `[b c]` over each group, for all its channels: `[b 1 1 c]`."""
+    """The mean of `[b c]` over each group, repeated for all its channels: `[b 1 1 c]`."""
     channels = x.shape[-1]
-    groups = min(GROUPS, channels)  # fewer where so many would leave none to a group
+    groups = min(GROUPS, channels)  # at least one channel per group
     mean = reduce(x, "b (groups c) -> b groups", "mean", groups=groups)
     return repeat(mean, "b groups -> b 1 1 (groups c)", c=channels // groups)
 
@@ -150,7 +149,7 @@ class GroupNorm(Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1, and the shortcut."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions plus the shortcut. `[b h w c]`."""
 
     channels: int
     stride: int = 1
@@ -170,12 +169,12 @@ class Bottleneck(nn.Module):
 
 @jax.custom_vjp
 def _relu(x: jax.Array) -> jax.Array:
-    """As `nn.relu`, but its gradient keeps the output, which is saved anyway, instead of `x`."""
+    """Like `nn.relu`, but the gradient keeps the output, which is saved anyway, instead of `x`."""
     return nn.relu(x)
 
 
 def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    y = jax.lax.optimization_barrier(nn.relu(x))  # or XLA uses `x` all the same
+    y = jax.lax.optimization_barrier(nn.relu(x))  # otherwise XLA still uses `x`
     return y, y
 
 
@@ -183,7 +182,7 @@ _relu.defvjp(_relu_forward, lambda y, gradient: (jnp.where(y > 0, gradient, 0),)
 
 
 class Stage(nn.Module):
-    """Bottlenecks of one width; the first changes width and resolution."""
+    """Bottlenecks of the same width; the first changes width and resolution."""
 
     blocks: int
     channels: int
@@ -199,11 +198,11 @@ class Stage(nn.Module):
 
 
 class ResNetRoot(nn.Module):
-    """Images `[b h w 3]` to features `[b h/s w/s c]`.
+    """Maps images `[b h w 3]` to features `[b h/s w/s c]`.
 
     Each stage but the first halves the resolution and doubles the channels: s = 2^(stages + 1),
-    c = 2^(stages + 1) * width. The paper's has three stages: 224x224 gives 14x14x1024.
-    With `remat`, the gradient computes each bottleneck again instead of keeping what is inside.
+    c = 2^(stages + 1) * width. The paper's has three stages: 224x224 becomes 14x14x1024.
+    `remat` recomputes each bottleneck for the gradient instead of keeping its activations.
     """
 
     stage_sizes: tuple[int, ...] = (3, 4, 9)

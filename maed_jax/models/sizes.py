@@ -1,4 +1,4 @@
-"""Checks of the sizes of a `MAED`, which may come out of a stranger's file, and of its clips."""
+"""Checks the sizes of a `MAED`, which may come from an untrusted file, and of its clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maed_jax.arguments import SEEDS
 from maed_jax.errors import UserError
 
 Bounds = tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...]
-"""what settings must be, as a comparison that NaN does not pass, and which of them"""
+"""requirement in words, the same as a comparison that NaN fails, and the settings it is for"""
 
 BOUNDS: Bounds = (
     (
@@ -31,20 +31,20 @@ def check_sizes(model) -> None:
     """Checks the sizes of a `MAED`, or of `config.model`.
 
     Raises:
-      UserError: some cannot be.
+      UserError: a size is out of bounds.
     """
     names = (name for _, _, names in BOUNDS for name in names)
     check_bounds({name: getattr(model, name) for name in names}, BOUNDS, "model.")
     stages = model.stage_sizes
     if not stages or not all(type(units) is int and units >= 1 for units in stages):
         raise UserError(
-            "model.stage_sizes must be whole numbers of at least 1, one for each stage, not "
+            "model.stage_sizes must be whole numbers of at least 1, one per stage, not "
             f"{tuple(stages)}"
         )
 
 
 def check_clip(clip: jax.Array, image_size: int) -> None:
-    """Raises: UserError: `clip` is not `[b t h w 3]` with frames of the model's size."""
+    """Raises: UserError: `clip` is not `[b t h w 3]` with frames of `image_size`, or is empty."""
     if clip.ndim != 5 or clip.shape[-1] != 3:
         raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")
     if 0 in clip.shape[:2]:
@@ -55,7 +55,7 @@ def check_clip(clip: jax.Array, image_size: int) -> None:
 
 
 def check_bounds(values: Mapping[str, Any], bounds: Bounds, where: str) -> None:
-    """Raises: UserError: one of these settings of `where` is not within `bounds`."""
+    """Raises: UserError: a setting is not within `bounds`; `where` precedes its name."""
     for needed, holds, names in bounds:
         for name in names:
             if not holds(values[name]):

@@ -18,23 +18,23 @@ JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
 
 
 class VanillaDecoder(Module):
-    """Features `[... d]` to a `Regression` by way of 37 queries that attend to one another.
+    """Maps features `[... d]` to a `Regression` with 37 queries that attend to one another.
 
-    The paper says: the standard decoder of "Attention is all you need" with 6 layers, given 37
-    zeros, 24 for the pose, 10 for the shape and 3 for the camera. So layers are as there: attention
-    among the queries, attention to the encoder's output, an MLP of four times the width with ReLU;
-    after each dropout of 0.1, the residual and then the norm. What the paper leaves open:
+    The paper uses the standard decoder of "Attention is all you need" with 6 layers on 37 zero
+    tokens: 24 for the pose, 10 for the shape and 3 for the camera. So each layer has attention
+    among the queries, attention to the encoder's output, and an MLP of four times the width with
+    ReLU, each followed by dropout of 0.1, the residual and the norm. What the paper leaves open:
 
-    - Zeros that are all alike would stay so. A learned embedding of a query's place, added once at
-      the start, lets them differ.
-    - What the queries read is the feature of their frame, as with the other decoders. That is one
-      token, and attention to one token is its value whatever the query and the key; their weights
-      would never have a gradient, and are left out.
-    - Each query gives its own numbers, six, one and one, by a matrix that queries of a kind share
-      and a bias of its own, which starts where KTD's does.
+    - Identical zeros would stay identical. A learned position embedding, added once at the start,
+      makes the queries differ.
+    - Queries attend to the feature of their frame, as in the other decoders. Attention to this
+      single token returns its value for any query and key, whose projections would never have a
+      gradient and are omitted.
+    - Each query outputs its own numbers (six for a joint, otherwise one) through a matrix shared by
+      queries of the same kind and its own bias, initialised like KTD's.
 
     Raises:
-      UserError: the width is not a multiple of the heads.
+      UserError: the width is not a multiple of the number of heads.
     """
 
     width: int = 768
@@ -45,7 +45,7 @@ class VanillaDecoder(Module):
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
         if self.width % self.heads:
-            raise UserError(f"a width of {self.width} does not split into {self.heads} heads")
+            raise UserError(f"a width of {self.width} cannot be split into {self.heads} heads")
         embedding = nn.initializers.normal(0.02)
         queries = self.param("queries", embedding, (JOINTS + BETAS + CAMERA, self.width))
         x = jnp.broadcast_to(queries, (*feature.shape[:-1], *queries.shape))
@@ -61,7 +61,7 @@ class VanillaDecoder(Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries `[... n d]` and the feature `[... c]` that they read to queries `[... n d]`."""
+    """Maps queries `[... n d]` and the feature `[... c]` they read to queries `[... n d]`."""
 
     heads: int
     dropout: float
@@ -87,7 +87,7 @@ class DecoderLayer(nn.Module):
 
 
 class QueryHead(Module):
-    """Queries `[... n d]` to numbers `[... n c]`, near `start` `[n c]` at first."""
+    """Maps queries `[... n d]` to numbers `[... n c]`, initially near `start` `[n c]`."""
 
     start: tuple[tuple[float, ...], ...]
 

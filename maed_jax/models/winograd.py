@@ -1,10 +1,10 @@
-"""3x3 convolutions by fewer multiplications, for CPUs.
+"""3x3 convolutions with fewer multiplications, for CPUs.
 
-Two outputs of a filter of three share four products where each by itself takes three (Winograd's
+Two outputs of a filter with three taps need only four multiplications instead of six (Winograd's
 minimal filtering, F(2, 3); Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-CVPR 2016). Along both axes, four outputs of a 3x3 kernel take 16 products in place of 36, and for
-all channels and tiles these are 16 products of matrices. It is exact but for rounding, whose
-error is 0.7 to 1.3 times that of XLA's convolution at 64 to 256 channels.
+CVPR 2016). Along both axes, four outputs of a 3x3 kernel need 16 instead of 36; over all channels
+and tiles these are 16 matmuls. The result is exact up to rounding, with an error 0.7 to 1.3 times
+that of XLA's convolution at 64 to 256 channels.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from einops import rearrange
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Images `[b h w in]` by a kernel `[3 3 in out]`, stride 1, "SAME" padding."""
+    """Convolves images `[b h w in]` with a kernel `[3 3 in out]` at stride 1, "SAME" padding."""
     b, h, w, _ = x.shape
     n, m = -(-h // 2), -(-w // 2)  # tiles of 2x2 outputs
     x = jnp.pad(x, ((0, 0), (1, 2 * n + 1 - h), (1, 2 * m + 1 - w), (0, 0)))
@@ -36,18 +36,18 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _to_output(first: jax.Array, second: jax.Array, third: jax.Array, last: jax.Array):
-    """The four products of each tile along an axis to its two outputs."""
+    """Maps the four products of each tile along an axis to its two outputs."""
     return first + second + third, second - third - last
 
 
 def _of_kernel(kernel: jax.Array, axis: int) -> list[jax.Array]:
-    """Three taps along an axis, which is lost, to the four factors of a tile's products."""
+    """Maps three taps along an axis, which is removed, to four factors of a tile's products."""
     first, middle, last = (jax.lax.index_in_dim(kernel, i, axis, keepdims=False) for i in range(3))
     return [first, (first + middle + last) / 2, (first - middle + last) / 2, last]
 
 
 def _of_input(x: jax.Array, axis: int, tiles: int) -> list[jax.Array]:
-    """The four input pixels of each tile along an axis to the factors of its products.
+    """Maps the four input pixels of each tile along an axis to the factors of its products.
 
     Tiles start two pixels apart.
     """

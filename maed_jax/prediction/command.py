@@ -107,7 +107,7 @@ PASSES = {
     "reconstruct": "reconstructing",
     "draw": "drawing overlay",
     "attend": "reading attention",
-    "film": "drawing attention",
+    "draw_attention": "drawing attention",
 }
 
 

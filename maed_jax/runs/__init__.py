@@ -1,1 +1,1 @@
-"""Work directories: the configuration of a run, its checkpoints, and the model in them."""
+"""Work directories: a run's configuration, its checkpoints, and the trained model."""

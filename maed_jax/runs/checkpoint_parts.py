@@ -1,4 +1,4 @@
-"""What lies in one checkpoint: its parts, and the sums that tell whether they are as saved."""
+"""The parts of a checkpoint, and checksums that show whether they are as saved."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from orbax.checkpoint import v1 as ocp
 
 from maed_jax.runs.state import TrainState
 
-# The parts that an estimator is made of; each is there only where a run has it.
+# The parts that make up an estimator; each exists only if the run has it.
 VARIABLES = ("params", "ema", "batch_stats")
 
 
 class Facts:
-    """A small JSON file a process, saved by Orbax with the arrays.
+    """A small JSON file per process, saved by Orbax with the arrays.
 
-    Numbers in it may be arrays that are still being computed: the background waits for them.
+    Its numbers may be arrays that are still being computed: the background thread waits for them.
     """
 
     def __init__(self, content: Any = None):
@@ -43,7 +43,7 @@ class Facts:
     async def load(self, directory):
         async def read():
             path = directory / f"process_{jax.process_index()}.json"
-            if not path.exists():  # saved by fewer processes: the positions of all are alike
+            if not path.exists():  # saved by fewer processes; all have the same position
                 path = directory / "process_0.json"
             self.content = json.loads(path.read_text())
 
@@ -51,39 +51,39 @@ class Facts:
 
 
 def arrays(state: TrainState) -> dict[str, Any]:
-    """The arrays of a state, by the names of the parts of a checkpoint."""
+    """The arrays of a state by name of the checkpoint part."""
     training = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
     variables = {name: tree for name in VARIABLES if (tree := getattr(state, name))}
     return variables | {"training": training}
 
 
 def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
-    """Reads parts of one checkpoint and checks their sums.
+    """Reads parts of a checkpoint and verifies their checksums.
 
     Args:
-      read: Orbax's `load_checkpointables` of that checkpoint.
-      wanted: name -> shapes, dtypes and shardings.
+      read: Orbax's `load_checkpointables` for this checkpoint.
+      wanted: maps names to shapes, dtypes and shardings.
 
     Returns:
-      The same with arrays, and the facts.
+      The arrays by name, and the facts.
 
     Raises:
-      ValueError: the sums disagree; and anything else that damaged files cause.
+      ValueError: a checksum differs; damaged files may also cause any other exception.
     """
     with quietly(), interrupts_held():
         loaded = read({**wanted, "facts": Facts()})
     facts = loaded["facts"].content
     for name in wanted:
         if int(sum_bits(loaded[name])) != facts["sums"][name]:
-            raise ValueError(f"{name} is not as it was saved")
+            raise ValueError(f"the checksum of {name} differs")
     return {name: loaded[name] for name in wanted}, facts
 
 
 def metadata(path: Path, name: str) -> Any:
-    """Shapes and dtypes of one part of the checkpoint `path`; do not change what is returned.
+    """Shapes and dtypes of one part of the checkpoint `path`; do not modify the result.
 
-    TensorStore (up to 0.1.86 at least) keeps for ever the dicts and lists in which it describes an
-    array, so each checkpoint is asked once.
+    TensorStore (at least up to 0.1.86) never frees the dicts and lists that describe an array, so
+    each checkpoint is queried only once.
     """
     return _metadata(path, name, (path / name).stat().st_mtime_ns)
 
@@ -96,7 +96,10 @@ def _metadata(path: Path, name: str, changed: int) -> Any:
 
 @jax.jit
 def sum_bits(tree: Any) -> jax.Array:
-    """A sum over all bits of all arrays, made where they lie: Orbax notices no flipped bits."""
+    """A checksum over all bits of all arrays, computed on their devices.
+
+    Orbax does not detect flipped bits.
+    """
     total = jnp.zeros((), jnp.uint32)
     for leaf in jax.tree.leaves(tree):
         word = jnp.dtype(f"uint{8 * leaf.dtype.itemsize}")
@@ -112,7 +115,10 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Ctrl-C acts at the end, and twice at once: Orbax takes it for a damaged file and goes on."""
+    """Delays Ctrl-C until the end, but not a second one.
+
+    Orbax would treat the exception as a damaged file and continue.
+    """
     held: list = []
 
     def hold(number, frame):
@@ -136,7 +142,7 @@ def interrupts_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the log lines of the layers below; what matters we say ourselves."""
+    """Suppresses the log messages of Orbax and below; we report what matters ourselves."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:

@@ -1,9 +1,9 @@
-"""Work directories and the checkpoints in them. This file and `checkpoint_parts` know Orbax.
+"""Work directories and their checkpoints. Only this file and `checkpoint_parts` use Orbax.
 
 workdir/config.json           the run's settings
-workdir/checkpoints/<step>/   params, ema (with `config.ema` only), batch_stats (with BatchNorm
-                              only), training (optimiser, step), facts (data position, sums)
-                              and metrics (of its validation, if there was one)
+workdir/checkpoints/<step>/   params, ema (only with `config.ema`), batch_stats (only with
+                              BatchNorm), training (optimiser, step), facts (data position,
+                              checksums) and metrics (of its validation, if any)
 workdir/damaged/<step>/       checkpoints that could not be read, set aside
 """
 
@@ -41,14 +41,14 @@ from maed_jax.runs.checkpoint_parts import (
 from maed_jax.runs.config import config_from_json, config_to_json
 from maed_jax.runs.state import TrainState
 
-BEST = "pa_mpjpe"  # the checkpoint with the lowest is kept besides the latest ones
+BEST = "pa_mpjpe"  # the checkpoint with the lowest value is kept in addition to the latest ones
 Step = int | Literal["best"] | None
 
 _policies = ocp.training.preservation_policies
 
 
 class Checkpoints:
-    """The checkpoints of one run: saved in the background, the latest `keep` and the best kept."""
+    """A run's checkpoints: saves them in the background, keeps the latest `keep` and the best."""
 
     def __init__(self, workdir: str | Path, keep: int = 3):
         self.directory = Path(workdir).absolute() / "checkpoints"
@@ -63,7 +63,7 @@ class Checkpoints:
         ]
         self._saving = None
         with self._faults("open"):
-            validated(workdir)  # Orbax would not say which one is damaged
+            validated(workdir)  # Orbax's error would not say which one is damaged
             self._orbax = ocp.training.Checkpointer(
                 self.directory,
                 preservation_policy=_policies.AnyPreservationPolicy(kept),
@@ -75,9 +75,9 @@ class Checkpoints:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
     def beaten_by(self, metrics: dict[str, float]) -> bool:
-        """Whether a validation's metrics are better than those of all checkpoints.
+        """Whether `metrics` of a validation are better than those of all checkpoints.
 
-        All processes get the answer of the first: a checkpoint is saved by all of them or by none.
+        All processes get the first one's result, so that all or none save a checkpoint.
         """
         saved = [known.metrics for known in self._orbax.checkpoints if known.metrics]
         better = metrics[BEST] < min((known[BEST] for known in saved), default=math.inf)
@@ -86,20 +86,20 @@ class Checkpoints:
     def save(
         self, state: TrainState, position: Any, metrics: dict[str, float] | None = None
     ) -> None:
-        """Saves under the state's step; returns as soon as `state` may be changed again.
+        """Saves a state under its step; returns as soon as the buffers of `state` may be reused.
 
         Args:
-          position: the state of the data iterator after this step's batch, for `json`.
-          metrics: of a validation at this step; `BEST` among them competes for the best.
+          position: state of the data iterator after this step's batch, serialisable as JSON.
+          metrics: from a validation at this step; `BEST` in them decides which checkpoint is best.
 
         Raises:
-          UserError: this save or the one before failed; what was saved earlier is untouched.
+          UserError: this save or the previous one failed; earlier checkpoints are intact.
         """
         step = int(state.step)
         if step in self.steps:
             return
         content = arrays(state)
-        sums = {name: sum_bits(tree) for name, tree in content.items()}  # not waited for
+        sums = {name: sum_bits(tree) for name, tree in content.items()}  # asynchronous
         content["facts"] = Facts({"position": position, "sums": sums})
         ranked = metrics if metrics and BEST in metrics else None
         with self._faults(f"save step {step}"):
@@ -110,13 +110,13 @@ class Checkpoints:
             )
 
     def _wait(self) -> None:
-        """Until the last save is done. Only asked for its result, it gives its thread back."""
+        """Waits for the last save; its thread ends only once the result has been requested."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
 
     def _check_room(self, content: Any) -> None:
-        """Raises OSError where `content` cannot be written; Orbax would first wait for minutes."""
+        """Raises: OSError: `content` cannot be written; Orbax would only fail after minutes."""
         if jax.process_index() == 0:
             probe = self.directory / ".probe"
             probe.write_bytes(b"1")
@@ -126,18 +126,18 @@ class Checkpoints:
             )
             free = shutil.disk_usage(self.directory).free
             if free < needed:
-                raise OSError(f"it needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
+                raise OSError(f"it needs {needed / 1e6:.0f} MB but {free / 1e6:.0f} MB are free")
 
     def restore(self, abstract: TrainState) -> tuple[TrainState, Any] | None:
-        """The latest readable state and data position, or None where nothing was saved.
+        """The latest readable state and data position, or None if nothing was saved.
 
-        Unreadable checkpoints are set aside, and it says so.
+        Sets unreadable checkpoints aside and reports them.
 
         Args:
           abstract: shapes, dtypes and shardings of the state.
 
         Raises:
-          UserError: there are checkpoints, and none can be read.
+          UserError: there are checkpoints, but none can be read.
         """
         damaged = {}
         for step in reversed(self.steps):
@@ -145,10 +145,10 @@ class Checkpoints:
             try:
                 read = functools.partial(self._orbax.load_checkpointables, step)
                 loaded, facts = load(read, arrays(abstract))
-            except Exception as error:  # whatever the damage makes the layers below raise
+            except Exception as error:  # damaged files can cause any exception
                 why = reason(error)
             if not multihost_utils.process_allgather(loaded is not None).all():
-                damaged[step] = why  # so say all processes, or they would go on from two steps
+                damaged[step] = why  # in all processes, or they would resume from different steps
                 continue
             for bad, why in damaged.items():
                 self._set_aside(bad, why)
@@ -156,7 +156,7 @@ class Checkpoints:
         if damaged:
             raise UserError(
                 f"none of the checkpoints {sorted(damaged)} in {self.directory} can be read "
-                f"({damaged[max(damaged)]}); start again in another work directory"
+                f"({damaged[max(damaged)]}); start over in another work directory"
             )
         return None
 
@@ -167,7 +167,7 @@ class Checkpoints:
             if not target.exists():
                 break
             target = aside / f"{step}.{attempt}"
-        say(f"checkpoint {step} is damaged ({why}); it is set aside in {aside}")
+        say(f"checkpoint {step} is damaged ({why}); it was set aside in {aside}")
         if jax.process_index() == 0:
             aside.mkdir(exist_ok=True)
             (self.directory / str(step)).rename(target)
@@ -193,7 +193,7 @@ class Checkpoints:
     def __exit__(self, kind, error, traceback) -> None:
         if error is None:
             self.close()
-        else:  # the first error is the one to hear about
+        else:  # report only the first error
             with contextlib.suppress(Exception):
                 self.close()
 
@@ -207,7 +207,7 @@ class Checkpoints:
 
 
 def read_config(workdir: str | Path) -> ConfigDict | None:
-    """The settings of the run in `workdir`, or None where there is none.
+    """The settings of the run in `workdir`, or None if there is no config.json.
 
     Raises:
       UserError: the file is damaged.
@@ -229,16 +229,16 @@ def write_config(workdir: str | Path, config: ConfigDict) -> None:
 
 
 def saved_steps(workdir: str | Path) -> list[int]:
-    """The steps of the checkpoints in `workdir`, damaged ones too."""
+    """The steps of all checkpoints in `workdir`, including damaged ones."""
     found = (Path(workdir) / "checkpoints").glob("*")
     return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
 
 def validated(workdir: str | Path) -> dict[int, float]:
-    """The `BEST` of each checkpoint in `workdir` that had a validation, by step.
+    """The value of `BEST` by step, for the checkpoints in `workdir` with a validation.
 
     Raises:
-      UserError: the file with one of them is damaged.
+      UserError: a file with such a value is damaged.
     """
     scores = {}
     for step in saved_steps(workdir):
@@ -249,8 +249,8 @@ def validated(workdir: str | Path) -> dict[int, float]:
             continue
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"{part} is damaged ({reason(error)}): delete it, and checkpoint {step} counts as "
-                "one that was not validated"
+                f"{part} is damaged ({reason(error)}): delete it; checkpoint {step} then counts as "
+                "not validated"
             ) from None
     return scores
 
@@ -259,33 +259,33 @@ def best_step(workdir: str | Path) -> int:
     """The step of the checkpoint in `workdir` with the lowest `BEST` in its validation.
 
     Raises:
-      UserError: there was no validation, or a file of one is damaged.
+      UserError: none was validated, or a validation's file is damaged.
     """
     scores = {step: score for step, score in validated(workdir).items() if math.isfinite(score)}
     if not scores:
         raise UserError(
-            f"no checkpoint in {workdir} was validated, so none is the best: leave out --step to "
-            "take the latest"
+            f"no checkpoint in {workdir} was validated, so there is no best one: omit --step to "
+            "use the latest"
         )
     return min(scores, key=scores.get)
 
 
 def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, Any], int]:
-    """A model's variables as they were saved, and their step.
+    """Reads a model's variables from a checkpoint.
 
-    They lie on this process's first device, but are not bound to it (committed, in JAX's words):
-    what is computed with them and other arrays would be compiled a second time at its second step.
+    They are on this process's first device but uncommitted: if committed, programs that use them
+    with other arrays would be compiled again at their second step.
 
-    Where the run kept a moving average of its parameters, that is what "params" holds.
+    If the run has a moving average of its parameters, "params" contains that.
 
     Args:
-      step: which checkpoint; "best": see `best_step`; None: the latest that can be read.
+      step: number of the checkpoint; "best": see `best_step`; None: the latest that can be read.
 
     Returns:
-      {"params": ...}, and "batch_stats" with BatchNorm; and the step.
+      {"params": ...}, with "batch_stats" if the model has BatchNorm; and the step.
 
     Raises:
-      UserError: there is none, or not that one, or it is damaged.
+      UserError: there is no checkpoint, or no such one, or it is damaged.
     """
     directory = Path(workdir).absolute() / "checkpoints"
     steps = saved_steps(workdir)
@@ -294,7 +294,7 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
     if step == "best":
         step = best_step(workdir)
     if step is not None and step not in steps:
-        raise UserError(f"{workdir} holds no checkpoint of step {step}, only of {steps}")
+        raise UserError(f"{workdir} has no checkpoint of step {step}, only of {steps}")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     for candidate in [step] if step is not None else reversed(steps):
         path = directory / str(candidate)
@@ -307,21 +307,21 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
             )
             variables, facts = load(functools.partial(ocp.load_checkpointables, path), abstract)
             if missing := facts["sums"].keys() & set(VARIABLES) - set(names):
-                raise ValueError(f"{missing.pop()} is not there")
+                raise ValueError(f"{missing.pop()} is missing")
             if "ema" in variables:
                 variables["params"] = variables.pop("ema")
             return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), variables), candidate
-        except Exception as error:  # whatever the damage makes the layers below raise
+        except Exception as error:  # damaged files can cause any exception
             say(f"checkpoint {candidate} in {workdir} is damaged ({reason(error)})")
     if step is None:
         raise UserError(f"no checkpoint in {workdir} can be read")
     others = ", ".join(str(other) for other in steps if other != step)
-    instead = f"choose another step, of {others}" if others else "it is the only one"
+    instead = f"choose another step: {others}" if others else "it is the only one"
     raise UserError(f"checkpoint {step} in {workdir} cannot be read; {instead}")
 
 
 def _no_checkpoint(workdir: str | Path) -> str:
-    """What to say of a place without checkpoints, by what it is in their stead."""
+    """The error message for a path without checkpoints, depending on what it is instead."""
     path = Path(workdir).absolute()
     for place in (path, *path.parents):
         if place.name == "checkpoints" and saved_steps(place.parent):
@@ -330,7 +330,7 @@ def _no_checkpoint(workdir: str | Path) -> str:
             return f"{workdir} is inside a work directory: give {place.parent}{which}"
     if path.is_file():
         return (
-            f"{workdir} is a file, not a work directory: convert weights first, by "
+            f"{workdir} is a file, not a work directory: convert weights first with "
             f"`maed convert {workdir} --out DIR`"
         )
     if not path.is_dir():
@@ -338,5 +338,5 @@ def _no_checkpoint(workdir: str | Path) -> str:
     below = [p.parent for p in sorted(Path(workdir).glob("*/checkpoints")) if saved_steps(p.parent)]
     if below:
         names = " or ".join(map(str, below))
-        return f"{workdir} holds no checkpoint, but work directories: give {names}"
-    return f"{workdir} holds no checkpoint: train with `maed train --workdir {workdir}` first"
+        return f"{workdir} has no checkpoint but contains work directories: give {names}"
+    return f"{workdir} has no checkpoint: train with `maed train --workdir {workdir}` first"

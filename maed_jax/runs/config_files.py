@@ -1,6 +1,6 @@
-"""Configurations as files: found by name, listed, and run.
+"""Finds, lists and runs configuration files.
 
-Each is a Python file with `get_config(variant)`, or `get_config()`; see `configs/`. Nothing here
+Each is a Python file with `get_config(variant)` or `get_config()`; see `configs/`. Nothing here
 imports JAX.
 """
 
@@ -20,7 +20,7 @@ from maed_jax.errors import UserError, nearest, suggest
 from maed_jax.files.python import mistakes, told
 
 PACKAGE = Path(__file__).parents[1]
-# An installed package holds its configs/ inside; in a checkout they stand beside the package.
+# configs/ is inside an installed package, but next to the package in a checkout.
 PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 # What a setting must be, by the type of its default.
@@ -30,7 +30,7 @@ KINDS = {
     "bool": "true or false",
     "str": "a text",
 }
-_WRONG_TYPE = re.compile(  # what ml_collections says of one
+_WRONG_TYPE = re.compile(  # ml_collections' error message
     r"Could not override field '(\w+)' .*?\. (.*) is of original type <class '([\w.]+)'> and "
     r"cannot be casted to type <class '([\w.]+)'>",
     re.DOTALL,
@@ -38,16 +38,16 @@ _WRONG_TYPE = re.compile(  # what ml_collections says of one
 
 
 class Listed(NamedTuple):
-    """What the file of a configuration says of itself."""
+    """The description of a configuration in its file."""
 
     lines: tuple[str, ...]
-    """what it is, and its variants where it names some: first lines of docstrings"""
+    """what it is, and its variants if it names any: first lines of docstrings"""
     study: bool
-    """whether it is of many runs, for `maed ablate`"""
+    """whether it is a study of many runs, for `maed ablate`"""
 
 
 def list_configs() -> dict[str, Listed]:
-    """Every configuration at hand, by name; reads their files, runs nothing."""
+    """All available configurations by name; reads their files without running them."""
     found = {}
     for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
         if not path.stem.startswith("_"):
@@ -66,14 +66,14 @@ def _listed(module: ast.Module) -> Listed:
 
 
 def run_config(name: str, variant: str) -> tuple[ConfigDict, str]:
-    """What the `get_config` of a configuration returns, and its file.
+    """Runs the `get_config` of a configuration; returns its result, and the file.
 
     Args:
-      name: of one of the `PLACES`, or the path of a file.
+      name: the name of a file in one of the `PLACES`, or a path.
       variant: "" for none.
 
     Raises:
-      UserError: no such configuration or variant, or a mistake in the file.
+      UserError: no such configuration or variant, or an error in the file.
     """
     module = _load_module(name)
     return _configured(module, name, variant), module.__file__
@@ -101,20 +101,20 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
-    """What the file's `get_config` returns; it may take a variant, or nothing."""
+    """Calls the file's `get_config`, which may take a variant or no argument."""
     get_config = getattr(module, "get_config", None)
     if not callable(get_config):
         raise UserError(f"{name} is not a configuration: it defines no get_config(variant)")
     parameters = list(inspect.signature(get_config).parameters.values())
     if variant and not parameters:
-        raise UserError(f"{name} has no variants, not even {variant!r}: its get_config takes none")
+        raise UserError(f"{name} has no variant {variant!r}: its get_config takes none")
     optional = not parameters or parameters[0].default is not inspect.Parameter.empty
     arguments = () if optional and not variant else (variant or None,)
     with mistakes(module.__file__, _reason):
         config = get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise UserError(
-            f"get_config of {name} returns a {type(config).__name__} and not a ConfigDict: "
+            f"get_config of {name} returns a {type(config).__name__}, not a ConfigDict: "
             "end it with `return c`"
         )
     return config
@@ -133,7 +133,7 @@ def _reason(error: Exception) -> str:
 
 
 def suggest_setting(name: str, known: list[str]) -> str:
-    """What to say of a wrong setting: the nearest of the `known`, or all if they are few."""
+    """The hint for an unknown setting: the closest of the `known`, or all if they are few."""
     last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
     near = (
         [key for full, key in last.items() if "_" in full and _initials(full) == word]
@@ -141,7 +141,7 @@ def suggest_setting(name: str, known: list[str]) -> str:
         # the right word in the wrong section
         or [last[n] for n in nearest(word, last)]
     )
-    many = "`defaults()` in maed_jax/runs/config.py lists all there are"
+    many = "`defaults()` in maed_jax/runs/config.py lists them all"
     return suggest(name, sorted(known), near=near, otherwise=many if len(known) > 20 else None)
 
 

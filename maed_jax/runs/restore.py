@@ -1,4 +1,4 @@
-"""Trained models, from the work directories that they were trained in, and into such."""
+"""Loads trained models from work directories, and saves them as such."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from maed_jax.runs.state import create_state
 
 
 class Run(NamedTuple):
-    """A trained model and where it comes from."""
+    """A trained model, its step and its configuration."""
 
     estimator: Estimator
     step: int
@@ -40,12 +40,12 @@ class Run(NamedTuple):
 
 
 def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = None) -> Run:
-    """The model that was trained in `workdir`; arguments and errors as `restore_estimator`."""
+    """Loads the model trained in `workdir`; arguments and errors as in `restore_estimator`."""
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
     kept = f"the body of {workdir} (--body gives another)"
     body = load_kept_body(config.body, kept) if body is None else load_body(body)
-    mistake = f"{workdir}: config.json is of another network than its checkpoint"
+    mistake = f"{workdir}: config.json does not fit the checkpoint"
     _check_fit(model, variables, body, mistake)
     data = config.data
     estimator = Estimator(model, variables, body, data.augment.margin, data.eval_interval)
@@ -53,14 +53,14 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
 
 
 def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
-    """The network that config.json describes, without its parameters, and all that it says.
+    """The network described by config.json, without parameters, and the whole configuration.
 
     Raises:
-      UserError: there is no config.json, or it is damaged, or describes what cannot be.
+      UserError: config.json is missing, damaged or invalid.
     """
     config = read_config(workdir)
     if config is None:
-        raise UserError(f"{workdir} holds checkpoints and no config.json, which says what they are")
+        raise UserError(f"{workdir} has checkpoints but no config.json, which describes them")
     path = Path(workdir) / "config.json"
     try:
         check_model(config)
@@ -68,44 +68,44 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except TypeError as error:
-        raise UserError(f"{path} is of another version's network: {error}") from None
+        raise UserError(f"{path} is from another version: {error}") from None
 
 
 def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, mistake: str) -> None:
-    """Whether the network has these arrays.
+    """Checks that the model has these variables.
 
     Raises:
-      UserError: it has others; `mistake` begins the message.
+      UserError: it has others; the message begins with `mistake`.
     """
     found = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
     blocks = sum(model.stage_sizes) + (0 if model.encoder == "cnn" else model.depth)
     try:
-        # Each block has several arrays; to look for a billion of them would take for ever.
+        # Each block has several arrays; a billion blocks would take for ever.
         wanted = variable_shapes(model, body) if blocks < len(found) else {}
     except UserError:
         raise
-    except Exception:  # whatever the sizes make the layers below raise
+    except Exception:  # unsuitable sizes can cause any exception
         wanted = {}
     for path in sorted(found | wanted):
         here, there = (shapes.get(path, "absent") for shapes in (wanted, found))
         if here != there:
             raise UserError(
-                f"{mistake} ({'/'.join(path)} is {here} in the one and {there} in the other)"
+                f"{mistake} ({'/'.join(path)} is {here} in the model but {there} in the variables)"
             )
 
 
 def restore_estimator(
     workdir: str | Path, step: Step = None, *, body: Source | None = None
 ) -> Estimator:
-    """The estimator that was trained in `workdir`.
+    """Loads the model trained in `workdir` as an estimator.
 
     Args:
-      step: which checkpoint; "best": that of the best validation; None: the latest that can be
-        read.
-      body: another body (see `maed_jax.load_body`) in place of the one that it was trained with.
+      step: number of the checkpoint; "best": the one with the best validation; None: the latest
+        that can be read.
+      body: a body (see `maed_jax.load_body`) to use instead of the one it was trained with.
 
     Raises:
-      UserError: the directory holds no such checkpoint, or its body is not at hand.
+      UserError: there is no such checkpoint, or the body is missing.
     """
     return open_run(workdir, step, body=body).estimator
 
@@ -113,24 +113,23 @@ def restore_estimator(
 def save_estimator(
     workdir: str | Path, estimator: Estimator, *, body: str | Path = "mannequin"
 ) -> None:
-    """Saves an estimator as a work directory, which `restore_estimator` and all verbs take.
+    """Saves an estimator as a work directory, for `restore_estimator` and all verbs.
 
     Args:
-      workdir: is made; it may exist only if it is empty.
-      body: the path of the estimator's body, where it is none of the mannequin's: it is looked for
-        there, and not saved.
+      workdir: the directory to create; it must not exist or be empty.
+      body: the path of the estimator's body, unless that is the mannequin. Only the path is saved.
 
     Raises:
-      UserError: the directory is in use or cannot be written, the variables are not those of the
-        model, or the body is another one.
+      UserError: the directory is in use or cannot be written, the variables do not fit the model,
+        or `body` is of another kind than the estimator's body.
     """
     check_free(workdir)
     if (estimator.body.name == "mannequin") != (body == "mannequin"):
         raise UserError(
             f"the estimator's body is of the kind {estimator.body.name!r}, not {str(body)!r}: "
-            "say by body=PATH where it is, or leave that out for the mannequin"
+            "give its path as body=PATH, or omit body for the mannequin"
         )
-    mistake = "the estimator's model has others than its variables"
+    mistake = "the estimator's variables do not fit its model"
     _check_fit(estimator.model, estimator.variables, estimator.body, mistake)
     config = defaults()
     config.body = whole_body(str(body))
@@ -139,7 +138,7 @@ def save_estimator(
 
 
 def check_free(workdir: str | Path) -> None:
-    """Raises `UserError` where something would be overwritten."""
+    """Raises: UserError: something would be overwritten."""
     path = Path(workdir)
     if path.is_dir() and any(path.iterdir()):
         raise UserError(f"{workdir} is not empty; give a directory that does not exist yet")
@@ -154,20 +153,20 @@ def write_run(
     config: ConfigDict,
     beside: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a work directory as a training does; it has its name only once it is whole.
+    """Writes a work directory like that of a training run; it appears only once it is complete.
 
     Args:
-      config: settings, among which those of the model are set here.
-      beside: more files, text by name.
+      config: settings; `config.model` and `config.steps` are set here.
+      beside: additional text files by name.
 
     Raises:
       UserError: it cannot be written.
     """
     workdir = Path(workdir)
-    config.steps = 0  # no training has this few: none goes on here, which has no optimiser's state
+    config.steps = 0  # invalid for training, so no run resumes here, without optimiser state
     sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
-    # Beside its place, so that moving it there is one step; what one that was killed left is there.
+    # Next to its final place, so that the rename is atomic; may hold leftovers of a killed process.
     part = workdir.absolute().with_name(f".saving-{workdir.name}")
     try:
         with locks.only_run_in(part, "directory"):

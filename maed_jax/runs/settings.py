@@ -1,4 +1,4 @@
-"""Which settings can be: checked before anything is read or compiled."""
+"""Checks settings before anything is read or compiled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maed_jax.models.encoders import check_encoder, has_time_embedding
 from maed_jax.models.sizes import Bounds, check_bounds, check_sizes
 from maed_jax.runs.config import flatten
 
-# Of settings other than the model's.
+# Bounds of settings other than the model's.
 BOUNDS: Bounds = (
     (
         "at least 1",
@@ -48,13 +48,13 @@ BOUNDS: Bounds = (
 
 
 def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
-    """Checks what would otherwise show only after compiling, or never.
+    """Checks what would otherwise fail only after compiling, or never.
 
     Args:
-      resumed: whether there are checkpoints to go on from.
+      resumed: whether there are checkpoints to resume from.
 
     Raises:
-      UserError: settings that cannot be, or that contradict each other.
+      UserError: invalid or contradictory settings.
     """
     check_bounds(dict(flatten(config)), BOUNDS, "config.")
     check_model(config)
@@ -63,16 +63,16 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     _check_clip_length(config)
     if config.init_required and not config.init_from and not resumed:
         raise UserError(
-            "this configuration starts from an earlier stage: name its work directory with "
-            "--config.init_from=DIR, or start from nothing with --config.init_required=false"
+            "this configuration starts from an earlier stage: give its work directory with "
+            "--config.init_from=DIR, or train from scratch with --config.init_required=false"
         )
 
 
 def check_model(config: ConfigDict) -> None:
-    """Checks what a trained model depends on: also of a run's config.json, a stranger's perhaps.
+    """Checks the settings a trained model depends on, also of a possibly untrusted config.json.
 
     Raises:
-      UserError: a network that cannot be, or crops that cannot.
+      UserError: invalid settings of the network or of crops.
     """
     check_sizes(config.model)
     check_encoder(config.model)
@@ -81,7 +81,7 @@ def check_model(config: ConfigDict) -> None:
 
 
 def _check_clip_length(config: ConfigDict) -> None:
-    """Whether clips fit the temporal embedding, of which each entry is to be trained."""
+    """Checks that clips fit the temporal embedding and train each of its entries."""
     model, data = config.model, config.data
     clips = data.clips_per_batch + data.clips_2d_per_batch
     if not clips or not has_time_embedding(model):
@@ -90,11 +90,11 @@ def _check_clip_length(config: ConfigDict) -> None:
     models = f"the model's config.model.clip_length={model.clip_length}"
     if data.clip_length > model.clip_length and not model.interpolate_time:
         raise UserError(
-            f"{ours} is more than {models}: make both the same, or spread the temporal embedding "
-            "over longer clips with --config.model.interpolate_time=true"
+            f"{ours} is more than {models}: make them equal, or interpolate the temporal embedding "
+            "for longer clips with --config.model.interpolate_time=true"
         )
     if data.clip_length < model.clip_length:
         raise UserError(
-            f"{ours} is less than {models}: it would be evaluated on so many frames, and the "
-            "temporal embedding of the later ones never be trained; make both the same"
+            f"{ours} is less than {models}: the temporal embedding of later frames would be used "
+            "in evaluation but never trained; make them equal"
         )

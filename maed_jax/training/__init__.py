@@ -1,1 +1,1 @@
-"""Losses, optimiser, the step and the loop, devices and processes, logs."""
+"""Losses, optimiser, training step and loop, devices and processes, logging."""

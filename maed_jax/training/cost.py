@@ -1,4 +1,4 @@
-"""What a step costs: operations, memory, and the share of the chips' peak that it reaches."""
+"""The cost of a step: operations, memory, and the fraction of the chips' peak that it reaches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import jax
 
 from maed_jax.compiler_options import Options, without_cache
 
-# Dense bfloat16 operations a second of one device, from the makers' data sheets, by the first words
-# of JAX's `device_kind`; the longest that fits counts.
+# Dense bfloat16 operations per second of one device, from the vendors' data sheets, by prefix of
+# JAX's `device_kind`; the longest match counts.
 PEAKS = {
-    "TPU v3": 123e12 / 2,  # JAX sees the two cores of a chip
+    "TPU v3": 123e12 / 2,  # each of a chip's two cores is a JAX device
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
     "TPU v5p": 459e12,
@@ -36,7 +36,7 @@ PEAKS = {
 
 
 def peak(device_kind: str) -> float | None:
-    """Operations a second of one device, or None where it is not known."""
+    """Peak operations per second of one device, or None if unknown."""
     known = [n for n in PEAKS if device_kind == n or device_kind.startswith((f"{n} ", f"{n}-"))]
     return PEAKS[max(known, key=len)] if known else None
 
@@ -50,16 +50,15 @@ class Compiled:
     def __init__(self, function: Any, repeats: int, options: Options):
         """
         Args:
-          repeats: how often a loop that makes up the function runs; XLA counts its body once.
-          options: see `compiler_options`. What is compiled with any is not saved.
+          repeats: iterations of the loop that makes up the function; XLA counts its body once.
+          options: see `compiler_options`. With any, the program is not cached on disk.
         """
         self._function, self._repeats, self._options = function, repeats, options
         self._program, self._seconds = None, 0.0
         self.operations = 0.0
-        """of one call, on all devices together: multiplications and additions that the program
-        asks for, before XLA optimises it; what `remat` repeats is counted, what libraries are asked
-        for is not, such as cuDNN's attention (`models.flash`). 0 before the first call and where
-        XLA does not say."""
+        """multiplications and additions of one call, on all devices together, before XLA optimises
+        the program; includes what `remat` recomputes, but not calls of libraries, such as cuDNN's
+        attention (`models.flash`). 0 before the first call and if XLA does not report it."""
 
     def __call__(self, *arguments: Any) -> Any:
         if self._program is None:
@@ -72,23 +71,23 @@ class Compiled:
         return self._program(*arguments)
 
     def summary(self) -> str:
-        """What is known of a call's cost, for people; after the first call."""
+        """Describes the cost of a call, as far as known; for use after the first call."""
         known = []
         if self.operations:
-            known.append(f"asks for {self.operations / 1e12:.3g} TFLOP")
+            known.append(f"takes {self.operations / 1e12:.3g} TFLOP")
         if (memory := self._program.memory_analysis()) is not None:
             taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
             taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
-            known.append(f"takes {taken / 2**30:.3g} GiB on each device")
+            known.append(f"needs {taken / 2**30:.3g} GiB on each device")
         return f"a step {' and '.join(known) or 'is ready'}; compiled in {self._seconds:.0f} s"
 
 
 def throughput(operations: float, calls_per_second: float, devices: int) -> dict[str, float]:
-    """Achieved teraflops a second over all devices, and their share of the peak where it is known.
+    """Achieved TFLOP/s over all devices, and the fraction of their peak if that is known.
 
     Args:
-      operations: of one call.
-      devices: how many work on it.
+      operations: number per call.
+      devices: number of devices that share a call.
     """
     if not operations:
         return {}

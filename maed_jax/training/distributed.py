@@ -1,4 +1,4 @@
-"""Several processes as one run: JAX's own runtime, on an explicit flag."""
+"""Joins several processes into one run with JAX's own runtime, if a flag requests it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--distributed",
         action="store_true",
-        help="join the others; Cloud TPU, Slurm and Open MPI tell JAX who they are",
+        help="join the others; on Cloud TPU, Slurm and Open MPI, JAX finds them by itself",
     )
     elsewhere = "on other clusters: "
     group.add_argument(
@@ -28,16 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def initialize(options: argparse.Namespace) -> None:
-    """Joins the other processes, as `add_arguments` has it; before JAX computes anything.
+    """Joins the other processes given by the `add_arguments` options; call before any computation.
 
     Raises:
-      UserError: options that do not go together, or no one to join.
+      UserError: inconsistent options, or the other processes cannot be reached.
     """
     by_hand = (options.coordinator, options.num_processes, options.process_id)
     given = [value is not None for value in by_hand]
     if any(given) and not (all(given) and options.distributed):
         raise UserError(
-            "--coordinator, --num_processes and --process_id go together, with --distributed"
+            "--coordinator, --num_processes and --process_id must be given together, and with "
+            "--distributed"
         )
     if not options.distributed:
         return
@@ -47,8 +48,8 @@ def initialize(options: argparse.Namespace) -> None:
         jax.distributed.initialize(*by_hand)
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"cannot join the other processes: {reason(error)}; outside of Cloud TPU, Slurm and "
-            "Open MPI give --coordinator, --num_processes and --process_id"
+            f"cannot join the other processes: {reason(error)}; outside Cloud TPU, Slurm and "
+            "Open MPI, give --coordinator, --num_processes and --process_id"
         ) from None
     print(
         f"process {jax.process_index()} of {jax.process_count()}: "

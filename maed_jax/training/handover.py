@@ -1,4 +1,4 @@
-"""From stage to stage: a new run starts from an earlier one's variables."""
+"""Starts a stage from the variables of an earlier run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from maed_jax.training.sharding import from_host
 
 
 def hand_over(variables: Any, earlier: Any, *, decoder: bool) -> tuple[Any, str]:
-    """Starts a stage from an earlier one: its encoder, and its decoder where wanted.
+    """Takes the encoder of an earlier stage, and optionally its decoder.
 
-    An array is taken where name and shape agree. Where the earlier one has a single entry along an
-    axis (the temporal embedding of a stage on single frames), it is added to the fresh array, so
-    that every frame starts from it.
+    An array is taken if its name and shape match. If the earlier one has a single entry along an
+    axis (the temporal embedding of a stage on single frames), it is added to the new array, so that
+    every frame starts from it.
 
     Args:
-      variables: fresh ones, of the new stage: {"params": ...} and whatever else the model has.
+      variables: the new stage's initial variables: {"params": ...} and any other collections.
       earlier: those of the earlier stage, see `checkpoints.read_variables`.
       decoder: whether to take the decoder too.
 
     Returns:
-      The variables, laid out as the fresh ones, and a report of what was taken, what does not fit,
-      and what is new.
+      The variables, with the shardings of the new ones, and a report of what was taken, what does
+      not fit, and what is new.
 
     Raises:
       UserError: nothing fits.
@@ -46,17 +46,17 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool) -> tuple[Any, str]
             spread = np.broadcast_to(old, new.shape)
             return jax.device_put(new + from_host(spread, new.sharding), new.sharding)
         else:
-            misfits.append(f"{name} {list(new.shape)} (there {list(old.shape)})")
+            misfits.append(f"{name} {list(new.shape)} (before: {list(old.shape)})")
         return new
 
     variables = jax.tree_util.tree_map_with_path(choose, variables)
     if not taken:
         raise UserError(
-            "nothing in config.init_from fits this model: the settings in config.model must agree"
+            "nothing in config.init_from fits this model: use the same settings in config.model"
         )
     report = [f"  taken: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
     report += [f"  repeated: {line}" for line in repeated]
-    report += [f"  new, does not fit: {line}" for line in misfits]  # each by name: a surprise
+    report += [f"  new, does not fit: {line}" for line in misfits]  # unexpected, so list them all
     report += [f"  new: {line}" for line in _grouped(fresh)]
     return variables, "\n".join(report)
 
@@ -70,7 +70,7 @@ def _spreads(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 
 def _grouped(names: list[str]) -> list[str]:
-    """The names, or where there are many, how many of each module."""
+    """The names, or if there are many, the number per module."""
     if len(names) <= 6:
         return names
     modules = [name.split("/")[0] for name in names]

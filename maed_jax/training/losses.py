@@ -1,8 +1,8 @@
 """The four losses of the paper (section 3.4), as masked means.
 
-Every function takes predictions and labels with the same leading axes and ignores what is masked,
-even where the masked labels are not finite. `clips` and `frames` are how many of those the mask
-shows, by which the sum is divided (`count`): of the whole batch where that is processed in parts.
+Every function takes predictions and labels with the same leading axes and ignores masked labels,
+even if they are not finite. `clips` and `frames` are the numbers of unmasked ones (`count`), by
+which sums are divided; for a batch processed in parts, see `label_counts`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Labels = Mapping[str, jax.Array]
 
 
 def masked_squares(pred: jax.Array, target: jax.Array, weight: jax.Array) -> jax.Array:
-    """weight * (pred - target)^2; zero, whatever the target holds, where the weight is 0 or NaN."""
+    """weight * (pred - target)^2; zero for any target where the weight is 0 or NaN."""
     weight = jnp.where(weight > 0, weight, 0.0)
     difference = jnp.where(weight > 0, pred - target, 0.0)
     return weight * difference**2
@@ -33,17 +33,17 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def count(has: jax.Array) -> jax.Array:
-    """How many a mask shows; 1 where it shows none, so that a sum over them stays 0."""
+    """The number of unmasked entries, at least 1, so that a mean over none is 0."""
     return jnp.maximum(has.sum(), 1.0)
 
 
 def keypoint_3d_loss(
     pred: jax.Array, target: jax.Array, has_3d: jax.Array, clips: jax.Array
 ) -> jax.Array:
-    """As in 2D, about the middle of the hips, over the clips where `has_3d [b]` is true.
+    """As in 2D, relative to the middle of the hips, over the clips where `has_3d [b]` is true.
 
-    `[b t 49 3]` against `[b t 49 4]`, metres. Where any keypoint counts, the target's hips have to
-    be finite: they centre it whatever their own confidence, as in the original.
+    `[b t 49 3]` against `[b t 49 4]`, metres. If any keypoint counts, the target's hips must be
+    finite: they are the origin regardless of their own confidence, as in the original.
     """
     weight = target[..., 3:] * rearrange(has_3d, "b -> b 1 1 1")
     squares = masked_squares(about_hips(pred), about_hips(target[..., :3]), weight)
@@ -51,7 +51,7 @@ def keypoint_3d_loss(
 
 
 def about_hips(points: jax.Array) -> jax.Array:
-    """Keypoints `[... 49 3]` about the middle of the two hips."""
+    """Keypoints `[... 49 3]` relative to the middle of the two hips."""
     return points - (points[..., [RIGHT_HIP], :] + points[..., [LEFT_HIP], :]) / 2
 
 
@@ -60,8 +60,8 @@ def pose_loss(
 ) -> jax.Array:
     """Mean squared difference of rotation matrices over the frames where `has_smpl [b t]` is true.
 
-    `[b t 24 3 3]` against axis-angle `[b t 72]`. The same value as by way of the predicted
-    axis-angle, whose gradient does not exist at angles 0 and pi.
+    `[b t 24 3 3]` against axis-angle `[b t 72]`. Converting the predicted axis-angle to matrices
+    would give the same value, but its gradient does not exist at angles 0 and pi.
     """
     pose = rearrange(target, "b t (joints xyz) -> b t joints xyz", xyz=3)
     weight = rearrange(has_smpl, "b t -> b t 1 1")
@@ -79,9 +79,9 @@ def shape_loss(
 
 
 def norm_loss(pose: jax.Array, shape: jax.Array, has_3d: jax.Array, clips: jax.Array) -> jax.Array:
-    """Frobenius norm of pose `[b t 72]` and shape `[b t 10]` over the number of frames.
+    """Frobenius norm of pose `[b t 72]` and shape `[b t 10]` divided by the number of frames.
 
-    Only the clips where `has_3d [b]` is true count.
+    Only clips where `has_3d [b]` is true count.
     """
     theta = jnp.concatenate([pose, shape], axis=-1)
     squares = (rearrange(has_3d, "b -> b 1 1") * theta**2).sum()
@@ -98,11 +98,11 @@ def losses(
     """The weighted sum of the four losses and the unweighted terms by name.
 
     Args:
-      prediction: of clips, or of images as clips of one frame.
+      prediction: for clips, or for images as clips of one frame.
       labels: `keypoints_2d [b t 49 3]`, `keypoints_3d [b t 49 4]`, `pose [b t 72]`,
         `shape [b t 10]`, `has_smpl [b t]` and `has_3d [b]`.
-      weights: of the terms `keypoints_2d`, `keypoints_3d`, `pose`, `shape`, `norm`.
-      counts: how many `has_3d` and `has_smpl` show, see `label_counts`.
+      weights: by term: `keypoints_2d`, `keypoints_3d`, `pose`, `shape`, `norm`.
+      counts: the numbers of true `has_3d` and `has_smpl`, see `label_counts`.
     """
     clips, frames = counts["has_3d"], counts["has_smpl"]
     terms = {
@@ -118,10 +118,10 @@ def losses(
 
 
 def label_counts(batch: Mapping[str, Labels], parts: int) -> dict[str, dict[str, jax.Array]]:
-    """How many labels of each kind of batch count in the mean over `parts` equal parts of it.
+    """The numbers of labels of each kind of data, divided by `parts`, by which sums are divided.
 
-    With these, `combined_losses` of the parts have the whole batch's as their mean, however labels
-    are spread over them.
+    With these, the mean of `combined_losses` over `parts` equal parts of the batch is that of the
+    whole batch, however labels are distributed over the parts.
     """
     return {
         name: {has: count(labels[has]) / parts for has in ("has_3d", "has_smpl")}
@@ -135,10 +135,10 @@ def combined_losses(
     weights: Mapping[str, float],
     counts: Mapping[str, Mapping[str, jax.Array]],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The losses of a step on clips, images or both, each weighed by its share of the frames.
+    """The losses of a step on clips, images or both, each weighted by its fraction of the frames.
 
-    As in the original the 3D loss and the norm are means over the clips with 3D labels, but over
-    all images, of which some have none: the norm holds those back, too.
+    As in the original, the 3D loss and the norm are means over the clips with 3D labels, but over
+    all images, even those without 3D labels: the norm thus regularises these too.
 
     counts: see `label_counts`.
     """
@@ -158,7 +158,7 @@ def _as_counted(batch: Mapping[str, Labels]) -> dict[str, Labels]:
 
 
 def _all_count(labels: Labels) -> dict[str, jax.Array]:
-    """The same labels with `has_3d` true for everyone, and no valid keypoint where it was false."""
+    """The labels with `has_3d` set to true, and invalid 3D keypoints where it was false."""
     has_3d, keypoints = labels["has_3d"], labels["keypoints_3d"]
     valid = jnp.where(rearrange(has_3d, "b -> b 1 1") > 0, keypoints[..., 3], 0.0)
     keypoints = jnp.concatenate([keypoints[..., :3], valid[..., None]], axis=-1)

@@ -1,4 +1,4 @@
-"""What a run tells while it lasts: TensorBoard, JSON lines and a progress bar, by one process."""
+"""Reports on a run's progress: TensorBoard, JSON lines and a progress bar, from one process."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from maed_jax.errors import UserError
 from maed_jax.files.json import read_json_lines
 from maed_jax.files.whole import whole_file
 
-HUNGRY = 0.3  # share of the time spent waiting for batches from which on it is told
-PATIENCE = 3  # times in a row that metrics are written
+HUNGRY = 0.3  # fraction of time spent waiting for batches from which a hint is printed
+PATIENCE = 3  # after this many reports in a row
 
 
 class Monitor:
-    """Gathers the metrics of steps on the device and writes their means every `log_every` steps.
+    """Collects the metrics of steps on the device and writes their means every `log_every` steps.
 
-    Only the lead process writes. Lines of a run that was interrupted after its last checkpoint are
-    cut off when it goes on, so that no step is told twice. A validation has a line of its own.
+    Only the lead process writes. When a run resumes, lines after its last checkpoint are removed,
+    so that no step is reported twice. Each validation has its own line.
 
     Args:
-      workdir: holds `metrics.jsonl` and `tensorboard/`.
-      start, total: steps done and steps in all.
+      workdir: contains `metrics.jsonl` and `tensorboard/`.
+      start, total: steps done and total number of steps.
       items: what a step consumes, for the throughput: `{"clips": 4, "images": 16}`.
-      max_skipped: how many skipped steps in a row are too many.
-      rates: steps a second -> further rates to write, by name.
-      waited: for how many seconds in all training has waited for batches.
-      replaced: how many samples in all could not be read, and others were taken in their place.
+      max_skipped: number of skipped steps in a row that ends the run.
+      rates: maps steps per second to further rates to write, by name.
+      waited: returns the seconds that training has waited for batches so far.
+      replaced: returns the number of samples so far that could not be read and were replaced.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Monitor:
                 self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
             except OSError as error:
                 raise UserError(f"cannot write metrics in {workdir}: {error}") from None
-            patience = 0.5 if sys.stderr.isatty() else 15.0  # seconds between lines of a log file
+            patience = 0.5 if sys.stderr.isatty() else 15.0  # seconds between lines in a log file
             self._bar = tqdm(
                 total=total, initial=start, desc="train", unit="step", mininterval=patience
             )
@@ -74,11 +74,11 @@ class Monitor:
         self._since, self._timed, self._waited_before = None, 0, 0.0
 
     def record(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes the metrics of `step`, the number of steps done.
+        """Records the metrics of `step`, the number of steps done.
 
         Raises:
           UserError: too many steps in a row had no finite gradient, or metrics cannot be written;
-            both are noticed only when metrics are written.
+            both are detected only when metrics are written.
         """
         self._waiting.append(metrics)
         self._timed += 1
@@ -87,7 +87,7 @@ class Monitor:
             self.restart_clock()
             if self._bar is not None:
                 self._bar.unpause()
-        if len(self._waiting) > 2:  # the host may run two steps ahead of the devices, not more
+        if len(self._waiting) > 2:  # the host may run at most two steps ahead of the devices
             jax.block_until_ready(self._waiting[-3])
         if self._bar is not None:
             self._bar.update()
@@ -95,7 +95,7 @@ class Monitor:
             self.flush(step)
 
     def flush(self, step: int) -> None:
-        """Writes the means of what was recorded since the last time."""
+        """Writes the means of the metrics recorded since the last flush."""
         if not self._waiting:
             return
         history = jax.device_get(self._waiting)
@@ -127,15 +127,15 @@ class Monitor:
         if max(skipped) >= self._max_skipped:
             raise UserError(
                 f"{max(skipped)} steps in a row up to step {step} had no finite gradient: "
-                "lower config.optimizer.learning_rate or look at the data"
+                "lower config.optimizer.learning_rate or check the data"
             )
         if any(skipped):
             self.say(f"{means['skipped']} of {len(skipped)} steps skipped: no finite gradient")
         if means["samples_replaced"]:
             self._replaced_before += means["samples_replaced"]
             self.say(
-                f"{means['samples_replaced']} samples could not be read, and others were taken in "
-                "their place; `maed data check --all` finds damaged pictures"
+                f"{means['samples_replaced']} samples could not be read and were replaced by "
+                "others; `maed data check --all` finds damaged images"
             )
 
     def _rates_of(self, steps_per_second: float) -> dict[str, float]:
@@ -143,19 +143,19 @@ class Monitor:
         return consumed | dict(self._rates(steps_per_second))
 
     def _advise(self, waited: float) -> None:
-        """Says that an accelerator has begun to starve; a CPU itself prepares what it waits for."""
+        """Prints a hint once an accelerator waits for data; a CPU prepares batches by itself."""
         self._hungry = self._hungry + 1 if waited > HUNGRY else 0
         if self._hungry == PATIENCE and jax.default_backend() != "cpu":
             self.say(
                 f"training waits for batches {waited:.0%} of the time: "
-                "prepare them in more processes (--config.data.workers)"
+                "use more worker processes (--config.data.workers)"
             )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of `metrics.jsonl` and one point in each curve of TensorBoard."""
+        """Writes a line of `metrics.jsonl` and a point of each curve in TensorBoard."""
         if not self._lead:
             return
-        # JSON knows no NaN: what could not be measured is null.
+        # JSON has no NaN: values that could not be measured are null.
         known = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         try:
             self._lines.write(json.dumps({"step": step} | known) + "\n")
@@ -167,17 +167,17 @@ class Monitor:
             raise UserError(f"cannot write metrics: {error}") from None
 
     def say(self, text: str) -> None:
-        """A line for people, above the progress bar."""
+        """Prints a line above the progress bar."""
         if self._lead:
             tqdm.write(text, file=sys.stderr)
 
     def show(self, step: int, name: str, pictures: Sequence[np.ndarray]) -> None:
-        """Pictures uint8 `[h w 3]` of one size for TensorBoard, one below the other."""
+        """Writes images uint8 `[h w 3]` of the same size to TensorBoard, stacked vertically."""
         if self._lead and pictures:
             self._board.add_image(name, np.concatenate(pictures), step, dataformats="HWC")
 
     def restart_clock(self) -> None:
-        """Leaves what happened since the last flush (a validation) out of the throughput."""
+        """Excludes the time since the last flush (a validation) from the throughput."""
         self._since, self._timed = time.monotonic(), 0
         self._waited_before = self._waited()
 
@@ -195,7 +195,7 @@ class Monitor:
 
 
 def _open_lines(path: Path, start: int):
-    """Opens a file of JSON lines for appending after those of step `start`."""
+    """Opens a JSON lines file for appending, removing the lines after step `start`."""
     told = read_json_lines(path, {"step": int}) if path.exists() else []
     with whole_file(path, "w") as file:
         file.writelines(json.dumps(line) + "\n" for line in told if line["step"] <= start)

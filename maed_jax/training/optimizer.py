@@ -1,4 +1,4 @@
-"""The optimiser and its learning rate."""
+"""The optimiser and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ READ_OUTS = re.compile(r"joint\d+|pose|shape|camera")  # the last layers of any 
 
 
 def make_optimizer(config) -> optax.GradientTransformation:
-    """Adam with L2 added to the gradient (not AdamW), as the original. `config.optimizer`.
+    """Creates the optimiser of `config.optimizer`: by default, as in the original, Adam with L2
+    added to the gradient (not AdamW).
 
-    "muon" (Jordan et al., 2024) takes all directions of a matrix alike, at steps scaled to Adam's.
-    It is meant for encoders that start from nothing: their features differ little between images
-    beside what they share. As its authors advise it moves only the matrices between hidden layers.
-    Adam, with Nesterov's momentum, moves the rest: kernels of convolutions, embeddings of places
-    and frames, and what reads the pose, the shape and the camera out of a decoder.
-    `configs/demo.py` compares the two.
+    "muon" (Jordan et al., 2024) treats all directions of a matrix equally, with steps scaled to
+    Adam's. It is for encoders trained from scratch, whose features differ little between images
+    compared to what they have in common. As its authors recommend, it updates only the matrices
+    between hidden layers. Adam with Nesterov momentum updates the rest: convolution kernels,
+    position and temporal embeddings, and the output layers of a decoder. docs/demo.md compares
+    the two.
 
-    It gives updates; the step multiplies them by the learning rate, which depends on the step
-    alone and so survives skipped steps and resumed runs.
+    It returns updates that are not yet multiplied by the learning rate. The step does this, with a
+    rate that depends only on the step number and thus survives skipped steps and resumed runs.
 
     Raises:
       UserError: no such optimiser.
@@ -38,7 +39,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
         muon = optax.contrib.muon(
             1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_between_layers
         )
-        transform = optax.chain(muon, optax.scale(-1.0))  # its updates point downhill
+        transform = optax.chain(muon, optax.scale(-1.0))  # its updates have the opposite sign
     else:
         raise UserError(f"config.optimizer.name must be 'adam' or 'muon', not {config.name!r}")
     return optax.chain(
@@ -49,7 +50,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
 
 
 def _between_layers(params: Any) -> Any:
-    """Where Muon applies: how the axes of each parameter are to be read, None for Adam's."""
+    """The roles of the axes of each parameter updated by Muon; None for those updated by Adam."""
 
     def choose(path, value):
         *_, layer, name = "", *(key.key for key in path)
@@ -60,13 +61,13 @@ def _between_layers(params: Any) -> Any:
 
 
 def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
-    """The learning rate as a function of the step, from 0 to `steps`. `config.optimizer`.
+    """The learning rate of `config.optimizer` as a function of the step, from 0 to `steps`.
 
-    "step" multiplies by `decay_factor` at each share of the steps in `decay_at`; "cosine" falls to
-    zero along half a cosine. `warmup_steps` climb linearly before either.
+    "step" multiplies by `decay_factor` at each fraction of the steps in `decay_at`; "cosine" decays
+    to zero along half a cosine. Both start with a linear warm-up of `warmup_steps`.
 
     Raises:
-      UserError: no such schedule, or settings that do not fit it.
+      UserError: no such schedule, or settings out of range.
     """
     base, warmup = config.learning_rate, config.warmup_steps
     if config.schedule not in ("step", "cosine"):
@@ -80,7 +81,7 @@ def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
         )
     if not all(0 <= share <= 1 for share in config.decay_at):
         raise UserError(
-            f"config.optimizer.decay_at must be shares of the steps, not {config.decay_at}"
+            f"config.optimizer.decay_at must be fractions of the steps, not {config.decay_at}"
         )
     decay_steps = jnp.array([round(share * steps) for share in config.decay_at], jnp.int32)
 

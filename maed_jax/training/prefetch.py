@@ -1,4 +1,4 @@
-"""Batches are made and sent to the devices while the devices work on the ones before."""
+"""Prepares batches and sends them to the devices while these work on the previous ones."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-WAITING = 2  # batches, at most, that are there and not asked for yet
+WAITING = 2  # maximum number of batches in the queue
 
 
 class Prefetch:
-    """Yields `(batch, position)`: position is the source's state just after that batch.
+    """Yields `(batch, position)`, where position is the source's state just after that batch.
 
-    Checkpoints need that pair: the source itself has already run ahead.
+    Checkpoints need this pair because the source itself has already run ahead.
 
     Args:
-      source: an iterator with `get_state()`, as Grain's; touched by no one else from here on.
+      source: an iterator with `get_state()`, like Grain's; nothing else may use it from now on.
       place: puts a batch on the devices.
 
-    `waited` is for how many seconds in all the other side has waited for batches.
+    `waited` is the total time in seconds that the consumer has waited for batches.
     """
 
     def __init__(self, source: Any, place: Callable[[Any], Any]):
@@ -36,7 +36,7 @@ class Prefetch:
                 if not self._put((place(batch), source.get_state(), None)):
                     return
             self._put((None, None, StopIteration()))
-        except BaseException as error:  # handed to whoever waits for the batch
+        except BaseException as error:  # raised where the batch is requested
             self._put((None, None, error))
 
     def _put(self, item) -> bool:
@@ -61,7 +61,7 @@ class Prefetch:
         return batch, position
 
     def close(self) -> None:
-        """Stops the thread; batches that wait are dropped."""
+        """Stops the thread and drops the batches in the queue."""
         self._stop.set()
         self._thread.join(timeout=10)
 

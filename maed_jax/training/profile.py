@@ -1,4 +1,4 @@
-"""A trace of some steps, for TensorBoard's profiler or Perfetto."""
+"""Traces some steps for TensorBoard's profiler or Perfetto."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from maed_jax.runs.checkpoint_parts import say
 
 
 class Profile:
-    """Traces the steps after `start` up to and with `stop`, into `workdir/profile/`.
+    """Traces the steps after START up to and including STOP into `workdir/profile/`.
 
     Args:
       span: "START:STOP", or None for no trace.
 
     Raises:
-      UserError: a span that is none.
+      UserError: `span` is malformed.
     """
 
     def __init__(self, workdir: str | Path, span: str | None):
@@ -29,18 +29,18 @@ class Profile:
             self._span = int(start), int(stop)
 
     def after(self, step: int, results: object) -> None:
-        """To be told of every step, with what it gave, which may still be under way."""
+        """To be called after every step, with its results, which may still be being computed."""
         if self._span is None:
             return
         start, stop = self._span
         if step == start:
             jax.block_until_ready(results)
             options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # it would slow down what is to be seen
+            options.python_tracer_level = 0  # it would slow down what is measured
             jax.profiler.start_trace(str(self._directory), profiler_options=options)
             self._running = True
         elif step > start and not self._running:
-            say(f"--profile {start}:{stop} traces nothing: this run goes on from step {step}")
+            say(f"--profile {start}:{stop} traces nothing: this run resumes from step {step}")
             self._span = None
         elif step == stop:
             jax.block_until_ready(results)

@@ -1,4 +1,4 @@
-"""What a run has before its first step: devices, data, a model, and the step as a program."""
+"""Sets up a run: devices, data, model, and the training step."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Setup(NamedTuple):
     mesh: Mesh
     batches: TrainingBatches
     items: dict[str, int]
-    """clips and images of a step"""
+    """numbers of clips and images per step"""
     validation: Validation | None
     step: Compiled
     """(state, batch, key) -> state and metrics"""
     step_key: jax.Array
     draw: Callable[[], TrainState]
-    """gives the state at the start"""
+    """returns the initial state"""
     abstract: TrainState
     """shapes, dtypes and shardings of a state"""
 
 
 def set_up(config: ConfigDict) -> Setup:
-    """Builds what `config` describes; the step is not compiled yet, and no parameter drawn.
+    """Builds what `config` describes; does not yet compile the step or initialise parameters.
 
-    Random streams hang on keys made from `config.seed` and on the step; nothing random is saved.
+    All randomness derives from `config.seed` and the step number; no random state is saved.
 
     Raises:
-      UserError: batches do not fit the devices, or data or body are not there.
+      UserError: batches do not fit the devices, or data or body are missing.
     """
     data, size = config.data, config.model.image_size
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp)
@@ -114,12 +114,12 @@ def first_state(
     workdir: Path,
     tell: Callable[[str], Any],
 ) -> TrainState:
-    """The state to go on from: the latest in `workdir`, or an earlier stage's model, or a new one.
+    """The state to start from: the latest in `workdir`, or one from an earlier stage, or a new one.
 
-    The batches of `setup` are put to where that state left them.
+    Sets the batches of `setup` to the position of that state.
 
     Raises:
-      UserError: the checkpoints are of other settings or cannot be read, or the earlier stage's.
+      UserError: checkpoints here or of the earlier stage cannot be read, or the settings differ.
     """
     if checkpoints.steps and (begun_with := read_config(workdir)) is not None:
         check_same_run(begun_with, config, workdir)
@@ -127,7 +127,7 @@ def first_state(
         state, position = restored
         setup.batches.set_state(position)
         if state.step < config.steps:
-            tell(f"going on from step {int(state.step)} in {workdir}")
+            tell(f"resuming from step {int(state.step)} in {workdir}")
         return state
     if not config.init_from:
         return setup.draw()

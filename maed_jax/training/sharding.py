@@ -1,4 +1,4 @@
-"""How arrays lie on devices: one mesh, batches split over all of it, parameters over part of it."""
+"""Shards arrays over a mesh of devices: batches over all of it, parameters over part of it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jax.sharding import PartitionSpec as P
 
 from maed_jax.errors import UserError
 
-# Arrays below this size stay whole on every device: gathering them costs more than they weigh.
+# Smaller arrays are replicated: gathering them would cost more than it saves.
 SMALLEST_SPLIT = 2**12
 
 
 def make_mesh(data: int, fsdp: int) -> Mesh:
-    """A mesh of `data` copies of the model, each over `fsdp` devices; -1 takes all that are left.
+    """A mesh of `data` copies of the model, each over `fsdp` devices; -1 takes all that remain.
 
     Raises:
-      UserError: there are not so many devices, or they cannot be laid out so.
+      UserError: there are too few devices, or they cannot be laid out like this.
     """
     present = jax.device_count()
     if 0 in (data, fsdp) or min(data, fsdp) < -1 or data == fsdp == -1:
         raise UserError(
-            f"config.mesh must be numbers of devices, one of them -1 at most: {data} x {fsdp}"
+            f"config.mesh must be numbers of devices, at most one of them -1, not {data} x {fsdp}"
         )
     left_open = -1 in (data, fsdp)
     data = present // fsdp if data == -1 else data
@@ -33,19 +33,19 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
     needed = data * fsdp
     if needed > present or needed == 0:
         raise UserError(
-            f"config.mesh asks for {max(data, 1)} x {max(fsdp, 1)} devices and there are {present}"
+            f"config.mesh needs {max(data, 1)} x {max(fsdp, 1)} devices but there are {present}"
         )
     if needed < present and left_open:
         raise UserError(
-            f"config.mesh has -1 for all {present} devices, of which {data} x {fsdp} would leave "
-            f"{present - needed} idle: choose a divisor of {present}, or say both numbers"
+            f"config.mesh has -1 for all {present} devices, but {data} x {fsdp} would leave "
+            f"{present - needed} idle: choose a divisor of {present}, or give both numbers"
         )
     if needed < present and jax.process_count() > 1:
         raise UserError(
             f"config.mesh uses {needed} of {present} devices; "
             "with several processes it must use all of them"
         )
-    # JAX's default, AxisType.Explicit, rejects rearranges that the model needs.
+    # JAX's default, AxisType.Explicit, rejects reshapes that the model needs.
     return jax.make_mesh(
         (data, fsdp), ("data", "fsdp"), (AxisType.Auto,) * 2, devices=jax.devices()[:needed]
     )
@@ -56,12 +56,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The first axis over all devices."""
+    """Splits the first axis over all devices."""
     return NamedSharding(mesh, P(("data", "fsdp")))
 
 
 def state_shardings(mesh: Mesh, state: Any) -> Any:
-    """For each array of `state` (shapes are enough): its largest axis that divides, over `fsdp`."""
+    """Splits each array of `state` (or its shape) over `fsdp`, along the largest divisible axis."""
     parts = mesh.shape["fsdp"]
 
     def sharding(array) -> NamedSharding:
@@ -75,12 +75,12 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
 
 
 def gathered(params: Any, layout: Any) -> Any:
-    """Arrays that lie as `layout` says, whole on every device; their gradient lies as they do.
+    """Gathers arrays sharded like `layout` on every device; their gradient is sharded like them.
 
-    For a model whose batch is split over all devices: each gathers what it computes with. Left to
-    itself XLA splits activations by the layout of the kernels here and there: it sends more, and
-    asks for parts that cuDNN's attention cannot be split into. The gradient is whole at first, or
-    arithmetic on kernels is split too, over many little sums.
+    For a model whose batch is split over all devices: each gathers the parameters it uses. By
+    itself, XLA would split some activations like the kernels: it would send more, and require parts
+    into which cuDNN's attention cannot be split. The gradient is gathered first; otherwise
+    arithmetic on kernels would be split too, with many small sums across devices.
     """
     whole = jax.tree.map(lambda sharding: replicated(sharding.mesh), layout)
     put = jax.lax.with_sharding_constraint
@@ -96,14 +96,14 @@ def gathered(params: Any, layout: Any) -> Any:
 
 
 def check_batch(mesh: Mesh, accumulate: int, sizes: Mapping[str, int]) -> None:
-    """Checks that every batch divides over the mesh.
+    """Checks that every batch can be split evenly over the mesh.
 
     Args:
-      accumulate: into how many parts each is split before.
-      sizes: setting in `config.data`, or a sum of some -> how many samples that is.
+      accumulate: number of parts that a batch is split into first.
+      sizes: maps a setting in `config.data`, or a sum of settings, to a number of samples.
 
     Raises:
-      UserError: one does not.
+      UserError: a batch cannot be split.
     """
     for name, size in sizes.items():
         if size % (mesh.size * accumulate):
@@ -120,12 +120,12 @@ def check_batch(mesh: Mesh, accumulate: int, sizes: Mapping[str, int]) -> None:
 
 
 def to_devices(batch: Any, mesh: Mesh) -> Any:
-    """Host arrays, this process's share of the batch, as global arrays split over the mesh."""
+    """Turns host arrays, this process's part of a batch, into global arrays split over the mesh."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
 def from_host(array: Any, sharding: NamedSharding) -> jax.Array:
-    """An array that every process has whole, laid out over the devices of all of them."""
+    """Distributes an array that every process has in full over the devices of all processes."""
     array = np.asarray(array)
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -1,4 +1,4 @@
-"""One step of training: a pure function of state, batch and key."""
+"""The training step: a pure function of state, batch and key."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from maed_jax.runs.state import TrainState
 from maed_jax.training import sharding
 from maed_jax.training.losses import combined_losses, label_counts
 
-# Each kind of batch draws from a stream of its own: their places in this tuple are part of the
-# result, append only.
+# Each kind of data has its own random stream. Positions in this tuple affect results: append only.
 STREAMS = ("clips", "images")
 
 Batch = Mapping[str, Mapping[str, jax.Array]]
@@ -40,25 +39,24 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
     """Returns `train_step(state, batch, key) -> (state, metrics)`.
 
-    Batch: `clips` and `images` or one of them, each with labels (see `maed_jax.data.pipeline`) and
-    uint8 `image [b t h w 3]`. Key: the root key; the step folds its number in, so nothing random
-    has to be saved. Metrics are scalars on the device.
+    `batch` has `clips`, `images` or both, each with labels (see `maed_jax.data.pipeline`) and uint8
+    `image [b t h w 3]`. `key` is the root key; the step number is folded in, so that no random
+    state needs to be saved. Metrics are scalars on the device.
 
-    Where loss, gradient or BatchNorm's statistics are not finite, parameters, optimiser and
-    statistics stay as they were and `skipped` in the state is one more than before; it is among
-    the metrics.
+    If loss, gradient or BatchNorm's statistics are not finite, parameters, optimiser and statistics
+    stay unchanged and `skipped`, in the state and the metrics, increases by one.
 
     Args:
-      accumulate: into how many parts a batch is split, processed one after the other to save
-        memory. Losses and gradients are the batch's but for the loss "norm", which is the mean of
-        the parts'. BatchNorm goes by one part at a time.
-      ema: decay of the moving average, in a state that has one. In the first steps it is lower,
-        (1 + step) / (10 + step), so that the average soon forgets where it started.
-      layout: how the state lies on several devices, see `sharding.state_shardings`.
+      accumulate: number of parts that a batch is split into, processed one after the other to save
+        memory. Losses and gradients are those of the batch, except that the loss "norm" is the mean
+        over the parts. BatchNorm normalises each part separately.
+      ema: decay of the moving average, if the state has one. In the first steps it is lower,
+        (1 + step) / (10 + step), so that the average soon forgets its initial value.
+      layout: shardings of the state on several devices, see `sharding.state_shardings`.
     """
 
     def losses(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
-        """The total; the losses by name and BatchNorm's statistics."""
+        """Returns the total, and as auxiliary output the losses and BatchNorm's statistics."""
         if layout is not None:
             params = sharding.gathered(params, layout.params)
         predictions, batch_stats = predict(model, body, params, batch_stats, batch, key)
@@ -95,9 +93,9 @@ def make_train_step(
 def predict(
     model: nn.Module, body: Body, params: Any, batch_stats: Any, batch: Batch, key: jax.Array
 ) -> tuple[dict[str, Prediction], Any]:
-    """Predictions for each kind of batch, and BatchNorm's statistics after them.
+    """Predictions for each kind of data, and the updated BatchNorm statistics.
 
-    BatchNorm goes by the kinds apart, one after the other.
+    BatchNorm normalises clips and images separately, one after the other.
     """
     predictions = {}
     for name, labels in batch.items():
@@ -116,11 +114,11 @@ def predict(
 
 @jax.custom_jvp
 def _of_its_own(params: Any) -> Any:
-    """The same parameters, but others as far as XLA sees.
+    """The same parameters, but XLA treats them as different.
 
-    XLA would merge the products of both kinds of batch with the same kernel into one, for which it
-    copies all tokens of both on a GPU. Their gradients stay in its sight: it adds them up before it
-    sends them to other devices, once for both kinds.
+    Otherwise it would merge the matmuls of clips and images with the same kernel into one, for
+    which it copies all their tokens on a GPU. Gradients are not affected: XLA still adds those of
+    both before sending them to other devices.
     """
     return jax.lax.optimization_barrier(params)
 
@@ -138,13 +136,13 @@ def accumulate_gradients(
     """Gradient and losses, each the mean over equal parts of a batch, and BatchNorm's statistics.
 
     Args:
-      differentiate: gives the gradient, and the losses and the statistics beside it, from
-        statistics, a part and a key. A part goes on from the statistics of the one before.
+      differentiate: maps statistics, a part and a key to the gradient and, as auxiliary output,
+        losses and statistics. Each part continues from the statistics of the previous one.
     """
     if parts == 1:
         gradient, (losses, batch_stats) = differentiate(batch_stats, batch, key)
         return gradient, losses, batch_stats
-    # Every part takes rows from every device's share: nothing moves between devices.
+    # Every part has rows from every device, so that nothing moves between devices.
     batch = jax.tree.map(lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=parts), batch)
 
     def add(carry, inputs):
@@ -163,11 +161,11 @@ def accumulate_gradients(
 
 
 def moving_average(state: TrainState, params: Any, decay: float) -> Any:
-    """The average of `state` a step on. At first it decays faster, to forget where it started."""
+    """Updates the average of `state`. It decays faster at first, to forget its initial value."""
     decay = jnp.minimum(decay, (1 + state.step) / (10 + state.step))
     return optax.incremental_update(params, state.ema, 1 - decay)
 
 
 def all_finite(tree: Any) -> jax.Array:
-    """Whether no number in it is infinite or NaN."""
+    """Whether no number in `tree` is infinite or NaN."""
     return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))

@@ -1,4 +1,4 @@
-"""How a run is asked to stop: signals, and the notices of machines that are about to be taken."""
+"""Requests to stop a run: signals, and preemption notices of machines."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from jax.experimental import multihost_utils
 
 
 class StopRequests:
-    """While it lasts, the first Ctrl-C or SIGTERM is only noted; a second one acts.
+    """In this context the first Ctrl-C or SIGTERM is only recorded; a second one acts.
 
-    With several processes all of them have to stop after the same step. JAX sees to that: its
-    preemption service takes SIGTERM, which is also how Cloud TPU and Slurm announce that a machine
-    is about to be taken, in whichever process it arrives. There a first Ctrl-C is passed on as
-    SIGTERM.
+    Several processes must all stop after the same step. JAX's preemption service ensures this: it
+    handles SIGTERM in any of them, which is also how Cloud TPU and Slurm announce preemption. With
+    several processes, a first Ctrl-C is therefore turned into SIGTERM.
     """
 
     def __init__(self):
         self.number = 0
-        """of the signal that the run stops for, or 0"""
+        """the signal for which the run stops, or 0"""
         self._together = jax.process_count() > 1
         self._before: dict = {}
 
     def after(self, step: int) -> bool:
-        """Whether to stop after `step`; to be asked at every step, by every process."""
+        """Whether to stop after `step`; every process must call this at every step."""
         if self._together and multihost_utils.reached_preemption_sync_point(step):
             self.number = signal.SIGTERM
         return bool(self.number)
 
     def _note(self, number, frame) -> None:
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+        print("\nstopping after this step; repeat to stop immediately", file=sys.stderr)
         self._restore()
         if self._together:
             signal.raise_signal(signal.SIGTERM)

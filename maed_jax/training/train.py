@@ -1,4 +1,4 @@
-"""`maed train`: train a model, or go on training one."""
+"""`maed train`: trains a model or resumes training."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EPILOG = """\
 configurations:
 {configs}
 
-Any setting of a configuration can be changed on the command line:
+You can change any setting of a configuration on the command line:
   maed train --config demo:stage1 --workdir runs/mine --config.optimizer.learning_rate=3e-4
 maed_jax/runs/config.py lists and explains them all.
 
-The same command resumes where a run stopped. Ctrl-C or SIGTERM saves and stops after the current
-step; the exit status is then 130 or 143.
+The same command resumes where a run stopped. On Ctrl-C or SIGTERM, the run saves and stops after
+the current step, with exit status 130 or 143.
 
-The work directory holds config.json, checkpoints/, metrics.jsonl and tensorboard/
+The work directory contains config.json, checkpoints/, metrics.jsonl and tensorboard/
 (tensorboard --logdir DIR).
 """
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(
         prog="maed train",
         usage="maed train --config NAME[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]",
-        description="Train a model, or go on training one.",
+        description="Train a model or resume training.",
         epilog=EPILOG.format(configs=configs),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--config", required=True, metavar="NAME[:VARIANT]", help="one of those below, or a file"
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="directory of the run")
     parser.add_argument(
         "--profile", metavar="START:STOP", help="trace these steps into DIR/profile"
     )
@@ -74,7 +74,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
       0, or the number of the signal that stopped it.
 
     Raises:
-      UserError: settings that cannot be, another run's work directory, or one that is in use.
+      UserError: invalid settings, or a work directory that belongs to another run or is in use.
     """
     import jax
 
@@ -111,7 +111,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             write_config(workdir, config)
         start = int(state.step)
         if start >= config.steps:
-            tell(f"{workdir} is done: it has {start} of {config.steps} steps")
+            tell(f"{workdir} is complete: it has {start} of {config.steps} steps")
             return 0
         numbers = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         tell(
@@ -136,7 +136,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
             StopRequests() as stop,
         ):
             trace.after(start, state)
-            monitor.say("compiling the step, a minute or more on CPUs; Ctrl-C waits for it")
+            monitor.say("compiling the step (a minute or more on CPUs; Ctrl-C waits for it)")
             for step, (batch, position) in zip(range(start + 1, config.steps + 1), prefetched):
                 state, metrics = train_step(state, batch, setup.step_key)
                 if step == start + 1:
@@ -144,7 +144,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 monitor.record(step, metrics)
                 trace.after(step, metrics)
 
-                # A machine that is taken away leaves no time to validate.
+                # Preemption leaves no time to validate.
                 stopping = stop.after(step)
                 last = stopping or step == config.steps
                 scores, best = None, False

@@ -1,4 +1,4 @@
-"""What a run looks at every so often: errors on its validation split, gates, and pictures."""
+"""Periodic validation of a run: errors on its validation split, gates, and images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from maed_jax.models.encoder import attention_seen
 from maed_jax.models.maed import Prediction
 from maed_jax.training import sharding
 
-PICTURES = 4  # clips whose middle frames are drawn
+PICTURES = 4  # number of clips whose middle frame is drawn
 
 
 class Validation:
-    """Runs a model on the validation split, its clips spread over all devices of the mesh.
+    """Runs a model on the validation split, with clips split over all devices of the mesh.
 
-    Every process reads the whole split; each computes its devices' share, and all get all answers.
+    Every process reads the whole split and computes its devices' part; all get all outputs.
 
     Raises:
-      UserError: there is no such dataset or split, or it has no poses to compare with, or they are
-        of another body, or the body lacks its H36M regressor.
+      UserError: no such dataset or split, no pose labels or those of another body, or a body
+        without the regressor of Human3.6M's joints.
     """
 
     def __init__(self, config: ConfigDict, model: Any, body: Body, mesh: Mesh):
@@ -48,15 +48,16 @@ class Validation:
             limit=config.eval_windows,
         )
         another = "--config.body, or another dataset with --config.data.val_dataset"
-        scoring.check_body(self._clips.labels, body.name, another)  # now, not after hours
+        scoring.check_body(self._clips.labels, body.name, another)  # fail before training
         if not any(track.has_smpl.any() for track in self._clips.labels):
             raise UserError(
-                f"split {data.val_split!r} has no pose labels to validate on: name another dataset "
-                "with --config.data.val_dataset, or leave it with --config.eval_every=0"
+                f"split {data.val_split!r} has no pose labels to validate on: choose another "
+                "dataset with --config.data.val_dataset, or disable validation with "
+                "--config.eval_every=0"
             )
         self._body, self._mesh = body, mesh
         whole = sharding.replicated(mesh)
-        points_body = keypoint_body(body, h36m=True)  # complains if the regressor is missing
+        points_body = keypoint_body(body, h36m=True)  # raises if the regressor is missing
         self._bodies = jax.tree.map(
             lambda x: sharding.from_host(x, whole), {"points": points_body, "mesh": body}
         )
@@ -79,7 +80,7 @@ class Validation:
         self._first: EvalBatch | None = None
 
     def errors(self, variables: Any) -> dict[str, float]:
-        """The means over all frames, mm: `mpjpe`, `pa_mpjpe`, `pve`, `accel`."""
+        """Means over all frames: `mpjpe`, `pa_mpjpe` and `pve` in mm, `accel` in mm per frame^2."""
 
         def estimator(clip, *, vertices):
             return self._on_all_devices(self._answer, variables, clip)
@@ -89,19 +90,19 @@ class Validation:
         return {name: row[name] for name in scoring.PLAIN.metrics}
 
     def look(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
-        """What the model makes of the first clips of the split, always the same.
+        """Inspects the model's output for the first clips of the split, always the same ones.
 
         Returns:
-          For each block the share of time against space, where there are gates; and for up to
-          `PICTURES` clips the middle frame, uint8 `[h w 3]`, beside the same with the body over it.
-          No pictures where rendering is not possible here, and on all processes but the lead.
+          The mean weight of time as opposed to space in each block, if it has gates; and for up to
+          `PICTURES` clips, the middle frame next to the same frame with the body drawn over it,
+          uint8 `[h w 3]`. No images if rendering is not possible or this is not the lead process.
         """
         if self._first is None:
             self._first = next(iter(self._clips))
         prediction, found = self._on_all_devices(
             self._look, variables, normalise(np.asarray(self._first.image))
         )
-        clips = self._first.track >= 0  # the others fill the batch
+        clips = self._first.track >= 0  # the others are padding
         shares = {
             f"gates/{block}": float(np.asarray(share)[clips].mean())
             for block, share in found.items()
@@ -127,6 +128,6 @@ class Validation:
         )
         try:
             drawn = draw_crops(crops, verts, camera, np.asarray(self._body.faces))
-        except UserError:  # no PyVista, or it cannot draw here
+        except UserError:  # no PyVista, or it cannot render here
             return []
         return [np.concatenate(pair, axis=1) for pair in zip(crops, drawn)]

@@ -12,8 +12,8 @@ from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep
 from maed_jax.inference.video import Video
-from maed_jax.visual.attention_film import heated_crops, write_films
 from maed_jax.visual.attention_plot import crop_rows, write_plot
+from maed_jax.visual.attention_video import heated_crops, write_videos
 
 CROP = 160  # side of the crops in a plot, pixels
 
@@ -56,7 +56,7 @@ def write_attention(
     for attention in attentions:
         save_attention(folder / attention_file_name(attention.id), attention)
     if drawn:
-        _draw(folder, video, people, attentions, num_frames, progress("film"))
+        _draw(folder, video, people, attentions, num_frames, progress("draw_attention"))
     return sorted(path.name for path in folder.glob("attention_*"))
 
 
@@ -77,4 +77,4 @@ def _draw(
     moving = attentions[0].space is not None or attentions[0].time is not None
     if moving and not is_still(video):
         paths = [folder / f"attention_{person.id}.mp4" for person in people]
-        write_films(paths, video, people, attentions, num_frames=num_frames, progress=progress)
+        write_videos(paths, video, people, attentions, num_frames=num_frames, progress=progress)

@@ -10,7 +10,7 @@ import numpy as np
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.errors import UserError
 from maed_jax.inference.person_attention import Attention
-from maed_jax.visual.attention_film import BLOCK, HEAT
+from maed_jax.visual.attention_video import BLOCK, HEAT
 
 CROPS = 8  # in the top strip
 GATE = np.array([[47, 143, 157], [238, 238, 236], [222, 135, 52]])

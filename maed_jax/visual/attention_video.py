@@ -42,7 +42,7 @@ def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (crop * (1 - cover) + heat_colors(share) * cover + 0.5).astype(np.uint8)
 
 
-def write_films(
+def write_videos(
     paths: Sequence[Path],
     video: Video,
     people: Sequence[Person],
@@ -76,14 +76,14 @@ def write_films(
             for person, attention, writer in active:
                 row = rows[person.id].get(frame.index)
                 if row is not None:
-                    picture = film_picture(frame, person, attention, row)
+                    picture = attention_frame(frame, person, attention, row)
                     writer.write(picture, frame.time - float(person.times[0]))
                 if person.frames[-1] == frame.index:
                     closers[person.id].close()
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
 
 
-def film_picture(frame: Frame, person: Person, attention: Attention, row: int) -> np.ndarray:
+def attention_frame(frame: Frame, person: Person, attention: Attention, row: int) -> np.ndarray:
     """Returns one frame of a person's video, uint8 [480 w 3]."""
     width = max(2, round(frame.size[0] * HEIGHT / frame.size[1]))
     left = cv2.resize(
