@@ -231,7 +231,7 @@ def empty_png(width, height):
 def test_a_picture_that_claims_more_than_opencv_takes_is_refused():
     with pytest.raises(images.ImageError, match="65 bytes that start with .*PNG' are not an ima"):
         images.decode_picture(empty_png(40_000, 30_000))
-    wide = cv2.imencode(".png", np.zeros((8, images.LONGEST + 1, 3), np.uint8))[1].tobytes()
+    wide = cv2.imencode(".png", np.zeros((8, images.MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
     with pytest.raises(images.ImageError, match="more than 32766 pixels"):
         images.decode_crop(wide, images.crop_affine([9, 4, 30, 30], 32), 32)
 

@@ -11,7 +11,7 @@ from maed_jax.data.images import ENDINGS
 from maed_jax.errors import UserError
 
 SAMPLE = 16
-LONGEST = 1024  # characters in a name
+MAX_NAME = 1024  # characters in a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def check_names(names: Sequence[str], database: Path) -> None:
       UserError: one is not.
     """
     for name in map(str, names):
-        if len(name) > LONGEST or not name.lower().endswith(ENDINGS):
+        if len(name) > MAX_NAME or not name.lower().endswith(ENDINGS):
             raise UserError(
                 f"{database} names {name[:80]!r} as an image, but an image's name ends in "
                 f"{', '.join(ENDINGS)}"

@@ -26,7 +26,7 @@ MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, of values in [0, 1]
 STD = (0.229, 0.224, 0.225)
 CROP_MARGIN = 1.3
 """side of a crop as a multiple of the longer side of the person's box"""
-LONGEST = 32_766
+MAX_SIDE = 32_766
 """longest side of an image that OpenCV can crop, pixels"""
 
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # labels refer to pixels as stored
@@ -191,8 +191,8 @@ def warp(
             out = np.empty(part.shape, np.uint8) if out is None else out
             out[:] = part if a > 0 else cv2.flip(part, 1)
             return out
-    if max(image.shape) > LONGEST:
-        raise ImageError(f"a side of more than {LONGEST} pixels: {image.shape[1::-1]}")
+    if max(image.shape) > MAX_SIDE:
+        raise ImageError(f"a side of more than {MAX_SIDE} pixels: {image.shape[1::-1]}")
     return cv2.warpAffine(image, affine, (out_size, out_size), dst=out, flags=cv2.INTER_LINEAR)
 
 

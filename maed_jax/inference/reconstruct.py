@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from maed_jax.body.camera import camera_from_crop_to_image, default_focal
-from maed_jax.data.images import LONGEST, crop_affine, normalise, warp
+from maed_jax.data.images import MAX_SIDE, crop_affine, normalise, warp
 from maed_jax.data.windows import eval_windows
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator, check_finite
@@ -329,7 +329,7 @@ def cut(frame: Frame, crops: list[np.ndarray], size: int) -> list[np.ndarray]:
         return []
     shrink = min(float(side) for *_, side in crops) / size
     reduce = next((r for r in (8, 4, 2) if shrink >= r), 1)
-    image = frame.image(min(-(-max(frame.size) // reduce), LONGEST))
+    image = frame.image(min(-(-max(frame.size) // reduce), MAX_SIDE))
     ratio = np.array([frame.size[0] / image.shape[1], frame.size[1] / image.shape[0]])
     squares = []
     for x, y, side in crops:

@@ -211,6 +211,6 @@ def pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Arr
     """Pads as TensorFlow does for windows of 3 at stride 2: an odd one goes at the end."""
     padding = [(0, 0, 0)] * x.ndim
     for axis in axes:
-        missing = max(2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis], 0)
+        missing = 2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis]
         padding[axis] = (missing // 2, missing - missing // 2, 0)
     return jax.lax.pad(x, jnp.array(value, x.dtype), padding)
