@@ -47,10 +47,10 @@ def video_frames(
             continue
         remaining.pop()
         if frame.damaged:
-            dropped["unreadable picture"] += 1
+            dropped["unreadable image"] += 1
         else:
             yield frame.index, frame.image()
-    dropped["missing picture"] += len(remaining)
+    dropped["missing image"] += len(remaining)
 
 
 def numbered_files(folder: Path) -> dict[int, Path]:

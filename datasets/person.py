@@ -24,7 +24,7 @@ CROP_QUALITY, FRAME_QUALITY = 90, 95
 class Person:
     """One person in one frame, in the units of the schema, before the image is read."""
 
-    picture: Path | bytes | np.ndarray
+    image: Path | bytes | np.ndarray
     """a file, an encoded image, or RGB uint8 [h w 3] such as a frame of a video"""
     keypoints_2d: np.ndarray
     """[49 3] x, y in pixels of the image (0, 0 is the centre of the first pixel), confidence;
@@ -103,19 +103,19 @@ class Recorder:
             except _Drop as reason:
                 self.dropped[str(reason)] += 1
                 continue
-            if isinstance(person.picture, Path):
-                self._files.add(person.picture)
+            if isinstance(person.image, Path):
+                self._files.add(person.image)
             else:
                 self._loose += 1
             yield record | {"track": track.name, "source": self.source}
 
     def _record(self, person: Person) -> dict:
         points, box, labels = self._labels(person)
-        image, data = self._read(person.picture)
+        image, data = self._read(person.image)
         height, width = image.shape[:2]
         low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
         if (high < 0).any() or low[0] > width - 1 or low[1] > height - 1:
-            raise _Drop("outside the picture")
+            raise _Drop("outside the image")
         fx, fy, cx, cy = np.zeros(4) if person.intrinsics is None else person.intrinsics
         if self.crops:
             image, zoom, corner = crop(image, box)
@@ -187,9 +187,9 @@ class Recorder:
             data = read_file(picture) if isinstance(picture, Path) else picture
             read = decode_picture(data), data
         except FileNotFoundError:
-            raise _Drop("missing picture") from None
+            raise _Drop("missing image") from None
         except (ImageError, OSError):
-            raise _Drop("unreadable picture") from None
+            raise _Drop("unreadable image") from None
         self._latest = picture, read
         return read
 
@@ -211,7 +211,7 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
     side = max(2, int(np.ceil(WINDOW * box[2:].max())))
     height, width = image.shape[:2]
     if side > 32 * max(height, width):
-        raise _Drop("box much larger than the picture")
+        raise _Drop("box much larger than the image")
     halvings = max(0, (side // LARGEST).bit_length() - 1)
     side = -(-side >> halvings) << halvings
     left, top = np.rint((box[:2] - side / 2) / 2**halvings).astype(int) << halvings

@@ -1,7 +1,7 @@
 """The base of builders of datasets of real images.
 
-A dataset says where its raw files are and how to read one of them: `PicturesBuilder.tasks` and
-`PicturesBuilder.read`. The rest is done here: parallel work, resuming after an interruption,
+A dataset says where its raw files are and how to read one of them: `ImagesBuilder.tasks` and
+`ImagesBuilder.read`. The rest is done here: parallel work, resuming after an interruption,
 records, the table of tracks, and the report of what was kept and what was left out.
 """
 
@@ -23,13 +23,14 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from maed_jax.data import schema
+from maed_jax.data.builders import usual_name
 from maed_jax.data.parallel import in_order
 from maed_jax.errors import UserError
 
 from . import beam, parts
 from .person import Dropped, Person, PersonTrack
 
-__all__ = ["Dropped", "Person", "PersonTrack", "PicturesBuilder"]
+__all__ = ["Dropped", "Person", "PersonTrack", "ImagesBuilder"]
 
 SHARD = 256 * 2**20  # bytes of records per file; TFDS holds one file's records in memory
 STOPPED = "stopped; the same command resumes with the remaining tasks"
@@ -40,7 +41,7 @@ def _folder(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """A dataset of images or videos of real people; subclasses say how it is read.
 
     The docstring of a subclass describes the raw layout; the command line prints it.
@@ -135,7 +136,7 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 f"there is no folder {self.manual_dir}: set --manual_dir to the raw data"
             )
         crops = self.builder_config.name == "crops"
-        print(f"{self.name}: searching {self.manual_dir}", file=sys.stderr)
+        print(f"{usual_name(self.name)}: searching {self.manual_dir}", file=sys.stderr)
         return {
             split: [
                 parts.Job(
@@ -194,7 +195,7 @@ class PicturesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 file=sys.stderr,
             )
         bar = tqdm.tqdm(
-            total=len(flat), initial=kept, desc=f"reading {self.name}", unit=" tasks",
+            total=len(flat), initial=kept, desc=f"reading {usual_name(self.name)}", unit=" tasks",
             smoothing=0.05, mininterval=0.5,
         )  # fmt: skip
         if self._beam_runner:

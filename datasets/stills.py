@@ -16,7 +16,7 @@ from maed_jax.errors import UserError
 
 from .person import Dropped, Person, PersonTrack
 from .smpl_labels import Eft, Spin, read_eft, read_spin
-from .source import PicturesBuilder
+from .source import ImagesBuilder
 
 CHUNK = 200  # people per task
 NEAR = 0.1  # largest distance of a fit from its person, relative to the box's longer side
@@ -26,7 +26,7 @@ NEAR = 0.1  # largest distance of a fit from its person, relative to the box's l
 class Still:
     """One person in one image."""
 
-    picture: Path
+    image: Path
     name: str
     """unique within the split"""
     keypoints_2d: np.ndarray
@@ -48,7 +48,7 @@ def read_stills(task: Sequence[Still], dropped: Dropped) -> Iterator[PersonTrack
             dropped[still.reason] += 1
             continue
         person = Person(
-            picture=still.picture,
+            image=still.image,
             keypoints_2d=still.keypoints_2d,
             box=still.box,
             pose=still.pose,
@@ -57,7 +57,7 @@ def read_stills(task: Sequence[Still], dropped: Dropped) -> Iterator[PersonTrack
         yield PersonTrack(still.name, [person])
 
 
-class StillsBuilder(PicturesBuilder, skip_registration=True):
+class StillsBuilder(ImagesBuilder, skip_registration=True):
     """A dataset of still images for which others have made SMPL fits."""
 
     read = staticmethod(read_stills)
@@ -191,7 +191,7 @@ class Fits:
         Args:
           alone: images show one person each, so that no distances need to be compared.
         """
-        key = still.picture.stem
+        key = still.image.stem
         fit = self._by_annotation.get((key, still.annotation))
         if fit is None:
             rest = [f for f in self._of.get(key, ()) if f["annotation"] < 0 or still.annotation < 0]

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from maed_jax.datasets import source
-from maed_jax.datasets.source import Dropped, Person, PersonTrack, PicturesBuilder
+from maed_jax.datasets.source import Dropped, ImagesBuilder, Person, PersonTrack
 
 STOP = "PICTURED_STOPS_AT"  # environment variable: name of the sequence at which reading stops
 
@@ -39,12 +39,12 @@ def write(folder: Path, sequences: int = 4, frames: int = 3) -> Path:
     return folder
 
 
-def person(picture, frame: int = 0, **changes) -> Person:
+def person(image, frame: int = 0, **changes) -> Person:
     """Makes a person with three keypoints around (30, 20), in a box of 16 by 24 pixels."""
     points = np.zeros((49, 3))
     points[[25, 26, 27]] = [[28, 14, 1], [30, 20, 0.5], [34, 27, 1]]
     values = {"keypoints_2d": points, "box": np.array([31.0, 20, 16, 24]), "frame_rate": 25.0}
-    return Person(picture=picture, frame=frame, **(values | changes))
+    return Person(image=image, frame=frame, **(values | changes))
 
 
 def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
@@ -58,7 +58,7 @@ def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     yield PersonTrack(f"{task.folder.name}/nobody", [])
 
 
-class Pictured(PicturesBuilder, skip_registration=True):
+class Pictured(ImagesBuilder, skip_registration=True):
     """Sequences of images.
 
     DIR/seq0/0.jpg and so on.

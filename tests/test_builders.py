@@ -61,7 +61,7 @@ def test_the_guides_example_is_built_in_worker_processes(tmp_path, raw, capsys):
     assert records[4]["frame"] == 1 and records[4]["body"] == "mannequin"
     build(file, raw)  # nothing to do
     file.write_text(EXAMPLE + "\n# another text\n")
-    with pytest.raises(UserError, match="other options .*'garden.py': .*--overwrite"):
+    with pytest.raises(UserError, match="other options .*garden.py=.*--overwrite"):
         build(file, raw)
 
 
@@ -77,7 +77,7 @@ def test_a_mistake_of_a_worker_process_names_its_line(tmp_path, raw):
     [
         ("a_garden.py", "def read(:", "a_garden.py: SyntaxError"),
         ("b_garden.py", "\nimport maed_jaxx", "b_garden.py, line 2: ModuleNotFoundError"),
-        ("c_garden.py", "import json", "defines no dataset: a subclass of PicturesBuilder"),
+        ("c_garden.py", "import json", "defines no dataset: a subclass of ImagesBuilder"),
         ("json.py", "", "cannot be imported as 'json': give the file another name"),
         ("my.garden.py", "", "cannot be imported as 'my.garden': give"),
     ],

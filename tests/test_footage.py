@@ -16,7 +16,7 @@ def test_frames_that_are_wanted(tmp_path):
     dropped = Dropped()
     found = dict(video_frames(video, [0, 3, 9, 10, 12], [(64, 48)], dropped))
     assert {t: int(image.mean()) for t, image in found.items()} == {0: 10, 3: 70, 9: 190}
-    assert +dropped == {"missing picture": 2}
+    assert +dropped == {"missing image": 2}
     with pytest.raises(UserError, match="has 64x48 pixels, but its labels are for 48x64"):
         next(video_frames(video, [0], [(48, 64)], dropped))
 
@@ -25,7 +25,7 @@ def test_damaged_frames_are_not_taken_for_others(tmp_path):
     video = write_video(tmp_path / "a.avi", IMAGES, 25, "mjpeg", pix_fmt="yuvj420p")
     dropped = Dropped()
     found = dict(video_frames(damage(video, [3]), range(10), [(64, 48)], dropped))
-    assert +dropped == {"unreadable picture": 1} and sorted(found) == [0, 1, 2, *range(4, 10)]
+    assert +dropped == {"unreadable image": 1} and sorted(found) == [0, 1, 2, *range(4, 10)]
     assert all(abs(image.mean() - 20 * t - 10) < 3 for t, image in found.items())
 
 

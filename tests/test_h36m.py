@@ -271,4 +271,4 @@ def test_a_missing_picture_and_a_short_video_are_counted(own, build):
     rows = tracks(directory, "train")[S1[0]]
     assert [row["frame"] for row in rows] == [0, 10]
     check(rows)
-    assert "1 left out: missing picture" in prepare.summary(directory)
+    assert "1 left out: missing image" in prepare.summary(directory)

@@ -60,7 +60,7 @@ def test_single_pictures_and_keypoints_at_fault(raw, build):
     path = raw / "train" / f"{NAME}.tfrecord"
     raw_instavariety.write_records(path, bad, half, none)
     report = json.loads((build(raw) / "report.json").read_text())["train"]
-    assert report["dropped"] == {"unreadable picture": 3}
+    assert report["dropped"] == {"unreadable image": 3}
     assert report["mended"] == {"2D keypoint is not a number": 1}
     assert (report["tracks"], report["people"]) == (2, 4)
 

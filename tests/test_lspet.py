@@ -56,7 +56,7 @@ def test_a_missing_picture_is_counted(build, tmp_path):
     folder = build(raw)
     assert [r["track"] for r in raw_dots.read_back(folder, "train")] == ["im00002"]
     report = json.loads((folder / "report.json").read_text())["train"]
-    assert report["dropped"] == {"missing picture": 1}
+    assert report["dropped"] == {"missing image": 1}
 
 
 def test_archives_that_do_not_belong_together(build, tmp_path):

@@ -118,7 +118,7 @@ def test_single_rows_at_fault(tmp_path, content, build):
     (tmp_path / "images/3dpw/imageFiles/downtown_walk_0/image_00010.jpg").unlink()
     save(tmp_path / "db", "3dpw_train", content)
     found = report(build())
-    assert found["dropped"] == {"missing picture": 1, "no box": 1, "no visible keypoints": 1}
+    assert found["dropped"] == {"missing image": 1, "no box": 1, "no visible keypoints": 1}
     assert found["people"] == 2 * FRAMES - 3
 
 
@@ -201,7 +201,7 @@ def test_names_that_no_file_can_have(tmp_path, content, build):
     names = [f"{SOMEWHERE}/{name}.jpg" for name in ("a" * 300, "a\0b", f"a_{10**11}")]
     content["img_name"] = np.array([*names[:2], *content["img_name"][2:-1], names[2]])
     save(tmp_path / "db", "3dpw_train", content)
-    assert report(build())["dropped"] == {"missing picture": 3}
+    assert report(build())["dropped"] == {"missing image": 3}
 
 
 def test_a_wrong_folder(build, tmp_path):

@@ -79,7 +79,7 @@ def test_training_sequences(raw, build):
             assert image(row)[y, x].min() > 150
     left, right = (keypoint(found["S1_Seq1_video_0"], side + "wrist") for side in "lr")
     assert (left[:, 0] > right[:, 0]).all() and (left[:, 1] < right[:, 1]).all(), "it is raised"
-    assert "1 left out: a joint outside the picture" in prepare.summary(directory)
+    assert "1 left out: a joint outside the image" in prepare.summary(directory)
 
 
 def test_boxes_are_squares_around_the_joints(raw, build):
@@ -176,7 +176,7 @@ def test_a_video_shorter_than_its_labels(own, build):
     owner.write_video(path, images, 25, "ffv1", pix_fmt="bgr0")
     directory = build(own, cameras=(0,))
     assert len(tracks(directory, "train")["S1_Seq1_video_0"]) == 4
-    assert "2 left out: missing picture" in prepare.summary(directory)
+    assert "2 left out: missing image" in prepare.summary(directory)
 
 
 def spoil_calibration(folder):

@@ -60,7 +60,7 @@ def test_single_frames_at_fault(raw, build):
     (raw / "frames/0002/000002.jpg").unlink()
     report = json.loads((build(raw) / "report.json").read_text())["train"]
     # all joints of the first frame coincide; the third has none
-    assert report["dropped"] == {"missing picture": 1, "no box": 1, "no visible keypoints": 1}
+    assert report["dropped"] == {"missing image": 1, "no box": 1, "no visible keypoints": 1}
     assert report["mended"] == {"2D keypoint is not a number": 1}
     assert report["people"] == 3
 
@@ -70,7 +70,7 @@ def test_pictures_of_another_size(raw, build):
     changed = np.uint16([[240, 320, 3]])
     raw_pennaction.write_labels(raw / "labels/0001.mat", points, dimensions=changed)
     report = json.loads((build(raw) / "report.json").read_text())["train"]
-    assert report["dropped"] == {"picture of another size than its labels are for": 3}
+    assert report["dropped"] == {"image of another size than its labels are for": 3}
 
 
 @pytest.mark.parametrize("changes, message", [

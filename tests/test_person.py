@@ -108,16 +108,16 @@ def test_labels_that_are_not_numbers():
     [
         ({"box": np.array([3, 3, 0, 5])}, "no box"),
         ({"box": np.array([3, np.nan, 4, 5])}, "no box"),
-        ({"box": np.array([-20, 10, 30, 30])}, "outside the picture"),
-        ({"box": np.array([30, 100, 30, 30])}, "outside the picture"),
-        ({"box": np.array([30, 30, 3e6, 30])}, "box much larger than the picture"),
-        ({"picture": b""}, "unreadable picture"),
-        ({"picture": encode_jpeg(picture(0))[:-100]}, "unreadable picture"),
+        ({"box": np.array([-20, 10, 30, 30])}, "outside the image"),
+        ({"box": np.array([30, 100, 30, 30])}, "outside the image"),
+        ({"box": np.array([30, 30, 3e6, 30])}, "box much larger than the image"),
+        ({"image": b""}, "unreadable image"),
+        ({"image": encode_jpeg(picture(0))[:-100]}, "unreadable image"),
     ],
 )
 def test_reasons(change, reason):
-    values = {"picture": picture(0)} | change
-    assert dropped(person(values.pop("picture"), **values)) == {reason: 1}
+    values = {"image": picture(0)} | change
+    assert dropped(person(values.pop("image"), **values)) == {reason: 1}
 
 
 def test_a_reader_that_is_wrong_is_told():

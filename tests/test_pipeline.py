@@ -222,7 +222,7 @@ def test_a_configuration_may_name_a_dataset_as_everyone_does(config, tmp_path):
     assert "images" in next(training_batches(config, 0, 8))
 
 
-def test_datasets_are_mixed_by_their_shares(data_dir):
+def test_datasets_are_mixed_by_their_weights(data_dir):
     parts = [
         samples(Images, data_dir, 1, name=name, seed=i) for i, name in enumerate(("fake", "other"))
     ]
@@ -232,7 +232,7 @@ def test_datasets_are_mixed_by_their_shares(data_dir):
     assert mix(parts[:1], [0.2]) is parts[0]
 
 
-def test_shares_may_count_windows_and_images(config):
+def test_weights_may_count_windows_and_images(config):
     config |= {"mix_by_size": True, "clips_per_batch": 0}
     config |= {"images": (("fake", 1.0), ("other", 1.0)), "images_per_batch": 37}
     shapes = next(training_batches(config, 0, 8))["images"]["shape"]
@@ -310,8 +310,8 @@ def test_a_third_entry_is_the_stride_or_every_nth(config):
         ({"train_split": "trian"}, "no split 'trian'"),
         ({"augment": {"flop": 1}}, "no 'flop'"),
         ({"augment_images": {"flop": 1}}, "no 'flop'"),
-        ({"images": (("fake",),)}, "an entry is .dataset, share. or .dataset, share, every."),
-        ({"clips": (("fake", 0.0),)}, "clips has .'fake', 0.0.: .*a share above 0"),
+        ({"images": (("fake",),)}, "an entry is .dataset, weight. or .dataset, weight, every."),
+        ({"clips": (("fake", 0.0),)}, "clips has .'fake', 0.0.: .*a weight above 0"),
         ({"clips": (("fake", 1.0, 0.5),)}, "stride a whole number"),
         ({"clips_2d_per_batch": 2}, "config.data.clips_2d is"),
     ],

@@ -70,7 +70,7 @@ def test_what_is_left_out_is_counted(raw, build, content):
     (raw / f"images/train/{VIDEO}/000006.jpg").unlink()
     found = report(build(raw, min_frames=7))
     assert found["dropped"] == {
-        "frame not labelled by the owner": 1, "missing picture": 1, "no box": 2,
+        "frame not labelled by the owner": 1, "missing image": 1, "no box": 2,
         "no visible keypoints": 2, "track of fewer than 7 frames": 1, "twice in one frame": 1,
     }  # fmt: skip
     assert found["mended"] == {"2D keypoint is not a number": 1}

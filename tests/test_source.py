@@ -157,7 +157,7 @@ def test_pictures_at_fault_cost_only_themselves(tmp_path, build):
     (raw / "seq1/2.jpg").symlink_to(raw / "nowhere.jpg")
     folder = build(raw, tmp_path)
     report = json.loads((folder / "report.json").read_text())["train"]
-    assert report["dropped"] == {"missing picture": 1, "too small": 1, "unreadable picture": 1}
+    assert report["dropped"] == {"missing image": 1, "too small": 1, "unreadable image": 1}
     assert (report["tracks"], report["frames"], report["people"]) == (1, 1, 1)
     assert len(Records(folder, "train")) == 1
 
@@ -171,7 +171,7 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
     assert not list(tmp_path.glob(".parts*")), "kept without a part to resume from"
     raw = raw_pictures.write(tmp_path / "raw", sequences=2, frames=1)
     (raw / "seq1/0.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="'train'.*was kept.*unreadable picture: 1"):
+    with pytest.raises(UserError, match="'train'.*was kept.*unreadable image: 1"):
         build(raw, tmp_path)
     assert not (tmp_path / "pictured").exists()
 

@@ -188,8 +188,8 @@ def test_single_frames_at_fault_are_counted(own, build):
     elbow = KEYPOINT_NAMES.index("rwrist")
     assert not rows[8]["keypoints_2d"][elbow].any() and rows[7]["keypoints_2d"][elbow].any()
     text = prepare.summary(directory)
-    for reason in ("12 left out: no visible keypoints", "1 left out: missing picture",
-                   "1 left out: unreadable picture"):  # fmt: skip
+    for reason in ("12 left out: no visible keypoints", "1 left out: missing image",
+                   "1 left out: unreadable image"):  # fmt: skip
         assert reason in text
 
 

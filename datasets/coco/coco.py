@@ -87,7 +87,7 @@ def _without_outline(item: dict) -> dict:
     return item
 
 
-def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Still:
+def _still(annotation: dict, names: list[str], image: Path, path: Path) -> Still:
     where = f"{path}, annotation {annotation['id']}"
     count, listed = 3 * len(names), annotation.get("keypoints")
     points = numbers(listed, (count,), where, "keypoints", finite=False).reshape(-1, 3)
@@ -95,8 +95,8 @@ def _still(annotation: dict, names: list[str], picture: Path, path: Path) -> Sti
     points[:, 2] = points[:, 2] > 0
     x, y, width, height = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)
     return Still(
-        picture=picture,
-        name=f"{picture.stem}/{annotation['id']}",
+        image=image,
+        name=f"{image.stem}/{annotation['id']}",
         keypoints_2d=to_keypoints49(points, names).astype(np.float32),
         box=np.array([x + width / 2, y + height / 2, width, height]),
         annotation=annotation["id"],

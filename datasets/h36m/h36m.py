@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maed_jax.errors import UserError
 
-from ..source import PicturesBuilder
+from ..source import ImagesBuilder
 from .labels import check_folder
 from .metadata import CAMERAS
 from .people import DAMAGED, Task, metadata_of, name_of, read_people, spin_of
@@ -17,7 +17,7 @@ from .poses import recordings
 SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 
 
-class H36m(PicturesBuilder):
+class H36m(ImagesBuilder):
     """Human3.6M as unpacked from its owner's archives or by h36m-fetch; see docs/datasets.md.
 
     DIR contains metadata.xml and, for each subject, S1/Videos/<action>.<camera>.mp4, poses in
@@ -89,8 +89,8 @@ class H36m(PicturesBuilder):
                 missing += lacking
         if not any(tasks.values()):
             raise UserError(
-                f"{self.manual_dir} does not have Human3.6M's layout: S1/MyPoseFeatures or "
-                "S1/Poses_D3_Positions_mono with poses of a video in S1/Videos"
+                f"{self.manual_dir} does not have Human3.6M's layout: it lacks S1/MyPoseFeatures "
+                "or S1/Poses_D3_Positions_mono with poses of a video in S1/Videos"
             )
         self.report_missing(missing)
         return tasks

@@ -68,10 +68,10 @@ def _people(task: Task, dropped: Dropped) -> Iterator[Person]:
     if (subject, task.action) in SHIFTED:
         keypoints_2d[..., 2] = 0
     fit_of = _fits(task, metadata, keypoints_2d)
-    for frame, picture in _frames(task, frames, dropped):
+    for frame, image in _frames(task, frames, dropped):
         pose, shape = fit_of(frame) or (None, None)
         yield Person(
-            picture=picture,
+            image=image,
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,

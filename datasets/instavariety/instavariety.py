@@ -11,7 +11,7 @@ from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
 from ..pictures import first_size, whole_picture
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 from ..tfrecord import Example, read_records
 
 LARGEST = 1 << 20
@@ -25,7 +25,7 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
         pictures, points = read_track(example)
         size = first_size(pictures)
         if size is None:
-            dropped["unreadable picture"] += len(pictures)
+            dropped["unreadable image"] += len(pictures)
             continue
         height, width = size
         if "image/phis" in example:  # features of a network: keypoints too are normalised for it
@@ -36,8 +36,8 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
         yield PersonTrack(
             f"{path.stem}-{number}",
             [
-                Person(picture=picture, keypoints_2d=keypoints[n], box=box, frame=n)
-                for n, picture in enumerate(pictures)
+                Person(image=image, keypoints_2d=keypoints[n], box=box, frame=n)
+                for n, image in enumerate(pictures)
             ],
         )
 
@@ -69,7 +69,7 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
     return pictures, points.swapaxes(1, 2)
 
 
-class Instavariety(PicturesBuilder):
+class Instavariety(ImagesBuilder):
     """InstaVariety as TFRecords (github.com/akanazawa/human_dynamics):
 
     DIR/train/insta_variety_00_copy00_hmr_noS5.ckpt-642561.tfrecord ...
@@ -79,7 +79,7 @@ class Instavariety(PicturesBuilder):
     are no SMPL labels.
     """
 
-    BUILDER_CONFIGS = PicturesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
+    BUILDER_CONFIGS = ImagesBuilder.BUILDER_CONFIGS[::-1]  # the first is the default
     can_be_partial = True
     read = staticmethod(read_tracks)
 

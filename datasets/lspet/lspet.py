@@ -66,13 +66,13 @@ def read_joints(path: Path) -> np.ndarray:
     return np.moveaxis(joints.astype(np.float64), -1, 0)
 
 
-def _still(picture: Path, joints: np.ndarray) -> Still:
+def _still(image: Path, joints: np.ndarray) -> Still:
     """Leaves out hidden joints: their positions are guesses, often outside the image."""
     seen = joints[joints[:, 2] > 0, :2]
     low, high = (seen.min(0), seen.max(0)) if len(seen) else (np.zeros(2), np.zeros(2))
     return Still(
-        picture=picture,
-        name=picture.stem,
+        image=image,
+        name=image.stem,
         keypoints_2d=to_keypoints49(joints, "common").astype(np.float32),
         box=np.r_[(low + high) / 2, high - low],
     )

@@ -18,7 +18,7 @@ from maed_jax.errors import UserError
 
 from ..parts import Job
 from ..pictures import first_size, whole_picture
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 from .database import Database, read_database
 from .image_names import ImageNames, check_names, find_images
 
@@ -49,7 +49,7 @@ class Task:
     """rows where the tracks begin, and where the last ends"""
     images: ImageNames
     boxes: str
-    """where boxes come from: file, keypoints or picture"""
+    """where boxes come from: file, keypoints or image"""
     first: int
     """number of a video's first frame"""
 
@@ -77,7 +77,7 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
             frames = _frames(pictures, task.first)
         people = [
             Person(
-                picture=pictures[n],
+                image=pictures[n],
                 keypoints_2d=points[n],
                 box=boxes[n],
                 frame=frames[n],
@@ -97,7 +97,7 @@ def _boxes(
     """Returns boxes [rows 4], NaN where there is none."""
     if kind == "file":
         return database.boxes(rows)
-    if kind == "picture":
+    if kind == "image":
         size = first_size(pictures) or (1, 1)  # without a readable image, all are left out anyway
         return np.tile(whole_picture(size), (len(points), 1))
     if database.video is None:
@@ -115,7 +115,7 @@ def _frames(pictures: list[Path], first: int) -> list[int]:
     return numbers if ascending else list(range(len(pictures)))
 
 
-class MaedDb(PicturesBuilder):
+class MaedDb(ImagesBuilder):
     """The original's databases, and the images that they name:
 
     DIR/3dpw_train_db.pt, 3dpw_val_db.pt, 3dpw_test_db.pt, mpii3d_train_db.pt, h36m_train_db.pt,
@@ -165,7 +165,7 @@ class MaedDb(PicturesBuilder):
         return {split: self._split(path) for split, path in found.items()}
 
     def _split(self, path: Path) -> list[Task]:
-        boxes = "picture" if self.builder_config.database in CROPPED else self.boxes
+        boxes = "image" if self.builder_config.database in CROPPED else self.boxes
         database = read_database(path, boxes == "file")
         if boxes == "file" and "bbox" not in database.arrays:
             raise UserError(f"{path} has no bbox: --boxes keypoints makes boxes around keypoints")

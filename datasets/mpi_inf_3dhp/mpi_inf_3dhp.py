@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maed_jax.errors import UserError
 
-from ..source import PicturesBuilder
+from ..source import ImagesBuilder
 from .annotations import RECORDINGS
 from .people import HEADS, TEST_SIZES, Task, fits_of, read_people
 
@@ -17,7 +17,7 @@ CUT_SHORT = ("S6/Seq2", 2)  # this video ends early, and earlier frames may be m
 TEST_FOLDERS = ("mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", ".")
 
 
-class MpiInf3dhp(PicturesBuilder):
+class MpiInf3dhp(ImagesBuilder):
     """MPI-INF-3DHP as its owner's scripts download it; see docs/datasets.md.
 
     DIR contains S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi} and so on, and

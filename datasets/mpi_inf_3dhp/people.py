@@ -63,15 +63,15 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
     keypoints_3d = _keypoints(annotations.points, "mpii3d", task.head)
     seen = _inside(keypoints_2d, camera.size).all(-1)
     numbers = np.arange(0, len(seen), task.every)
-    dropped["a joint outside the picture"] += int((~seen[numbers]).sum())
+    dropped["a joint outside the image"] += int((~seen[numbers]).sum())
     boxes = box_from_keypoints(keypoints_2d)
     fits = fits_of(task.spin) if task.spin else None
     wanted = [int(number) for number in numbers if seen[number]]
-    for frame, picture in _pictures(task, wanted, camera.size, dropped):
+    for frame, image in _pictures(task, wanted, camera.size, dropped):
         key = (task.name, task.camera, frame)
         pose, shape = (fits and fits.find(key, keypoints_2d[frame])) or (None, None)
         yield Person(
-            picture=picture,
+            image=image,
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,
@@ -95,7 +95,7 @@ def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dro
         if frame in files:
             yield frame, files[frame]
         else:
-            dropped["missing picture"] += 1
+            dropped["missing image"] += 1
 
 
 def _test_people(task: Task) -> Iterator[Person]:
@@ -110,7 +110,7 @@ def _test_people(task: Task) -> Iterator[Person]:
     footage.check_picture_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
     for frame in range(len(pixels)):  # all of them; evaluation selects
         yield Person(
-            picture=task.pictures / f"img_{frame + 1:06d}.jpg",
+            image=task.pictures / f"img_{frame + 1:06d}.jpg",
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,

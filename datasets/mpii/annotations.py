@@ -64,14 +64,14 @@ def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[s
     return split
 
 
-def _release_person(person: dict, picture: Path, number: int) -> Still:
+def _release_person(person: dict, image: Path, number: int) -> Still:
     points = np.zeros((JOINTS, 3))
     annotated = person.get("annopoints")
     for point in _list(annotated["point"]) if isinstance(annotated, dict) else ():
         points[int(_number(point["id"]))] = _number(point["x"]), _number(point["y"]), 1
     where = person.get("objpos")
     x, y = (_number(where[axis]) if isinstance(where, dict) else np.nan for axis in "xy")
-    return _still(f"{picture.stem}/{number}", picture, points, x, y, _number(person.get("scale")))
+    return _still(f"{image.stem}/{number}", image, points, x, y, _number(person.get("scale")))
 
 
 def read_newell(path: Path, pictures: Path) -> list[Still]:
@@ -103,9 +103,9 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
         points = np.c_[part, (part > 0).all(-1)]
         scale = table["scale"][row] / ENLARGED
         x, y = table["center"][row] - [0, BELOW * scale]
-        picture = pictures / _file_name(table["imgname"][row], path)
-        name = f"{picture.stem}/{int(table['person'][row])}"
-        stills.append(_still(name, picture, points, x, y, scale))
+        image = pictures / _file_name(table["imgname"][row], path)
+        name = f"{image.stem}/{int(table['person'][row])}"
+        stills.append(_still(name, image, points, x, y, scale))
     return stills
 
 
@@ -118,11 +118,11 @@ def _file_name(name: bytes, path: Path) -> str:
     return text
 
 
-def _still(name, picture, points, x: float, y: float, scale: float) -> Still:
+def _still(name, image, points, x: float, y: float, scale: float) -> Still:
     """Makes a person; x, y, scale: the owner's objpos and scale."""
     side = SIDE * scale
     return Still(
-        picture=picture,
+        image=image,
         name=name,
         keypoints_2d=to_keypoints49(points, "mpii").astype(np.float32),
         box=np.array([x, y + BELOW * scale, side, side]),

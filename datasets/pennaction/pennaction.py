@@ -15,7 +15,7 @@ from maed_jax.errors import UserError
 from ..checked import numbers, rows
 from ..matlab import read_mat
 from ..pictures import first_size
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 
 HEAD = 0  # the middle of the head, which is not one of the 49 keypoints
 PADDING = 16  # pixels that a codec may add; a larger difference means that images were resized
@@ -32,18 +32,18 @@ def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     pictures = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
     found = first_size(pictures)
     if found and np.abs(np.subtract(found, (height, width))).max() > PADDING:
-        dropped["picture of another size than its labels are for"] += len(pictures)
+        dropped["image of another size than its labels are for"] += len(pictures)
         return
     yield PersonTrack(
         labels.stem,
         [
-            Person(picture=picture, keypoints_2d=keypoints[n], box=boxes[n], frame=n)
-            for n, picture in enumerate(pictures)
+            Person(image=image, keypoints_2d=keypoints[n], box=boxes[n], frame=n)
+            for n, image in enumerate(pictures)
         ],
     )
 
 
-class Pennaction(PicturesBuilder):
+class Pennaction(ImagesBuilder):
     """Penn Action (dreamdragon.github.io/PennAction):
 
     DIR/labels/0001.mat ... 2326.mat

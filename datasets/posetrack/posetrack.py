@@ -16,7 +16,7 @@ from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
 from ..checked import numbers, picture, read_json
-from ..source import Dropped, Person, PersonTrack, PicturesBuilder
+from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 
 PARTS = {"train": "train", "validation": "val"}
 DAMAGED = "021133_mpii_train"
@@ -77,7 +77,7 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         else:
             side = BOX * box[2:].max()
             track[frame] = Person(
-                picture=picture(task.folder, name, where),
+                image=picture(task.folder, name, where),
                 keypoints_2d=to_keypoints49(points, names),
                 box=np.array([*(box[:2] + box[2:] / 2), side, side]),
                 frame=frame,
@@ -129,7 +129,7 @@ def _field(item: dict, name: str, kind: type, where: str) -> Any:
     return item[name]
 
 
-class Posetrack(PicturesBuilder):
+class Posetrack(ImagesBuilder):
     """PoseTrack 2018 (posetrack.net):
 
     DIR/posetrack_data/annotations/train/000001_bonn_train.json ... (also without posetrack_data)

@@ -72,7 +72,7 @@ def _people(
             dropped["6 of 12 limb joints or fewer visible"] += 1
             continue
         yield Person(
-            picture=task.pictures / f"image_{frame:05d}.jpg",
+            image=task.pictures / f"image_{frame:05d}.jpg",
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,

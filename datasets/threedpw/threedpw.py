@@ -6,14 +6,14 @@ import argparse
 
 from maed_jax.errors import UserError
 
-from ..source import PicturesBuilder
+from ..source import ImagesBuilder
 from .body import check_body
 from .people import Task, read_people
 
 SPLITS = ("train", "validation", "test")
 
 
-class Threedpw(PicturesBuilder):
+class Threedpw(ImagesBuilder):
     """3DPW from its owner's archives imageFiles.zip and sequenceFiles.zip; see docs/datasets.md.
 
     DIR contains imageFiles/<sequence>/image_00000.jpg and sequenceFiles/<split>/<sequence>.pkl.

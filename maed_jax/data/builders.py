@@ -84,5 +84,5 @@ def _defined_in(module: ModuleType) -> type:
         ):
             return value
     raise UserError(
-        f"{module.__file__} defines no dataset: a subclass of PicturesBuilder, see docs/data.md"
+        f"{module.__file__} defines no dataset: a subclass of ImagesBuilder, see docs/data.md"
     )

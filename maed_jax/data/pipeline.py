@@ -47,11 +47,11 @@ def training_batches(
     """Returns the batches of a training run.
 
     Args:
-      config: `config.data`. An entry of `clips` and `clips_2d` is (dataset, share) or (dataset,
-        share, stride of its windows), one of `images` is (dataset, share) or (dataset, share, n)
-        for every n-th frame. With `mix_by_size`, shares weight each window or image rather than the
-        dataset. `augment_images` and `augment_clips_2d` override `augment` for their parts; `body`
-        is the name of the body whose labels count.
+      config: `config.data`. An entry of `clips` and `clips_2d` is (dataset, weight) or
+        (dataset, weight, stride of its windows), one of `images` is (dataset, weight) or (dataset,
+        weight, n) for every n-th frame. With `mix_by_size`, weights are per window or image rather
+        than per dataset. `augment_images` and `augment_clips_2d` override `augment` for their
+        parts; `body` is the name of the body whose labels count.
       shard: index of this host and number of hosts; default: JAX's.
 
     Raises:
@@ -94,9 +94,9 @@ def _part(
 ) -> grain.MapDataset:
     """Mixes the datasets of one of `PARTS`."""
     augment = Augment.of_part(config, part)
-    datasets, shares = [], []
+    datasets, weights = [], []
     for number, entry in enumerate(entries):
-        name, share, third = _entry(part, entry)
+        name, weight, third = _entry(part, entry)
         records = Records(dataset_directory(config["data_dir"], name), config["train_split"])
         if part == "images":
             source = Images(records, third or 1)
@@ -106,22 +106,22 @@ def _part(
         # a separate stream for every part and dataset
         stream = np.random.SeedSequence([seed, PARTS.index(part), number])
         datasets.append(endless(loader, int(stream.generate_state(1)[0])))
-        shares.append(share * len(source) if config.get("mix_by_size") else share)
-    return mix(datasets, shares)
+        weights.append(weight * len(source) if config.get("mix_by_size") else weight)
+    return mix(datasets, weights)
 
 
 def _entry(part: str, entry: tuple) -> tuple[str, float, int | None]:
-    """Returns name, share and third value (or None) of a dataset's entry in the configuration."""
+    """Returns name, weight and third value (or None) of a dataset's entry in the configuration."""
     third = "every" if part == "images" else "stride"
     try:
-        name, share, *more = entry
-        good = isinstance(name, str) and share > 0 and len(more) <= 1
+        name, weight, *more = entry
+        good = isinstance(name, str) and weight > 0 and len(more) <= 1
         good = good and all(isinstance(n, int) and n > 0 for n in more)
     except (TypeError, ValueError):
         good = False
     if not good:
         raise UserError(
-            f"config.data.{part} has {entry!r}: an entry is (dataset, share) or (dataset, share, "
-            f"{third}), with a share above 0 and {third} a whole number above 0"
+            f"config.data.{part} has {entry!r}: an entry is (dataset, weight) or (dataset, weight, "
+            f"{third}), with a weight above 0 and {third} a whole number above 0"
         )
-    return name, share, more[0] if more else None
+    return name, weight, more[0] if more else None

@@ -71,12 +71,15 @@ def main(argv: list[str]) -> None:
     else:
         from maed_jax.datasets.mannequins.demo_video import write_video
 
-        truth = write_video(arguments.pop("out"), **arguments)
-        print(f"wrote the video and {truth}")
+        out = arguments.pop("out")
+        truth = write_video(out, **arguments)
+        print(f"wrote {out}\nwrote {truth}")
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--processes", type=positive(int), help="default: one per core")
+    parser.add_argument(
+        "--processes", type=positive(int), help="processes to use; default: one per core"
+    )
 
 
 def _build_command(argv: list[str]) -> None:
@@ -100,11 +103,13 @@ def _build_command(argv: list[str]) -> None:
 def _build_with(name: str, cls: type, argv: list[str]) -> None:
     """Builds the dataset `name` with the remaining arguments and prints a summary."""
     configs = {config.name: config.description for config in cls.BUILDER_CONFIGS}
+    width = max(map(len, configs), default=0)
     parser = Parser(
         prog=f"maed data build {usual_name(name)}",
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="configs: " + "; ".join(f"{key}: {text}" for key, text in configs.items()),
+        epilog="configs:\n"
+        + "\n".join(f"  {key:<{width}}  {text}" for key, text in configs.items()),
     )
     parser.add_argument("--data_dir", required=True, metavar="DIR", help="folder for datasets")
     first = next(iter(configs), None)
@@ -269,7 +274,7 @@ def _is_built(directory: Path, built_with: dict[str, str]) -> bool:
     """Returns whether it is built. Raises: UserError: it was built with other options."""
     if directory.exists() and _built_with(directory) != built_with:
         raise UserError(
-            f"{directory} was built with other options ({_built_with(directory)}): "
+            f"{directory} was built with other options ({_options_text(directory)}): "
             "add --overwrite to replace it, or use another --data_dir"
         )
     return directory.exists()
@@ -280,6 +285,13 @@ def _built_with(directory: Path) -> dict | None:
         return read_json(directory / "options.json", dict)
     except (OSError, ValueError):
         return None
+
+
+def _options_text(directory: Path) -> str:
+    options = _built_with(directory)
+    if options is None:
+        return "unknown"
+    return ", ".join(f"{name}={value}" for name, value in options.items()) or "the defaults"
 
 
 @contextlib.contextmanager
