@@ -33,7 +33,7 @@ def test_all_groups(tmp_path, monkeypatch, capsys):
     wide, narrow = (rows[f"block {mode}, 3 frames"] for mode in ("coupling", "parallel"))
     assert wide["operations"] == 3 * narrow["operations"]
     assert (wide["frames"], wide["clips"], wide["mode"]) == (3, 1, "coupling")
-    assert result["yardstick"]["products"]["median"] > 0 and result["peak bytes"] > 2**26
+    assert result["yardstick"]["matmuls"]["median"] > 0 and result["peak bytes"] > 2**26
     assert result["settings"]["model"]["image_size"] == 32 and picture.stat().st_size > 5000
 
 

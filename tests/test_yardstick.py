@@ -8,11 +8,11 @@ def test_rates_of_this_machine(monkeypatch):
     yard = Yardstick(side=64, megabytes=1)
     assert [yard.read(), yard.read()] == [0, 1]
     summary = yard.summary()
-    kinds = {"products, XLA float32", "products, NumPy float32", "copies, XLA", "copies, NumPy"}
-    assert set(summary["rates"]) == kinds and summary["unit"] == "float32 products"
+    kinds = {"matmuls, XLA float32", "matmuls, NumPy float32", "copies, XLA", "copies, NumPy"}
+    assert set(summary["rates"]) == kinds and summary["unit"] == "float32 matmuls"
     assert all(values["low"] > 1e6 for values in summary["rates"].values())
-    for kind in ("products", "copies"):
+    for kind in ("matmuls", "copies"):
         medians = [v["median"] for n, v in summary["rates"].items() if n.startswith(kind)]
         assert summary[kind]["median"] == max(medians)
     assert summary["environment"]["OPENBLAS_CORETYPE"] == "Prescott"
-    assert len(yard.products()) == len(yard.copies()) == 2
+    assert len(yard.matmuls()) == len(yard.copies()) == 2

@@ -7,9 +7,9 @@ The network has the paper's size and random weights, the clips are noise. Groups
   batches    the whole network, by clips per batch
   attention  one block, with separate (parallel) and joint (coupling) attention over space and time
 
-"of products" is the fraction reached of the machine's own matmul rate, measured between turns,
-counting the operations of the original's network: operations skipped without changing the result
-count as speed. "asked" is the same, counting the operations of our own program. Brackets give the
+"of matmul rate" is the fraction reached of the machine's own, measured between turns, counting the
+operations of the original's network: operations skipped without changing the result count as speed.
+"own operations" is the same, counting the operations of our own program. Brackets give the
 interquartile range over rounds. On an accelerator eight calls are queued at a time.
 """
 
@@ -166,14 +166,23 @@ def group(
         }
         operations = {"operations": program.count.operations, "original": case.floor}
         if case.name in times:
-            row = record.row(case.name, times[case.name], yard.products(), **operations)
+            row = record.row(case.name, times[case.name], yard.matmuls(), **operations)
         else:
             row = {"name": case.name, "operations": program.count.operations}
         rows.append(row | known)
     return rows
 
 
-TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB memory", "compile time")
+TITLES = (
+    "",
+    "seconds",
+    "G operations",
+    "of matmul rate",
+    "own operations",
+    "GB",
+    "GiB memory",
+    "compile time",
+)
 
 
 def text(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maed_jax import machine
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, around, spread
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.files.json import read_json, write_json
 from maed_jax.files.whole import check_writable
 
@@ -146,7 +146,9 @@ def read(path: str) -> dict[str, Any]:
     try:
         return read_json(path, form)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a result of maed bench ({error})") from None
+        raise UserError(
+            f"{path} cannot be read as a result of maed bench: {reason(error)}"
+        ) from None
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -171,7 +173,7 @@ def yardstick_lines(summary: Mapping[str, Any]) -> str:
     """Formats the machine's own rates for printing."""
     parts = []
     for name, values in summary["rates"].items():
-        parts.append(f"{name} {three(values, '{:.0f}' if 'products' in name else '{:.1f}', 1e-9)}")
+        parts.append(f"{name} {three(values, '{:.0f}' if 'matmuls' in name else '{:.1f}', 1e-9)}")
     lines = "the machine's own rates, G operations/s and GB/s: " + "; ".join(parts)
     if environment := summary["environment"]:
         told = ", ".join(f"{name}={value}" for name, value in environment.items())

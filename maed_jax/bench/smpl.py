@@ -74,9 +74,9 @@ def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) ->
     times = clock.rounds(cases | theirs, rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for case in times:
-        row = record.row(case, times[case], yard.products())
+        row = record.row(case, times[case], yard.matmuls())
         if program := cases.get(case):
-            row = record.row(case, times[case], yard.products(), program.count.operations)
+            row = record.row(case, times[case], yard.matmuls(), program.count.operations)
             row |= {"bytes": program.count.bytes, "compile seconds": program.compile_seconds}
             peer = "smplx with gradient" if case.endswith("gradient") else "smplx"
             if peer in times:
@@ -86,7 +86,7 @@ def measure(name: str, batch: int, rounds: int, seconds: Callable[[], float]) ->
     return {"yardstick": yard.summary(), "rows": rows}
 
 
-TITLES = ("", "ms", "times as fast as smplx", "G operations", "of products", "GB")
+TITLES = ("", "ms", "times as fast as smplx", "G operations", "of matmul rate", "GB")
 
 
 def text(result: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ def measure(cases: dict[str, Any], rounds: int, seconds: Callable[[], float]) ->
     times = clock.rounds(cases, rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for name, measured in times.items():
-        row = record.row(name, measured, yard.products())
+        row = record.row(name, measured, yard.matmuls())
         pairs = zip(measured.seconds, times[ALONE].seconds)
         rows.append(row | {TIMES: clock.spread(own / one for own, one in pairs)})
     return {"yardstick": yard.summary(), "rows": rows}

@@ -10,11 +10,11 @@ measures that. Groups (--only):
 "GiB memory" is what the compiled program needs on a device: parameters, optimiser, batch and what
 is stored for the gradient.
 
-"of products" is the fraction reached of the machine's own matmul rate, measured between steps,
-counting the operations of the original's network (three times forward, minus the gradient of the
-pixels). "asked" is the same, counting the operations of our own program, including what it
-recomputes. Brackets give the interquartile range over rounds. On an accelerator eight steps are
-queued at a time; training, too, does not wait for each one.
+"of matmul rate" is the fraction reached of the machine's own, measured between steps, counting the
+operations of the original's network (three times forward, minus the gradient of the pixels). "own
+operations" is the same, counting the operations of our own program, including what it recomputes.
+Brackets give the interquartile range over rounds. On an accelerator eight steps are queued at a
+time; training, too, does not wait for each one.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def measure_parts(
         known |= {"bytes": program.count.bytes, "peak bytes": programs.peak_bytes()}
         floor = b * floors[name.split()[0]]
         count = program.count.operations
-        rows.append(record.row(name, times[name], yard.products(), count, floor) | known)
+        rows.append(record.row(name, times[name], yard.matmuls(), count, floor) | known)
     return rows
 
 
@@ -135,7 +135,7 @@ def measure_steps(
         measured.append((name, times, step.count.operations, known))
         del step, compiled, run, program
     return [
-        record.row(name, times, yard.products(), asked, operations) | known
+        record.row(name, times, yard.matmuls(), asked, operations) | known
         for name, times, asked, known in measured
     ]
 
@@ -150,7 +150,16 @@ def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
     return run
 
 
-TITLES = ("", "seconds", "G operations", "of products", "asked", "GB", "GiB memory", "compile time")
+TITLES = (
+    "",
+    "seconds",
+    "G operations",
+    "of matmul rate",
+    "own operations",
+    "GB",
+    "GiB memory",
+    "compile time",
+)
 
 
 def text(result: dict[str, Any]) -> str:

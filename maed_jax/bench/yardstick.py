@@ -49,28 +49,28 @@ class Yardstick:
         side = side or (1536 if on_cpu else 8192)
         megabytes = megabytes or (64 if on_cpu else 1024)
         kinds = ("float32",) if on_cpu else (dtype, *{"float32", "bfloat16"} - {dtype})
-        self.unit = f"{kinds[0]} products"
-        self._products = {f"XLA {kind}": _xla_product(side, kind, on_cpu) for kind in kinds}
+        self.unit = f"{kinds[0]} matmuls"
+        self._matmuls = {f"XLA {kind}": _xla_matmul(side, kind, on_cpu) for kind in kinds}
         self._copies = {"XLA": _xla_copy(megabytes)}
         if on_cpu:
-            self._products["NumPy float32"] = _numpy_product(side)
+            self._matmuls["NumPy float32"] = _numpy_matmul(side)
             self._copies["NumPy"] = _numpy_copy(megabytes)
-        self._counting = [name for name in self._products if name.endswith(kinds[0])]
+        self._counting = [name for name in self._matmuls if name.endswith(kinds[0])]
         self._read: dict[str, list[float]] = {}
-        for work, _ in (*self._products.values(), *self._copies.values()):
+        for work, _ in (*self._matmuls.values(), *self._copies.values()):
             work()  # allocates its memory
 
     def read(self) -> int:
         """Measures all rates once; returns the index of the reading, from 0."""
-        for kind, probes in (("products", self._products), ("copies", self._copies)):
+        for kind, probes in (("matmuls", self._matmuls), ("copies", self._copies)):
             for name, probe in probes.items():
                 rate = _rate(*probe, self._clock)
                 self._read.setdefault(f"{kind}, {name}", []).append(rate)
         return len(next(iter(self._read.values()))) - 1
 
-    def products(self) -> list[float]:
+    def matmuls(self) -> list[float]:
         """Returns matmul operations (multiplications and additions) per second at each reading."""
-        return self._best([f"products, {name}" for name in self._counting])
+        return self._best([f"matmuls, {name}" for name in self._counting])
 
     def copies(self) -> list[float]:
         """Returns bytes read and written per second at each reading."""
@@ -84,7 +84,7 @@ class Yardstick:
         telling = {name: os.environ[name] for name in TELLING if os.environ.get(name)}
         return {
             "unit": self.unit,
-            "products": spread(self.products()),
+            "matmuls": spread(self.matmuls()),
             "copies": spread(self.copies()),
             "rates": {name: spread(values) for name, values in self._read.items()},
             "environment": telling,
@@ -106,20 +106,20 @@ def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:
     return a, b / np.float32(np.sqrt(side))  # so that repeated products keep their magnitude
 
 
-def _numpy_product(side: int) -> Probe:
+def _numpy_matmul(side: int) -> Probe:
     a, b = _matrices(side)
     out = np.empty_like(a)
     return lambda: np.matmul(a, b, out=out), 2 * side**3
 
 
-def _xla_product(side: int, dtype: str, on_cpu: bool) -> Probe:
+def _xla_matmul(side: int, dtype: str, on_cpu: bool) -> Probe:
     a, b = (jnp.asarray(x, dtype) for x in _matrices(side))
     repeats = 1 if on_cpu else 16  # amortises the launch on accelerators
 
-    def products(a, b):
+    def matmuls(a, b):
         return jax.lax.fori_loop(0, repeats, lambda _, x: x @ b, a) if repeats > 1 else a @ b
 
-    program = jax.jit(products).lower(a, b).compile()
+    program = jax.jit(matmuls).lower(a, b).compile()
     return lambda: program(a, b).block_until_ready(), 2 * side**3 * repeats
 
 
