@@ -69,7 +69,8 @@ def table2(summary: dict) -> str:
     )
     return (
         markdown_table([head, *rows], left=2) + "\n\nMean ± sample standard deviation over seeds. "
-        "The decoder of the middle part is Iterative, as its repeated lines show. "
+        "The decoder of the middle part is Iterative: its CNN and parallel V2 are rows of the "
+        "first part. "
         f"Errors are in mm, under the protocol {summary['about']['protocol']}."
     )
 

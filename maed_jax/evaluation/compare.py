@@ -148,7 +148,9 @@ def _protocol(a: dict, b: dict, label: str | None) -> dict:
     in_a, in_b = ({p["label"]: p for p in found["protocols"]} for found in (a, b))
     shared = [name for name in in_a if name in in_b]
     if label is not None and label not in shared:
-        raise UserError(f"protocol {label!r} is not in both files; shared: {shared or 'none'}")
+        raise UserError(
+            f"protocol {label!r} is not in both files; shared: {', '.join(shared) or 'none'}"
+        )
     if not shared:
         raise UserError(
             f"the files share no protocol: {', '.join(in_a)} in one, {', '.join(in_b)} in the other"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 from maed_jax.evaluation import table
 from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
@@ -126,7 +126,9 @@ def _mean(values: np.ndarray) -> float:
 def cells(rows: Sequence[dict]) -> list[list[str]]:
     """Returns the lines of a table, titles first; metrics that a protocol lacks are empty."""
     names = [name for name in METRICS if any(name in row for row in rows)]
-    lines = [["protocol", "", "", "frames", *(METRICS[name].title for name in names)]]
+    lines = [
+        ["protocol", "predictor", "subset", "frames", *(METRICS[name].title for name in names)]
+    ]
     before = ("", "")
     for row in rows:
         label, predictor = row["protocol"], row["predictor"]
@@ -249,7 +251,7 @@ def read(file: str | Path) -> dict:
     try:
         found = read_json(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise UserError(f"{file} is not a results file of this version of maed eval")
     try:

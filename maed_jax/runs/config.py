@@ -54,7 +54,7 @@ def defaults() -> ConfigDict:
     c.model.image_size = 224
     c.model.clip_length = 16  # entries of the temporal embedding
     c.model.interpolate_time = False  # interpolate them for longer clips, otherwise refused
-    c.model.encoder = "ste"  # or "te", "cnn": rows of the paper's table 2, see docs/model.md
+    c.model.encoder = "ste"  # or "te", "cnn": rows of the paper's Table 2, see docs/model.md
     c.model.stage_sizes = (3, 4, 9)  # of the root; for "cnn", a whole ResNet-50: (3, 4, 6, 3)
     c.model.width = 64
     c.model.dim = 768
@@ -71,7 +71,7 @@ def defaults() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.data_dir = "data"
-    # (dataset, its fraction of the clips), ...; an optional third item: frames between windows
+    # (dataset, its weight in the mixture), ...; an optional third item: frames between windows
     c.data.clips = (("mannequins/demo", 1.0),)
     c.data.clips_2d = ()  # the same for clips with only 2D labels, with their own batch size
     c.data.images = (("mannequins/demo", 1.0),)  # optional third item n: use every n-th frame
