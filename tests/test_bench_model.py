@@ -55,8 +55,8 @@ def test_what_is_too_large_is_not_run(tmp_path, monkeypatch, capsys):
     "arguments, message",
     [
         (["--only", "parts,arms"], "no group 'arms'; choose from parts, lengths"),
-        (["--lengths", "1,x"], "expected numbers such as 1,2,4, not '1,x'"),
-        (["--batches", "0"], "expected numbers such as 1,2,4, not '0'"),
+        (["--lengths", "1,x"], "--lengths takes numbers such as 1,2,4, not '1,x'"),
+        (["--batches", "0"], "--batches takes numbers such as 1,2,4, not '0'"),
         (["--clips", "0"], "--clips: needs a whole number above 0"),
     ],
 )

@@ -73,7 +73,7 @@ def test_each_program_has_a_process_of_its_own(monkeypatch, capsys):
         (["--chips", "abacus"], "no chip 'abacus'; choose from h200"),
         (["--clips", "0"], "--clips: needs a whole number above 0"),
         (["--core", "0"], "--core: needs a number above 0"),
-        (["--devices", "1,0"], "expected numbers such as 1,2,4, not '1,0'"),
+        (["--devices", "1,0"], "--devices takes numbers such as 1,2,4, not '1,0'"),
     ],
 )
 def test_mistakes_are_named(arguments, message):

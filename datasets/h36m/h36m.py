@@ -53,7 +53,7 @@ class H36m(ImagesBuilder):
         super().add_arguments(parser)
         parser.add_argument(
             "--every", type=int, default=5, metavar="N",
-            help="keep every Nth of 50 frames per second (default: 5, as in the field)",
+            help="keep every Nth of 50 frames per second (default: 5, as is usual)",
         )  # fmt: skip
         parser.add_argument(
             "--metadata", metavar="XML", help="metadata.xml with the cameras (default: in DIR)"

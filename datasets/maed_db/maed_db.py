@@ -149,7 +149,9 @@ class MaedDb(ImagesBuilder):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--image_root", metavar="DIR", help="folder with the images (default: as named)"
+            "--image_root",
+            metavar="DIR",
+            help="folder with the images (default: as in the files)",
         )
         parser.add_argument(
             "--boxes", choices=["file", "keypoints"], default="file",

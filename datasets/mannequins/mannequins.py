@@ -47,7 +47,7 @@ class MannequinsConfig(tfds.core.BuilderConfig):
 
 
 class Mannequins(tfds.core.GeneratorBasedBuilder):
-    """People of varied shape in motion, filmed over cluttered backgrounds; see docs/data.md."""
+    """Rendered people of varied shape in motion, before cluttered backgrounds; see docs/data.md."""
 
     VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {

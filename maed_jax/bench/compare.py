@@ -1,7 +1,5 @@
 """`maed bench compare`: is one result worse than another?
 
-    maed bench compare OLD.json NEW.json [--tolerance 0.05]
-
 Both files must come from the same benchmark (--json). The comparison uses what is comparable
 between machines and hours: time in units of the machine's own matmuls ("yards"), or, if a benchmark
 has none, the ratio to a reference implementation. A row is worse if the interquartile range of the
@@ -38,9 +36,13 @@ def main(argv: list[str]) -> None:
         epilog=more,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("old", metavar="OLD.json")
-    parser.add_argument("new", metavar="NEW.json")
-    parser.add_argument("--tolerance", type=float, default=0.05, help="default: 0.05")
+    parser.add_argument(
+        "old", metavar="OLD.json", help="result of `maed bench NAME --json OLD.json`"
+    )
+    parser.add_argument("new", metavar="NEW.json", help="a later result of the same benchmark")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.05, help="as a fraction of the old cost; default: 0.05"
+    )
     options = parser.parse_args(argv)
     if options.tolerance < 0:
         raise UserError("--tolerance must be at least 0")

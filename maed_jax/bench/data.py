@@ -1,8 +1,8 @@
 """`maed bench data`: how many frames per second one core reads, crops, augments and labels.
 
-Every reader works in one thread on synthetic photographs (see `bench.pictures`) on disk, cropping a
-person of 45 % of the frame's height. In each round every reader has a turn, so that other load
-affects all of them alike; times are CPU times.
+Every reader works in one thread on synthetic photographs (maed_jax/bench/pictures.py) on disk,
+cropping a person of 45 % of the frame's height. In each round every reader has a turn, so that
+other load affects all of them alike; times are CPU times.
 
 The original's reader, rebuilt here, opens a file with Pillow, warps it to 224 x 224 and normalises
 it on the CPU; it returns images only. Ours return clips of 16 frames with labels and the released

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
     only = options.only.split(",")
     if unknown := set(only) - set(GROUPS):
         raise UserError(f"there is no group {unknown.pop()!r}; choose from {', '.join(GROUPS)}")
-    lengths, batches = (numbers(getattr(options, name)) for name in ("lengths", "batches"))
+    lengths, batches = (numbers(options, name) for name in ("lengths", "batches"))
     if options.dtype:
         overrides = [*overrides, f"--config.model.dtype={options.dtype}"]
     config = record.load(options.config, overrides)
@@ -71,14 +71,19 @@ def main(argv: list[str]) -> None:
         plot_model(options.plot, result["rows"])
 
 
-def numbers(text: str) -> list[int]:
-    """Parses comma-separated whole numbers above 0. Raises: UserError: they are something else."""
+def numbers(options: argparse.Namespace, name: str) -> list[int]:
+    """Parses an option's comma-separated whole numbers above 0.
+
+    Raises:
+      UserError: they are something else.
+    """
+    text = getattr(options, name)
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = [0]
     if min(found) < 1:
-        raise UserError(f"expected numbers such as 1,2,4, not {text!r}")
+        raise UserError(f"--{name} takes numbers such as 1,2,4, not {text!r}")
     return found
 
 

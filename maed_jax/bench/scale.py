@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         )
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
-    devices, chips = numbers(options.devices), options.chips.split(",")
+    devices, chips = numbers(options, "devices"), options.chips.split(",")
     if unknown := set(chips) - set(CHIPS):
         raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(CHIPS)}")
     config = record.load(options.config, overrides)  # errors come before the work

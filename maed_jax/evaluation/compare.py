@@ -195,6 +195,10 @@ def paired_bootstrap(values: np.ndarray, weights: np.ndarray, draws: int = DRAWS
     return {"a": a, "b": b, "difference": b - a, "low": float(low), "high": float(high)}
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def as_text(found: dict, name_a: str, name_b: str) -> str:
     from maed_jax.evaluation import report
 
@@ -205,13 +209,13 @@ def as_text(found: dict, name_a: str, name_b: str) -> str:
         interval = f"{signed[1]} to {signed[2]}"
         better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
-    count = found["sequences"]
-    few = [f"An interval over only {count} sequences says little."] if count < FEW else []
+    sequences, tracks = (_count(found[kind], kind[:-1]) for kind in ("sequences", "tracks"))
+    few = [f"An interval over only {sequences} says little."] if found["sequences"] < FEW else []
     return "\n".join(
         [
             f"A: {name_a}",
             f"B: {name_b}",
-            f"{count} sequences, {found['tracks']} tracks, {found['frames']} frames",
+            f"{sequences}, {tracks}, {found['frames']} frames",
             *few,
             "",
             report.text_table(lines, left=1),
