@@ -38,7 +38,7 @@ VERBS = {
     "view": ("maed_jax.visual.viewer", "view the output of maed predict in the browser"),
     "animate": (
         "maed_jax.exports.animate",
-        "export predicted people as GLB, BVH or OBJ",
+        "export predicted people as GLB, BVH, OBJ or PC2",
     ),
     "export": (
         "maed_jax.exports.model",
