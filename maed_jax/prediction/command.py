@@ -222,7 +222,8 @@ def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any
             failed += 1
             print(f"maed: {error}", file=sys.stderr)
     if failed:
-        raise UserError(f"{failed} of {len(inputs)} inputs failed (see above); the others are done")
+        rest = "; the others are done" if failed < len(inputs) else ""
+        raise UserError(f"{failed} of {len(inputs)} inputs failed (see above){rest}")
 
 
 def names_of(inputs: list[str]) -> list[str]:
