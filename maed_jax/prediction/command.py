@@ -272,6 +272,8 @@ def report(content: dict, out: Path) -> None:
         print(f"overlay: {out / content['overlay']}")
     if content["exports"]:
         print(f"exports: {', '.join(str(out / name) for name in content['exports'])}")
+    if content["attention"]:
+        print(f"attention: {', '.join(str(out / name) for name in content['attention'])}")
     print(f"page:    {out / 'index.html'}")
 
 
