@@ -13,6 +13,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
+import maed_jax
 from maed_jax.errors import UserError, reason, suggest
 
 VERBS = {
@@ -38,7 +39,7 @@ VERBS = {
     "view": ("maed_jax.visual.viewer", "view the output of maed predict in the browser"),
     "animate": (
         "maed_jax.exports.animate",
-        "export predicted people as GLB, BVH or OBJ",
+        "export predicted people as GLB, BVH, OBJ or PC2",
     ),
     "export": (
         "maed_jax.exports.model",
@@ -63,7 +64,8 @@ USAGE = """usage: maed VERB ...
 
 {verbs}
 
-`maed VERB --help` explains a verb; docs/ and scripts/ are in the source folder.
+`maed VERB --help` explains a verb; `maed --version` prints the version.
+docs/ and scripts/ are in the source folder.
 """
 
 
@@ -161,6 +163,9 @@ def dispatch(argv: list[str]) -> None:
     """
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage(), end="")
+        return
+    if argv[0] == "--version":
+        print(f"maed_jax {maed_jax.__version__}")
         return
     verb, *rest = argv
     if verb not in VERBS:

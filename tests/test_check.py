@@ -27,7 +27,7 @@ def test_what_is_there_and_what_is_missing(smpl_path, capsys):
     assert facts["vertices"] == "6890" and facts["faces"] == "13776" and facts["joints"] == "24"
     template = parity_rules.body_model()["v_template"]
     height = np.ptp(template[:, 1])
-    assert any(line.split()[:2] == ["stature", f"{height:.2f}"] for line in lines)
+    assert any(line.split()[:2] == ["height", f"{height:.2f}"] for line in lines)
     assert any(line.split()[0] == "found" and "Human3.6M" in line for line in lines)
     missing = [line for line in lines if line.split()[0] == "missing"]
     assert len(missing) == 2

@@ -7,6 +7,7 @@ from importlib.machinery import ExtensionFileLoader
 
 import pytest
 
+import maed_jax
 from maed_jax import cli
 from maed_jax.errors import UserError
 
@@ -42,6 +43,11 @@ def test_every_verb_explains_itself(verb, capsys):
         cli.dispatch([verb, "--help"])
     assert not exit.value.code
     assert f"maed {verb}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    cli.dispatch(["--version"])
+    assert capsys.readouterr().out == f"maed_jax {maed_jax.__version__}\n"
 
 
 def test_a_mistyped_verb_gets_a_suggestion():

@@ -278,7 +278,9 @@ def test_a_video_cut_short_is_said_to_be(capsys):
         "model": {},
         "overlay": None,
         "exports": [],
+        "attention": ["attention_1.npz"],
     }
     command.report(content, Path("out"))
     printed = capsys.readouterr()
     assert "ends after 20 of the 40 frames" in printed.err and "1 frame is damaged" in printed.out
+    assert "attention: out/attention_1.npz\n" in printed.out

@@ -68,7 +68,7 @@ def test_an_original_checkpoint_becomes_a_work_directory(variant, tmp_path):
 
 def test_what_weights_do_not_tell_is_asked_for(tmp_path):
     np.savez(tmp_path / "w.npz", **original(mode="coupling")[1])
-    with pytest.raises(UserError, match="fit all of the modes 'series', 'coupling', .*--mode"):
+    with pytest.raises(UserError, match="fit the modes 'series', 'coupling' and .*--mode"):
         convert(tmp_path / "w.npz", tmp_path / "run", sizes=SIZES)
     assert not (tmp_path / "run").exists()
     convert(tmp_path / "w.npz", tmp_path / "run", mode="coupling", sizes=SIZES)

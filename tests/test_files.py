@@ -118,7 +118,7 @@ def test_a_body_of_a_newer_format_is_refused(tmp_path, body):
     files.save_body(body, path)
     with np.load(path) as file:
         np.savez(path, **dict(file) | {"maed_jax_body": 2})
-    with pytest.raises(UserError, match="body.npz .*of format 2, newer than 1: update maed_jax"):
+    with pytest.raises(UserError, match="body.npz .*has format 2, newer than 1: update maed_jax"):
         files.load_body(path)
 
 

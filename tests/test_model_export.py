@@ -51,22 +51,33 @@ exec(open({str(SCRIPT)!r}).read())
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": os.environ["XLA_FLAGS"]}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     truth = estimator(normalise(images))
-    with np.load(tmp_path / "a.npz") as answers:
-        assert set(answers) == {
+    with np.load(tmp_path / "a.npz") as outputs:
+        assert set(outputs) == {
             "camera", "pose", "shape", "rotmat", "keypoints_3d", "keypoints_2d", "verts",
         }  # fmt: skip
-        for name in answers:
-            np.testing.assert_allclose(answers[name], getattr(truth, name), atol=1e-5)
+        for name in outputs:
+            np.testing.assert_allclose(outputs[name], getattr(truth, name), atol=1e-5)
 
 
 def test_the_script_says_how_it_is_called_and_what_is_not_there():
     for args, says in (
-        ([], "python scripts/run_exported.py maed.stablehlo clips.npy answers.npz"),
-        (["no.stablehlo", "clips.npy", "answers.npz"], "No such file or directory: 'no.stablehlo'"),
+        ([], "python scripts/run_exported.py maed.stablehlo clips.npy outputs.npz"),
+        (["no.stablehlo", "clips.npy", "outputs.npz"], "No such file or directory: 'no.stablehlo'"),
     ):
         command = [sys.executable, str(SCRIPT), *args]
         ended = subprocess.run(command, capture_output=True, text=True)
         assert ended.returncode == 1 and says in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_the_script_names_clips_that_it_cannot_use(estimator, tmp_path):
+    export.write_model(tmp_path / "m", estimator)
+    (tmp_path / "text.npy").write_text("text")
+    np.save(tmp_path / "floats.npy", np.zeros((1, 2, 32, 32, 3), np.float32))
+    for name, says in (("text", "is not a .npy file"), ("floats", "does not fit the model")):
+        command = [sys.executable, str(SCRIPT), "m", f"{name}.npy", "outputs.npz"]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert ended.returncode == 1 and ended.stderr.startswith(f"{name}.npy {says}")
+        assert ended.stderr.count("\n") == 1
 
 
 def test_any_number_of_clips_on_any_platform(estimator):

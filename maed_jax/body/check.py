@@ -54,7 +54,7 @@ def report(source: str | os.PathLike) -> str:
         f"  {'joints':<12}{body.rest_joints.shape[0]}",
         f"  {'betas':<12}{betas}",
         f"  {'pose dirs':<12}{body.pose_dirs.shape[-1]}",
-        f"  {'stature':<12}{high[1] - low[1]:.2f} m, the mean body from sole to crown",
+        f"  {'height':<12}{high[1] - low[1]:.2f} m, of the mean body",
     ]
     for field, (file, content, need) in PARTS.items():
         if getattr(body, field) is not None:

@@ -215,6 +215,8 @@ def restricted_loads(
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
         why = reason(error)
+        if isinstance(error, KeyError) and isinstance(error.args[0], int):
+            why = f"unknown instruction {why}"
         if not why.startswith("it "):
             why = f"it is damaged, or not a pickle ({why})"
         raise UserError(f"{what} cannot be read as a {kind}: {why}") from None

@@ -175,10 +175,10 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
         check_format(content["format"], FORMAT)
         check_form(content, FORM)
         _check_facts(content)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{out} has no {SUMMARY}: pass a folder that maed predict wrote") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as results ({error})") from None
+        raise UserError(f"{path} cannot be read as results ({reason(error)})") from None
     people = [load_person(Path(out) / person["file"]) for person in content["people"]]
     for listed, person in zip(content["people"], people):
         if person.id != listed["id"] or person.frames[-1] >= content["video"]["frames"]:

@@ -222,7 +222,8 @@ def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any
             failed += 1
             print(f"maed: {error}", file=sys.stderr)
     if failed:
-        raise UserError(f"{failed} of {len(inputs)} inputs failed (see above); the others are done")
+        rest = "; the others are done" if failed < len(inputs) else ""
+        raise UserError(f"{failed} of {len(inputs)} inputs failed (see above){rest}")
 
 
 def names_of(inputs: list[str]) -> list[str]:
@@ -271,6 +272,8 @@ def report(content: dict, out: Path) -> None:
         print(f"overlay: {out / content['overlay']}")
     if content["exports"]:
         print(f"exports: {', '.join(str(out / name) for name in content['exports'])}")
+    if content["attention"]:
+        print(f"attention: {', '.join(str(out / name) for name in content['attention'])}")
     print(f"page:    {out / 'index.html'}")
 
 

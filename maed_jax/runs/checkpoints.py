@@ -294,9 +294,8 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
     if step == "best":
         step = best_step(workdir)
     if step is not None and step not in steps:
-        raise UserError(
-            f"{workdir} has no checkpoint of step {step}, only of {', '.join(map(str, steps))}"
-        )
+        found = ", ".join(map(str, steps))
+        raise UserError(f"{workdir} has no checkpoint of step {step}, only of {found}")
     one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     for candidate in [step] if step is not None else reversed(steps):
         path = directory / str(candidate)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maed_jax.arguments import RESULTS_BODY_HELP, Parser
+from maed_jax.arguments import RESULTS_BODY_HELP, Parser, from_zero
 from maed_jax.errors import UserError
 from maed_jax.files.whole import whole_file
 from maed_jax.inference.results import (
@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=from_zero,
         default=PORT,
         metavar="N",
         help=f"port on this machine (default: {PORT}; 0: any free one)",

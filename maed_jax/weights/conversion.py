@@ -123,6 +123,7 @@ def original_model(
     found = original.variant_of(original.weights_only(state))
     encoder = encoder or found.encoder
     if mode is None and encoder == "ste" and len(found.modes) > 1:
-        modes = ", ".join(map(repr, found.modes))
-        raise UserError(f"the weights fit all of the modes {modes}: choose one with --mode")
+        *most, last = map(repr, found.modes)
+        modes = f"{', '.join(most)} and {last}"
+        raise UserError(f"the weights fit the modes {modes}: choose one with --mode")
     return original.model_of(encoder, mode or found.modes[0], decoder or found.decoder, sizes)

@@ -46,8 +46,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--mode",
         help="attention of the encoder's blocks; required for weights of the original that fit "
-        "several modes (series and coupling; vanilla and temporal), otherwise detected; default "
-        "for ImageNet weights: parallel",
+        "several modes (series, coupling and parallel_v1; vanilla and temporal), otherwise "
+        "detected; default for ImageNet weights: parallel",
     )
     parser.add_argument("--decoder", help="default: the one that the weights fit, or ktd")
     parser.add_argument(

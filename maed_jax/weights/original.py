@@ -41,7 +41,8 @@ class Variant(NamedTuple):
     decoder: str
 
     def __str__(self) -> str:
-        modes = " or ".join(repr(mode) for mode in self.modes)
+        *most, last = map(repr, self.modes)
+        modes = f"{', '.join(most)} or {last}" if most else last
         mode = f", mode {modes}," if self.encoder == "ste" else ""
         return f"encoder {self.encoder!r}{mode} with decoder {self.decoder!r}"
 
