@@ -12,6 +12,7 @@ import numpy as np
 from maed_jax.data import parallel, records, schema
 from maed_jax.data.images import ImageError, decode_picture
 from maed_jax.data.pixels import project
+from maed_jax.errors import reason
 
 RUN = 8  # consecutive records that are examined, so that the order of frames is checked
 CHUNK = 1024  # records per task
@@ -127,7 +128,7 @@ def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
         try:
             record = opened[index]
         except Exception as error:  # damaged files can raise nearly anything
-            findings.add("record cannot be read", f"{where}: {type(error).__name__}")
+            findings.add("record cannot be read", f"{where}: {reason(error)}")
             findings.faulty += 1
             continue
         wrong = list(faults(record))
