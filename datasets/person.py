@@ -67,7 +67,7 @@ class Recorder:
     Attributes:
       dropped: people left out, by reason.
       mended: labels left out of people who are kept, by reason.
-      pictures: how many different images the records show.
+      pictures: how many images the records show; frames of videos count once per person.
     """
 
     def __init__(self, source: str, crops: bool):
