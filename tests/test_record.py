@@ -44,7 +44,7 @@ def test_three():
 
 
 def test_the_yardstick_for_people():
-    rates = {"products, XLA": {"median": 2e11, "low": 1e11, "high": 3e11}}
+    rates = {"matmuls, XLA": {"median": 2e11, "low": 1e11, "high": 3e11}}
     text = record.yardstick_lines({"rates": rates, "environment": {"OMP_NUM_THREADS": "1"}})
     assert "XLA 200 [100, 300]" in text and "OMP_NUM_THREADS=1" in text
 
