@@ -178,18 +178,6 @@ def group(
     return rows
 
 
-TITLES = (
-    "",
-    "seconds",
-    "G operations",
-    "of matmul rate",
-    "own operations",
-    "GB",
-    "GiB memory",
-    "compile time",
-)
-
-
 def text(result: dict[str, Any]) -> str:
     """Formats a result for printing."""
     lines = []
@@ -204,7 +192,7 @@ def text(result: dict[str, Any]) -> str:
             f"{row['memory'].get('all', 0) / 2**30:.3g}",
             f"{row['compile seconds']:.3g} s",
         ])  # fmt: skip
-    return f"{record.table(TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
+    return f"{record.table(record.TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
 
 
 if __name__ == "__main__":

@@ -151,6 +151,19 @@ def read(path: str) -> dict[str, Any]:
         ) from None
 
 
+# Of the tables of programs that XLA compiles: the network and the training step.
+TITLES = (
+    "",
+    "seconds",
+    "G operations",
+    "of matmul rate",
+    "own operations",
+    "GB",
+    "GiB memory",
+    "compile time",
+)
+
+
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Formats aligned columns, the first flush left and the others flush right."""
     lines = [tuple(titles), *map(tuple, rows)]

@@ -150,18 +150,6 @@ def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
     return run
 
 
-TITLES = (
-    "",
-    "seconds",
-    "G operations",
-    "of matmul rate",
-    "own operations",
-    "GB",
-    "GiB memory",
-    "compile time",
-)
-
-
 def text(result: dict[str, Any]) -> str:
     """Formats a result for printing."""
     lines = [
@@ -177,7 +165,7 @@ def text(result: dict[str, Any]) -> str:
         ]
         for row in result["rows"]
     ]
-    return f"{record.table(TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
+    return f"{record.table(record.TITLES, lines)}\n\n{record.yardstick_lines(result['yardstick'])}"
 
 
 if __name__ == "__main__":
