@@ -51,7 +51,8 @@ def finished(job: Job) -> dict | None:
     """Returns what `make` returned if the part is finished, otherwise None."""
     try:
         done = json.loads(job.stem.with_suffix(".json").read_text())
-        whole = job.stem.with_suffix(".records").stat().st_size == done["bytes"]
+        size = job.stem.with_suffix(".records").stat().st_size
+        whole = size == done["bytes"] and "images" in done  # parts of older versions lack it
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return done if whole else None
@@ -61,7 +62,7 @@ def make(job: Job) -> dict:
     """Reads a task and writes its part; runs in a separate process.
 
     Returns:
-      "tracks": list of {name, length, subset}; "pictures", "records", "has_smpl", "has_3d",
+      "tracks": list of {name, length, subset}; "images", "records", "has_smpl", "has_3d",
       "bytes": numbers; "dropped" and "mended": reason -> count.
     """
     recorder = Recorder(job.source, job.crops)
@@ -84,7 +85,7 @@ def make(job: Job) -> dict:
             _settle(file)
         unfinished.rename(job.stem.with_suffix(".records"))
         done = {
-            "tracks": tracks, "pictures": recorder.pictures, "records": total, "bytes": size,
+            "tracks": tracks, "images": recorder.images, "records": total, "bytes": size,
             "dropped": dict(recorder.dropped), "mended": dict(recorder.mended), **labelled,
         }  # fmt: skip
         with open(unfinished, "w") as file:

@@ -262,7 +262,7 @@ def test_what_is_not_there_is_named(raw, build, tmp_path):
         build(raw, partial=False)
 
 
-def test_a_missing_picture_and_a_short_video_are_counted(own, build):
+def test_a_missing_image_and_a_short_video_are_counted(own, build):
     owner.write(own, extracted=True)
     for subject in owner.RECORDINGS:
         shutil.rmtree(own / subject / "Videos", ignore_errors=True)

@@ -60,7 +60,7 @@ def test_nobody():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (100, 300), (300, 40)])
-def test_pictures_smaller_than_a_window(size):
+def test_images_smaller_than_a_window(size):
     image, hog = np.zeros((*size, 3), np.uint8), HogDetector()
     assert hog(image).boxes.shape == (0, 4)
     assert hog.redetect_near(image, np.array([[20.0, 50, 50, 100]])).boxes.shape == (0, 4)

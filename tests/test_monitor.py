@@ -80,7 +80,7 @@ def test_a_starving_accelerator_is_told_of_once(
     assert capsys.readouterr().err.count("more worker processes (--config.data.workers)") == told
 
 
-def test_pictures_go_to_tensorboard(tmp_path):
+def test_images_go_to_tensorboard(tmp_path):
     with monitor(tmp_path) as m:
         m.show(3, "validation", [])
         m.show(3, "validation", [np.zeros((4, 8, 3), np.uint8)] * 2)

@@ -98,7 +98,7 @@ def test_group_norm_and_its_gradient_are_flaxs(channels):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e3, -3e4])
-def test_a_uniform_picture_is_nothing_to_group_norm(value):
+def test_a_uniform_image_is_nothing_to_group_norm(value):
     """Its computed variance may be negative because of rounding."""
     x = jnp.full((1, 7, 7, 32), value)
     y, pull = jax.vjp(lambda x: resnet.group_norm(x, jnp.ones(32), jnp.zeros(32)), x)

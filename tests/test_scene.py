@@ -16,7 +16,7 @@ def test_look_from_the_front():
     np.testing.assert_allclose(points, [[0, 0, 4], [1, 0, 4], [0, -1, 4], [0, 0, 3]], atol=1e-12)
 
 
-def test_roll_turns_the_picture_clockwise_for_a_camera_turned_counterclockwise():
+def test_roll_turns_the_image_clockwise_for_a_camera_turned_counterclockwise():
     level, rolled = (
         scene.look(np.array([[0, 1.0, 4]]), np.array([[0, 1.0, 0]]), r) for r in (0.0, 0.3)
     )

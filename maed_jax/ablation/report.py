@@ -27,11 +27,11 @@ def report(summary: dict, plots: Sequence[str] = ()) -> str:
     """
     parts = [
         _head(summary),
-        "## Table 2\n\n" + table2(summary) + _picture(plots, "table.png"),
-        _gates(summary) + _picture(plots, "gates.png"),
-        _depth(summary) + _picture(plots, "depth.png"),
-        _subsets(summary) + _picture(plots, "subsets.png"),
-        _blanked(summary) + _picture(plots, "blanked.png"),
+        "## Table 2\n\n" + table2(summary) + _plot(plots, "table.png"),
+        _gates(summary) + _plot(plots, "gates.png"),
+        _depth(summary) + _plot(plots, "depth.png"),
+        _subsets(summary) + _plot(plots, "subsets.png"),
+        _blanked(summary) + _plot(plots, "blanked.png"),
         _training(summary),
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -243,5 +243,5 @@ def label_of(row: str) -> str:
     return f"{line.encoder} + {line.decoder}"
 
 
-def _picture(plots: Sequence[str], name: str) -> str:
+def _plot(plots: Sequence[str], name: str) -> str:
     return f"\n\n![{name.partition('.')[0]}]({name})" if name in plots else ""

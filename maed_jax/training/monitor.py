@@ -171,10 +171,10 @@ class Monitor:
         if self._lead:
             tqdm.write(text, file=sys.stderr)
 
-    def show(self, step: int, name: str, pictures: Sequence[np.ndarray]) -> None:
+    def show(self, step: int, name: str, images: Sequence[np.ndarray]) -> None:
         """Writes images uint8 `[h w 3]` of the same size to TensorBoard, stacked vertically."""
-        if self._lead and pictures:
-            self._board.add_image(name, np.concatenate(pictures), step, dataformats="HWC")
+        if self._lead and images:
+            self._board.add_image(name, np.concatenate(images), step, dataformats="HWC")
 
     def restart_clock(self) -> None:
         """Excludes the time since the last flush (a validation) from the throughput."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maed_jax.estimator import Estimator
+from maed_jax.inference.image_sequence import is_still
 from maed_jax.inference.person_attention import Attention, attention_of_tracks, save_attention
-from maed_jax.inference.pictures import is_still
 from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep

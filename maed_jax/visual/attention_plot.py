@@ -96,8 +96,8 @@ def _draw_time(axes, attention: Attention, heat) -> None:
 
 def _draw_gates(axes, attention: Attention, gate) -> None:
     shares = attention.gates.astype(np.float32).mean(axis=2).T
-    picture = axes.imshow(shares, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
-    axes.figure.colorbar(picture, ax=axes, label="weight of time", pad=0.01)
+    image = axes.imshow(shares, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="weight of time", pad=0.01)
     axes.set_yticks(range(len(attention.blocks)), attention.blocks)
     axes.set_ylabel("block")
     axes.set_title("gates: space (0) or time (1)")
@@ -106,7 +106,7 @@ def _draw_gates(axes, attention: Attention, gate) -> None:
 def _draw_joints(axes, attention: Attention, heat) -> None:
     """Plots what each joint takes from all its ancestors together."""
     shares = attention.joints.astype(np.float32).sum(axis=2).T
-    picture = axes.imshow(shares, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
-    axes.figure.colorbar(picture, ax=axes, label="share", pad=0.01)
+    image = axes.imshow(shares, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="share", pad=0.01)
     axes.set_yticks(range(len(JOINT_NAMES)), JOINT_NAMES, fontsize=6)
     axes.set_title("how much each joint depends on its ancestors (the rest: on the image)")

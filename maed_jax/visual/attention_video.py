@@ -76,8 +76,8 @@ def write_videos(
             for person, attention, writer in active:
                 row = rows[person.id].get(frame.index)
                 if row is not None:
-                    picture = attention_frame(frame, person, attention, row)
-                    writer.write(picture, frame.time - float(person.times[0]))
+                    image = attention_frame(frame, person, attention, row)
+                    writer.write(image, frame.time - float(person.times[0]))
                 if person.frames[-1] == frame.index:
                     closers[person.id].close()
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
@@ -151,10 +151,10 @@ def heated_crops(
     return out
 
 
-def _draw_square(picture: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:
+def _draw_square(image: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:
     x, y, side = np.clip(square, -32000, 32000)
     low, high = (
         (round(x - side / 2), round(y - side / 2)),
         (round(x + side / 2), round(y + side / 2)),
     )
-    cv2.rectangle(picture, low, high, color, 2, cv2.LINE_AA)
+    cv2.rectangle(image, low, high, color, 2, cv2.LINE_AA)

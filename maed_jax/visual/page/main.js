@@ -75,10 +75,10 @@ async function start() {
   function draw() {
     view.frame = clock.frame;
     const actors = actorsNow();
-    const picture = find("picture");
+    const videoCanvas = find("video_canvas");
     const canvas = find("bodies"), ratio = Math.min(window.devicePixelRatio || 1, 2);
-    if (state.bodies && picture.clientWidth) { // hidden if there is no video
-      const width = Math.round(picture.clientWidth * ratio);
+    if (state.bodies && videoCanvas.clientWidth) { // hidden if there is no video
+      const width = Math.round(videoCanvas.clientWidth * ratio);
       const height = Math.round((width * meta.video.size[1]) / meta.video.size[0]);
       film.drawOverVideo(width, height, actors);
     }
@@ -88,7 +88,7 @@ async function start() {
       Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio),
       actors, orbit.camera(), view.colors.floor,
     );
-    if (!find("film").hidden) drawVideo(picture, view, state.bodies ? overVideo : null);
+    if (!find("film").hidden) drawVideo(videoCanvas, view, state.bodies ? overVideo : null);
     drawAttention();
     drawTimeline(find("stripes"), view);
     find("time").value = clock.frame;

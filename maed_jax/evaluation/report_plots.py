@@ -51,10 +51,10 @@ def draw_worst(result: Result, file: Path) -> None:
     rows = -(-len(shown) // per_row)
     figure = Figure(figsize=(6 * per_row, 0.4 + 2.2 * rows), layout="constrained")
     panels = figure.subplots(rows, 3 * per_row, squeeze=False).reshape(-1, 3)
-    for (picture, front, side), (number, frame) in zip(panels, shown):
+    for (crop, front, side), (number, frame) in zip(panels, shown):
         track = result.scores.tracks[number]
-        picture.imshow(result.clips.crop(number, frame))
-        picture.set_title(
+        crop.imshow(result.clips.crop(number, frame))
+        crop.set_title(
             f"{track.name}, {track.labels.frame[frame]}: {track.errors['mpjpe'][frame]:.0f} mm",
             fontsize=8,
             loc="left",
