@@ -191,10 +191,10 @@ def test_out_receives_the_crop(smooth):
 
 @examples(40)
 @given(st.floats(0, 0.98))
-def test_truncated_jpeg_is_refused(share):
+def test_truncated_jpeg_is_refused(fraction):
     data = images.encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     with pytest.raises(images.ImageError):
-        images.decode_image(data[: int(share * len(data))])
+        images.decode_image(data[: int(fraction * len(data))])
 
 
 def test_thumbnail_does_not_hide_the_truncation(smooth):

@@ -181,18 +181,18 @@ def _subsets(summary: dict) -> str:
     text = ["## Error by subset of the test split"]
     mean_pose = summary["mean_pose"]["subsets"]
     for metric in ("pa_mpjpe", "mpjpe"):
-        rows, shares = [], []
+        rows, fractions = [], []
         for name, row in summary["rows"].items():
             stats = {s: row["subsets"][s][metric] for s in mean_pose}
             rows.append([label_of(name), *map(cell, stats.values())])
             scaled = [_over(stat, mean_pose[s][metric]) for s, stat in stats.items()]
-            shares.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
+            fractions.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
         rows.append(["mean pose", *(number(row[metric]) for row in mean_pose.values())])
         head, title = ["network", *mean_pose], METRICS[metric].title
         text.append(f"{title}, mm:\n\n" + markdown_table([head, *rows], left=1))
         text.append(
             f"{title} as a fraction of the mean pose's:\n\n"
-            + markdown_table([head, *shares], left=1)
+            + markdown_table([head, *fractions], left=1)
         )
     return "\n\n".join(text)
 

@@ -29,9 +29,9 @@ def write_walk(path: Path, frames: int, size: tuple[int, int]) -> None:
     ground = cv2.addWeighted(ground, 0.25, np.full_like(ground, 190), 0.75, 0)
     with VideoWriter(path, FPS) as writer:
         for number in range(frames):
-            share = 0.3 + 0.4 * number / max(frames - 1, 1)
+            fraction = 0.3 + 0.4 * number / max(frames - 1, 1)
             image = ground.copy()
-            draw_person(image, share * width, 0.5 * height, 0.6 * height)
+            draw_person(image, fraction * width, 0.5 * height, 0.6 * height)
             writer.write(image, number / FPS)
 
 

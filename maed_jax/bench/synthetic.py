@@ -39,10 +39,10 @@ def photo(size: int, seed: int = 0) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def box(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns a box `[4]` (see the schema) near the centre, `share` times as high as the image."""
+def box(size: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns a box `[4]` (see the schema) near the centre, `fraction` of the image's height."""
     centre = size * rng.uniform(0.46, 0.54, 2)
-    return np.array([*centre, 0.5 * share * size, share * size], np.float32)
+    return np.array([*centre, 0.5 * fraction * size, fraction * size], np.float32)
 
 
 def write_dataset(

@@ -40,10 +40,10 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     q = q * q.shape[-1] ** -0.5  # cheaper than scaling the scores
     scores = _scores(q, k)
     exponentials = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    share = 1 / exponentials.sum(axis=-1)
+    inverse_sum = 1 / exponentials.sum(axis=-1)
     y = jnp.einsum("...qk,...kd->...qd", exponentials.astype(v.dtype), v)
-    y = full_einsum("...qd,...q->...qd", y, share.astype(v.dtype))
-    return y, (exponentials * share[..., None]).astype(v.dtype)
+    y = full_einsum("...qd,...q->...qd", y, inverse_sum.astype(v.dtype))
+    return y, (exponentials * inverse_sum[..., None]).astype(v.dtype)
 
 
 @jax.custom_vjp

@@ -72,8 +72,8 @@ class Validation:
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
             blocks = enumerate(attention_seen(seen))
-            shares = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
-            return prediction, shares
+            gates = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
+            return prediction, gates
 
         self._answer = jax.jit(answer, out_shardings=whole)
         self._look = jax.jit(look, out_shardings=whole)
@@ -103,11 +103,11 @@ class Validation:
             self._look, variables, normalise(np.asarray(self._first.image))
         )
         clips = self._first.track >= 0  # the others are padding
-        shares = {
-            f"gates/{block}": float(np.asarray(share)[clips].mean())
-            for block, share in found.items()
+        gates = {
+            f"gates/{block}": float(np.asarray(weights)[clips].mean())
+            for block, weights in found.items()
         }
-        return shares, self._images(prediction) if jax.process_index() == 0 else []
+        return gates, self._images(prediction) if jax.process_index() == 0 else []
 
     def _on_all_devices(self, function: Any, variables: Any, clip: Any) -> Any:
         clip = sharding.from_host(clip, sharding.batch_sharding(self._mesh))

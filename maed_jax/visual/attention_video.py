@@ -36,10 +36,10 @@ def heat_colors(values: np.ndarray) -> np.ndarray:
 def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Overlays a heat map of weights [h w], relative to the largest, on a crop uint8 [s s 3]."""
     size = crop.shape[1::-1]
-    share = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
-    share = np.clip(cv2.resize(share, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-    cover = (0.15 + 0.6 * np.sqrt(share))[..., None]
-    return (crop * (1 - cover) + heat_colors(share) * cover + 0.5).astype(np.uint8)
+    relative = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
+    relative = np.clip(cv2.resize(relative, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+    cover = (0.15 + 0.6 * np.sqrt(relative))[..., None]
+    return (crop * (1 - cover) + heat_colors(relative) * cover + 0.5).astype(np.uint8)
 
 
 def write_videos(

@@ -123,8 +123,8 @@ async function start() {
   function wholeScene() {
     const places = people.flatMap((person) =>
       Array.from(person.frames, (_, row) => placeOf(person, row)));
-    const nearly = (values, share) =>
-      values.sort((a, b) => a - b)[Math.round(share * (values.length - 1))];
+    const nearly = (values, fraction) =>
+      values.sort((a, b) => a - b)[Math.round(fraction * (values.length - 1))];
     const target = [0, 1, 2].map((i) => {
       const along = places.map((place) => place[i]);
       return (nearly(along, 0.02) + nearly(along, 0.98)) / 2;

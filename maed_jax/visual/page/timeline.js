@@ -54,7 +54,7 @@ function drawTimeline(canvas, view) {
     for (let x = 0; x < width; x += step) {
       const row = focus.row(Math.floor(((x + 0.5) / width) * frames));
       if (row < 0) continue;
-      pen.fillStyle = gateColor(gateShare(focus, row, view.block));
+      pen.fillStyle = gateColor(meanGate(focus, row, view.block));
       pen.fillRect(x, y, step + 0.5, STRIPE.attention);
     }
   }
