@@ -52,7 +52,7 @@ def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
         (["--processes", "-3"], "--processes: needs a whole number above 0"),
     ],
 )
-def test_mistakes_are_told_before_the_work(whole, tmp_path, monkeypatch, arguments, says):
+def test_mistakes_are_reported_before_the_work(whole, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(check, "check", lambda *_: pytest.fail("it has begun"))
     with pytest.raises(UserError, match=says):

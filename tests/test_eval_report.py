@@ -21,7 +21,7 @@ ROWS = [
 
 
 def test_a_table_is_aligned():
-    lines = report.text_table(report.cells(ROWS), apart=1).splitlines()
+    lines = report.text_table(report.cells(ROWS), group_by=1).splitlines()
     assert lines[0].split() == ["protocol", "predictor", "subset", "frames", "MPJPE", "ACCEL"]
     assert len({len(line) for line in lines[:7] if line}) == 1
     assert lines[2].split() == ["maed", "model", "plain", "1234", "61.2", "-"]

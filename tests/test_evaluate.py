@@ -145,8 +145,8 @@ def test_all_files_of_a_folder(data_dir, opened, tmp_path, capsys):
     assert frames["joints"].shape == (16, 14, 3) and frames["pose"].shape == (16, 72)
     np.testing.assert_array_equal(frames["frame"], [*range(7), *range(9)])
     np.testing.assert_allclose(frames["pve"].mean(), rows[2]["pve"])
-    apart = np.linalg.norm(frames["joints"] - frames["target_joints"], axis=-1).mean(-1)
-    np.testing.assert_allclose(1000 * apart, frames["mpjpe"])
+    distances = np.linalg.norm(frames["joints"] - frames["target_joints"], axis=-1).mean(-1)
+    np.testing.assert_allclose(1000 * distances, frames["mpjpe"])
 
 
 def test_table_1_of_what_is_prepared(data_dir, opened, tmp_path, capsys):

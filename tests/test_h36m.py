@@ -190,7 +190,7 @@ def test_fits_of_spin(raw, build, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mosh", "neural_annot"])
-def test_a_folder_without_fits_is_told(own, build, tmp_path, kind):
+def test_a_folder_without_fits_is_reported(own, build, tmp_path, kind):
     owner.write_metadata(own / "metadata.xml")
     with pytest.raises(UserError, match=f"below {tmp_path}, and so no SMPL labels"):
         build(own, **{kind: str(tmp_path)})

@@ -85,9 +85,9 @@ def test_points_go_there_and_back(box, scale, rotation, mirror):
     pixels = images.transform_keypoints(points, cv2.invertAffineTransform(affine))
     np.testing.assert_allclose(images.transform_keypoints(pixels, affine), points, atol=1e-6)
     # All pixels of the crop have the same size in the image: the crop's side over 224.
-    apart = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
+    distances = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
     expected = np.linalg.norm(np.diff(points, axis=0), axis=-1) * max(box[2:]) * scale / 224
-    np.testing.assert_allclose(apart, expected, rtol=1e-6)
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
     # The box's centre is the crop's centre, between its two middle pixels.
     middle = images.transform_keypoints(np.array([box[:2]]), affine)
     np.testing.assert_allclose(middle, [[111 if mirror else 112, 112]], atol=1e-6)

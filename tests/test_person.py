@@ -120,7 +120,7 @@ def test_reasons(change, reason):
     assert dropped(person(values.pop("image"), **values)) == {reason: 1}
 
 
-def test_a_reader_that_is_wrong_is_told():
+def test_a_reader_that_is_wrong_is_reported():
     for wrong in (
         {"keypoints_2d": np.zeros((17, 3))},
         {"box": np.zeros(3)},

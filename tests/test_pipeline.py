@@ -181,7 +181,7 @@ except UserError as error:
 """
 
 
-def test_scripts_that_workers_cannot_import_are_told_so(config, tmp_path):
+def test_scripts_that_workers_cannot_import_are_reported(config, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(UNGUARDED.replace("CONFIG", repr(config | {"workers": 1})))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}

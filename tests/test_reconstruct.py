@@ -77,18 +77,18 @@ def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
 
 
 def test_frames_of_a_clip_are_as_far_apart_as_in_the_evaluation():
-    apart = []
+    steps = []
 
     class Watching(FakeEstimator):
         interval = 3
 
         def __call__(self, clips, **_):
             prediction = super().__call__(clips)
-            apart.extend(np.diff(prediction.shape[..., 0]).ravel())
+            steps.extend(np.diff(prediction.shape[..., 0]).ravel())
             return prediction
 
     reconstruct(FakeVideo(24), [track_of(np.arange(24))], Watching(), num_frames=24, batch=1)
-    np.testing.assert_allclose(apart, 3, atol=0.02)
+    np.testing.assert_allclose(steps, 3, atol=0.02)
 
 
 def test_a_track_with_a_gap_is_two_runs():

@@ -176,7 +176,7 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
     assert not (tmp_path / "toy").exists()
 
 
-def test_two_at_once_are_told(tmp_path, build):
+def test_two_at_once_are_reported(tmp_path, build):
     import fcntl
 
     raw = raw_toy.write(tmp_path / "raw", sequences=1, frames=1)

@@ -218,6 +218,6 @@ def projection_error(record: dict) -> float | None:
     if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
         return None
     seen = project(points[both], record["intrinsics"])
-    apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
-    error = float(np.median(apart) / side)
+    distances = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
+    error = float(np.median(distances) / side)
     return error if np.isfinite(error) else None

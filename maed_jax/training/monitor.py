@@ -196,9 +196,9 @@ class Monitor:
 
 def _open_lines(path: Path, start: int):
     """Opens a JSON lines file for appending, removing the lines after step `start`."""
-    told = read_json_lines(path, {"step": int}) if path.exists() else []
+    lines = read_json_lines(path, {"step": int}) if path.exists() else []
     with whole_file(path, "w") as file:
-        file.writelines(json.dumps(line) + "\n" for line in told if line["step"] <= start)
+        file.writelines(json.dumps(line) + "\n" for line in lines if line["step"] <= start)
     return path.open("a", encoding="utf-8")
 
 
