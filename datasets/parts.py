@@ -82,7 +82,7 @@ def make(job: Job) -> dict:
                     tracks.append({"name": track.name, "length": length, "subset": track.subset})
                 total += length
             size = file.tell()
-            _settle(file)
+            _sync(file)
         unfinished.rename(job.stem.with_suffix(".records"))
         done = {
             "tracks": tracks, "images": recorder.images, "records": total, "bytes": size,
@@ -90,7 +90,7 @@ def make(job: Job) -> dict:
         }  # fmt: skip
         with open(unfinished, "w") as file:
             json.dump(done, file)
-            _settle(file)
+            _sync(file)
         unfinished.rename(job.stem.with_suffix(".json"))
     finally:
         unfinished.unlink(missing_ok=True)
@@ -125,7 +125,7 @@ def _write(file: BinaryIO, record: dict) -> None:
     file.write(fixed.tobytes() + _LENGTHS.pack(*map(len, data)) + b"".join(data))
 
 
-def _settle(file) -> None:
+def _sync(file) -> None:
     """Forces a file to disk, so that it survives a crash of the machine."""
     file.flush()
     os.fsync(file.fileno())

@@ -19,8 +19,8 @@ from maed_jax.visual.attention_video import (
     HEAT,
     attention_frame,
     heat_colors,
-    heated,
     time_strip,
+    with_heat_map,
     write_videos,
 )
 from maed_jax.visual.colors import color_of
@@ -35,7 +35,7 @@ def video(tmp_path_factory):
 def test_warm_is_where_the_weight_is():
     weights = np.zeros((4, 4))
     weights[1, 2] = 0.3
-    image = heated(np.full((40, 40, 3), 120, np.uint8), weights).astype(int)
+    image = with_heat_map(np.full((40, 40, 3), 120, np.uint8), weights).astype(int)
     warmth = image[..., 0] - image[..., 2]
     assert np.unravel_index(warmth.argmax(), (40, 40))[0] in range(11, 19)
     assert np.unravel_index(warmth.argmax(), (40, 40))[1] in range(21, 29)

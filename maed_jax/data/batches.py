@@ -15,7 +15,7 @@ from maed_jax.data import parallel
 from maed_jax.errors import UserError
 from maed_jax.machine import available_cores
 
-DEATHS = 3  # of worker processes during one batch that end the run
+MAX_DEATHS = 3  # of worker processes during one batch that end the run
 
 # The parts of each batch, in the order of its rows.
 MERGED = {"clips": ("clips_2d", "clips"), "images": ("images",)}
@@ -28,7 +28,7 @@ class TrainingBatches:
     Clips of the part `clips_2d` come before those of `clips`, in one batch.
 
     If a worker process dies, for example when memory runs out, all workers are restarted and the
-    order stays the same; `DEATHS` times during one batch are an error.
+    order stays the same; `MAX_DEATHS` times during one batch are an error.
 
     Attributes:
       replaced: how many unreadable samples of this host were replaced by others.
@@ -102,7 +102,7 @@ class TrainingBatches:
         return batch
 
     def _read(self) -> dict[str, dict[str, np.ndarray]]:
-        for _ in range(DEATHS):
+        for _ in range(MAX_DEATHS):
             try:
                 if self._iterators is not None:
                     return self._next()

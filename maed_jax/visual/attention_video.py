@@ -33,7 +33,7 @@ def heat_colors(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(at, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
 
 
-def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def with_heat_map(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Overlays a heat map of weights [h w], relative to the largest, on a crop uint8 [s s 3]."""
     size = crop.shape[1::-1]
     relative = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
@@ -95,7 +95,7 @@ def attention_frame(frame: Frame, person: Person, attention: Attention, row: int
     side = HEIGHT - (STRIP if attention.time is not None else 0)
     (crop,) = cut(frame, [person.crops[row]], side)
     if attention.space is not None:
-        crop = heated(crop, attention.space[row, BLOCK])
+        crop = with_heat_map(crop, attention.space[row, BLOCK])
     right = [crop]
     if attention.time is not None:
         right.append(time_strip(attention, row, (side, STRIP)))
@@ -127,7 +127,7 @@ def time_strip(attention: Attention, row: int, size: tuple[int, int]) -> np.ndar
     return strip
 
 
-def heated_crops(
+def heat_map_crops(
     video: Video,
     people: Sequence[Person],
     attentions: Sequence[Attention],
@@ -147,7 +147,7 @@ def heated_crops(
     for frame in exactly(video.frames(), max(wanted) + 1):
         for i, row in wanted.get(frame.index, ()):
             (crop,) = cut(frame, [people[i].crops[row]], size)
-            out[i].append(heated(crop, attentions[i].space[row, BLOCK]))
+            out[i].append(with_heat_map(crop, attentions[i].space[row, BLOCK]))
     return out
 
 
