@@ -24,7 +24,7 @@ function ofFrame(array, row, block) {
   return out;
 }
 
-// Returns [{frame, weight: {fraction, relative}}] for this frame's clip, in order; [] if none.
+// Returns [{frame, weight}] for this frame's clip, in order, relative to the largest; [] if none.
 function timeWeights(person, frame, block) {
   const row = person.row(frame);
   if (row < 0 || !person.attention.time) return [];
@@ -32,7 +32,7 @@ function timeWeights(person, frame, block) {
   const most = Math.max(...weights, 1e-9);
   const frames = person.attention.clip_frames.subarray(row * weights.length, (row + 1) * weights.length);
   return Array.from(frames, (at, i) => ({
-    frame: at, weight: { fraction: weights[i], relative: weights[i] / most },
+    frame: at, weight: weights[i] / most,
   })).sort((a, b) => a.frame - b.frame);
 }
 

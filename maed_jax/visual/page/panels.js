@@ -65,8 +65,8 @@ function drawTime(canvas, view) {
   pen.font = "10px system-ui, sans-serif";
   pen.textAlign = "center";
   weights.forEach(({ frame, weight }, i) => {
-    const bar = Math.max(2, (height - 18) * weight.relative);
-    pen.fillStyle = heatColor(0.25 + 0.75 * weight.relative);
+    const bar = Math.max(2, (height - 18) * weight);
+    pen.fillStyle = heatColor(0.25 + 0.75 * weight);
     pen.fillRect(i * cell + 1, height - 15 - bar, cell - 2, bar);
     pen.fillStyle = frame === view.frame ? view.colors.ink : view.colors.quiet;
     const often = Math.ceil(26 / cell);

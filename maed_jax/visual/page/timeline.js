@@ -43,7 +43,7 @@ function drawTimeline(canvas, view) {
     y = attentionStripe(pen, "when it looks", y, width, view.colors);
     const wide = Math.max(cell, 4);
     for (const { frame, weight } of timeWeights(focus, view.frame, view.block)) {
-      pen.fillStyle = heatColor(weight.relative);
+      pen.fillStyle = heatColor(weight);
       pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
     }
     y += STRIPE.attention + STRIPE.gap;
