@@ -13,8 +13,7 @@ import numpy as np
 from maed_jax.body.smpl import Body, keypoint_body, landmark_regressor
 from maed_jax.data.images import CROP_MARGIN, network_input
 from maed_jax.errors import UserError
-from maed_jax.models.folding import fold_constants
-from maed_jax.models.maed import MAED, Prediction
+from maed_jax.models.maed import MAED, Prediction, for_inference
 
 
 def check_finite(*answers: np.ndarray) -> None:
@@ -75,17 +74,16 @@ class Estimator:
           UserError: wrong dtype or shape, or more frames than the model accepts.
         """
         body = self.body if vertices else self._keypoint_body
-        return _apply(*self.folded, body, clip, vertices)
+        return _apply(self.model, self.inference_variables, body, clip, vertices)
 
     # Computed at the first call and kept on the device, as concrete arrays even if that call is
     # being traced.
 
     @functools.cached_property
-    def folded(self) -> tuple[MAED, dict[str, Any]]:
-        """Model and variables with the same outputs, but faster; see `models.folding`."""
+    def inference_variables(self) -> dict[str, Any]:
+        """Variables with which the model computes the same in less time; see `for_inference`."""
         with jax.ensure_compile_time_eval():
-            variables = jax.tree.map(jnp.asarray, self.variables)
-            return fold_constants(self.model, variables, self.body)
+            return for_inference(jax.tree.map(jnp.asarray, self.variables))
 
     @functools.cached_property
     def _keypoint_body(self) -> Body:

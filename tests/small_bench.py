@@ -36,11 +36,10 @@ def products(monkeypatch):
         return work(t if mode == "parallel" else t * t)
 
     monkeypatch.setattr(network, "make", lambda config: network.Network(*made(config), None))
-    monkeypatch.setattr(network, "for_inference", lambda net: net)
     monkeypatch.setattr(network, "forward", lambda net, b, t, **_: work(b * t))
     monkeypatch.setattr(network, "parts", lambda net, b, t: {"root": work(t), "blocks": work(t)})
     monkeypatch.setattr(network, "block", block)
 
 
 def made(config):
-    return network.MAED(**config.model), {}
+    return network.MAED(**config.model), {"params": {"encoder": {}}}

@@ -117,10 +117,10 @@ def test_training_starts_from_imagenet_weights(tmp_path):
     assert_same(got["params"]["decoder"], fresh["params"]["decoder"])
 
 
-def test_a_decoder_that_cannot_be_trained_is_refused(tmp_path):
+def test_an_unknown_decoder_is_refused(tmp_path):
     google(tmp_path / "R50.npz")
-    with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
-        convert(tmp_path / "R50.npz", tmp_path / "run", decoder="folded", sizes=SIZES)
+    with pytest.raises(UserError, match="no decoder 'tree'; choose from ktd, "):
+        convert(tmp_path / "R50.npz", tmp_path / "run", decoder="tree", sizes=SIZES)
     assert not (tmp_path / "run").exists()
 
 

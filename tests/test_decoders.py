@@ -30,9 +30,8 @@ def test_an_unknown_decoder_is_named_with_the_choices():
         make_decoder(MAED(decoder="tree"))
 
 
-def test_the_folded_decoder_is_none_to_train():
-    assert make_decoder(MAED(decoder="folded")).name == "decoder"
-    with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
-        check_decoder("folded")
+def test_decoders_are_checked_by_name():
+    with pytest.raises(UserError, match="no decoder 'tree'; choose from ktd, "):
+        check_decoder("tree")
     for name in DECODERS:
         check_decoder(name)

@@ -12,8 +12,6 @@ from random_params import random_params
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import FoldedDecoder
-from maed_jax.models.folding import fold
 from maed_jax.models.iterative import IterativeDecoder
 
 ORIGINAL = {"pose": "decpose", "shape": "decshape", "camera": "deccam"}
@@ -45,9 +43,6 @@ def test_answers_are_the_originals(encoder, golden_dir):
     module = IterativeDecoder()
     params = original_params(module, feature.shape[-1], lambda layer: ORIGINAL.get(layer, layer))
     assert_answers(module.apply(params, feature, mean_body(), train=False), golden)
-    folding = jax.jit(lambda params: fold(module, params, feature.shape[-1], mean_body()))
-    layer = {"params": folding(params["params"])}
-    assert_answers(FoldedDecoder().apply(layer, feature, train=False), golden)
 
 
 def test_written_out(body):

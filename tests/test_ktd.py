@@ -8,8 +8,7 @@ from decoder_parity import assert_answers, original_params
 from random_params import random_params
 
 from maed_jax.body.skeleton import PARENTS, random_parents
-from maed_jax.models.decoders import FoldedDecoder, joints_read
-from maed_jax.models.folding import fold
+from maed_jax.models.decoders import joints_read
 from maed_jax.models.ktd import KinematicTopologyDecoder, reading_order
 
 
@@ -40,8 +39,6 @@ def test_answers_are_the_originals(golden_dir):
     params = original_params(module, feature.shape[-1], theirs)
     apply = jax.jit(functools.partial(module.apply, train=False))
     assert_answers(apply(params, feature), golden)
-    layer = jax.jit(lambda params: fold(module, params["params"], feature.shape[-1]))(params)
-    assert_answers(FoldedDecoder().apply({"params": layer}, feature, train=False), golden)
 
 
 def readers(tree):

@@ -10,7 +10,7 @@ from random_params import random_params
 from maed_jax.body import smpl
 from maed_jax.body.mannequin import mannequin
 from maed_jax.errors import UserError
-from maed_jax.models.maed import MAED, reconstruct
+from maed_jax.models.maed import MAED, for_inference, reconstruct
 from maed_jax.models.regression import Regression
 from maed_jax.training.losses import label_counts, losses
 
@@ -189,3 +189,16 @@ def test_the_other_encoders_take_the_same_settings(body):
 def test_an_unknown_dtype_is_named():
     with pytest.raises(UserError, match="'float32' or 'bfloat16', not 'half'"):
         jax.eval_shape(MAED(**SMALL, dtype="half").init, jax.random.key(0), clip(), None)
+
+
+@pytest.mark.parametrize("encoder", ["ste", "cnn"])
+def test_kernels_standardised_in_advance_give_the_same(encoder, body):
+    model = MAED(**SMALL, encoder=encoder)
+    variables = random_params(model.init, clip(), None, method="regress")
+    before = jax.tree.map(jnp.copy, variables)
+    apply = jax.jit(functools.partial(model.apply, method="regress"))
+    for pair in zip(
+        *(jax.tree.leaves(apply(v, clip(), body)) for v in (variables, for_inference(variables)))
+    ):
+        np.testing.assert_allclose(*pair, atol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, variables, before)

@@ -7,12 +7,11 @@ import numpy as np
 from maed_jax.models import regression
 
 
-def test_a_vector_is_taken_apart_and_put_together():
+def test_a_vector_is_taken_apart():
     vector = jnp.arange(2.0 * regression.VECTOR).reshape(2, regression.VECTOR)
     parts = regression.Regression.from_vector(vector)
     assert [part.shape for part in parts] == [(2, 24, 6), (2, 10), (2, 3)]
     assert parts.pose6d[0, 1, 0] == 6 and parts.shape[0, 0] == 144 and parts.camera[0, 0] == 154
-    np.testing.assert_array_equal(parts.to_vector(), vector)
 
 
 def started(layer, inputs):

@@ -119,7 +119,7 @@ def test_no_config(trained):
         ("heads", 0, "config.json: model.heads must be at least 1"),
         ("heads", 3, "config.json: .* a multiple of model.heads=3"),
         ("depth", 1.5, "cannot be read: model.depth must be a whole number, not 1.5"),
-        ("decoder", "folded", "config.json: there is no decoder 'folded'"),
+        ("decoder", "tree", "config.json: there is no decoder 'tree'"),
         ("extra", 1, "is from another version: .*'extra'"),
         ("depth", 2, r"encoder/block1/\S* is \(.* in the model but absent in the variables"),
         ("depth", 10**12, "is absent in the model but"),

@@ -72,9 +72,9 @@ def test_what_the_encoder_cannot_be_is_refused():
         check_settings(settings(**{"model.mode": "paralel"}))
 
 
-def test_decoders_for_inference_alone_are_refused():
-    with pytest.raises(UserError, match="no decoder 'folded'; choose from ktd, "):
-        check_settings(settings(**{"model.decoder": "folded"}))
+def test_an_unknown_decoder_is_refused():
+    with pytest.raises(UserError, match="no decoder 'tree'; choose from ktd, "):
+        check_settings(settings(**{"model.decoder": "tree"}))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

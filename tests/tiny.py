@@ -55,7 +55,6 @@ class TinyModel(nn.Module):
     clip_length: int = 4
     batch_norm: bool = False
     dropout: float = 0.5
-    decoder: str = "vanilla"  # the only decoder that is not folded for inference
 
     @nn.compact
     def __call__(self, clip, body, *, train=False, vertices=False):

@@ -97,8 +97,10 @@ def measure(
     """Returns the rows of all groups, and the yardstick's summary."""
     from maed_jax.bench import network, original, programs
     from maed_jax.bench.yardstick import Yardstick
+    from maed_jax.models.maed import for_inference
 
-    net = network.for_inference(network.make(config))
+    net = network.make(config)
+    net = net._replace(variables=for_inference(net.variables))
     yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     model, b, t = net.model, options.clips, options.frames
     long = {"interpolate_time": True}

@@ -15,7 +15,6 @@ from maed_jax.body import smpl
 from maed_jax.body.files import load_body
 from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
-from maed_jax.estimator import Estimator
 from maed_jax.models.decoders import make_decoder
 from maed_jax.models.dense import dense
 from maed_jax.models.encoder import make_block
@@ -56,12 +55,6 @@ def make(config: ConfigDict, **settings: Any) -> Network:
     model, body = model_and_body(config, **settings)
     draw = jax.jit(functools.partial(init, model, body), compiler_options=hastily())
     return Network(model, draw(jax.random.key(0)), body)
-
-
-def for_inference(network: Network) -> Network:
-    """Returns the network as an `Estimator` runs it, with its constants folded."""
-    model, variables = Estimator(network.model, network.variables, network.body).folded
-    return network._replace(model=model, variables=variables)
 
 
 def clips(model: MAED, b: int, t: int) -> jax.Array:

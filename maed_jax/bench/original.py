@@ -2,8 +2,8 @@
 
 Multiplications and additions of matmuls and convolutions, counted separately; convolution windows
 at the image border count in full. Operations that an implementation skips without changing the
-result (the last block for one token only, a folded decoder, a body of few vertices) still count, so
-that skipping them shows as speed.
+result (the last block for one token only, a body of few vertices) still count, so that skipping
+them shows as speed.
 """
 
 from __future__ import annotations

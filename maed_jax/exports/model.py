@@ -39,7 +39,7 @@ def exported(estimator: Estimator, *, vertices: bool = False) -> jax.export.Expo
 
     names = (*OUTPUTS, "verts") if vertices else tuple(OUTPUTS)
     # Captured as constants: as arguments, users of the file would have to pass them too.
-    model, variables = estimator.folded
+    model, variables = estimator.model, estimator.inference_variables
     body = jax.tree.map(jnp.asarray, estimator.body)
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:

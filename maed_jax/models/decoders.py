@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import jax
 from flax import linen as nn
 
 from maed_jax.body import skeleton
-from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
 from maed_jax.models.iterative import IterativeDecoder
 from maed_jax.models.ktd import KinematicTopologyDecoder
-from maed_jax.models.parameters import Dense
-from maed_jax.models.regression import VECTOR, Regression
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 DECODERS = ("ktd", "ktd_random", "ktd_reverse", "iterative", "vanilla")
 
 
 def check_decoder(name: str) -> None:
-    """Raises: UserError: there is no such decoder that can be trained."""
+    """Raises: UserError: there is no such decoder."""
     if name not in DECODERS:
         raise UserError(f"there is no decoder {name!r}; choose from {', '.join(DECODERS)}")
 
@@ -40,19 +36,8 @@ def make_decoder(model) -> nn.Module:
             return IterativeDecoder(width, dropout, name="decoder")
         case "vanilla":  # 0.5 is for the others, which have no attention; 0 disables it in both
             return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name="decoder")
-        case "folded":  # not for users: made by `folding.fold_decoder`
-            return FoldedDecoder(name="decoder")
         case name:
             check_decoder(name)
-
-
-class FoldedDecoder(Dense):
-    """Maps features `[... d]` to a `Regression` with one linear layer; see `folding.fold`."""
-
-    features: int = VECTOR
-
-    def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
-        return Regression.from_vector(super().__call__(feature))
 
 
 def joints_read(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:

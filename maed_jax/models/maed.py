@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from maed_jax.models.attention import Mode
 from maed_jax.models.decoders import make_decoder
 from maed_jax.models.encoders import make_encoder
 from maed_jax.models.regression import Regression
+from maed_jax.models.resnet import standardise_kernels
 from maed_jax.models.sizes import check_sizes
 
 
@@ -131,3 +134,15 @@ def variable_shapes(
     init = functools.partial(model.init, method="regress")
     flat = traverse_util.flatten_dict(jax.eval_shape(init, jax.random.key(0), clip, body))
     return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def for_inference(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Standardises the kernels of the convolutional root, if there is one, in advance.
+
+    A `MAED` computes the same with the result, in less time. It is not for training.
+    """
+    encoder = variables["params"]["encoder"]
+    if "root" not in encoder:
+        return dict(variables)
+    encoder = {**encoder, "root": jax.jit(standardise_kernels)(encoder["root"])}
+    return {**variables, "params": {**variables["params"], "encoder": encoder}}

@@ -44,11 +44,6 @@ class Regression(NamedTuple):
         pose6d, shape, camera = jnp.split(vector, [pose_end, shape_end], axis=-1)
         return cls(rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera)
 
-    def to_vector(self) -> jax.Array:
-        """Concatenates pose, shape and camera, `[... 157]`."""
-        pose6d = rearrange(self.pose6d, "... joints six -> ... (joints six)")
-        return jnp.concatenate([pose6d, self.shape, self.camera], axis=-1)
-
 
 def torch_linear(width: int, name: str) -> Dense:
     """A layer whose kernel is initialised as in PyTorch's Linear: uniform in +-1 / sqrt(inputs).

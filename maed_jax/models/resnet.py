@@ -49,7 +49,7 @@ class StdConv(Module):
 
 
 def standardise_kernels(root: Mapping[str, Any]) -> dict[str, Any]:
-    """A `ResNetRoot`'s parameters for inference, with kernels standardised in advance."""
+    """The parameters of a `ResNetRoot`, for inference, with kernels standardised in advance."""
     if "kernel" in root:
         return {"standardised": standardise(root["kernel"])}
     return {
