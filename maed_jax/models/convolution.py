@@ -18,18 +18,18 @@ _ABREAST = 4  # outputs per window, see `_kernel_gradient_by_windows`
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolves images `[b h w in]` with a kernel `[size size in out]`, "SAME" padding."""
-    size = len(kernel)
-    if size == 1 and stride == 1:
-        return _pointwise(x, kernel)
-    if size == 1 and stride == 2:
-        # On GPUs, jaxlib 0.11 crashes in a kernel that it generates for `x[:, ::2, ::2] @ kernel`.
-        return jax.lax.platform_dependent(x, kernel, cpu=_pointwise_stride, default=_stride)
-    if size == 7 and stride == 2:
-        return _first(x, kernel)
-    if size == 3 and stride == 1:
-        return _same(x, kernel)
-    if size == 3 and stride == 2:
-        return jax.lax.platform_dependent(x, kernel, cpu=_stride_by_products, default=_stride)
+    match len(kernel), stride:
+        case 1, 1:
+            return _pointwise(x, kernel)
+        case 1, 2:
+            # On GPUs, jaxlib 0.11 crashes in a kernel that it generates for such a matmul.
+            return jax.lax.platform_dependent(
+                x, kernel, cpu=_pointwise_stride, default=_stride_by_xla
+            )
+        case 3, 1:
+            return _same(x, kernel)
+        case 7, 2:
+            return _first(x, kernel)
     return _by_xla(x, kernel, stride)
 
 
@@ -52,6 +52,10 @@ def _by_xla(x: jax.Array, kernel: jax.Array, stride: int, padding: str = "SAME")
     return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, padding, dimension_numbers=dims)
 
 
+def _stride_by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _by_xla(x, kernel, 2)
+
+
 def _input_gradient(x: jax.Array, kernel: jax.Array, stride: int, gradient: jax.Array):
     return jax.linear_transpose(lambda x: _by_xla(x, kernel, stride), x)(gradient)[0]
 
@@ -69,7 +73,7 @@ def _transposed(form: Callable, kernel: jax.Array) -> Callable:
 @jax.custom_vjp
 def _first(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """7x7 convolution at stride 2."""
-    return jax.lax.platform_dependent(x, kernel, cuda=_first_by_squares, default=_stride)
+    return jax.lax.platform_dependent(x, kernel, cuda=_first_by_squares, default=_stride_by_xla)
 
 
 def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
@@ -78,13 +82,13 @@ def _first_backward(inputs: tuple[jax.Array, jax.Array], gradient: jax.Array):
     forms = {
         "cpu": _kernel_gradient_by_windows,
         "cuda": _transposed(_first_by_squares, kernel),
-        "default": _transposed(_stride, kernel),
+        "default": _transposed(_stride_by_xla, kernel),
     }
     return of_x, jax.lax.platform_dependent(x, gradient, **forms).astype(kernel.dtype)
 
 
 def _first_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Like `_stride`, but 4x4 at stride 1 over squares of 2x2 pixels, with channels padded to 16.
+    """7x7 at stride 2 as 4x4 at stride 1 over squares of 2x2 pixels, with channels padded to 16.
 
     With three channels cuDNN takes 2.3 times as long, and the kernel gradient 2.0 times (H200,
     512 images of 224x224 in bfloat16: 4.0 against 1.8 ms, and 2.7 against 1.3 ms).
@@ -180,37 +184,3 @@ def _kernel_gradient_by_windows(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
 _first.defvjp(lambda x, kernel: (_first(x, kernel), (x, kernel)), _first_backward)
 _same.defvjp(lambda x, kernel: (_same(x, kernel), (x, kernel)), _same_backward)
-
-
-def _stride(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _by_xla(x, kernel, 2)
-
-
-def _stride_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Like `_stride` for 3x3, as two matmuls per row of the kernel.
-
-    The gradient of a strided convolution is slow on CPUs. Pixels are grouped in pairs: of a row's
-    three taps, two lie in one pair and the third in the next, so that operands are copied in long
-    runs. One matmul over all 3x3 windows takes 1.0 to 1.5 times as long forward, and 1.0 to 1.3
-    times with gradients.
-    """
-    h, w = (-(-size // 2) for size in x.shape[1:3])
-    c = x.shape[-1]
-    x = jnp.pad(pad_same(x, (1, 2)), ((0, 0), (0, 0), (0, 1), (0, 0)))
-    pairs = rearrange(x, "b h (w j) c -> b h w (j c)", j=2)
-    total = 0
-    for i, taps in enumerate(kernel):
-        row = pairs[:, i : i + 2 * h - 1 : 2]
-        first, third = row[:, :, :w], row[:, :, 1:, :c]
-        total += rearrange(first, "b h w k -> (b h w) k") @ rearrange(taps[:2], "j c o -> (j c) o")
-        total += rearrange(third, "b h w c -> (b h w) c") @ taps[2]
-    return rearrange(total, "(b h w) o -> b h w o", h=h, w=w)
-
-
-def pad_same(x: jax.Array, axes: tuple[int, ...], value: float = 0.0) -> jax.Array:
-    """Pads as TensorFlow does for windows of 3 at stride 2: an odd one goes at the end."""
-    padding = [(0, 0, 0)] * x.ndim
-    for axis in axes:
-        missing = 2 * -(-x.shape[axis] // 2) + 1 - x.shape[axis]
-        padding[axis] = (missing // 2, missing - missing // 2, 0)
-    return jax.lax.pad(x, jnp.array(value, x.dtype), padding)

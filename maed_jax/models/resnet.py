@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from einops import reduce, repeat
 from flax import linen as nn
 
-from maed_jax.models.convolution import convolve, pad_same
+from maed_jax.models.convolution import convolve
 from maed_jax.models.parameters import Module
 
 GROUPS = 32  # of channels, for GroupNorm
@@ -66,7 +66,10 @@ def max_pool(x: jax.Array) -> jax.Array:
     """
     for axis in (1, 2):
         out = -(-x.shape[axis] // 2)
-        x = pad_same(x, (axis,), -jnp.inf)
+        missing = 2 * out + 1 - x.shape[axis]
+        padding = [(0, 0)] * x.ndim
+        padding[axis] = (missing // 2, missing - missing // 2)
+        x = jnp.pad(x, padding, constant_values=-jnp.inf)
         left, middle, right = (
             jax.lax.slice_in_dim(x, i, i + 2 * out - 1, stride=2, axis=axis) for i in range(3)
         )
