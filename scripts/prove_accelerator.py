@@ -30,7 +30,7 @@ import parity_rules as rules  # noqa: E402
 
 from maed_jax.body.files import load_body  # noqa: E402
 from maed_jax.models import flash  # noqa: E402
-from maed_jax.models.attention import attend  # noqa: E402
+from maed_jax.models.attention import softmax_attention  # noqa: E402
 from maed_jax.models.maed import MAED  # noqa: E402
 from maed_jax.weights.layouts import torch_name  # noqa: E402
 from maed_jax.weights.original import convert_original  # noqa: E402
@@ -122,7 +122,7 @@ def prove_attention(_: Path) -> None:
         return y, *(a[..., :tokens, :] for a in pull(along[..., :tokens, :].astype(dtype)))
 
     def plain(*parts):
-        return attend(*(a[..., :tokens, :] for a in parts))[0]
+        return softmax_attention(*(a[..., :tokens, :] for a in parts))[0]
 
     fused = answer_and_gradients(lambda *a: flash.flash_attention(*a, tokens), jnp.bfloat16)
     with jax.default_matmul_precision("highest"):

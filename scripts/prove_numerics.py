@@ -103,14 +103,16 @@ def make_judge():
 
     from maed_jax.body.mannequin import mannequin
     from maed_jax.body.smpl import keypoint_body
-    from maed_jax.models.maed import reconstruct
+    from maed_jax.models.maed import Prediction
     from maed_jax.models.regression import Regression
     from maed_jax.training.losses import label_counts, losses
 
     body = keypoint_body(mannequin())
 
     def loss(answer, labels):
-        prediction = reconstruct(Regression(*answer), jnp.zeros((1, 1, 1)), body, vertices=False)
+        prediction = Prediction.from_regression(
+            Regression(*answer), jnp.zeros((1, 1, 1)), body, vertices=False
+        )
         counts = label_counts({"clips": labels}, parts=1)["clips"]
         return losses(prediction, labels, WEIGHTS, counts)[0]
 

@@ -15,7 +15,7 @@ from maed_jax.ablation.rows import (
     stage_config,
 )
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import DECODERS
+from maed_jax.models.checks import DECODERS
 from maed_jax.models.maed import MAED
 from maed_jax.runs.config import load_config
 from maed_jax.runs.settings import check_settings

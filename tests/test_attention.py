@@ -11,8 +11,10 @@ from random_params import random_params
 from maed_jax.models import attention as A
 
 B, T, HEADS, N, DH = 2, 3, 2, 5, 4
-over_time = functools.partial(A.over_time, attend=A.attend)
-over_space_time = functools.partial(A.over_space_time, attend=A.attend)
+over_space, over_time, over_space_time = (
+    functools.partial(over, return_weights=True)
+    for over in (A.over_space, A.over_time, A.over_space_time)
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def test_each_attention_reads_what_it_says(qkv):
     space = one_query(query, k[b, t, h], v[b, t, h])
     time = one_query(query, k[b, :, h, n], v[b, :, h, n])
     both = one_query(query, k[b, :, h].reshape(-1, DH), v[b, :, h].reshape(-1, DH))
-    np.testing.assert_allclose(A.attend(*qkv)[0][b, t, h, n], space, rtol=1e-5)
+    np.testing.assert_allclose(over_space(*qkv)[0][b, t, h, n], space, rtol=1e-5)
     np.testing.assert_allclose(over_time(*qkv)[0][b, t, h, n], time, rtol=1e-5)
     np.testing.assert_allclose(over_space_time(*qkv)[0][b, t, h, n], both, rtol=1e-5)
 
@@ -44,10 +46,10 @@ def test_it_is_softmax_attention_with_its_gradients(qkv):
         weights = jax.nn.softmax(jnp.einsum("...qd,...kd->...qk", q, k) / np.sqrt(DH))
         return jnp.einsum("...qk,...kd->...qd", weights, v), weights
 
-    wanted, pull_wanted = jax.vjp(by_softmax, *qkv)
-    found, pull_found = jax.vjp(A.attend, *qkv)
-    given = jax.tree.map(jnp.cos, wanted)
-    for a, b in zip((*found, *pull_found(given)), (*wanted, *pull_wanted(given))):
+    expected, pull_expected = jax.vjp(by_softmax, *qkv)
+    found, pull_found = jax.vjp(A.softmax_attention, *qkv)
+    dy = jax.tree.map(jnp.cos, expected)
+    for a, b in zip((*found, *pull_found(dy)), (*expected, *pull_expected(dy))):
         np.testing.assert_allclose(a, b, atol=2e-6)
 
 
@@ -56,10 +58,10 @@ def test_scores_of_bfloat16_are_not_rounded():
     keys = jax.random.split(jax.random.key(0), 3)
     q, k, v = (jax.random.normal(key, (4, 16, 64)).astype(jnp.bfloat16) for key in keys)
     q *= 3
-    wanted, _ = A.attend(*(a.astype(jnp.float32) for a in (q, k, v)))
-    found, weights = A.attend(q, k, v)
+    expected, _ = A.softmax_attention(*(a.astype(jnp.float32) for a in (q, k, v)))
+    found, weights = A.softmax_attention(q, k, v)
     assert found.dtype == weights.dtype == jnp.bfloat16
-    assert jnp.linalg.norm(found - wanted) < 0.0035 * jnp.linalg.norm(wanted)
+    assert jnp.linalg.norm(found - expected) < 0.0035 * jnp.linalg.norm(expected)
 
 
 def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
@@ -68,7 +70,7 @@ def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
     along = jax.random.normal(jax.random.key(8), qkv[0].shape)
 
     def gradients(parts):
-        y, pull = jax.vjp(lambda *parts: A.attend(*parts)[0], *parts)
+        y, pull = jax.vjp(lambda *parts: A.softmax_attention(*parts)[0], *parts)
         return pull(along.astype(y.dtype))
 
     program = str(jax.make_jaxpr(gradients)(half))
@@ -80,13 +82,13 @@ def test_gradients_of_bfloat16_are_those_of_float32_but_for_its_rounding(qkv):
 
 def test_padding_is_not_read(qkv):
     q, k, v = qkv
-    expected = A.attend(q, k[..., :3, :], v[..., :3, :])
-    np.testing.assert_array_equal(A.attend_unseen(q, k, v, 3)[0], expected[0])
+    expected, _ = A.softmax_attention(q, k[..., :3, :], v[..., :3, :])
+    np.testing.assert_array_equal(A.attention(q, k, v, 3)[0], expected)
 
 
 def test_large_scores_are_finite(qkv):
     q, k, v = qkv
-    y, weights = A.attend(1e3 * q, k, v)
+    y, weights = A.softmax_attention(1e3 * q, k, v)
     assert jnp.isfinite(y).all()
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
 
@@ -96,7 +98,7 @@ def test_the_answer_is_the_values_by_the_weights(queries, qkv):
     q, k, v = qkv
     q = q[..., :queries, :]
     for over, product in (
-        (A.attend, "bthqn,bthnd->bthqd"),
+        (over_space, "bthqn,bthnd->bthqd"),
         (over_time, "bnhst,bthnd->bshnd"),
         (over_space_time, "bhsqtn,bthnd->bshqd"),
     ):
@@ -177,7 +179,7 @@ def test_parallel_v1_is_the_mean_of_the_branches():
     p = params["params"]
     qkv = tokens() @ p["qkv"]["kernel"] + p["qkv"]["bias"]
     qkv = rearrange(qkv, "b t n (three h dh) -> three b t h n dh", three=3, h=HEADS)
-    mean = (A.attend(*qkv)[0] + over_time(*qkv)[0]) / 2
+    mean = (over_space(*qkv)[0] + over_time(*qkv)[0]) / 2
     expected = A.merge_heads(mean) @ p["proj"]["kernel"] + p["proj"]["bias"]
     np.testing.assert_allclose(apply(params, tokens()), expected, atol=1e-5)
 

@@ -8,11 +8,15 @@ from random_params import random_params
 
 from maed_jax.errors import UserError
 from maed_jax.models.attention import MODES
-from maed_jax.models.encoder import Block, SpatialTemporalEncoder, attention_seen
+from maed_jax.models.encoder import (
+    Block,
+    SpatialTemporalEncoder,
+    TemporalEncoder,
+    attention_weights,
+)
 
 SMALL = dict(
-    image_size=32, clip_length=4, stage_sizes=(1, 1), width=8,
-    dim=16, depth=2, heads=2, feature_dim=12,
+    clip_length=4, stage_sizes=(1, 1), width=8, dim=16, depth=2, heads=2, feature_dim=12,
 )  # fmt: skip
 
 
@@ -48,12 +52,6 @@ def test_a_clip_may_be_shorter_than_the_embedding_but_not_longer():
     assert apply(params, clip(t=1)).shape == (2, 1, 12)
     with pytest.raises(UserError, match="5 frames is longer than the 4"):
         apply(params, clip(t=5))
-
-
-def test_frames_of_another_size_are_refused():
-    apply, params = encoder()
-    with pytest.raises(UserError, match="32x32 pixels, not 32x48"):
-        apply(params, jnp.zeros((1, 1, 32, 48, 3)))
 
 
 def test_order_of_frames_matters():
@@ -114,8 +112,54 @@ def test_places_start_as_large_as_what_is_at_them():
     assert 1 / 3 < ratio < 3
 
 
-def test_attention_seen_is_in_the_order_of_the_blocks_and_none_without_attention():
+def test_weights_are_in_the_order_of_the_blocks_and_none_without_attention():
     blocks = {f"block{i}": {"attention": {"gates": (i,)}} for i in reversed(range(11))}
-    seen = attention_seen({"intermediates": {"encoder": blocks}})
-    assert seen == [{"gates": i} for i in range(11)]
-    assert attention_seen({}) == attention_seen({"intermediates": {"encoder": {"root": {}}}}) == []
+    found = attention_weights({"intermediates": {"encoder": blocks}})
+    assert found == [{"gates": i} for i in range(11)]
+    assert (
+        attention_weights({})
+        == attention_weights({"intermediates": {"encoder": {"root": {}}}})
+        == []
+    )
+
+
+@pytest.fixture(scope="module")
+def temporal():
+    module = TemporalEncoder(**SMALL)
+    return jax.jit(module.apply), random_params(module.init, clip())
+
+
+def test_te_has_one_token_a_frame(temporal):
+    apply, params = temporal
+    assert apply(params, clip()).shape == (2, 3, 12)
+    names = {"root", "embedding", "time_embedding", "block0", "block1", "norm", "pre_logits"}
+    assert set(params["params"]) == names
+    assert set(params["params"]["block0"]["attention"]) == {"qkv", "proj"}
+    _, state = jax.eval_shape(
+        lambda p, x: TemporalEncoder(**SMALL).apply(p, x, mutable="intermediates"), params, clip()
+    )
+    (weights,) = state["intermediates"]["block0"]["attention"]["time"]
+    assert weights.shape == (2, 1, 2, 3, 3)  # b n heads t t
+
+
+def test_frames_of_te_see_one_another_and_know_their_order(temporal):
+    apply, params = temporal
+    x = clip()
+    feature = apply(params, x)
+    assert jnp.abs(feature - apply(params, x.at[:, 0].add(1.0)))[:, 2].max() > 1e-4
+    assert jnp.abs(feature - apply(params, x[:, ::-1])[:, ::-1]).max() > 1e-4
+    without = {"params": params["params"] | {"time_embedding": jnp.zeros((1, 4, 1, 16))}}
+    forward, backward = apply(without, x), apply(without, x[:, ::-1])[:, ::-1]
+    np.testing.assert_allclose(forward, backward, atol=1e-5)
+
+
+def test_an_image_of_te_meets_only_its_own_values(temporal):
+    """With a single frame, queries and keys do not matter."""
+    apply, params = temporal
+    changed = jax.tree.map(lambda p: p, params)
+    for block in ("block0", "block1"):
+        qkv = changed["params"][block]["attention"]["qkv"]
+        qkv["kernel"] = jnp.asarray(qkv["kernel"]).at[:, :32].add(1.0)
+    x = clip(t=1)
+    np.testing.assert_allclose(apply(params, x), apply(changed, x), atol=1e-6)
+    assert jnp.abs(apply(params, clip()) - apply(changed, clip())).max() > 1e-4

@@ -8,8 +8,7 @@ from decoder_parity import assert_answers, original_params
 from random_params import random_params
 
 from maed_jax.body.skeleton import PARENTS, random_parents
-from maed_jax.models.decoders import joints_read
-from maed_jax.models.ktd import KinematicTopologyDecoder, reading_order
+from maed_jax.models.ktd import KinematicTopologyDecoder, ktd_ancestors, topological_order
 
 
 def decoder(width=16, **kwargs):
@@ -43,7 +42,7 @@ def test_answers_are_the_originals(golden_dir):
 
 def readers(tree):
     """For each joint, the joints that move with its bias. [joints joints]"""
-    apply, params, feature = decoder(width=4, reads=tree)
+    apply, params, feature = decoder(width=4, ancestors=tree)
 
     def pose6d(biases):
         moved = {
@@ -67,9 +66,9 @@ def path_to_root(joint, parents):
 @pytest.mark.parametrize(
     ("tree", "parents"),
     [
-        (joints_read("ktd"), PARENTS),
-        (joints_read("ktd_random", 0), random_parents(24, 0)),
-        (joints_read("ktd_random", 7), random_parents(24, 7)),
+        (ktd_ancestors("ktd"), PARENTS),
+        (ktd_ancestors("ktd_random", 0), random_parents(24, 0)),
+        (ktd_ancestors("ktd_random", 7), random_parents(24, 7)),
     ],
     ids=["SMPL's tree", "random tree 0", "random tree 7"],
 )
@@ -84,21 +83,21 @@ def test_reversed_a_joint_reads_exactly_those_below_it():
     expected = np.zeros((24, 24), bool)
     for joint in range(24):
         expected[joint, list(path_to_root(joint, PARENTS))] = True
-    np.testing.assert_array_equal(readers(joints_read("ktd_reverse")), expected)
+    np.testing.assert_array_equal(readers(ktd_ancestors("ktd_reverse")), expected)
 
 
 @pytest.mark.parametrize("name", ["ktd", "ktd_random", "ktd_reverse"])
 def test_inputs_come_after_what_they_read_themselves(name):
-    tree = joints_read(name)
-    assert sorted(reading_order(tree)) == list(range(24))
-    for order in (reading_order(tree), *tree):
+    tree = ktd_ancestors(name)
+    assert sorted(topological_order(tree)) == list(range(24))
+    for order in (topological_order(tree), *tree):
         for place, joint in enumerate(order):
             assert set(tree[joint]) <= set(order[:place])
 
 
 @pytest.mark.parametrize("name", ["ktd", "ktd_random", "ktd_reverse"])
 def test_training_starts_upright_at_rest(name):
-    heads = KinematicTopologyDecoder(width=8, reads=joints_read(name))
+    heads = KinematicTopologyDecoder(width=8, ancestors=ktd_ancestors(name))
     variables = heads.init(jax.random.key(0), jnp.ones(8), train=False)
     pose6d = heads.apply(variables, jnp.zeros(8), train=False).pose6d
     np.testing.assert_allclose(pose6d[0], [1, 0, 0, -1, 0, 0], atol=0.1)
@@ -126,7 +125,7 @@ def test_written_out_for_one_chain():
 
 
 def test_heads_start_near_zero():
-    heads = KinematicTopologyDecoder(width=64, reads=((), (0,), (0, 1)))
+    heads = KinematicTopologyDecoder(width=64, ancestors=((), (0,), (0, 1)))
     params = heads.init(jax.random.key(0), jnp.ones(8), train=False)["params"]
     for name in ("joint0", "joint2", "shape", "camera"):
         assert 0 < np.abs(params[name]["kernel"]).max() < 0.01
@@ -134,7 +133,7 @@ def test_heads_start_near_zero():
 
 def test_any_tree_will_do():
     chain = tuple(tuple(range(joint)) for joint in range(24))
-    apply, params, feature = decoder(width=64, reads=chain)
+    apply, params, feature = decoder(width=64, ancestors=chain)
     assert params["params"]["joint23"]["kernel"].shape == (64 + 23 * 6, 6)
     assert apply(params, feature, train=False).pose6d.shape == (2, 3, 24, 6)
 

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from maed_jax.bench import network, original
+from maed_jax.bench import original
 from maed_jax.bench.operations import count
-from maed_jax.models.encoders import make_encoder
-from maed_jax.models.maed import MAED
+from maed_jax.models.maed import MAED, make_decoder, make_encoder
 from maed_jax.models.resnet import ResNetRoot
 
 SMALL = dict(image_size=64, stage_sizes=(1, 2), width=32, dim=48, depth=2, heads=4, feature_dim=40)
@@ -50,7 +49,7 @@ def test_encoder(mode):
 
 def test_decoder():
     model = MAED(**SMALL, decoder_width=32)
-    decoder = network.make_decoder(model)
+    decoder = make_decoder(model)
     feature = jnp.zeros((1, model.feature_dim))
     params = jax.eval_shape(lambda k: decoder.init(k, feature, train=False), jax.random.key(0))
     counted = count(lambda p, x: decoder.apply(p, x, train=False), params, feature).operations

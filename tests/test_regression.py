@@ -8,7 +8,7 @@ from maed_jax.models import regression
 
 
 def test_a_vector_is_taken_apart():
-    vector = jnp.arange(2.0 * regression.VECTOR).reshape(2, regression.VECTOR)
+    vector = jnp.arange(2.0 * regression.VECTOR_SIZE).reshape(2, regression.VECTOR_SIZE)
     parts = regression.Regression.from_vector(vector)
     assert [part.shape for part in parts] == [(2, 24, 6), (2, 10), (2, 3)]
     assert parts.pose6d[0, 1, 0] == 6 and parts.shape[0, 0] == 144 and parts.camera[0, 0] == 154

@@ -68,9 +68,9 @@ def test_max_pool_and_its_gradient_are_the_window_reductions(size):
 
 def test_both_sums_at_once_are_each_by_itself(monkeypatch):
     a, b = (jax.random.normal(jax.random.key(i), (2, 5, 7, 64)) for i in range(2))
-    separate = resnet._sums(a, b)
+    separate = resnet._pixel_sums(a, b)
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *a, cuda, default: cuda(*a))
-    for one, other in zip(resnet._sums(a, b), separate):
+    for one, other in zip(resnet._pixel_sums(a, b), separate):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from maed_jax.errors import UserError
-from maed_jax.models import sizes
-from maed_jax.models.encoders import ENCODERS
+from maed_jax.models import checks
+from maed_jax.models.checks import ENCODERS
 from maed_jax.runs import config as configs
 from maed_jax.runs.settings import BOUNDS, check_settings
 
@@ -63,7 +63,7 @@ def test_changes_of_images_alone_are_checked_too():
 def test_bounds_are_of_settings_that_there_are():
     known = dict(configs.flatten(configs.defaults()))
     bounded = [name for _, _, names in BOUNDS for name in names]
-    bounded += [f"model.{name}" for _, _, names in sizes.BOUNDS for name in names]
+    bounded += [f"model.{name}" for _, _, names in checks.BOUNDS for name in names]
     assert set(bounded) <= set(known) and len(bounded) == len(set(bounded))
 
 

@@ -3,10 +3,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from random_params import random_params
 
-from maed_jax.errors import UserError
 from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 
@@ -107,11 +105,6 @@ def test_every_parameter_has_a_gradient():
 
     for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(params)):
         assert np.abs(leaf).max() > 1e-4, path
-
-
-def test_heads_must_divide_the_width():
-    with pytest.raises(UserError, match="width of 8 cannot be split into 3 heads"):
-        decoder(heads=3)
 
 
 def test_dropout_only_in_training():

@@ -16,10 +16,8 @@ from maed_jax.body.smpl import h36m_joints, keypoint_body, pose_body
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.models import cnn, resnet
-from maed_jax.models.decoders import make_decoder
 from maed_jax.models.encoder import Block
-from maed_jax.models.encoders import make_encoder
-from maed_jax.models.maed import MAED, reconstruct, variable_shapes
+from maed_jax.models.maed import MAED, Prediction, make_decoder, make_encoder, variable_shapes
 from maed_jax.weights.layouts import torch_entry, torch_name
 from maed_jax.weights.original import convert_original, from_torch, with_means
 
@@ -104,7 +102,7 @@ def encode(model, variables, clip):
 @functools.partial(jax.jit, static_argnames="model")
 def decode(model, variables, feature, body):
     regression = make_decoder(model).apply(variables, feature, body, train=False)
-    prediction = reconstruct(regression, feature, body, vertices=True)
+    prediction = Prediction.from_regression(regression, feature, body, vertices=True)
     return prediction, h36m_joints(body, pose_body(body, prediction.rotmat, prediction.shape))
 
 

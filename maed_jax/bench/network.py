@@ -15,11 +15,10 @@ from maed_jax.body import smpl
 from maed_jax.body.files import load_body
 from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import make_decoder
-from maed_jax.models.dense import dense
-from maed_jax.models.encoder import make_block
-from maed_jax.models.maed import MAED, reconstruct
-from maed_jax.models.regression import VECTOR, Regression
+from maed_jax.models.encoder import Block
+from maed_jax.models.layers import dense
+from maed_jax.models.maed import MAED, Prediction, make_decoder
+from maed_jax.models.regression import VECTOR_SIZE, Regression
 from maed_jax.models.resnet import ResNetRoot
 
 
@@ -90,7 +89,7 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
         return decoder.apply({"params": params}, feature, network.body, train=False)
 
     def pose(body, regression, feature):
-        return reconstruct(regression, feature, body, vertices=False)
+        return Prediction.from_regression(regression, feature, body, vertices=False)
 
     images = rearrange(clips(model, b, t), "b t h w c -> (b t) h w c").astype(dtype)
     seen = jax.eval_shape(see, encoder["root"], images)
@@ -102,12 +101,12 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
     def blocks(encoder, x):
         for i in range(model.depth):
             queries = 1 if i == model.depth - 1 else None
-            block = make_block(False)(model.heads, model.mode)
+            block = Block(model.heads, model.mode)
             x = block.apply({"params": encoder[f"block{i}"]}, x, queries)
         return x
 
     feature = noise(b, t, model.feature_dim, dtype=jnp.float32)
-    decoded = Regression.from_vector(noise(b, t, VECTOR, dtype=jnp.float32))
+    decoded = Regression.from_vector(noise(b, t, VECTOR_SIZE, dtype=jnp.float32))
     return {
         "root": (see, (encoder["root"], images)),
         "embedding": (embed, (encoder["embedding"], noise(*seen.shape))),
@@ -140,7 +139,7 @@ def block(network: Network, mode: str, t: int) -> Work:
     from maed_jax.bench.original import tokens
 
     model = network.model
-    block = make_block(False)(model.heads, mode)
+    block = Block(model.heads, mode)
     x = jax.ShapeDtypeStruct((1, t, tokens(model), model.dim), jnp.dtype(model.dtype))
     params = jax.eval_shape(block.init, jax.random.key(0), x)
     x, params = jax.tree.map(

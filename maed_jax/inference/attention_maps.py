@@ -25,7 +25,7 @@ from maed_jax.estimator import Estimator
 from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.files.whole import whole_file
-from maed_jax.models.encoder import attention_seen
+from maed_jax.models.encoder import attention_weights
 from maed_jax.models.maed import MAED
 
 FORMAT = 1  # increased when older readers would fail
@@ -110,7 +110,7 @@ def _record(
 ) -> dict[str, jax.Array | None]:
     clip = network_input(clip)
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
-    seen = attention_seen(state)
+    seen = attention_weights(state)
     layers = [seen[i] for i in blocks]
     head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # without `blocks`
 

@@ -27,9 +27,9 @@ from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video, no_progress
-from maed_jax.models.decoders import joints_read
-from maed_jax.models.encoder import attention_seen
+from maed_jax.models.encoder import attention_weights
 from maed_jax.models.joint_attention import joint_fractions
+from maed_jax.models.ktd import ktd_ancestors
 from maed_jax.models.maed import MAED
 
 FORMAT = 1  # increased when older readers would fail
@@ -147,7 +147,7 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
     (_, regression), state = model.apply(
         variables, clip, body, method="regress", mutable="intermediates"
     )
-    blocks = attention_seen(state)
+    blocks = attention_weights(state)
     kinds = blocks[0].keys() if blocks else ()
     out = {}
     if "space" in kinds:
@@ -164,8 +164,9 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
         gates = jnp.stack([block["gates"] for block in blocks], 2)
         out["gates"] = reduce(gates, "b t n (heads dh) -> b t n heads", "mean", heads=model.heads)
     if model.decoder.startswith("ktd"):
-        reads = joints_read(model.decoder, model.tree_seed)
-        out["joints"] = joint_fractions(variables["params"]["decoder"], regression.pose6d, reads)
+        ancestors = ktd_ancestors(model.decoder, model.tree_seed)
+        params = variables["params"]["decoder"]
+        out["joints"] = joint_fractions(params, regression.pose6d, ancestors)
     return {name: array.astype(jnp.float32) for name, array in out.items()}
 
 

@@ -7,8 +7,6 @@ be fewer queries than keys: those of the first tokens of each frame.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -17,25 +15,41 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models import flash
-from maed_jax.models.dense import dense, folded_matmul
-from maed_jax.models.full_einsum import full_einsum
-from maed_jax.models.parameters import Module
+from maed_jax.models.layers import dense, full_einsum, linear
 
 Mode = Literal["parallel", "parallel_v1", "series", "coupling", "vanilla", "temporal"]
 MODES: tuple[str, ...] = get_args(Mode)
-Attend = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+def attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    num_tokens: int | None = None,
+    *,
+    return_weights: bool = False,
+) -> tuple[jax.Array, jax.Array | None]:
     """Scaled dot-product attention over the second to last axis of `[... n dh]`.
 
-    For `[b t heads n dh]` this is attention over space (MSA-S): the tokens of a frame attend to one
-    another. The outputs are divided by the sum of the weights, rather than the weights themselves,
-    which are larger: on a CPU this takes half the time of a softmax before the matmul with the
-    values.
+    Args:
+      num_tokens: queries and keys beyond this number are padding: such keys are not attended to,
+        and the outputs of such queries are undefined.
+      return_weights: whether the weights are needed; if not, attention is fused where possible.
 
     Returns:
-      The output `[... queries dh]`, and the weights over the keys `[... queries n]`.
+      The output `[... queries dh]`, and the weights over the keys `[... queries n]`, or None if
+      fused.
+    """
+    if not return_weights and flash.fits(k):
+        return flash.flash_attention(q, k, v, num_tokens), None
+    return softmax_attention(q, k[..., :num_tokens, :], v[..., :num_tokens, :])
+
+
+def softmax_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`attention` written out, with its weights.
+
+    The outputs are divided by the sum of the weights, rather than the weights themselves, which are
+    larger: on a CPU this takes half the time of a softmax before the matmul with the values.
     """
     q = q * q.shape[-1] ** -0.5  # cheaper than scaling the scores
     scores = _scores(q, k)
@@ -52,173 +66,133 @@ def _scores(q: jax.Array, k: jax.Array) -> jax.Array:
     return jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32)
 
 
-def _scores_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array):
+def _scores_backward(saved: tuple[jax.Array, jax.Array], dscores: jax.Array):
     q, k = saved
-    gradient = gradient.astype(q.dtype)
-    of_q = jnp.einsum("...qk,...kd->...qd", gradient, k)
-    return of_q, jnp.einsum("...qk,...qd->...kd", gradient, q)
+    dscores = dscores.astype(q.dtype)
+    dq = jnp.einsum("...qk,...kd->...qd", dscores, k)
+    return dq, jnp.einsum("...qk,...qd->...kd", dscores, q)
 
 
 _scores.defvjp(lambda q, k: (_scores(q, k), (q, k)), _scores_backward)
 
 
-def attend_unseen(
-    q: jax.Array, k: jax.Array, v: jax.Array, tokens: int | None = None
-) -> tuple[jax.Array, jax.Array | None]:
-    """Like `attend`, for callers that do not use the weights, which may be None.
-
-    Args:
-      tokens: queries and keys beyond this number are padding: such keys are not attended to, and
-        the outputs of such queries are undefined.
-    """
-    if flash.fits(k):
-        return flash.flash_attention(q, k, v, tokens), None
-    return attend(q, *(a[..., :tokens, :] for a in (k, v)))
+def over_space(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    num_tokens: int | None = None,
+    *,
+    return_weights: bool = False,
+):
+    """MSA-S: a token attends to those of its frame. Weights `[b t heads queries n]`."""
+    return attention(q, k, v, num_tokens, return_weights=return_weights)
 
 
-def over_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend):
+def over_time(q: jax.Array, k: jax.Array, v: jax.Array, *, return_weights: bool = False):
     """MSA-T: a token attends to those at its position in all frames. Weights `[b n heads t t]`."""
-    b, t, heads, queries, _ = q.shape
-    k, v = k[..., :queries, :], v[..., :queries, :]
+    b, t, heads, n, _ = q.shape
+    k, v = k[..., :n, :], v[..., :n, :]
     if t == 1:  # an image: the only weight is 1
-        return v, jnp.ones((b, queries, heads, 1, 1), v.dtype)
+        return v, jnp.ones((b, n, heads, 1, 1), v.dtype)
     q, k, v = (rearrange(a, "b t heads n dh -> b n heads t dh") for a in (q, k, v))
-    y, weights = attend(q, k, v)
+    y, weights = attention(q, k, v, return_weights=return_weights)
     return rearrange(y, "b n heads t dh -> b t heads n dh"), weights
 
 
-def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array, attend: Attend):
+def over_space_time(q: jax.Array, k: jax.Array, v: jax.Array, *, return_weights: bool = False):
     """MSA-C: a token attends to every token of the clip. Weights `[b heads t queries t n]`."""
     t = q.shape[1]
     q, k, v = (rearrange(a, "b t heads n dh -> b heads (t n) dh") for a in (q, k, v))
-    y, weights = attend(q, k, v)
+    y, weights = attention(q, k, v, return_weights=return_weights)
     if weights is not None:
         weights = rearrange(weights, "b heads (s q) (t n) -> b heads s q t n", s=t, t=t)
     return rearrange(y, "b heads (t n) dh -> b t heads n dh", t=t), weights
 
 
-def merge_heads(x: jax.Array) -> jax.Array:
-    return rearrange(x, "b t heads n dh -> b t n (heads dh)")
+class QueryKeyValue(nn.Module):
+    """Projects tokens `[b t n d]` to queries, keys and values `[b t heads n dh]` with one layer.
 
-
-class QueryKeyValue(Module):
-    """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` with one layer.
-
-    `queries` limits q to the first tokens of each frame. With `separate`, each of the three has its
-    own matmul, so that none is copied out of a larger output, and an odd n is padded with a token
-    of zeros, because `flash` needs an even number.
+    `num_queries` limits the queries to the first tokens of each frame; `for_flash`: see
+    `flash.project`.
     """
 
     heads: int
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, queries: int | None = None, *, separate: bool = False
+        self, x: jax.Array, num_queries: int | None = None, *, for_flash: bool = False
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        tokens, d = x.shape[2:]
+        d = x.shape[-1]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (d, 3 * d))
         bias = self.param("bias", nn.initializers.zeros, (3 * d,))
-
-        def project(x: jax.Array, columns: slice) -> jax.Array:
-            kernel_part, bias_part = (a[..., columns].astype(x.dtype) for a in (kernel, bias))
-            return folded_matmul(x, kernel_part) + bias_part
-
-        if separate:
-            x = jnp.pad(x, [(0, 0), (0, 0), (0, tokens % 2), (0, 0)])
-            inputs = (x[:, :, :queries], x, x)
-            parts = (project(a, slice(i * d, (i + 1) * d)) for i, a in enumerate(inputs))
-            q, k, v = (_without_padding_gradient(part, tokens) for part in parts)
-        elif queries is None:
-            q, k, v = jnp.split(project(x, slice(None)), 3, axis=-1)
+        if for_flash:
+            q, k, v = flash.project(x, kernel, bias, num_queries)
+        elif num_queries is None:
+            q, k, v = jnp.split(linear(x, kernel, bias), 3, axis=-1)
         else:
-            q = project(x[:, :, :queries], slice(d))
-            k, v = jnp.split(project(x, slice(d, None)), 2, axis=-1)
+            q = linear(x[:, :, :num_queries], kernel[:, :d], bias[:d])
+            k, v = jnp.split(linear(x, kernel[:, d:], bias[d:]), 2, axis=-1)
         q, k, v = (rearrange(a, "b t n (h dh) -> b t h n dh", h=self.heads) for a in (q, k, v))
         return q, k, v
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _without_padding_gradient(x: jax.Array, tokens: int) -> jax.Array:
-    """Identity on `[b t n d]` whose gradient is zero for padding, from token number `tokens` on.
-
-    If there is padding, a barrier makes XLA assemble the gradient before any use of it; otherwise
-    it transposes the gradient's parts separately for the bias and for each matmul.
-    """
-    return x
-
-
-def _without_padding_gradient_backward(
-    tokens: int, _: None, gradient: jax.Array
-) -> tuple[jax.Array]:
-    n = gradient.shape[2]
-    if n <= tokens:
-        return (gradient,)
-    gradient = jnp.where(jnp.arange(n)[:, None] < tokens, gradient, 0)
-    return (jax.lax.optimization_barrier(gradient),)
-
-
-_without_padding_gradient.defvjp(lambda x, tokens: (x, None), _without_padding_gradient_backward)
 
 
 class SpatialTemporalAttention(nn.Module):
     """The attention of one block, from tokens `[b t n d]` to `[b t n d]`.
 
-    `queries` limits the output, and thus the cost, to the first tokens of each frame; all tokens
-    still serve as keys and values. Mode "temporal" always returns `[b t 1 d]`.
+    `num_queries` limits the output, and thus the cost, to the first tokens of each frame; all
+    tokens still serve as keys and values. Mode "temporal" always returns `[b t 1 d]`.
 
     If the collection "intermediates" is mutable, it receives the weights "space"
     `[b t heads n n]`, "time" `[b n heads t t]` and "joint" `[b heads t n t n]`, those that the mode
-    has, and "gates" `[b t d]`, the weight of time; `encoder.attention_seen` reads them.
+    has, and "gates" `[b t d]`, the weight of time; `encoder.attention_weights` reads them.
     """
 
     heads: int
     mode: Mode
 
     @nn.compact
-    def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, num_queries: int | None = None) -> jax.Array:
+        n, d = x.shape[2:]
+        return_weights = self.is_mutable_collection("intermediates")
+        keys = jax.ShapeDtypeStruct((n, d // self.heads), x.dtype)
+        for_flash = flash.fits(keys) and not return_weights  # for attention over space
         qkv = QueryKeyValue(self.heads, name="qkv")
-        tokens = x.shape[2]
-        # Attention over space may be fused, but not if its weights are requested.
-        keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
-        observed = self.is_mutable_collection("intermediates")
-        separate = flash.fits(keys) and not observed
-        over_space = attend if observed else functools.partial(attend_unseen, tokens=tokens)
-        attend_along = attend if observed else attend_unseen
 
-        def read_space(qkv: tuple[jax.Array, ...]) -> jax.Array:
-            return self.answer("space", *over_space(*qkv))
+        def tokens(name: str, y: jax.Array, weights: jax.Array | None) -> jax.Array:
+            self.sow("intermediates", name, weights)
+            return merge_heads(y)[:, :, :n]  # without padding
 
-        def read_time(qkv: tuple[jax.Array, ...]) -> jax.Array:
-            return self.answer("time", *over_time(*qkv, attend_along))
+        def space(q, k, v):
+            return tokens("space", *over_space(q, k, v, n, return_weights=return_weights))
+
+        def time(q, k, v):
+            return tokens("time", *over_time(q, k, v, return_weights=return_weights))
+
+        def space_time(q, k, v):
+            return tokens("joint", *over_space_time(q, k, v, return_weights=return_weights))
 
         match self.mode:
             case "parallel":
-                # Shared by both branches; of all tokens, because the gate averages over them.
-                parts = qkv(x, separate=separate)
-                space, time = (read(parts)[:, :, :tokens] for read in (read_space, read_time))
-                y = self.attentive_addition(space, time, queries)
+                # Both branches share q, k and v: of all tokens, as the gate averages over them.
+                parts = qkv(x, for_flash=for_flash)
+                y = self.attentive_addition(space(*parts), time(*parts), num_queries)
             case "parallel_v1":
-                parts = qkv(x, queries, separate=separate)
-                y = ((read_space(parts) + read_time(parts)) / 2)[:, :, :tokens]
+                parts = qkv(x, num_queries, for_flash=for_flash)
+                y = (space(*parts) + time(*parts)) / 2
             case "series":
-                y = read_space(qkv(x, queries, separate=separate))[:, :, :tokens]
-                y = read_time(qkv(y))  # the same projection again, as in the released code
+                y = space(*qkv(x, num_queries, for_flash=for_flash))
+                y = time(*qkv(y))  # the same projection again, as in the released code
             case "coupling":
-                y = self.answer("joint", *over_space_time(*qkv(x, queries), attend_along))
+                y = space_time(*qkv(x, num_queries))
             case "vanilla":
-                y = read_space(qkv(x, queries, separate=separate))[:, :, :tokens]
+                y = space(*qkv(x, num_queries, for_flash=for_flash))
             case "temporal":
                 # One token per frame; the residual connection broadcasts it to all tokens.
-                y = read_time(qkv(x.mean(axis=2, keepdims=True)))
-        return dense(x.shape[-1], "proj", x.dtype)(y)
-
-    def answer(self, name: str, y: jax.Array, weights: jax.Array | None) -> jax.Array:
-        """The attention's output as tokens `[b t queries d]`; stores the weights as `name`."""
-        self.sow("intermediates", name, weights)
-        return merge_heads(y)
+                y = time(*qkv(x.mean(axis=2, keepdims=True)))
+        return dense(d, "proj", x.dtype)(y)
 
     def attentive_addition(
-        self, space: jax.Array, time: jax.Array, queries: int | None
+        self, space: jax.Array, time: jax.Array, num_queries: int | None
     ) -> jax.Array:
         """Adds the two branches `[b t n d]` with weights that sum to one (equations 4 to 6).
 
@@ -228,7 +202,11 @@ class SpatialTemporalAttention(nn.Module):
         summary = jnp.concatenate([space.mean(axis=2), time.mean(axis=2)], axis=-1)
         gate = dense(2 * d, "gate", summary.dtype)(summary).astype(jnp.float32)
         gate = rearrange(gate, "b t (d two) -> two b t d", two=2)
-        of_space, of_time = jax.nn.softmax(gate, axis=0).astype(space.dtype)
-        self.sow("intermediates", "gates", of_time)
-        time = full_einsum("btnd,btd->btnd", time[:, :, :queries], of_time)
-        return time + full_einsum("btnd,btd->btnd", space[:, :, :queries], of_space)
+        space_gate, time_gate = jax.nn.softmax(gate, axis=0).astype(space.dtype)
+        self.sow("intermediates", "gates", time_gate)
+        time = full_einsum("btnd,btd->btnd", time[:, :, :num_queries], time_gate)
+        return time + full_einsum("btnd,btd->btnd", space[:, :, :num_queries], space_gate)
+
+
+def merge_heads(x: jax.Array) -> jax.Array:
+    return rearrange(x, "b t heads n dh -> b t n (heads dh)")

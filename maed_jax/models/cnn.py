@@ -12,12 +12,10 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.convolution import convolve
-from maed_jax.models.parameters import BatchNorm, Module
 from maed_jax.models.resnet import max_pool
-from maed_jax.models.sizes import check_clip
 
 
-class Conv(Module):
+class Conv(nn.Module):
     """Convolution of `[b h w c]` without bias, zero-padded by size // 2 on every side."""
 
     channels: int
@@ -42,7 +40,7 @@ def mirror(x: jax.Array) -> jax.Array:
     return x[:, ::-1, ::-1]
 
 
-def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> BatchNorm:
+def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> nn.BatchNorm:
     """BatchNorm with PyTorch's settings; the collection "batch_stats" has its running statistics.
 
     In training it averages over the whole batch, which under `jit` means that of all devices, as in
@@ -54,7 +52,7 @@ def batch_norm(name: str, train: bool, dtype: jnp.dtype = jnp.float32) -> BatchN
 
     Statistics are float32, outputs have dtype `dtype`.
     """
-    return BatchNorm(
+    return nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,  # 0.1 in PyTorch's convention
         epsilon=1e-5,
@@ -91,14 +89,12 @@ class ConvolutionalEncoder(nn.Module):
     gradient instead of keeping its activations.
     """
 
-    image_size: int
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
     remat: bool = False
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
-        check_clip(clip, self.image_size)
         x = rearrange(clip, "b t h w c -> (b t) h w c")
         x = nn.relu(batch_norm("bn1", train, x.dtype)(Conv(self.width, 7, 2, name="conv1")(x)))
         x = mirror(max_pool(mirror(x)))

@@ -1,4 +1,4 @@
-"""STE, the spatial-temporal encoder: maps a clip to one feature per frame (paper, section 3.2)."""
+"""STE and TE, the encoders with attention: map a clip to one feature per frame (section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.models.attention import Mode, SpatialTemporalAttention
-from maed_jax.models.dense import dense
-from maed_jax.models.gelu import gelu
-from maed_jax.models.layer_norm import LayerNorm
-from maed_jax.models.parameters import Module
+from maed_jax.models.layers import LayerNorm, dense, gelu
 from maed_jax.models.position_embedding import add_position_embedding, time_embedding_of
 from maed_jax.models.resnet import ResNetRoot
-from maed_jax.models.sizes import check_clip
 
 TIME_INIT = nn.initializers.truncated_normal(0.02)
 # As large as the tokens it is added to; if smaller, attention cannot distinguish positions until
 # training has increased it. The demo's network increased it from 0.02 to 0.4; the original starts
 # at 0.02, but then loads pretrained weights. docs/demo.md compares the two.
 SPACE_INIT = nn.initializers.truncated_normal(1.0)
-WITHOUT_TIME = ("vanilla", "temporal")  # modes without temporal embedding, as in the released code
+NO_TIME_EMBEDDING = ("vanilla", "temporal")  # modes without it, as in the released code
 
 
 class Mlp(nn.Module):
@@ -40,46 +36,49 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm Transformer block with attention over space and time. `[b t n d]`.
 
-    `queries` limits the output to the first tokens of each frame.
+    `num_queries` limits the output to the first tokens of each frame.
     """
 
     heads: int
     mode: Mode
 
     @nn.compact
-    def __call__(self, x: jax.Array, queries: int | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, num_queries: int | None = None) -> jax.Array:
         attention = SpatialTemporalAttention(self.heads, self.mode, name="attention")
-        x = x[:, :, :queries] + attention(LayerNorm(name="norm1")(x), queries)
+        x = x[:, :, :num_queries] + attention(LayerNorm(name="norm1")(x), num_queries)
         return x + Mlp(name="mlp")(LayerNorm(name="norm2")(x))
 
 
-def make_block(remat: bool) -> type[nn.Module]:
-    """`Block`; with `remat`, it is recomputed for the gradient instead of keeping activations."""
-    return nn.remat(Block, static_argnums=(2,)) if remat else Block  # `queries` is static
+def has_time_embedding(model) -> bool:
+    """Whether the encoder of a `MAED`, or of `config.model`, has a temporal embedding."""
+    ste = model.encoder == "ste" and model.mode not in NO_TIME_EMBEDDING
+    return ste or model.encoder == "te"
 
 
-def attention_seen(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
-    """What `SpatialTemporalAttention` stored in each block; empty for encoders without attention.
+def attention_weights(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
+    """The weights of attention in each block, by name, as `SpatialTemporalAttention` stored them.
+
+    Empty for encoders without attention.
 
     Args:
-      collections: second output of `apply` with "intermediates" mutable.
+      collections: second output of `MAED.apply` with `mutable="intermediates"`.
     """
     encoder = collections.get("intermediates", {}).get("encoder", {})
     blocks = [encoder[name] for i in range(len(encoder)) if (name := f"block{i}") in encoder]
     return [{name: array for name, (array,) in b["attention"].items()} for b in blocks]
 
 
-class SpatialTemporalEncoder(Module):
+class SpatialTemporalEncoder(nn.Module):
     """Maps clips `[b t h w 3]` to features `[b t feature_dim]`.
 
     A single image is a clip of one frame: attention over time then returns its values unchanged.
-    The modes in `WITHOUT_TIME` have no temporal embedding.
+    The modes in `NO_TIME_EMBEDDING` have no temporal embedding.
 
     Only token 0 is read at the end, so the last block computes only this one, unless the collection
-    "intermediates" is mutable, that is, attention is requested.
+    "intermediates" is mutable, that is, the weights of attention are requested. `remat` recomputes
+    blocks for the gradient instead of keeping their activations.
     """
 
-    image_size: int
     clip_length: int
     stage_sizes: tuple[int, ...]
     width: int
@@ -93,15 +92,13 @@ class SpatialTemporalEncoder(Module):
 
     @nn.compact
     def __call__(self, clip: jax.Array, *, train: bool = False) -> jax.Array:
-        check_clip(clip, self.image_size)
         root = ResNetRoot(self.stage_sizes, self.width, self.remat, name="root")
         x = self.tokens(root(rearrange(clip, "b t h w c -> (b t) h w c")), b=clip.shape[0])
-        block = make_block(self.remat)
-        observed = self.is_mutable_collection("intermediates")
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block  # static num_queries
+        return_weights = self.is_mutable_collection("intermediates")
         for i in range(self.depth):
-            last = i == self.depth - 1
-            queries = 1 if last and not observed else None
-            x = block(self.heads, self.mode, name=f"block{i}")(x, queries)
+            num_queries = 1 if i == self.depth - 1 and not return_weights else None
+            x = block(self.heads, self.mode, name=f"block{i}")(x, num_queries)
         x = LayerNorm(name="norm")(x[:, :, 0])
         return nn.tanh(dense(self.feature_dim, "pre_logits", x.dtype)(x))
 
@@ -117,7 +114,7 @@ class SpatialTemporalEncoder(Module):
         token = jnp.broadcast_to(token.astype(x.dtype), (b, t, 1, d))
         x = jnp.concatenate([token, x], axis=2)
         embedding = self.param("space_embedding", SPACE_INIT, (1, 1, n + 1, d))
-        if self.mode not in WITHOUT_TIME:
+        if self.mode not in NO_TIME_EMBEDDING:
             embedding = embedding + self.time_embedding(t)
         return add_position_embedding(x, jnp.broadcast_to(embedding, (1, t, n + 1, d)))
 
@@ -125,3 +122,20 @@ class SpatialTemporalEncoder(Module):
         """The temporal embedding of `t` frames, `[1 t 1 d]`."""
         embedding = self.param("time_embedding", TIME_INIT, (1, self.clip_length, 1, self.dim))
         return time_embedding_of(embedding, t, interpolate=self.interpolate_time)
+
+
+class TemporalEncoder(SpatialTemporalEncoder):
+    """CNN+TE: attention over time on globally pooled frames (paper, section 4.4.2 and table 2).
+
+    The root's features are pooled to one token per frame, so attention is over time only. These
+    tokens have the temporal embedding, unlike in the released code's mode "temporal", which pools
+    in every block and does not know the order of frames.
+    """
+
+    mode: Mode = "temporal"
+
+    def tokens(self, x: jax.Array, *, b: int) -> jax.Array:
+        """The root's features `[(b t) h w c]` as one token per frame, `[b t 1 d]`."""
+        x = dense(self.dim, "embedding", x.dtype)(x.mean(axis=(1, 2)))
+        x = rearrange(x, "(b t) d -> b t 1 d", b=b)
+        return x + self.time_embedding(x.shape[1]).astype(x.dtype)

@@ -6,40 +6,55 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from einops import rearrange
 from flax import linen as nn
 
-from maed_jax.body.skeleton import ANCESTORS
+from maed_jax.body import skeleton
 from maed_jax.body.smpl import Body
 from maed_jax.models.regression import (
+    INITIAL_CAMERA,
     MEAN_SHAPE,
     REST_POSE,
-    WHOLE_BODY,
     Regression,
     near_constant_linear,
     torch_linear,
 )
 
 
-def reading_order(reads: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The joints in an order in which each comes after all joints it reads.
+def ktd_ancestors(decoder: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
+    """The ancestors of each joint in a variant of KTD, in the order of its inputs.
 
-    A joint also reads everything that its sources read, so sorting by the number of sources works.
+    - "ktd": in SMPL's tree.
+    - "ktd_random": in a random tree, determined by `seed` (`skeleton.random_parents`); the paper
+      does not say how it drew its tree.
+    - "ktd_reverse": in SMPL's tree with parents and children swapped, that is, its descendants. So
+      the five leaves come first and read only the feature; the pelvis comes last and reads all
+      joints.
     """
-    return tuple(sorted(range(len(reads)), key=lambda joint: len(reads[joint])))
+    match decoder:
+        case "ktd_random":
+            return skeleton.ancestors(skeleton.random_parents(len(skeleton.PARENTS), seed))
+        case "ktd_reverse":
+            return skeleton.descendants(skeleton.PARENTS)
+    return skeleton.ANCESTORS
+
+
+def topological_order(ancestors: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The joints in an order in which each comes after its ancestors.
+
+    An ancestor's ancestors are the joint's too, so sorting by their number works.
+    """
+    return tuple(sorted(range(len(ancestors)), key=lambda joint: len(ancestors[joint])))
 
 
 class KinematicTopologyDecoder(nn.Module):
-    """Maps features `[... d]` to a `Regression`; joints read the feature and other joints' outputs.
+    """Maps features `[... d]` to a `Regression`; joints read the feature and their ancestors' pose.
 
-    `reads` lists, for each joint, the joints that it reads, in order, including those that these
-    read: its ancestors in any tree, with joints in any order, or its descendants
-    (`skeleton.descendants`).
+    `ancestors` lists those of each joint, in the order in which it reads them; see `ktd_ancestors`.
     """
 
     width: int = 1024
     dropout: float = 0.5
-    reads: tuple[tuple[int, ...], ...] = ANCESTORS
+    ancestors: tuple[tuple[int, ...], ...] = skeleton.ANCESTORS
 
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
@@ -48,12 +63,11 @@ class KinematicTopologyDecoder(nn.Module):
         x = dropout(torch_linear(self.width, "fc2")(x))
 
         pose: dict[int, jax.Array] = {}
-        for joint in reading_order(self.reads):
-            inputs = jnp.concatenate([x, *(pose[other] for other in self.reads[joint])], axis=-1)
+        for joint in topological_order(self.ancestors):
+            inputs = jnp.concatenate([x, *(pose[i] for i in self.ancestors[joint])], axis=-1)
             pose[joint] = near_constant_linear(REST_POSE[joint], f"joint{joint}")(inputs)
-        in_order = [pose[joint] for joint in range(len(pose))]
         return Regression(
-            pose6d=rearrange(in_order, "joints ... six -> ... joints six"),
+            pose6d=jnp.stack([pose[joint] for joint in range(len(pose))], axis=-2),
             shape=near_constant_linear(MEAN_SHAPE, "shape")(x),
-            camera=near_constant_linear(WHOLE_BODY, "camera")(x),
+            camera=near_constant_linear(INITIAL_CAMERA, "camera")(x),
         )

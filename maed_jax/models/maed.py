@@ -16,11 +16,14 @@ from maed_jax.body import camera as weak_perspective
 from maed_jax.body import smpl
 from maed_jax.body.rotations import axis_angle_from_matrix, matrix_from_6d
 from maed_jax.models.attention import Mode
-from maed_jax.models.decoders import make_decoder
-from maed_jax.models.encoders import make_encoder
+from maed_jax.models.checks import check_clip, check_network
+from maed_jax.models.cnn import ConvolutionalEncoder
+from maed_jax.models.encoder import SpatialTemporalEncoder, TemporalEncoder
+from maed_jax.models.iterative import IterativeDecoder
+from maed_jax.models.ktd import KinematicTopologyDecoder, ktd_ancestors
 from maed_jax.models.regression import Regression
 from maed_jax.models.resnet import standardise_kernels
-from maed_jax.models.sizes import check_sizes
+from maed_jax.models.vanilla_decoder import VanillaDecoder
 
 
 @struct.dataclass
@@ -44,31 +47,38 @@ class Prediction:
     feature: jax.Array
     """`[b t d]` the encoder's output"""
 
+    @classmethod
+    def from_regression(
+        cls, regression: Regression, feature: jax.Array, body: smpl.Body, *, vertices: bool
+    ) -> Prediction:
+        """Poses `body` with a decoder's output.
 
-def reconstruct(
-    regression: Regression, feature: jax.Array, body: smpl.Body, *, vertices: bool
-) -> Prediction:
-    """Poses the body with a decoder's output; without `vertices`, `smpl.keypoint_body` suffices."""
-    rotmat = matrix_from_6d(regression.pose6d)
-    posed = smpl.pose_body(body, rotmat, regression.shape)
-    keypoints_3d = smpl.keypoints(body, posed)
-    return Prediction(
-        camera=regression.camera,
-        pose=rearrange(axis_angle_from_matrix(rotmat), "... joints xyz -> ... (joints xyz)"),
-        shape=regression.shape,
-        rotmat=rotmat,
-        keypoints_3d=keypoints_3d,
-        keypoints_2d=weak_perspective.project(keypoints_3d, regression.camera),
-        verts=posed.verts if vertices else None,
-        feature=feature,
-    )
+        Without `vertices`, its `smpl.keypoint_body` suffices.
+        """
+        rotmat = matrix_from_6d(regression.pose6d)
+        posed = smpl.pose_body(body, rotmat, regression.shape)
+        keypoints_3d = smpl.keypoints(body, posed)
+        return cls(
+            camera=regression.camera,
+            pose=rearrange(axis_angle_from_matrix(rotmat), "... joints xyz -> ... (joints xyz)"),
+            shape=regression.shape,
+            rotmat=rotmat,
+            keypoints_3d=keypoints_3d,
+            keypoints_2d=weak_perspective.project(keypoints_3d, regression.camera),
+            verts=posed.verts if vertices else None,
+            feature=feature,
+        )
 
 
 class MAED(nn.Module):
     """Encoder and decoder with multi-level attention. The defaults are the paper's network.
 
-    `encoder`, `mode` and `decoder` select the row of the paper's Table 2; see `encoders` and
-    `decoders`. The body is passed to each call; it is never a parameter.
+    `encoder`, `mode` and `decoder` select the row of the paper's Table 2; see docs/model.md. The
+    body is passed to each call; it is never a parameter.
+
+    With `mutable="intermediates"`, `apply` also returns the weights of attention, which
+    `encoder.attention_weights` reads. The prediction is the same, but takes longer: the last block
+    then computes all tokens, and attention is not fused.
     """
 
     image_size: int = 224
@@ -107,17 +117,54 @@ class MAED(nn.Module):
             the decoder needs.
         """
         feature, regression = self.regress(clip, body, train=train)
-        return reconstruct(regression, feature, body, vertices=vertices)
+        return Prediction.from_regression(regression, feature, body, vertices=vertices)
 
     @nn.compact
     def regress(
-        self, clip: jax.Array, body: smpl.Body, *, train: bool = False
+        self, clip: jax.Array, body: smpl.Body | None, *, train: bool = False
     ) -> tuple[jax.Array, Regression]:
         """The part with parameters: features `[b t d]`, and pose, shape and camera."""
-        check_sizes(self)
-        feature = make_encoder(self)(clip.astype(self.dtype), train=train)
+        check_network(self)
+        check_clip(clip, self.image_size)
+        encoder, decoder = make_encoder(self, "encoder"), make_decoder(self, "decoder")
+        feature = encoder(clip.astype(self.dtype), train=train)
         feature = feature.astype(jnp.float32)  # the rest is cheap but needs precision
-        return feature, make_decoder(self)(feature, body, train=train)
+        return feature, decoder(feature, body, train=train)
+
+
+def make_encoder(model: MAED, name: str | None = None) -> nn.Module:
+    """Creates the encoder of a `MAED`: `encoder(clip, train=...)` returns features `[b t d]`.
+
+    It computes in the dtype of the clip. Parameters and the sums in softmax and norms are float32.
+    """
+    root = dict(stage_sizes=tuple(model.stage_sizes), width=model.width, remat=model.remat)
+    if model.encoder == "cnn":
+        return ConvolutionalEncoder(**root, name=name)
+    settings = dict(
+        clip_length=model.clip_length,
+        dim=model.dim,
+        depth=model.depth,
+        heads=model.heads,
+        feature_dim=model.feature_dim,
+        interpolate_time=model.interpolate_time,
+    )
+    if model.encoder == "te":
+        return TemporalEncoder(**root, **settings, name=name)
+    return SpatialTemporalEncoder(**root, **settings, mode=model.mode, name=name)
+
+
+def make_decoder(model: MAED, name: str | None = None) -> nn.Module:
+    """Creates the decoder of a `MAED`: `decoder(feature, body, train=...)` returns a `Regression`.
+
+    Dropout of 0.5 is for those without attention; 0 disables it in all of them.
+    """
+    width, dropout = model.decoder_width, model.dropout
+    if model.decoder == "iterative":
+        return IterativeDecoder(width, dropout, name=name)
+    if model.decoder == "vanilla":
+        return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name=name)
+    ancestors = ktd_ancestors(model.decoder, model.tree_seed)
+    return KinematicTopologyDecoder(width, dropout, ancestors, name=name)
 
 
 def variable_shapes(

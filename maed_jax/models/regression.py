@@ -11,20 +11,19 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.body.skeleton import JOINT_NAMES
-from maed_jax.models.parameters import Dense
 
 # Initial values. The original starts near zero, where neither a 6D rotation nor a camera's depth
 # is well defined; it can afford to because its encoder is pretrained.
-REST = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+IDENTITY = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)  # in 6D
 UPRIGHT = (1.0, 0.0, 0.0, -1.0, 0.0, 0.0)  # facing the camera, whose y axis points down
-REST_POSE = (UPRIGHT, *(REST,) * (len(JOINT_NAMES) - 1))  # the pelvis rotates the whole body
+REST_POSE = (UPRIGHT, *(IDENTITY,) * (len(JOINT_NAMES) - 1))  # the pelvis rotates the whole body
 MEAN_SHAPE = (0.0,) * 10
-WHOLE_BODY = (0.9, 0.0, 0.0)  # a camera that shows all of it
+INITIAL_CAMERA = (0.9, 0.0, 0.0)  # the whole body is in view
 HEAD_INIT = nn.initializers.variance_scaling(0.01**2, "fan_avg", "uniform")  # Xavier, gain 0.01
 
-# Sizes of pose, shape and camera, in their order in a vector.
-SIZES = (6 * len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY))
-VECTOR = sum(SIZES)
+# Of pose, shape and camera, in this order in a vector.
+SIZES = (6 * len(REST_POSE), len(MEAN_SHAPE), len(INITIAL_CAMERA))
+VECTOR_SIZE = sum(SIZES)
 
 
 class Regression(NamedTuple):
@@ -45,19 +44,19 @@ class Regression(NamedTuple):
         return cls(rearrange(pose6d, "... (joints six) -> ... joints six", six=6), shape, camera)
 
 
-def torch_linear(width: int, name: str) -> Dense:
+def torch_linear(width: int, name: str) -> nn.Dense:
     """A layer whose kernel is initialised as in PyTorch's Linear: uniform in +-1 / sqrt(inputs).
 
     Its bias starts at zero, while PyTorch draws it from the same range.
     """
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-    return Dense(width, kernel_init=uniform, name=name)
+    return nn.Dense(width, kernel_init=uniform, name=name)
 
 
-def near_constant_linear(start: tuple[float, ...], name: str) -> Dense:
+def near_constant_linear(start: tuple[float, ...], name: str) -> nn.Dense:
     """A head whose initial output is nearly `start`."""
 
     def bias(key, shape, dtype):
         return jnp.asarray(start, dtype)
 
-    return Dense(len(start), kernel_init=HEAD_INIT, bias_init=bias, name=name)
+    return nn.Dense(len(start), kernel_init=HEAD_INIT, bias_init=bias, name=name)

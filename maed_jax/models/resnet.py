@@ -16,7 +16,6 @@ from einops import reduce, repeat
 from flax import linen as nn
 
 from maed_jax.models.convolution import convolve
-from maed_jax.models.parameters import Module
 
 GROUPS = 32  # of channels, for GroupNorm
 EPSILON = 1e-5  # for GroupNorm and standardised kernels
@@ -28,7 +27,7 @@ def standardise(kernel: jax.Array) -> jax.Array:
     return (kernel - mean) / (kernel.std(axis=(0, 1, 2)) + EPSILON)
 
 
-class StdConv(Module):
+class StdConv(nn.Module):
     """Convolution of `[b h w c]` with a standardised kernel, "SAME" padding, no bias.
 
     A parameter "standardised" (see `standardise_kernels`) instead of "kernel" is used unchanged.
@@ -90,32 +89,32 @@ def group_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 def _group_norm_forward(x: jax.Array, scale: jax.Array, bias: jax.Array):
-    values = x.astype(jnp.float32)
+    x32 = x.astype(jnp.float32)
     pixels = x.shape[1] * x.shape[2]
-    mean, square = (_of_groups(sums / pixels) for sums in _sums(values, values**2))
+    mean, square = (_group_mean(sums / pixels) for sums in _pixel_sums(x32, x32**2))
     variance = square - mean**2
     inverse = jax.lax.rsqrt(jnp.maximum(variance, 0) + EPSILON)
     factor = inverse * scale
-    y = values * factor + (bias - mean * factor)
+    y = x32 * factor + (bias - mean * factor)
     return y.astype(x.dtype), (x, scale, mean, inverse)
 
 
-def _group_norm_backward(saved: tuple[jax.Array, ...], gradient: jax.Array):
+def _group_norm_backward(saved: tuple[jax.Array, ...], dy: jax.Array):
     x, scale, mean, inverse = saved
-    values, given = x.astype(jnp.float32), gradient.astype(jnp.float32)
+    x32, dy = x.astype(jnp.float32), dy.astype(jnp.float32)
     pixels = x.shape[1] * x.shape[2]
-    alone, along = _sums(given, given * values)
-    along = (along - mean[:, 0, 0] * alone) * inverse[:, 0, 0]
-    slope = inverse**2 * _of_groups(along * scale / pixels)
-    shift = mean * slope - inverse * _of_groups(alone * scale / pixels)
-    of_x = given * (inverse * scale) - values * slope + shift
-    return of_x.astype(x.dtype), along.sum(axis=0), alone.sum(axis=0)
+    dbias, sum_dy_x = _pixel_sums(dy, dy * x32)
+    dscale = (sum_dy_x - mean[:, 0, 0] * dbias) * inverse[:, 0, 0]
+    slope = inverse**2 * _group_mean(dscale * scale / pixels)
+    shift = mean * slope - inverse * _group_mean(dbias * scale / pixels)
+    dx = dy * (inverse * scale) - x32 * slope + shift
+    return dx.astype(x.dtype), dscale.sum(axis=0), dbias.sum(axis=0)
 
 
 group_norm.defvjp(_group_norm_forward, _group_norm_backward)
 
 
-def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _pixel_sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums two images `[b h w c]` over their pixels: `[b c]` each."""
 
     def apart(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -132,7 +131,7 @@ def _sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.lax.platform_dependent(a, b, cuda=together, default=apart)
 
 
-def _of_groups(x: jax.Array) -> jax.Array:
+def _group_mean(x: jax.Array) -> jax.Array:
     """The mean of `[b c]` over each group, repeated for all its channels: `[b 1 1 c]`."""
     channels = x.shape[-1]
     groups = min(GROUPS, channels)  # at least one channel per group
@@ -140,7 +139,7 @@ def _of_groups(x: jax.Array) -> jax.Array:
     return repeat(mean, "b groups -> b 1 1 (groups c)", c=channels // groups)
 
 
-class GroupNorm(Module):
+class GroupNorm(nn.Module):
     """See `group_norm`."""
 
     @nn.compact
@@ -181,7 +180,7 @@ def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return y, y
 
 
-_relu.defvjp(_relu_forward, lambda y, gradient: (jnp.where(y > 0, gradient, 0),))
+_relu.defvjp(_relu_forward, lambda y, dy: (jnp.where(y > 0, dy, 0),))
 
 
 class Stage(nn.Module):

@@ -8,16 +8,19 @@ from einops import rearrange
 from flax import linen as nn
 
 from maed_jax.body.smpl import Body
-from maed_jax.errors import UserError
-from maed_jax.models.dense import dense
-from maed_jax.models.layer_norm import LayerNorm
-from maed_jax.models.parameters import Module
-from maed_jax.models.regression import HEAD_INIT, MEAN_SHAPE, REST_POSE, WHOLE_BODY, Regression
+from maed_jax.models.layers import LayerNorm, dense
+from maed_jax.models.regression import (
+    HEAD_INIT,
+    INITIAL_CAMERA,
+    MEAN_SHAPE,
+    REST_POSE,
+    Regression,
+)
 
-JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(WHOLE_BODY)
+JOINTS, BETAS, CAMERA = len(REST_POSE), len(MEAN_SHAPE), len(INITIAL_CAMERA)
 
 
-class VanillaDecoder(Module):
+class VanillaDecoder(nn.Module):
     """Maps features `[... d]` to a `Regression` with 37 queries that attend to one another.
 
     The paper uses the standard decoder of "Attention is all you need" with 6 layers on 37 zero
@@ -32,9 +35,6 @@ class VanillaDecoder(Module):
       gradient and are omitted.
     - Each query outputs its own numbers (six for a joint, otherwise one) through a matrix shared by
       queries of the same kind and its own bias, initialised like KTD's.
-
-    Raises:
-      UserError: the width is not a multiple of the number of heads.
     """
 
     width: int = 768
@@ -44,8 +44,6 @@ class VanillaDecoder(Module):
 
     @nn.compact
     def __call__(self, feature: jax.Array, body: Body | None = None, *, train: bool) -> Regression:
-        if self.width % self.heads:
-            raise UserError(f"a width of {self.width} cannot be split into {self.heads} heads")
         embedding = nn.initializers.normal(0.02)
         queries = self.param("queries", embedding, (JOINTS + BETAS + CAMERA, self.width))
         x = jnp.broadcast_to(queries, (*feature.shape[:-1], *queries.shape))
@@ -56,7 +54,7 @@ class VanillaDecoder(Module):
         return Regression(
             pose6d=QueryHead(REST_POSE, name="pose")(pose),
             shape=QueryHead(tuple((beta,) for beta in MEAN_SHAPE), name="shape")(shape)[..., 0],
-            camera=QueryHead(tuple((c,) for c in WHOLE_BODY), name="camera")(camera)[..., 0],
+            camera=QueryHead(tuple((c,) for c in INITIAL_CAMERA), name="camera")(camera)[..., 0],
         )
 
 
@@ -86,7 +84,7 @@ class DecoderLayer(nn.Module):
         return add("norm3", x, dense(d, "fc2")(y))
 
 
-class QueryHead(Module):
+class QueryHead(nn.Module):
     """Maps queries `[... n d]` to numbers `[... n c]`, initially near `start` `[n c]`."""
 
     start: tuple[tuple[float, ...], ...]

@@ -9,9 +9,8 @@ from ml_collections import ConfigDict
 from maed_jax.arguments import SEEDS
 from maed_jax.data.augment import Augment
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import check_decoder
-from maed_jax.models.encoders import check_encoder, has_time_embedding
-from maed_jax.models.sizes import Bounds, check_bounds, check_sizes
+from maed_jax.models.checks import Bounds, check_bounds, check_network
+from maed_jax.models.encoder import has_time_embedding
 from maed_jax.runs.config import flatten
 
 # Bounds of settings other than the model's.
@@ -74,9 +73,7 @@ def check_model(config: ConfigDict) -> None:
     Raises:
       UserError: invalid settings of the network or of crops.
     """
-    check_sizes(config.model)
-    check_encoder(config.model)
-    check_decoder(config.model.decoder)
+    check_network(config.model)
     Augment.of_part(config.data, "clips")
 
 

@@ -17,7 +17,7 @@ from maed_jax.data.records import dataset_directory
 from maed_jax.errors import UserError
 from maed_jax.evaluation import scoring, table
 from maed_jax.evaluation.predictions import predict
-from maed_jax.models.encoder import attention_seen
+from maed_jax.models.encoder import attention_weights
 from maed_jax.models.maed import Prediction
 from maed_jax.training import sharding
 
@@ -71,7 +71,7 @@ class Validation:
             prediction, seen = model.apply(
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
-            blocks = enumerate(attention_seen(seen))
+            blocks = enumerate(attention_weights(seen))
             gates = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
             return prediction, gates
 

@@ -10,7 +10,6 @@ import jax
 
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
-from maed_jax.models.decoders import check_decoder
 from maed_jax.models.maed import MAED
 from maed_jax.runs.config import defaults, whole_body
 from maed_jax.runs.restore import check_free, write_run
@@ -76,7 +75,6 @@ def convert(
     else:
         encoder = encoder or imagenet.SOURCES[kind].encoders[0]
         decoder = decoder or MAED.decoder
-        check_decoder(decoder)
         model = paper_model(encoder, mode or MAED.mode, decoder, sizes or {})
         key = jax.random.key(seed)
         variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)

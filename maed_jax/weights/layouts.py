@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maed_jax.errors import UserError
-from maed_jax.models.attention import MODES
+from maed_jax.models.checks import check_network
 from maed_jax.models.maed import MAED
 
 # Our names (regular expressions for a parameter's path) -> the original's.
@@ -94,12 +93,12 @@ def paper_model(
     """Returns the paper's network with these parts; `sizes` are other arguments of `MAED`.
 
     Raises:
-      UserError: there is no such mode. Encoder and decoder are checked only when it is called.
+      UserError: there is no such part, or a size is impossible.
     """
-    if mode not in MODES:
-        raise UserError(f"there is no mode {mode!r}; choose from {', '.join(MODES)}")
     root = {"stage_sizes": (3, 4, 6, 3)} if encoder == "cnn" else {}
-    return MAED(encoder=encoder, mode=mode, decoder=decoder, **(root | dict(sizes or {})))
+    model = MAED(encoder=encoder, mode=mode, decoder=decoder, **(root | dict(sizes or {})))
+    check_network(model)
+    return model
 
 
 def take(
