@@ -156,7 +156,7 @@ class SpatialTemporalAttention(nn.Module):
         return_weights = self.is_mutable_collection("intermediates")
         keys = jax.ShapeDtypeStruct((n, d // self.heads), x.dtype)
         for_flash = flash.fits(keys) and not return_weights  # for attention over space
-        qkv = QueryKeyValue(self.heads, name="qkv")
+        project = QueryKeyValue(self.heads, name="qkv")
 
         def tokens(name: str, y: jax.Array, weights: jax.Array | None) -> jax.Array:
             self.sow("intermediates", name, weights)
@@ -173,22 +173,21 @@ class SpatialTemporalAttention(nn.Module):
 
         match self.mode:
             case "parallel":
-                # Both branches share q, k and v: of all tokens, as the gate averages over them.
-                parts = qkv(x, for_flash=for_flash)
-                y = self.attentive_addition(space(*parts), time(*parts), num_queries)
+                qkv = project(x, for_flash=for_flash)  # all queries: the gate averages over them
+                y = self.attentive_addition(space(*qkv), time(*qkv), num_queries)
             case "parallel_v1":
-                parts = qkv(x, num_queries, for_flash=for_flash)
-                y = (space(*parts) + time(*parts)) / 2
+                qkv = project(x, num_queries, for_flash=for_flash)
+                y = (space(*qkv) + time(*qkv)) / 2
             case "series":
-                y = space(*qkv(x, num_queries, for_flash=for_flash))
-                y = time(*qkv(y))  # the same projection again, as in the released code
+                y = space(*project(x, num_queries, for_flash=for_flash))
+                y = time(*project(y))  # the same projection again, as in the released code
             case "coupling":
-                y = space_time(*qkv(x, num_queries))
+                y = space_time(*project(x, num_queries))
             case "vanilla":
-                y = space(*qkv(x, num_queries, for_flash=for_flash))
+                y = space(*project(x, num_queries, for_flash=for_flash))
             case "temporal":
                 # One token per frame; the residual connection broadcasts it to all tokens.
-                y = time(*qkv(x.mean(axis=2, keepdims=True)))
+                y = time(*project(x.mean(axis=2, keepdims=True)))
         return dense(d, "proj", x.dtype)(y)
 
     def attentive_addition(

@@ -1,4 +1,4 @@
-"""STE and TE, the encoders with attention: map a clip to one feature per frame (section 3.2)."""
+"""STE and TE: encoders that map a clip to one feature per frame (paper, sections 3.2 and 4.4.2)."""
 
 from __future__ import annotations
 
@@ -49,25 +49,6 @@ class Block(nn.Module):
         return x + Mlp(name="mlp")(LayerNorm(name="norm2")(x))
 
 
-def has_time_embedding(model) -> bool:
-    """Whether the encoder of a `MAED`, or of `config.model`, has a temporal embedding."""
-    ste = model.encoder == "ste" and model.mode not in NO_TIME_EMBEDDING
-    return ste or model.encoder == "te"
-
-
-def attention_weights(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
-    """The weights of attention in each block, by name, as `SpatialTemporalAttention` stored them.
-
-    Empty for encoders without attention.
-
-    Args:
-      collections: second output of `MAED.apply` with `mutable="intermediates"`.
-    """
-    encoder = collections.get("intermediates", {}).get("encoder", {})
-    blocks = [encoder[name] for i in range(len(encoder)) if (name := f"block{i}") in encoder]
-    return [{name: array for name, (array,) in b["attention"].items()} for b in blocks]
-
-
 class SpatialTemporalEncoder(nn.Module):
     """Maps clips `[b t h w 3]` to features `[b t feature_dim]`.
 
@@ -76,7 +57,7 @@ class SpatialTemporalEncoder(nn.Module):
 
     Only token 0 is read at the end, so the last block computes only this one, unless the collection
     "intermediates" is mutable, that is, the weights of attention are requested. `remat` recomputes
-    blocks for the gradient instead of keeping their activations.
+    blocks for the gradient instead of keeping their activations. `train` makes no difference.
     """
 
     clip_length: int
@@ -139,3 +120,22 @@ class TemporalEncoder(SpatialTemporalEncoder):
         x = dense(self.dim, "embedding", x.dtype)(x.mean(axis=(1, 2)))
         x = rearrange(x, "(b t) d -> b t 1 d", b=b)
         return x + self.time_embedding(x.shape[1]).astype(x.dtype)
+
+
+def has_time_embedding(model) -> bool:
+    """Whether the encoder of a `MAED`, or of `config.model`, has a temporal embedding."""
+    ste = model.encoder == "ste" and model.mode not in NO_TIME_EMBEDDING
+    return ste or model.encoder == "te"
+
+
+def attention_weights(collections: Mapping[str, Any]) -> list[dict[str, jax.Array]]:
+    """The weights of attention in each block, by name, as `SpatialTemporalAttention` stored them.
+
+    Empty for encoders without attention.
+
+    Args:
+      collections: second output of `MAED.apply` with `mutable="intermediates"`.
+    """
+    encoder = collections.get("intermediates", {}).get("encoder", {})
+    blocks = [encoder[name] for i in range(len(encoder)) if (name := f"block{i}") in encoder]
+    return [{name: array for name, (array,) in b["attention"].items()} for b in blocks]

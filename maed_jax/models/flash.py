@@ -98,12 +98,12 @@ def project(
     x = jnp.pad(x, [(0, 0), (0, 0), (0, n % 2), (0, 0)])
     kernels, biases = jnp.split(kernel, 3, axis=-1), jnp.split(bias, 3)
     projected = map(linear, (x[:, :, :num_queries], x, x), kernels, biases)
-    return tuple(_without_padding_gradient(a, n) for a in projected)
+    return tuple(_zero_padding_gradient(a, n) for a in projected)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _without_padding_gradient(x: jax.Array, num_tokens: int) -> jax.Array:
-    """Identity on `[b t n d]` whose gradient is zero for padding, from `num_tokens` on.
+def _zero_padding_gradient(x: jax.Array, num_tokens: int) -> jax.Array:
+    """Identity on `[b t n d]` whose gradient is zero for padding, the tokens from `num_tokens` on.
 
     If there is padding, a barrier makes XLA assemble the gradient before any use of it; otherwise
     it transposes the gradient's parts separately for the bias and for each matmul.
@@ -111,7 +111,7 @@ def _without_padding_gradient(x: jax.Array, num_tokens: int) -> jax.Array:
     return x
 
 
-def _without_padding_gradient_backward(num_tokens: int, _: None, dx: jax.Array) -> tuple[jax.Array]:
+def _zero_padding_gradient_backward(num_tokens: int, _: None, dx: jax.Array) -> tuple[jax.Array]:
     n = dx.shape[2]
     if n <= num_tokens:
         return (dx,)
@@ -119,4 +119,4 @@ def _without_padding_gradient_backward(num_tokens: int, _: None, dx: jax.Array) 
     return (jax.lax.optimization_barrier(dx),)
 
 
-_without_padding_gradient.defvjp(lambda x, n: (x, None), _without_padding_gradient_backward)
+_zero_padding_gradient.defvjp(lambda x, n: (x, None), _zero_padding_gradient_backward)

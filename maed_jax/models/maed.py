@@ -116,14 +116,14 @@ class MAED(nn.Module):
             such encoder, mode or decoder; invalid sizes; a body without the mean parameters that
             the decoder needs.
         """
-        feature, regression = self.regress(clip, body, train=train)
+        feature, regression = self.regress(clip, body, train=train)  # creates the modules
         return Prediction.from_regression(regression, feature, body, vertices=vertices)
 
     @nn.compact
     def regress(
         self, clip: jax.Array, body: smpl.Body | None, *, train: bool = False
     ) -> tuple[jax.Array, Regression]:
-        """The part with parameters: features `[b t d]`, and pose, shape and camera."""
+        """Encoder and decoder, which have all parameters: features `[b t d]` and `Regression`."""
         check_network(self)
         check_clip(clip, self.image_size)
         encoder, decoder = make_encoder(self, "encoder"), make_decoder(self, "decoder")

@@ -48,11 +48,11 @@ def _forward(x: jax.Array, embedding: jax.Array) -> tuple[jax.Array, jax.Array]:
     return add_position_embedding(x, embedding), embedding
 
 
-def _backward(embedding: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    clips = gradient.reshape(len(gradient), -1)
+def _backward(embedding: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    clips = dy.reshape(len(dy), -1)
     ones = jnp.ones(len(clips), clips.dtype)
     sums = jnp.einsum("b,bk->k", ones, clips, preferred_element_type=jnp.float32)
-    return gradient, sums.reshape(embedding.shape).astype(embedding.dtype)
+    return dy, sums.reshape(embedding.shape).astype(embedding.dtype)
 
 
 add_position_embedding.defvjp(_forward, _backward)
