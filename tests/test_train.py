@@ -99,7 +99,7 @@ def test_interrupted_run_ends_as_the_uninterrupted(small, tmp_path, monkeypatch,
     # Nothing is left to do, even if settings that do not affect numbers change; others are refused.
     assert train_module.train(small(keep=7), tmp_path / "broken") == 0
     assert read_config(tmp_path / "broken").keep == 7
-    with pytest.raises(UserError, match="has a run with other settings: optimizer.l2"):
+    with pytest.raises(UserError, match="has a run with other settings: config.optimizer.l2"):
         train_module.train(small(**{"optimizer.l2": 0.5}), tmp_path / "broken")
 
 
@@ -211,7 +211,7 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
     "changes, says",
     [
         ({"data.clip_length": 9}, "data.clip_length=9 is more than"),
-        ({"model.dim": 33}, "model.dim=33 must be a multiple of model.heads=2"),
+        ({"model.dim": 33}, "config.model.dim=33 must be a multiple of config.model.heads=2"),
         ({"model.encoder": "rnn"}, "no encoder 'rnn'; choose from ste, te, cnn"),
         ({"steps": 0}, "config.steps must be at least 1"),
         ({"accumulate": 0}, "config.accumulate must be at least 1"),
