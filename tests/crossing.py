@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.datasets.mannequins import demo_video
+from maed_jax.inference.detect import make_detector
 from maed_jax.inference.detections import iou
-from maed_jax.inference.hog import HogDetector
 from maed_jax.inference.people import find_people
 from maed_jax.inference.track import Track
 from maed_jax.inference.video import open_video
@@ -19,12 +19,17 @@ from maed_jax.inference.video import open_video
 APART = 60  # pixels between two people's centres from which they count as apart
 
 
-def film(folder: Path, seed: int, frames: int = 84) -> tuple[list[Track], np.ndarray]:
-    """Returns the tracks found in a rendered video, and the true boxes [2 frames 4]."""
+def film(
+    folder: Path, seed: int, frames: int = 84, detector: str = "hog"
+) -> tuple[list[Track], np.ndarray]:
+    """Returns the tracks found in a rendered video, and the true boxes [2 frames 4].
+
+    detector: as for `maed predict --detector`.
+    """
     video_file = folder / f"crossing_{seed}.mp4"
     with np.load(demo_video.write_video(video_file, seed=seed, frames=frames)) as file:
         truth = file["box"]
-    return find_people(open_video(video_file), HogDetector()).tracks, truth
+    return find_people(open_video(video_file), make_detector(detector)).tracks, truth
 
 
 def mistakes(tracks: list[Track], truth: np.ndarray) -> list[str]:

@@ -99,7 +99,8 @@ def failing(tmp_path, capsys, args):
 def test_a_video_without_people(empty, tmp_path, estimator, capsys):
     args = [empty, "--checkpoint", "w", "--out", tmp_path / "a" / "out"]
     line = failing(tmp_path, capsys, args)
-    assert line.startswith(f"maed: no people were found in {empty}") and "--boxes" in line
+    assert line.startswith(f"maed: no people were found in {empty}")
+    assert "--detector" in line and "--boxes" in line
 
 
 def test_wrong_boxes(walk, tmp_path, estimator, capsys):

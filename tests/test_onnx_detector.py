@@ -155,6 +155,17 @@ def test_unexpected_outputs_are_one_line(kind, shapes, says, detector_of):
         detector(picture(RED, (32, 64)))
 
 
+def test_outputs_without_a_batch_axis(detector_of):
+    detector = detector_of("rtdetr")
+    boxes = np.array([[0, 0, 8, 8], [22, 8, 34, 32]], np.float32)
+    answers = [np.array([17, 0]), boxes, np.array([0.9, 0.8], np.float32)]
+    detector._session = SimpleNamespace(run=lambda *_: answers)
+    detector._names = ["labels", "boxes", "scores"]
+    found = detector(picture(RED, (32, 64)))
+    np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]])
+    np.testing.assert_allclose(found.scores, [0.8])
+
+
 @pytest.mark.parametrize(
     ("shape", "kind"),
     [

@@ -10,7 +10,7 @@ format's reference implementation; OpenCV's reader lacks operators of RT-DETR.
 | `dets [b n 5]`, `labels [b n]` | MMDeploy (YOLOX with suppression) | the same |
 | one, `[b 4+classes anchors]` | Ultralytics (YOLOv8 to YOLO12) | RGB 0..1, padded on both sides |
 | one, `[b n 6]` | Ultralytics (YOLOv10, YOLO26) | the same |
-| `labels [b n]`, `boxes [b n 4]`, `scores [b n]` | RT-DETR, D-FINE | RGB 0..1, stretched |
+| `labels [b n]`, `boxes [b n 4]`, `scores [b n]` | RT-DETR, D-FINE, DEIM | RGB 0..1, stretched |
 | `logits [b n classes]`, `pred_boxes [b n 4]` | Hugging Face (RT-DETR, D-FINE) | the same |
 | `dets [b n 4]`, `labels [b n classes]` | RF-DETR | RGB, ImageNet-normalised, stretched |
 """
@@ -27,6 +27,8 @@ import numpy as np
 from maed_jax.data.images import MEAN, STD
 from maed_jax.errors import UserError, reason
 from maed_jax.inference.detections import Detections, merge
+from maed_jax.machine import available_cores
+from maed_jax.threads import THREADS
 
 SIZE = 640  # pixels, height and width if the file leaves them open
 PAD = 114  # grey level of the padding that YOLOX and others were trained with
@@ -61,6 +63,9 @@ class OnnxDetector:
             raise UserError(f"there is no detector file {path}")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # `map_in_threads` searches several frames at once, which is faster than several threads
+        # for each.
+        options.intra_op_num_threads = max(1, available_cores() // THREADS)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=onnxruntime.get_available_providers()
@@ -220,8 +225,11 @@ def _yolo_boxes(outputs: Outputs, size: tuple[int, int]) -> tuple[np.ndarray, np
 
 
 def _rt_detr(outputs: Outputs, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    people = outputs["labels"][0] == 0
-    return outputs["boxes"][0][people], outputs["scores"][0][people]
+    labels, boxes, scores = outputs["labels"], outputs["boxes"], outputs["scores"]
+    if labels.ndim > 1:  # some exports have no batch axis
+        labels, boxes, scores = labels[0], boxes[0], scores[0]
+    people = labels == 0
+    return boxes[people], scores[people]
 
 
 def _rt_detr_logits(outputs: Outputs, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

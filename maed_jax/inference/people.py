@@ -77,8 +77,8 @@ def find_people(
         )
     if not tracks:
         raise UserError(
-            f"no people were found in {video.path}; if it shows any, "
-            "pass their boxes with --boxes FILE"
+            f"no people were found in {video.path}; if it shows any, use a better detector with "
+            "--detector FILE.onnx, or pass their boxes with --boxes FILE"
         )
     found = Found([smoothed(track, video.fps) for track in tracks], num_frames, damaged)
     if work is not None:

@@ -171,9 +171,9 @@ class Tracker:
         return back.reversed()
 
     def _is_person(self, track: _Open, num_frames: int) -> bool:
-        """Whether the track has detections for a quarter of a second (a third of a very short
-        video) and in a third of its frames, and enough of them are sure."""
-        enough = min(max(3, math.ceil(self._fps / 4)), math.ceil(num_frames / 3))
+        """Whether the track has detections for half a second (a third of a very short video) and in
+        a third of its frames, and enough of them are sure."""
+        enough = min(max(3, math.ceil(self._fps / 2)), math.ceil(num_frames / 3))
         seen = len(track.frames)
         span = track.frames[-1] - track.frames[0] + 1
         sure = sum(score >= self._sure for score in track.scores)

@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--detector",
         metavar="NAME|FILE.onnx",
-        help="what finds the people: hog, or a detector in an ONNX file (default: hog)",
+        help="what finds the people: hog, which is built in, or a better detector in an ONNX file, "
+        "such as YOLOX-Nano (default: hog)",
     )
     add(
         "--batch",
