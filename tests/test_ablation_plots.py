@@ -17,12 +17,12 @@ from maed_jax.ablation.rows import ROWS
 from maed_jax.ablation.summary import summarise
 
 
-def test_all_plots_are_pictures(tmp_path):
+def test_all_plots_are_images(tmp_path):
     pytest.importorskip("matplotlib")
     assert draw(summary(), tmp_path) == list(PLOTS)
     for name in PLOTS:
-        picture = cv2.imread(str(tmp_path / name))
-        assert picture.std() > 5 and min(picture.shape[:2]) > 200
+        image = cv2.imread(str(tmp_path / name))
+        assert image.std() > 5 and min(image.shape[:2]) > 200
     assert {path.name for path in tmp_path.iterdir()} == set(PLOTS)
 
 
@@ -169,7 +169,7 @@ def test_the_blanked_frame():
 
 
 def test_labels_do_not_overlap_and_keep_their_order():
-    placed = plots._apart({"b": 5.0, "c": 5.5, "a": 1.0, "d": 9.0}, 2.0)
+    placed = plots._spaced({"b": 5.0, "c": 5.5, "a": 1.0, "d": 9.0}, 2.0)
     assert placed == {"a": 1.0, "b": 5.0, "c": 7.0, "d": 9.0}
 
 
