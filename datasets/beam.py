@@ -9,25 +9,36 @@ from __future__ import annotations
 
 import shlex
 
-from maed_jax.errors import UserError
+from maed_jax.errors import UserError, reason
 
 from . import parts
 
 
-def options(text: str):
-    """Returns Beam's `PipelineOptions` for a command line such as "--direct_num_workers=2".
+def settings(runner: str, options: str) -> dict:
+    """Returns how TFDS and `make` run a pipeline.
+
+    Args:
+      runner: a name such as "DirectRunner".
+      options: a command line such as "--direct_num_workers=2".
 
     Raises:
-      UserError: Beam is not installed.
+      UserError: Beam is not installed, or has no such runner.
     """
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners import create_runner
     except ImportError:
         raise UserError(
             "Apache Beam is not installed here: docs/data.md says how to install it in a separate "
             "environment"
         ) from None
-    return PipelineOptions(shlex.split(text))
+    if runner == "DirectRunner":  # would first download another one, Prism, from GitHub
+        runner = "FnApiRunner"
+    try:
+        create_runner(runner)
+    except ValueError as error:
+        raise UserError(f"--beam: {reason(error)}") from None
+    return {"beam_runner": runner, "beam_options": PipelineOptions(shlex.split(options))}
 
 
 def make(jobs: list[parts.Job], runner: str, pipeline_options) -> None:

@@ -37,6 +37,13 @@ def test_the_direct_runner_makes_the_same_records(tmp_path, monkeypatch, capfd):
     assert [path.name for path in (tmp_path / "beam").iterdir()] == ["toy"]
 
 
+def test_another_runner_than_beam_has_is_refused(tmp_path):
+    pytest.importorskip("apache_beam")
+    raw = raw_toy.write(tmp_path / "raw", sequences=2, frames=1)
+    with pytest.raises(UserError, match="--beam: Unexpected .* NoRunner"):
+        prepare.build("toy", tmp_path, "crops", manual_dir=raw, beam="NoRunner")
+
+
 def test_without_beam_it_is_said_where_to_get_it(tmp_path, monkeypatch):
     import sys
 

@@ -31,7 +31,7 @@ from maed_jax.runs.settings import check_settings
 )
 def test_impossible_values_are_named(name, value, says):
     check_network(MAED())
-    says = f"^model.{name} must be {says}"
+    says = f"^config.model.{name} must be {says}"
     clip = jax.ShapeDtypeStruct((1, 1, 224, 224, 3), jnp.float32)
     with pytest.raises(UserError, match=says):
         jax.eval_shape(MAED(**{name: value}).init, jax.random.key(0), clip, None)
@@ -50,11 +50,17 @@ SMALL = dict(stage_sizes=(1,), width=8, dim=16, depth=1, heads=2)
         ({"encoder": "rnn"}, f"no encoder 'rnn'; choose from {', '.join(ENCODERS)}"),
         ({"mode": "both"}, f"no mode 'both'; choose from {', '.join(MODES)}"),
         ({"decoder": "tree"}, f"no decoder 'tree'; choose from {', '.join(DECODERS)}"),
-        ({"heads": 3}, "model.dim=16 must be a multiple of model.heads=3"),
-        ({"encoder": "te", "heads": 5}, "model.dim=16 must be a multiple of model.heads=5"),
-        ({"encoder": "cnn", "decoder": "vanilla", "heads": 5}, "a multiple of model.heads=5"),
-        ({"encoder": "cnn", "stage_sizes": (3, 4, 9)}, "ResNet-50: set .*=\\(3, 4, 6, 3\\)"),
-        ({"width": 48}, "model.width=48 leads to layers of 48 channels, .* GroupNorm's 32 groups"),
+        ({"heads": 3}, "config.model.dim=16 must be a multiple of config.model.heads=3"),
+        ({"encoder": "te", "heads": 5}, "config.model.dim=16 must be .* of config.model.heads=5"),
+        (
+            {"encoder": "cnn", "decoder": "vanilla", "heads": 5},
+            "a multiple of config.model.heads=5",
+        ),
+        (
+            {"encoder": "cnn", "stage_sizes": (3, 4, 9)},
+            "ResNet-50: set config.model.stage_sizes=\\(3, 4, 6, 3\\)",
+        ),
+        ({"width": 48}, "config.model.width=48 leads to layers of 48 .* GroupNorm's 32 groups"),
         ({"width": 24, "stage_sizes": (1, 1)}, "width=24 leads to layers of 48 channels"),
         ({"width": 6, "stage_sizes": (1, 1)}, "width=6 leads to layers of 48 channels"),
     ],

@@ -234,9 +234,9 @@ def _download_config(beam: str | None, beam_options: str):
 
     settings = {"try_download_gcs": False}
     if beam:
-        from maed_jax.datasets.beam import options
+        from maed_jax.datasets import beam as beams
 
-        settings |= {"beam_runner": beam, "beam_options": options(beam_options)}
+        settings |= beams.settings(beam, beam_options)
     return tfds.download.DownloadConfig(**settings)
 
 

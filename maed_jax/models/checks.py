@@ -45,27 +45,29 @@ def check_network(model) -> None:
     check_choice("decoder", model.decoder, DECODERS)
     if model.dtype not in DTYPES:
         raise UserError(
-            f"model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
+            f"config.model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
         )
     names = (name for _, _, names in BOUNDS for name in names)
-    check_bounds({name: getattr(model, name) for name in names}, BOUNDS, "model.")
+    check_bounds({name: getattr(model, name) for name in names}, BOUNDS, "config.model.")
     stages = model.stage_sizes
     if not stages or not all(type(units) is int and units >= 1 for units in stages):
         raise UserError(
-            "model.stage_sizes must be whole numbers of at least 1, one per stage, not "
+            "config.model.stage_sizes must be whole numbers of at least 1, one per stage, not "
             f"{tuple(stages)}"
         )
     if (model.encoder != "cnn" or model.decoder == "vanilla") and model.dim % model.heads:
-        raise UserError(f"model.dim={model.dim} must be a multiple of model.heads={model.heads}")
+        raise UserError(
+            f"config.model.dim={model.dim} must be a multiple of config.model.heads={model.heads}"
+        )
     if model.encoder == "cnn" and tuple(stages) == ROOT:
         raise UserError(
-            f"model.stage_sizes={ROOT} is for the root of the transformers; the encoder 'cnn' is a "
-            "whole ResNet-50: set model.stage_sizes=(3, 4, 6, 3)"
+            f"config.model.stage_sizes={ROOT} is for the root of the transformers; the encoder "
+            "'cnn' is a whole ResNet-50: set config.model.stage_sizes=(3, 4, 6, 3)"
         )
     if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(stages))):
         raise UserError(
-            f"model.width={model.width} leads to layers of {channels} channels, which do not "
-            f"divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
+            f"config.model.width={model.width} leads to layers of {channels} channels, which do "
+            f"not divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
             f"{GROUPS}"
         )
 
