@@ -154,14 +154,11 @@ def make_encoder(model: MAED, name: str | None = None) -> nn.Module:
 
 
 def make_decoder(model: MAED, name: str | None = None) -> nn.Module:
-    """Creates the decoder of a `MAED`: `decoder(feature, body, train=...)` returns a `Regression`.
-
-    Dropout of 0.5 is for those without attention; 0 disables it in all of them.
-    """
+    """Creates the decoder of a `MAED`: `decoder(feature, body, train=...)` gives a `Regression`."""
     width, dropout = model.decoder_width, model.dropout
     if model.decoder == "iterative":
         return IterativeDecoder(width, dropout, name=name)
-    if model.decoder == "vanilla":
+    if model.decoder == "vanilla":  # 0.5 is too much for attention; 0 disables it here too
         return VanillaDecoder(model.dim, model.heads, min(dropout, 0.1), name=name)
     ancestors = ktd_ancestors(model.decoder, model.tree_seed)
     return KinematicTopologyDecoder(width, dropout, ancestors, name=name)
