@@ -61,7 +61,7 @@ def numbers(
     return array
 
 
-def picture(folder: Path, name: Any, where: str) -> Path:
+def image_path(folder: Path, name: Any, where: str) -> Path:
     """Returns the path, below `folder`, of the image that a label file names.
 
     Raises:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.data.images import ImageError, decode_picture
+from maed_jax.data.images import ImageError, decode_image
 from maed_jax.errors import UserError
 
-from .pictures import read_file
+from .image_files import read_file
 from .source import Dropped
 
 Size = tuple[int, int]
@@ -73,14 +73,14 @@ def numbered_files(folder: Path) -> dict[int, Path]:
     return {number - first: path for number, path in sorted(found.items())}
 
 
-def check_picture_size(path: Path, sizes: Collection[Size]) -> None:
+def check_image_size(path: Path, sizes: Collection[Size]) -> None:
     """Checks that an image has a size for which the labels are valid; unreadable ones pass.
 
     Raises:
       UserError: it does not: the images were resized, so the labels would be wrong.
     """
     try:
-        image = decode_picture(read_file(path))
+        image = decode_image(read_file(path))
     except (OSError, ImageError):
         return
     _check_size(path, image.shape[1::-1], sizes)

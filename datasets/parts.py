@@ -51,7 +51,8 @@ def finished(job: Job) -> dict | None:
     """Returns what `make` returned if the part is finished, otherwise None."""
     try:
         done = json.loads(job.stem.with_suffix(".json").read_text())
-        whole = job.stem.with_suffix(".records").stat().st_size == done["bytes"]
+        size = job.stem.with_suffix(".records").stat().st_size
+        whole = size == done["bytes"] and "images" in done  # parts of older versions lack it
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return done if whole else None
@@ -61,7 +62,7 @@ def make(job: Job) -> dict:
     """Reads a task and writes its part; runs in a separate process.
 
     Returns:
-      "tracks": list of {name, length, subset}; "pictures", "records", "has_smpl", "has_3d",
+      "tracks": list of {name, length, subset}; "images", "records", "has_smpl", "has_3d",
       "bytes": numbers; "dropped" and "mended": reason -> count.
     """
     recorder = Recorder(job.source, job.crops)
@@ -81,15 +82,15 @@ def make(job: Job) -> dict:
                     tracks.append({"name": track.name, "length": length, "subset": track.subset})
                 total += length
             size = file.tell()
-            _settle(file)
+            _sync(file)
         unfinished.rename(job.stem.with_suffix(".records"))
         done = {
-            "tracks": tracks, "pictures": recorder.pictures, "records": total, "bytes": size,
+            "tracks": tracks, "images": recorder.images, "records": total, "bytes": size,
             "dropped": dict(recorder.dropped), "mended": dict(recorder.mended), **labelled,
         }  # fmt: skip
         with open(unfinished, "w") as file:
             json.dump(done, file)
-            _settle(file)
+            _sync(file)
         unfinished.rename(job.stem.with_suffix(".json"))
     finally:
         unfinished.unlink(missing_ok=True)
@@ -124,7 +125,7 @@ def _write(file: BinaryIO, record: dict) -> None:
     file.write(fixed.tobytes() + _LENGTHS.pack(*map(len, data)) + b"".join(data))
 
 
-def _settle(file) -> None:
+def _sync(file) -> None:
     """Forces a file to disk, so that it survives a crash of the machine."""
     file.flush()
     os.fsync(file.fileno())

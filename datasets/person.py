@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from maed_jax.data import schema
-from maed_jax.data.images import ImageError, decode_picture, encode_jpeg, transform_keypoints
+from maed_jax.data.images import ImageError, decode_image, encode_jpeg, transform_keypoints
 
-from .pictures import read_file
+from .image_files import read_file
 
 WINDOW = 2.0  # side of the stored part of an image, as a multiple of the box's longer side
 LARGEST = 344  # pixels; a crop of 1.3 boxes is then 224 pixels wide, the network's input
@@ -67,7 +67,7 @@ class Recorder:
     Attributes:
       dropped: people left out, by reason.
       mended: labels left out of people who are kept, by reason.
-      pictures: how many images the records show; frames of videos count once per person.
+      images: how many images the records show; one that is not a file counts once per person.
     """
 
     def __init__(self, source: str, crops: bool):
@@ -83,7 +83,7 @@ class Recorder:
         self._latest: tuple = None, None
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         return len(self._files) + self._loose
 
     def records(self, track: PersonTrack) -> Iterator[dict]:
@@ -177,20 +177,20 @@ class Recorder:
             points[wrong] = 0
         return points
 
-    def _read(self, picture: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
+    def _read(self, image: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
         """Returns the image, RGB uint8 [h w 3], and its bytes (empty for a video's frame)."""
-        if isinstance(picture, np.ndarray):
-            return picture, b""
-        if isinstance(picture, Path) and picture == self._latest[0]:
+        if isinstance(image, np.ndarray):
+            return image, b""
+        if isinstance(image, Path) and image == self._latest[0]:
             return self._latest[1]  # several people in one image
         try:
-            data = read_file(picture) if isinstance(picture, Path) else picture
-            read = decode_picture(data), data
+            data = read_file(image) if isinstance(image, Path) else image
+            read = decode_image(data), data
         except FileNotFoundError:
             raise _Drop("missing image") from None
         except (ImageError, OSError):
             raise _Drop("unreadable image") from None
-        self._latest = picture, read
+        self._latest = image, read
         return read
 
 

@@ -229,7 +229,7 @@ def _count(done: list[dict]) -> dict:
         mended.update(part["mended"])
     return {
         "tracks": sum(len(part["tracks"]) for part in done),
-        "frames": sum(part["pictures"] for part in done),
+        "frames": sum(part["images"] for part in done),
         "people": sum(part["records"] for part in done),
         "with_smpl": sum(part["has_smpl"] for part in done),
         "with_3d": sum(part["has_3d"] for part in done),

@@ -61,7 +61,7 @@ class StillsBuilder(ImagesBuilder, skip_registration=True):
     """A dataset of still images for which others have made SMPL fits."""
 
     read = staticmethod(read_stills)
-    one_person_a_picture = False
+    one_person_per_image = False
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class StillsBuilder(ImagesBuilder, skip_registration=True):
         return tasks
 
     def _choose(self, still: Still, fits: Fits) -> Still:
-        found = fits.find(still, self.one_person_a_picture)
+        found = fits.find(still, self.one_person_per_image)
         if found is not None:
             still = dataclasses.replace(still, pose=found[0], shape=found[1])
         if still.reason:

@@ -31,7 +31,7 @@ class Command:
     """compares two finished directories, instead of comparing them file by file"""
     beat: str = ""
     """regular expression for what it prints when its work begins or continues; "": nothing"""
-    told: str = ""
+    log: str = ""
     """the file in `OUT` to which it prints this, if not to its output"""
     cold: bool = False
     """compile everything every time, so that Ctrl-C usually arrives during compilation"""
@@ -53,7 +53,7 @@ class Start:
 
     def __init__(self, command: Command, out: Path, cache: Path | None, log: Path):
         self._out = out
-        self._told, self._beat = out / command.told if command.told else log, command.beat
+        self._log, self._beat = out / command.log if command.log else log, command.beat
         log.write_text("")
         self.before, self.begin = self._beats(), time.monotonic()
         """beats from earlier starts in `out`, and the time when this one began"""
@@ -64,7 +64,7 @@ class Start:
             )  # fmt: skip
 
     def _beats(self) -> int:
-        text = self._told.read_text() if self._told.exists() else ""
+        text = self._log.read_text() if self._log.exists() else ""
         return len(re.findall(self._beat, text)) if self._beat else 0
 
     @property

@@ -110,7 +110,7 @@ def losses(run: Path) -> np.ndarray:
 
 
 def farthest(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference in shares of `a`; infinite where the lengths differ."""
+    """The largest difference relative to `b`; infinite where the lengths differ."""
     return float(np.abs(a / b - 1).max()) if len(a) == len(b) else float("inf")
 
 

@@ -63,7 +63,7 @@ def commands(directory: Path) -> dict[str, Command]:
     table = str(directory / "table" / "results.json")
     measure = ["--checkpoint", here["run"], "--data_dir", here["data"], "--split", "validation"]
     workers = [*train, "--config.data.workers=2"]
-    steps = {"same": same_training, "beat": '"step"', "told": "metrics.jsonl"}
+    steps = {"same": same_training, "beat": '"step"', "log": "metrics.jsonl"}
     return {
         "train": Command(train, **steps),
         "train, twice": Command(train, **steps, twice=True),
@@ -88,7 +88,7 @@ def commands(directory: Path) -> dict[str, Command]:
             + ["--rows", "ste-ktd"],
             same=same_study,
             beat="M parameters on",
-            told="ste-ktd/0/train.log",
+            log="ste-ktd/0/train.log",
         ),
         "data build": Command(
             ["data", "build", "mannequins", "--config", "tiny", "--data_dir", "OUT"]
@@ -137,9 +137,9 @@ def same_study(one: Path, other: Path) -> bool:
 
 def same_weights(one: Path, other: Path) -> bool:
     """Compares parameters and the report, and checks that there is nothing else."""
-    alike = proof.digest(one / "run", 0) == proof.digest(other / "run", 0)
+    same = proof.digest(one / "run", 0) == proof.digest(other / "run", 0)
     said = [(place / "run" / "conversion.txt").read_text() for place in (one, other)]
-    return alike and said[0] == said[1] and len(list(other.iterdir())) == 1
+    return same and said[0] == said[1] and len(list(other.iterdir())) == 1
 
 
 def same_dataset(one: Path, other: Path) -> bool:

@@ -193,10 +193,10 @@ def write_walk(path: Path, seconds: int) -> Path:
     if not path.exists():
         with VideoWriter(path, FPS) as writer:
             for number, middle in enumerate(x):
-                picture = np.full((SIZE[1], SIZE[0], 3), 190, np.uint8)
+                image = np.full((SIZE[1], SIZE[0], 3), 190, np.uint8)
                 corner = (round(middle - width / 2), round(y - height / 2))
-                cv2.rectangle(picture, (*corner, round(width), round(height)), (60, 60, 90), -1)
-                writer.write(picture, number / FPS)
+                cv2.rectangle(image, (*corner, round(width), round(height)), (60, 60, 90), -1)
+                writer.write(image, number / FPS)
     constant = [np.full(count, value) for value in (y, width, height)]
     np.savez(boxes, frames=np.arange(count), boxes=np.stack([x, *constant], axis=-1))
     return boxes

@@ -175,13 +175,15 @@ def prove_bfloat16(directory: Path) -> None:
         points = np.concatenate([np.asarray(a.keypoints_3d, np.float64) for a in answers])
         joints[dtype] = 1000 * (points - points[:, :, [39]])  # millimetres, relative to the pelvis
     drift = np.linalg.norm(joints["bfloat16"] - joints["float32"], axis=-1)
-    apart = np.linalg.norm(joints["float32"] - joints["float32"].mean((0, 1)), axis=-1)
-    shares = (50, 95, 99, 100)
-    text = ", ".join(f"{p} %: {v:.1f}" for p, v in zip(shares, np.percentile(drift, shares)))
+    distances = np.linalg.norm(joints["float32"] - joints["float32"].mean((0, 1)), axis=-1)
+    percentiles = (50, 95, 99, 100)
+    text = ", ".join(
+        f"{p} %: {v:.1f}" for p, v in zip(percentiles, np.percentile(drift, percentiles))
+    )
     print(f"percentiles, in mm, of how far keypoints of {clips * t} frames move: {text}")
-    print(f"their median distance from the mean of all frames is {np.median(apart):.1f} mm")
-    share = np.median(drift) / np.median(apart)
-    proof.verdict(share < 0.1, f"median drift is {100 * share:.1f} % of that, below 10")
+    print(f"their median distance from the mean of all frames is {np.median(distances):.1f} mm")
+    fraction = np.median(drift) / np.median(distances)
+    proof.verdict(fraction < 0.1, f"median drift is {100 * fraction:.1f} % of that, below 10")
 
 
 def prove_bits(directory: Path) -> None:

@@ -45,8 +45,8 @@ def run(directory: Path, name: str, data: int, fsdp: int = 1) -> Path:
 
 
 def compare(one: Path, other: Path, text: str) -> None:
-    apart = proof.farthest(proof.losses(one), proof.losses(other))
-    proof.verdict(apart < 1e-5, f"{text}: {STEPS} losses within {apart:.1e}")
+    difference = proof.farthest(proof.losses(one), proof.losses(other))
+    proof.verdict(difference < 1e-5, f"{text}: {STEPS} losses within {difference:.1e}")
 
 
 def bytes_held(fsdp: int) -> float:

@@ -62,9 +62,10 @@ def main() -> None:
     proof.verdict(codes == [0, 0], "the same command ran to the end in both")
 
     proof.train(alone, devices=2, **SETTINGS)
-    apart = proof.farthest(proof.losses(alone), proof.losses(run))
+    difference = proof.farthest(proof.losses(alone), proof.losses(run))
     proof.verdict(
-        apart < 1e-5, f"24 losses, largest relative difference to one process's: {apart:.1e}"
+        difference < 1e-5,
+        f"24 losses, largest relative difference to one process's: {difference:.1e}",
     )
     scores = [
         [line["validation/pa_mpjpe"] for line in proof.lines(r) if "validation/pa_mpjpe" in line]

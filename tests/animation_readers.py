@@ -45,15 +45,15 @@ class Glb:
             after = int(np.clip(np.searchsorted(times, time, "right"), 1, max(1, len(times) - 1)))
             before = after - 1 if len(times) > 1 else 0
             after = min(after, len(times) - 1)
-            share = 0.0
+            fraction = 0.0
             if after > before:
-                share = float(
+                fraction = float(
                     np.clip((time - times[before]) / (times[after] - times[before]), 0, 1)
                 )
             if sampler["interpolation"] == "STEP":
-                share = float(share >= 1)
+                fraction = float(fraction >= 1)
             a, b = (values[i].astype(np.float64) for i in (before, after))
-            value = (1 - share) * a + share * b
+            value = (1 - fraction) * a + fraction * b
             if channel["target"]["path"] == "rotation":
                 value /= np.linalg.norm(value)
             local[channel["target"]["node"]][channel["target"]["path"]] = value

@@ -67,7 +67,14 @@ from maed_jax.datasets.posetrack.posetrack import Task, read_video
 from maed_jax.datasets.threedpw.sequence import read_sequence
 from maed_jax.evaluation import compare, report
 from maed_jax.files.json import write_json
-from maed_jax.inference import detect_video, people, person_attention, pictures, results, video
+from maed_jax.inference import (
+    detect_video,
+    image_sequence,
+    people,
+    person_attention,
+    results,
+    video,
+)
 from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.unfinished import Work
@@ -292,8 +299,8 @@ TARGETS: Mapping[str, Target] = {
                      words=PICKLED),
     "joblib, compressed": Target("x_db.pt", lambda f: [[joblib_bytes(database())]], read_database,
                                  compressed, words=PICKLED),
-    "pictures": Target("p.jpg", lambda f: [[raw_dots.jpeg(np.full((24, 32, 3), 99, np.uint8))]],
-                       pictures.read_picture),
+    "images": Target("p.jpg", lambda f: [[raw_dots.jpeg(np.full((24, 32, 3), 99, np.uint8))]],
+                       image_sequence.read_image),
     "videos": Target("v.mp4", lambda f: [[write_video(f / "s.mp4", figure_images(
         [[(30, 30)]] * 3, (48, 64), 40)).read_bytes()]], decode),
 }  # fmt: skip

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import raw_pictures
+import raw_toy
 
 from maed_jax.data import prepare
-from maed_jax.data.images import decode_picture
+from maed_jax.data.images import decode_image
 from maed_jax.data.records import Records
 
 COLOURS = {
@@ -69,7 +69,7 @@ def dots(image: np.ndarray) -> dict[str, np.ndarray]:
 
 def check_dots(record: dict, expected: int, tolerance: float = 1.0, index=LSP) -> None:
     """Checks that a record's 2D keypoints are at its image's dots, and its box encloses them."""
-    seen = dots(decode_picture(record["image"]))
+    seen = dots(decode_image(record["image"]))
     assert len(seen) >= expected, f"only {sorted(seen)} are visible"
     for name, place in seen.items():
         x, y, confidence = record["keypoints_2d"][index[name]]
@@ -83,7 +83,7 @@ def builds(monkeypatch, name: str, data_dir: Path, **defaults) -> Callable[..., 
 
     defaults: default options, possibly including `config`.
     """
-    raw_pictures.in_this_process(monkeypatch)
+    raw_toy.in_this_process(monkeypatch)
 
     def build(raw: Path, config: str | None = None, **options) -> Path:
         options = defaults | ({"config": config} if config else {}) | options

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import python2
 from cdflib.cdfwrite import CDF
-from raw_person import person, picture, write_picture
+from raw_person import draw_image, person, write_image
 from scipy.spatial.transform import Rotation
 from small_videos import write_video
 
@@ -100,12 +100,12 @@ def write(folder: Path, *, world_only: bool = False, extracted: bool = False) ->
                     write_cdf(where / "D3_Positions_mono" / f"{name}.cdf", known.points * 1000)
                     write_cdf(where / "D2_Positions" / f"{name}.cdf", known.pixels)
                 if action != "_ALL" and (subject, name) != ("S11", "Directions.54138969"):
-                    _write_pictures(folder, subject, action, camera, known, extracted)
+                    _write_images(folder, subject, action, camera, known, extracted)
 
 
-def _write_pictures(folder, subject, action, camera, known, extracted) -> None:
+def _write_images(folder, subject, action, camera, known, extracted) -> None:
     width, height = SIZES[camera]
-    images = [picture(width, height, known.pixels[t], SHADE * t) for t in range(FRAMES)]
+    images = [draw_image(width, height, known.pixels[t], SHADE * t) for t in range(FRAMES)]
     if not extracted:
         path = folder / subject / "Videos" / f"{action}.{camera}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ def _write_pictures(folder, subject, action, camera, known, extracted) -> None:
         return
     for t in range(0, FRAMES, 5):
         name = f"{subject}_{action.replace(' ', '_')}.{camera}_{t + 1:06d}.jpg"
-        write_picture(folder / "images" / name, images[t])
+        write_image(folder / "images" / name, images[t])
 
 
 def write_cdf(path: Path, values: np.ndarray) -> None:

@@ -56,10 +56,10 @@ def track(frames: int = 3, size: int = 224, training: bool = True, **changes) ->
         return found
 
     body = labels(BODY)
-    pictures = [raw_dots.jpeg(raw_dots.draw(joints, size, size)) for joints in people]
+    images = [raw_dots.jpeg(raw_dots.draw(joints, size, size)) for joints in people]
     features = {
         "meta__N": np.array([frames]),
-        "image__encoded": pictures,
+        "image__encoded": images,
         "image__filenames": [b"x"] * (frames + 5),
         "image__heightwidths": np.full((frames, 2), 720),
         "image__xys": body[:, :2],

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import scipy.io
-from raw_person import camera_at, person, picture, write_picture
+from raw_person import camera_at, draw_image, person, write_image
 from small_videos import write_video
 
 SIZE = 96
@@ -62,13 +62,13 @@ def write(folder: Path) -> dict:
     write_annotations(sequence / "annot.mat", truths)
     write_calibration(sequence / "camera.calibration")
     images = {
-        camera: [picture(SIZE, SIZE, truth.pixels[t], SHADE * t) for t in range(ROWS)]
+        camera: [draw_image(SIZE, SIZE, truth.pixels[t], SHADE * t) for t in range(ROWS)]
         for camera, truth in truths.items()
     }
     write_video(sequence / "imageSequence" / "video_0.avi", images[0], 25, "ffv1", pix_fmt="bgr0")
     for t in range(ROWS):
-        write_picture(sequence / "imageFrames" / "video_8" / f"frame_{t + 1:06d}.jpg", images[8][t])
-        write_picture(sequence / "video_1" / f"{t + 1:06d}.jpg", images[1][t])
+        write_image(sequence / "imageFrames" / "video_8" / f"frame_{t + 1:06d}.jpg", images[8][t])
+        write_image(sequence / "video_1" / f"{t + 1:06d}.jpg", images[1][t])
     for name in TEST_SIZES:
         truths[name] = write_test(folder / "mpi_inf_3dhp_test_set" / name)
     return truths
@@ -116,8 +116,8 @@ def write_test(folder: Path, frames: int = 3) -> Truth:
         file["valid_frame"] = np.array([[float(t != 1)] for t in range(frames)])
         file["activity_annotation"] = np.ones((frames, 1))
     for t in range(frames):
-        image = picture(width, height, shade=SHADE * t)
-        write_picture(folder / "imageSequence" / f"img_{t + 1:06d}.jpg", image)
+        image = draw_image(width, height, shade=SHADE * t)
+        write_image(folder / "imageSequence" / f"img_{t + 1:06d}.jpg", image)
     return truth
 
 

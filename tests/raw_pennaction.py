@@ -18,12 +18,12 @@ ORDER = (
 def write(folder: Path, videos: int = 2, frames: int = 3) -> Path:
     """Writes videos 0001, 0002 ... of someone walking to the right; every second is for testing."""
     for video in range(1, videos + 1):
-        pictures = folder / "frames" / f"{video:04d}"
-        pictures.mkdir(parents=True)
+        images = folder / "frames" / f"{video:04d}"
+        images.mkdir(parents=True)
         people = [raw_dots.person(70 + 4 * n, 30, 100) for n in range(frames)]
         for number, joints in enumerate(people, 1):
             image = raw_dots.jpeg(raw_dots.draw(joints))
-            (pictures / f"{number:06d}.jpg").write_bytes(image)
+            (images / f"{number:06d}.jpg").write_bytes(image)
         points = np.array([[joints[name] for name in ORDER] for joints in people])
         # The real files' types: mostly float64, but small numbers may be bytes.
         kind = np.float64 if video % 2 else np.uint8

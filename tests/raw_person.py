@@ -55,7 +55,7 @@ def camera_at(position, target=(0.0, 1.0, 0.0), roll: float = 0.0):
     return turn, -turn @ np.asarray(position)
 
 
-def picture(width: int, height: int, points=(), shade: int = 0) -> np.ndarray:
+def draw_image(width: int, height: int, points=(), shade: int = 0) -> np.ndarray:
     """Draws a white dot at each of the points (pixels): uint8 RGB."""
     image = np.full((height, width, 3), (40 + shade, 70, 100), np.uint8)
     for x, y in np.rint(points).astype(int):
@@ -63,6 +63,6 @@ def picture(width: int, height: int, points=(), shade: int = 0) -> np.ndarray:
     return image
 
 
-def write_picture(path, image) -> None:
+def write_image(path, image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image[..., ::-1])

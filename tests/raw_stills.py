@@ -57,13 +57,13 @@ def write_coco(folder: Path) -> Path:
     return folder
 
 
-def write_coco_json(folder: Path, part: str, pictures: dict, annotations: list[dict]) -> None:
-    for number, joints in pictures.items():
+def write_coco_json(folder: Path, part: str, images: dict, annotations: list[dict]) -> None:
+    for number, joints in images.items():
         _save(folder / part / coco_name(part, number), joints)
     content = {
         "info": {},
         "images": [{"id": n, "file_name": coco_name(part, n), "height": 120, "width": 160}
-                   for n in pictures],
+                   for n in images],
         "annotations": annotations,
         "categories": [{"id": 1, "name": "person", "keypoints": COCO_ORDER, "skeleton": []}],
     }  # fmt: skip
@@ -76,14 +76,14 @@ def coco_name(part: str, number: int) -> str:
     return f"COCO_{part}_{number:012d}.jpg"
 
 
-def coco_annotation(number: int, picture: int, joints: dict) -> dict:
+def coco_annotation(number: int, image: int, joints: dict) -> dict:
     keypoints = []
     for name in COCO_ORDER:
         x, y = joints.get(name.replace("left_", "l").replace("right_", "r"), (0, 0))
         keypoints += [x, y, 2 if x else 0]
     low, high = (f(list(joints.values()), 0) for f in (np.min, np.max))
     return {
-        "id": number, "image_id": picture, "category_id": 1, "iscrowd": 0, "area": 1.0,
+        "id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "area": 1.0,
         "segmentation": [[1, 2, 3, 4, 5, 6]], "keypoints": keypoints,
         "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
         "bbox": [*(low - 6.0).tolist(), *(high - low + 12.0).tolist()],

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import python2
-from raw_person import camera_at, picture, write_picture
+from raw_person import camera_at, draw_image, write_image
 
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.rotations import matrix_from_axis_angle
@@ -48,8 +48,8 @@ def write(folder: Path) -> dict[str, Truth]:
         truths |= found
         for frame in range(FRAMES):
             dots = found[f"{name}_0"].keypoints_2d[frame]
-            image = picture(WIDTH, HEIGHT, dots, shade=frame)
-            write_picture(folder / "imageFiles" / name / f"image_{frame:05d}.jpg", image)
+            image = draw_image(WIDTH, HEIGHT, dots, shade=frame)
+            write_image(folder / "imageFiles" / name / f"image_{frame:05d}.jpg", image)
     return truths
 
 

@@ -50,10 +50,10 @@ def estimator_of(body, gate=None, **changes):
     """A random network; `gate` sets the weight of time in each block."""
     model = MAED(**SMALL | changes)
     variables = random_params(model.init, jnp.zeros((1, 4, 32, 32, 3)), body, method="regress")
-    for i, share in enumerate(gate or ()):
+    for i, weight in enumerate(gate or ()):
         layer = variables["params"]["encoder"][f"block{i}"]["attention"]["gate"]
         layer["kernel"] = jnp.zeros_like(layer["kernel"])
-        odds = jnp.log(share / (1 - share))  # pairs of (space, time), softmax over each
+        odds = jnp.log(weight / (1 - weight))  # pairs of (space, time), softmax over each
         layer["bias"] = jnp.tile(jnp.array([0.0, odds]), model.dim)
     return Estimator(model, variables, body)
 

@@ -11,12 +11,12 @@ from maed_jax.ablation.plots import PLOTS, draw
 from maed_jax.ablation.summary import summarise
 
 
-def test_all_plots_are_pictures(tmp_path):
+def test_all_plots_are_images(tmp_path):
     pytest.importorskip("matplotlib")
     assert draw(summary(), tmp_path) == list(PLOTS)
     for name in PLOTS:
-        picture = cv2.imread(str(tmp_path / name))
-        assert picture.std() > 5 and min(picture.shape[:2]) > 200
+        image = cv2.imread(str(tmp_path / name))
+        assert image.std() > 5 and min(image.shape[:2]) > 200
     assert {path.name for path in tmp_path.iterdir()} == set(PLOTS)
 
 

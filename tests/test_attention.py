@@ -190,7 +190,7 @@ def test_the_first_tokens_alone_get_the_same_answers(mode):
     np.testing.assert_allclose(few(params, tokens(), 2), expected, atol=1e-6)
 
 
-def test_gates_are_shares_of_time_and_come_on_request():
+def test_gates_are_weights_of_time_and_come_on_request():
     module = A.SpatialTemporalAttention(HEADS, "parallel")
     _, params = layer("parallel")
     gate = params["params"]["gate"]

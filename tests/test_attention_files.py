@@ -19,8 +19,8 @@ from maed_jax.visual.attention_video import (
     HEAT,
     attention_frame,
     heat_colors,
-    heated,
     time_strip,
+    with_heat_map,
     write_videos,
 )
 from maed_jax.visual.colors import color_of
@@ -35,8 +35,8 @@ def video(tmp_path_factory):
 def test_warm_is_where_the_weight_is():
     weights = np.zeros((4, 4))
     weights[1, 2] = 0.3
-    picture = heated(np.full((40, 40, 3), 120, np.uint8), weights).astype(int)
-    warmth = picture[..., 0] - picture[..., 2]
+    image = with_heat_map(np.full((40, 40, 3), 120, np.uint8), weights).astype(int)
+    warmth = image[..., 0] - image[..., 2]
     assert np.unravel_index(warmth.argmax(), (40, 40))[0] in range(11, 19)
     assert np.unravel_index(warmth.argmax(), (40, 40))[1] in range(21, 29)
     np.testing.assert_allclose(heat_colors(np.array([0.0, 0.5, 1.0])), HEAT[[0, 2, 4]])
@@ -66,8 +66,8 @@ def test_the_square_is_drawn_where_the_crop_was(video):
     """The centre of the first pixel is at 1.5 in a video 4 times as large."""
     crop = np.float32([[80, 60, 50]] * FRAMES)
     person = dataclasses.replace(moving_person(), crops=crop)
-    picture = attention_frame(next(video.frames()), person, attention_of(person), 0)
-    like = np.abs(picture[:, :640].astype(int) - color_of(person.id)).sum(-1) < 60
+    image = attention_frame(next(video.frames()), person, attention_of(person), 0)
+    like = np.abs(image[:, :640].astype(int) - color_of(person.id)).sum(-1) < 60
     middle = [np.flatnonzero(like.sum(axis) > 150).mean() for axis in (0, 1)]
     np.testing.assert_allclose(middle, [4 * 80.5 - 0.5, 4 * 60.5 - 0.5], atol=0.6)
 

@@ -67,14 +67,14 @@ def test_flips_of_keypoints_are_those_of_the_original(golden):
     st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)),
     st.booleans(),
 )
-def test_points_in_space_follow_those_in_the_picture(scale, rotation, shift, flip):
+def test_points_in_space_follow_those_in_the_image(scale, rotation, shift, flip):
     """From far away, the changed 2D keypoints are the changed 3D ones, scaled and shifted."""
     rng = np.random.default_rng(0)
     space = np.concatenate([rng.normal(size=(49, 3)), np.ones((49, 1))], 1).astype(np.float32)
-    picture = np.concatenate([20 * space[:, :2] + (100, 80), space[:, 3:]], 1)
+    image = np.concatenate([20 * space[:, :2] + (100, 80), space[:, 3:]], 1)
     changes, box = Changes(scale, rotation, shift, flip), np.array([104.0, 77, 90, 120])
     affine = augment.affine(changes, box, 64)
-    moved = augment.keypoints_2d(picture, changes, affine)[:, :2]
+    moved = augment.keypoints_2d(image, changes, affine)[:, :2]
     moved_space = augment.keypoints_3d(space, changes)[:, :2]
     enlarged = 20 * 64 / (120 * scale) * (moved_space - moved_space.mean(0))
     np.testing.assert_allclose(moved - moved.mean(0), enlarged, atol=1e-3)
@@ -158,7 +158,7 @@ def test_brightness_scales():
     assert recoloured(("brightness", 1.3)).max() == 255  # 286 does not wrap
 
 
-def test_a_picture_is_recoloured_as_a_clip_of_it_is():
+def test_an_image_is_recoloured_as_a_clip_of_it_is():
     clip = np.tile(COLOURS[None, :, None], (3, 1, 4, 1))
     changes = Changes(colour=(("contrast", 0.5), ("hue", 0.1)))
     one = augment.recolour(clip[:1].copy(), changes)

@@ -7,7 +7,7 @@ import pytest
 from fake_dataset import write_fake_dataset
 
 from maed_jax import bench, cli
-from maed_jax.bench import data, pictures, readers
+from maed_jax.bench import data, readers, synthetic
 from maed_jax.data import images
 from maed_jax.errors import UserError
 
@@ -43,7 +43,7 @@ def test_without_pillow_the_original_is_left_out(small, monkeypatch, capsys):
 
 
 def test_the_originals_reader_gives_the_crop(small, tmp_path):
-    photo, box = pictures.photo(160), pictures.box(160, 0.45, np.random.default_rng(0))
+    photo, box = synthetic.photo(160), synthetic.box(160, 0.45, np.random.default_rng(0))
     file = tmp_path / "a.jpg"
     file.write_bytes(images.encode_jpeg(photo))
     expected = images.normalise(images.warp(photo, images.crop_affine(box, 32), 32))
@@ -53,11 +53,11 @@ def test_the_originals_reader_gives_the_crop(small, tmp_path):
 
 
 def test_photos_take_as_much_as_real_ones():
-    photo = pictures.photo(1000)
+    photo = synthetic.photo(1000)
     assert photo.shape == (1000, 1000, 3) and photo.dtype == np.uint8
     assert 60 < len(images.encode_jpeg(photo, 83)) / 1000 < 80
     assert 18 < len(readers.crop_of(photo)) / 1000 < 32
-    np.testing.assert_array_equal(pictures.photo(64, 1), pictures.photo(64, 1))
+    np.testing.assert_array_equal(synthetic.photo(64, 1), synthetic.photo(64, 1))
 
 
 def test_batches_of_a_dataset(tmp_path, capsys):

@@ -14,8 +14,8 @@ TINY = ["--config", "debug", "--rounds", "2", "--frames", "2", "--lengths", "3"]
 def test_all_groups(tmp_path, monkeypatch, capsys):
     small_bench.small_yardstick(monkeypatch)
     small_bench.products(monkeypatch)
-    out, picture = tmp_path / "out.json", tmp_path / "out.png"
-    more = ["--batches", "2", "--json", str(out), "--plot", str(picture)]
+    out, plot = tmp_path / "out.json", tmp_path / "out.png"
+    more = ["--batches", "2", "--json", str(out), "--plot", str(plot)]
     cli.dispatch(["bench", "model", *TINY, *more])
     result = json.loads(out.read_text())
     rows = {row["name"]: row for row in result["rows"]}
@@ -34,7 +34,7 @@ def test_all_groups(tmp_path, monkeypatch, capsys):
     assert wide["operations"] == 3 * narrow["operations"]
     assert (wide["frames"], wide["clips"], wide["mode"]) == (3, 1, "coupling")
     assert result["yardstick"]["matmuls"]["median"] > 0 and result["peak bytes"] > 2**26
-    assert result["settings"]["model"]["image_size"] == 32 and picture.stat().st_size > 5000
+    assert result["settings"]["model"]["image_size"] == 32 and plot.stat().st_size > 5000
 
 
 def test_what_is_too_large_is_not_run(tmp_path, monkeypatch, capsys):

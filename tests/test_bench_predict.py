@@ -26,14 +26,14 @@ def test_somebody_walks_through_the_video(tmp_path):
 
 def test_stages(tmp_path, monkeypatch, capsys):
     small_bench.small_yardstick(monkeypatch)
-    out, picture = tmp_path / "out.json", tmp_path / "out.png"
-    written = ["--json", str(out), "--plot", str(picture)]
+    out, plot = tmp_path / "out.json", tmp_path / "out.png"
+    written = ["--json", str(out), "--plot", str(plot)]
     tiny = small_bench.tiny_model(monkeypatch)
     arguments = ["--frames", "8", "--size", "320x240", "--rounds", "1"]
     cli.dispatch(["bench", "predict", *tiny, *arguments, *written])
     rows = [row["name"] for row in json.loads(out.read_text())["rows"]]
     assert rows[0] == "network alone" and rows[-1] == "everything" and len(rows) == 7
-    assert "finding people" in capsys.readouterr().out and picture.stat().st_size > 5000
+    assert "finding people" in capsys.readouterr().out and plot.stat().st_size > 5000
 
 
 def test_mistakes_are_named():

@@ -23,9 +23,9 @@ def test_programs_and_predictions(tmp_path, monkeypatch, capsys):
         return scale_program.describe(load_config(config, overrides), **sizes)
 
     monkeypatch.setattr(scale_program, "compile_in_process", here)
-    out, picture = tmp_path / "out.json", tmp_path / "out.png"
+    out, plot = tmp_path / "out.json", tmp_path / "out.png"
     arguments = ["--devices", "4", "--clips", "2", "--frames", "2", "--chips", "v5e"]
-    written = ["--json", str(out), "--plot", str(picture)]
+    written = ["--json", str(out), "--plot", str(plot)]
     cli.dispatch(["bench", "scale", *tiny, *arguments, *written])
     result = json.loads(out.read_text())
     rows = {row["name"]: row for row in result["rows"]}
@@ -43,7 +43,7 @@ def test_programs_and_predictions(tmp_path, monkeypatch, capsys):
     assert "v5e, fsdp, 2048 chips" in names and len(names) == 14
     for row in result["predictions"]:
         assert 0 < row["efficiency"][0] <= row["efficiency"][1] <= 1
-    assert picture.stat().st_size > 5000 and "cloud.google.com" in capsys.readouterr().out
+    assert plot.stat().st_size > 5000 and "cloud.google.com" in capsys.readouterr().out
 
 
 def test_each_program_has_a_process_of_its_own(monkeypatch, capsys):

@@ -20,9 +20,9 @@ def test_paths_beside_a_peer(tmp_path, monkeypatch, capsys):
         return {"smplx": lambda: None, "smplx with gradient": lambda: None}, ""
 
     monkeypatch.setattr(peers, "smplx", peer)
-    out, picture = tmp_path / "out.json", tmp_path / "out.png"
+    out, plot = tmp_path / "out.json", tmp_path / "out.png"
     arguments = ["--batch", "2", "--rounds", "2", "--cpu"]
-    written = ["--json", str(out), "--plot", str(picture)]
+    written = ["--json", str(out), "--plot", str(plot)]
     cli.dispatch(["bench", "smpl", *arguments, *written])
     rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
     ours = ["joints", "joints with gradient", "mesh", "mesh with gradient"]
@@ -30,7 +30,7 @@ def test_paths_beside_a_peer(tmp_path, monkeypatch, capsys):
     assert all(rows[name]["ratio"]["median"] > 0 for name in ours)
     assert rows["mesh"]["operations"] > 5 * rows["joints"]["operations"]
     assert rows["mesh with gradient"]["operations"] > 2 * rows["mesh"]["operations"]
-    assert asked[0][0] == 2 and picture.stat().st_size > 5000
+    assert asked[0][0] == 2 and plot.stat().st_size > 5000
     assert "times as fast as smplx" in capsys.readouterr().out
 
 

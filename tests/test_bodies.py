@@ -20,15 +20,15 @@ def standing(x=0.0, z=3.0):
 
 
 def draw(bodies, lens=LENS, opacity=1.0):
-    picture = np.full((SIDE, SIDE, 3), GREY, np.uint8)
+    image = np.full((SIDE, SIDE, 3), GREY, np.uint8)
     faces = np.asarray(mannequin().faces)
     with Renderer(SIDE) as renderer:
-        draw_bodies(picture, bodies, faces, [(0, 0, 255)] * len(bodies), lens, renderer, opacity)
-    return picture
+        draw_bodies(image, bodies, faces, [(0, 0, 255)] * len(bodies), lens, renderer, opacity)
+    return image
 
 
-def covered(picture):
-    return picture[..., 0] < GREY - 50
+def covered(image):
+    return image[..., 0] < GREY - 50
 
 
 def test_people_behind_the_camera_or_outside_the_image_are_left_out():
@@ -44,6 +44,6 @@ def test_people_far_away_are_drawn_too():
     assert covered(far).sum() == pytest.approx(covered(draw([standing()])).sum(), rel=0.1)
 
 
-def test_the_picture_shows_through():
+def test_the_image_shows_through():
     half = draw([standing()], opacity=0.5).astype(float)
     np.testing.assert_allclose(half, (draw([standing()]) + float(GREY)) / 2, atol=1.5)

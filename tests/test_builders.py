@@ -88,7 +88,7 @@ def test_mistakes_in_a_file_are_one_line(tmp_path, name, text, says):
         builders.builder_class(str(tmp_path / name))
 
 
-def test_a_name_or_file_that_is_not_there_is_told(tmp_path):
+def test_a_name_or_file_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(UserError, match="there is no file .*garden.py"):
         builders.builder_class(str(tmp_path / "garden.py"))
     with pytest.raises(

@@ -48,7 +48,7 @@ def test_json(tmp_path):
 @pytest.mark.parametrize(
     "name", ["/etc/a.jpg", "../a.jpg", "a/../../b.jpg", "", ".", "a\0b", 3, None]
 )
-def test_pictures_lie_below_their_folder(tmp_path, name):
+def test_images_lie_below_their_folder(tmp_path, name):
     with pytest.raises(UserError, match="labels: .* is not an image's name"):
-        checked.picture(tmp_path, name, "labels")
-    assert checked.picture(tmp_path, "a/b.jpg", "labels") == tmp_path / "a" / "b.jpg"
+        checked.image_path(tmp_path, name, "labels")
+    assert checked.image_path(tmp_path, "a/b.jpg", "labels") == tmp_path / "a" / "b.jpg"

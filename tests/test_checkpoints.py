@@ -332,10 +332,10 @@ def wait_until_settled(directory):
 def fails_and_goes_on(directory, states, fault):
     """A failing save is reported in one line and loses nothing; the next one succeeds."""
     third = states[-1].replace(step=jnp.int32(3))
-    with pytest.raises(UserError, match="could not (save|open)") as told:
+    with pytest.raises(UserError, match="could not (save|open)") as error:
         with fault, checkpoints.Checkpoints(directory) as saved:
             saved.save(third, {})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     wait_until_settled(directory)  # a training that fails ends, and its writers with it
     assert checkpoints.saved_steps(directory) == [1, 2]
     assert equal(checkpoints.read_variables(directory)[0], states[-1].variables)

@@ -31,15 +31,15 @@ class Hands:
 def test_all_cases_have_their_turn_in_each_round_between_readings(monkeypatch):
     hands = Hands()
     cases = {"slow": hands.work("slow", 3.0), "quick": hands.work("quick", 0.5)}
-    told = []
+    messages = []
     monkeypatch.setattr(clock, "TURN", 1.0)
-    times = clock.rounds(cases, 2, hands.read, say=told.append, seconds=lambda: hands.time)
+    times = clock.rounds(cases, 2, hands.read, say=messages.append, seconds=lambda: hands.time)
     turn = ["read", "slow", "read", "quick", "quick", "read"]  # as often as fits into a turn
     assert hands.log == ["slow", "quick", *turn, *turn]
     assert times["slow"].seconds == [3.0, 3.0] and times["quick"].seconds == [0.5, 0.5]
     assert times["slow"].readings == [(0, 1), (3, 4)]
     assert times["quick"].readings == [(1, 2), (4, 5)]
-    assert told == ["round 1 of 2", "round 2 of 2"]
+    assert messages == ["round 1 of 2", "round 2 of 2"]
 
 
 def test_seconds_are_of_one_work_where_a_case_does_several(monkeypatch):

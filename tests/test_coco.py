@@ -22,7 +22,7 @@ def raw(tmp_path):
 
 
 @pytest.mark.parametrize("config", ["crops", "frames"])
-def test_keypoints_lie_where_the_picture_shows_them(build, raw, config):
+def test_keypoints_lie_where_the_image_shows_them(build, raw, config):
     folder = build(raw, config)
     records = raw_dots.read_back(folder, "train")
     assert [r["track"] for r in records] == [

@@ -70,7 +70,7 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert json.loads((tmp_path / "c.json").read_text())["metrics"]["mpjpe"]["b"] == 54.5
 
 
-def test_folders_of_results_are_read_and_few_sequences_are_told(tmp_path, capsys):
+def test_folders_of_results_are_read_and_few_sequences_are_reported(tmp_path, capsys):
     for name, count in (("few", 2), ("many", 5)):
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "results.json", results([50.0] * count))
@@ -81,7 +81,7 @@ def test_folders_of_results_are_read_and_few_sequences_are_told(tmp_path, capsys
         compare.main([str(tmp_path)] * 2)
 
 
-def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
+def test_what_cannot_be_written_is_reported_before_the_work(tmp_path):
     with pytest.raises(UserError, match="cannot write .*c.json"):
         compare.main(["a.json", "b.json", "--json", str(tmp_path / "no" / "c.json")])
 
@@ -154,11 +154,11 @@ def test_tracks_of_one_recording_are_drawn_together():
     assert (together["sequences"], together["tracks"]) == (15, 30)
     for found in content:
         found["about"]["dataset"] = "unknown"
-    apart = compare.compare(*content)
-    assert (apart["sequences"], apart["tracks"]) == (30, 30)
+    separate = compare.compare(*content)
+    assert (separate["sequences"], separate["tracks"]) == (30, 30)
     width = [
-        m["metrics"]["mpjpe"]["high"] - m["metrics"]["mpjpe"]["low"] for m in (together, apart)
+        m["metrics"]["mpjpe"]["high"] - m["metrics"]["mpjpe"]["low"] for m in (together, separate)
     ]
     assert width[0] == pytest.approx(width[1] * 2**0.5, rel=0.05)
-    means = [m["metrics"]["mpjpe"]["difference"] for m in (together, apart)]
+    means = [m["metrics"]["mpjpe"]["difference"] for m in (together, separate)]
     assert means[0] == pytest.approx(means[1]) == pytest.approx(gain.mean())

@@ -90,7 +90,7 @@ def test_only_large_convolutions_of_cpus_are_winograds(sizes, dtype, by_xla):
 
 @pytest.mark.usefixtures("extent")
 @pytest.mark.parametrize("size,stride", [(7, 2), (3, 1), (3, 2), (1, 2), (1, 1)])
-def test_devices_that_share_a_batch_exchange_gradients_and_no_pictures(size, stride):
+def test_devices_that_share_a_batch_exchange_gradients_and_no_images(size, stride):
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     shared, everywhere = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in (("data",), ()))
     x = jax.ShapeDtypeStruct((8, 12, 12, 3), jnp.float32, sharding=shared)

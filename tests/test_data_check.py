@@ -37,8 +37,8 @@ def found_in(tmp_path, edit, lengths=(4, 3), **options):
 def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
     prepare.main(["check", str(whole), "--out", str(tmp_path / "sheet.png"), "--processes", "1"])
     assert "train: 12 of 12 records examined, no faults" in capsys.readouterr().out
-    picture = cv2.imread(str(tmp_path / "sheet.png"))
-    assert picture.shape == (3 * sheet.TILE, 8 * sheet.TILE, 3) and picture.std() > 1
+    image = cv2.imread(str(tmp_path / "sheet.png"))
+    assert image.shape == (3 * sheet.TILE, 8 * sheet.TILE, 3) and image.std() > 1
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_sound_dataset_has_no_faults(whole, tmp_path, capsys):
         (["--processes", "-3"], "--processes: needs a whole number above 0"),
     ],
 )
-def test_mistakes_are_told_before_the_work(whole, tmp_path, monkeypatch, arguments, says):
+def test_mistakes_are_reported_before_the_work(whole, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(check, "check", lambda *_: pytest.fail("it has begun"))
     with pytest.raises(UserError, match=says):
@@ -182,11 +182,11 @@ def test_processes_find_the_same(whole, monkeypatch):
     assert check.check(whole, processes=2)["train"] == check.check(whole)["train"]
 
 
-def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
+def test_a_broken_dataset_ends_in_one_line_and_a_sheet(tmp_path, capsys):
     def edit(index, record):
         sound(index, record)
         if index == 0:
-            record["image"] = b"\xff\xd8 not much of a picture"
+            record["image"] = b"\xff\xd8 not much of an image"
 
     folder = write_fake_dataset(tmp_path, [4], edit=edit)
     with pytest.raises(UserError, match="is damaged: 1 of the examined records"):
@@ -196,7 +196,7 @@ def test_a_broken_dataset_ends_in_one_line_and_a_picture(tmp_path, capsys):
     assert (tmp_path / "s.png").is_file()
 
 
-def test_wild_labels_end_in_one_line_and_a_picture(tmp_path):
+def test_wild_labels_end_in_one_line_and_a_sheet(tmp_path):
     def edit(index, record):
         sound(index, record)
         record["keypoints_2d"][3, 0], record["box"][0] = [(np.nan, 8), (1e12, np.nan)][index % 2]

@@ -32,7 +32,7 @@ def test_truth_agrees_with_itself(video):
     assert (points > 0).all() and (points < (640, 480)).all(), "everyone stays in the image"
 
 
-def test_people_cross_the_picture_in_both_directions(video):
+def test_people_cross_the_image_in_both_directions(video):
     _, truth = video
     first, second = truth["box"][:, -1, 0] - truth["box"][:, 0, 0]
     assert first > 25 and second < -15

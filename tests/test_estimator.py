@@ -67,8 +67,8 @@ def test_editors_find_the_names_where_they_are():
     for node in block.body:
         for alias in node.names:
             assert alias.asname == alias.name  # marks it as public for type checkers
-    told = {alias.name: node.module for node in block.body for alias in node.names}
-    assert told == maed_jax._EXPORTS
+    imported = {alias.name: node.module for node in block.body for alias in node.names}
+    assert imported == maed_jax._EXPORTS
 
 
 @pytest.fixture(scope="module")

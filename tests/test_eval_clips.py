@@ -25,17 +25,17 @@ def whole(directory, **options):
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
 def test_every_frame_is_placed_where_it_belongs(directory, batch_size):
     clips = whole(directory, batch_size=batch_size)
-    pictures, frames = clips.empty(16, 16, 3), clips.empty()
+    crops, frames = clips.empty(16, 16, 3), clips.empty()
     batches = list(clips)
     assert len(batches) == len(clips)
     for batch in batches:
         assert len(batch.image) == batch_size
-        clips.place(pictures, batch, batch.image)
+        clips.place(crops, batch, batch.image)
         clips.place(frames, batch, batch.frame)
     for number, length in enumerate(LENGTHS):
         np.testing.assert_array_equal(frames[number], np.arange(length))
         own = [clips.crop(number, frame) for frame in range(length)]
-        np.testing.assert_array_equal(pictures[number], own)
+        np.testing.assert_array_equal(crops[number], own)
     assert sum(int(batch.mask.sum()) for batch in batches) == sum(LENGTHS)
 
 

@@ -21,7 +21,7 @@ ROWS = [
 
 
 def test_a_table_is_aligned():
-    lines = report.text_table(report.cells(ROWS), apart=1).splitlines()
+    lines = report.text_table(report.cells(ROWS), group_by=1).splitlines()
     assert lines[0].split() == ["protocol", "predictor", "subset", "frames", "MPJPE", "ACCEL"]
     assert len({len(line) for line in lines[:7] if line}) == 1
     assert lines[2].split() == ["maed", "model", "plain", "1234", "61.2", "-"]
@@ -56,7 +56,7 @@ def test_the_corrected_acceleration_stands_beside(names, expected):
 
 
 def test_the_worst_frames_are_apart(monkeypatch):
-    pictures = pytest.importorskip("maed_jax.evaluation.report_pictures")
+    plots = pytest.importorskip("maed_jax.evaluation.report_plots")
 
     class Track:
         def __init__(self, errors):
@@ -65,7 +65,7 @@ def test_the_worst_frames_are_apart(monkeypatch):
     class Scores:
         tracks = [Track([9, math.nan, 8, *[1] * 40, 7]), Track([5.0] * 3)]
 
-    found = pictures.worst_frames(Scores)
+    found = plots.worst_frames(Scores)
     assert found == [(0, 0), (0, 43), (1, 0)]
-    monkeypatch.setattr(pictures, "PANELS", 2)
-    assert pictures.worst_frames(Scores) == found[:2]
+    monkeypatch.setattr(plots, "PANELS", 2)
+    assert plots.worst_frames(Scores) == found[:2]

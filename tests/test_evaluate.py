@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 import raw_mpi_inf_3dhp
-import raw_pictures
 import raw_threedpw
+import raw_toy
 from fake_dataset import write_fake_dataset
 from stub_estimator import Oracle, Stub
 
@@ -30,7 +30,7 @@ def data_dir(tmp_path_factory):
     raw_threedpw.write(raw / "3dpw")
     raw_mpi_inf_3dhp.write(raw / "3dhp")
     with pytest.MonkeyPatch.context() as patch:
-        raw_pictures.in_this_process(patch)
+        raw_toy.in_this_process(patch)
         from maed_jax.datasets.mpi_inf_3dhp import annotations
 
         patch.setitem(annotations.RECORDINGS, "S1/Seq1", (raw_mpi_inf_3dhp.FRAMES, 25))
@@ -138,15 +138,15 @@ def test_all_files_of_a_folder(data_dir, opened, tmp_path, capsys):
     with (out / "table.csv").open() as file:
         assert float(list(csv.DictReader(file))[2]["mpjpe"]) == rows[2]["mpjpe"]
     assert "| maed, pve=root | model | plain | 7 |" in (out / "table.md").read_text()
-    for picture in ("errors.png", "worst.png"):
-        assert (out / picture).stat().st_size > 5000
+    for plot in ("errors.png", "worst.png"):
+        assert (out / plot).stat().st_size > 5000
 
     frames = np.load(npz)
     assert frames["joints"].shape == (16, 14, 3) and frames["pose"].shape == (16, 72)
     np.testing.assert_array_equal(frames["frame"], [*range(7), *range(9)])
     np.testing.assert_allclose(frames["pve"].mean(), rows[2]["pve"])
-    apart = np.linalg.norm(frames["joints"] - frames["target_joints"], axis=-1).mean(-1)
-    np.testing.assert_allclose(1000 * apart, frames["mpjpe"])
+    distances = np.linalg.norm(frames["joints"] - frames["target_joints"], axis=-1).mean(-1)
+    np.testing.assert_allclose(1000 * distances, frames["mpjpe"])
 
 
 def test_table_1_of_what_is_prepared(data_dir, opened, tmp_path, capsys):

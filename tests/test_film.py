@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from maed_jax.body import skeleton
 from maed_jax.data import schema
-from maed_jax.data.images import decode_picture
+from maed_jax.data.images import decode_image
 from maed_jax.data.pixels import project
 from maed_jax.datasets.mannequins import film
 
@@ -34,7 +34,7 @@ def test_records_follow_the_schema(records):
             value = np.asarray(record[name])
             assert value.shape == shape and np.can_cast(value.dtype, dtype, "same_kind"), name
             assert np.isfinite(value).all()
-        assert decode_picture(record["image"]).shape == (96, 96, 3)
+        assert decode_image(record["image"]).shape == (96, 96, 3)
 
 
 def test_keypoints_project_to_keypoints(records):
@@ -57,7 +57,7 @@ def test_pose_and_shape_give_the_keypoints(records):
         )
 
 
-def test_boxes_are_tight_and_pictures_have_a_margin(records):
+def test_boxes_are_tight_and_images_have_a_margin(records):
     for record in records:
         x, y, w, h = record["box"]
         points = record["keypoints_2d"][:, :2]

@@ -116,27 +116,27 @@ def test_who_looks_at_the_weights_has_them(monkeypatch):
 
 
 @jax.custom_vjp
-def messed_up(q, k, v, tokens):
+def disturbed(q, k, v, tokens):
     """Correct for `tokens`; other tokens' outputs and gradients are garbage, like stale memory."""
     return flash_by_xla(q, k, v, tokens)
 
 
-def messed_up_forward(q, k, v, tokens):
+def disturbed_forward(q, k, v, tokens):
     assert k.shape[-2] == tokens + 1
     y, pull = jax.vjp(lambda *qkv: flash_by_xla(*qkv, tokens), q, k, v)
-    return mess_up(y, tokens), (pull, tokens)
+    return disturb(y, tokens), (pull, tokens)
 
 
-def messed_up_backward(saved, gradient):
+def disturbed_backward(saved, gradient):
     pull, tokens = saved
-    return *(mess_up(a, tokens) for a in pull(gradient)), None
+    return *(disturb(a, tokens) for a in pull(gradient)), None
 
 
-def mess_up(x, tokens):
+def disturb(x, tokens):
     return x.at[..., tokens:, :].set(jnp.nan)
 
 
-messed_up.defvjp(messed_up_forward, messed_up_backward)
+disturbed.defvjp(disturbed_forward, disturbed_backward)
 flash_by_xla = functools.partial(flash.flash_attention, implementation="xla")
 
 
@@ -154,7 +154,7 @@ def test_a_token_more_for_the_kernel_changes_nothing(mode, queries, monkeypatch)
 
     plain, pull_plain = jax.vjp(answer, params, x)
     monkeypatch.setattr(flash, "fits", lambda k: k.shape[-2] > T)
-    monkeypatch.setattr(flash, "flash_attention", messed_up)
+    monkeypatch.setattr(flash, "flash_attention", disturbed)
     fused, pull_fused = jax.vjp(answer, params, x)
     np.testing.assert_allclose(fused, plain, atol=1e-5)
     along = draw(*plain.shape)

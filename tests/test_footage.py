@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_videos import damage, write_video
 
-from maed_jax.datasets.footage import check_picture_size, numbered_files, video_frames
+from maed_jax.datasets.footage import check_image_size, numbered_files, video_frames
 from maed_jax.datasets.source import Dropped
 from maed_jax.errors import UserError
 
@@ -44,7 +44,7 @@ def test_numbers_come_from_names(tmp_path, first):
         numbered_files(tmp_path)
 
 
-def test_unreadable_pictures_have_no_wrong_size(tmp_path):
+def test_unreadable_images_have_no_wrong_size(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8 cut short")
-    check_picture_size(tmp_path / "a.jpg", [(1, 1)])
-    check_picture_size(tmp_path / "absent.jpg", [(1, 1)])
+    check_image_size(tmp_path / "a.jpg", [(1, 1)])
+    check_image_size(tmp_path / "absent.jpg", [(1, 1)])

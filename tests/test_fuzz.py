@@ -70,7 +70,7 @@ def fails(error):
         (fails(KeyError("y")), (False, "KeyError at test_fuzz.py")),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path, read, expected):
+def test_what_is_wrong_is_reported(tmp_path, read, expected):
     taken, wrong = judge(reader(read), tmp_path / "x")
     assert (
         taken == expected[0] and wrong.startswith(expected[1]) and bool(wrong) == bool(expected[1])

@@ -190,7 +190,7 @@ def test_fits_of_spin(raw, build, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mosh", "neural_annot"])
-def test_a_folder_without_fits_is_told(own, build, tmp_path, kind):
+def test_a_folder_without_fits_is_reported(own, build, tmp_path, kind):
     owner.write_metadata(own / "metadata.xml")
     with pytest.raises(UserError, match=f"below {tmp_path}, and so no SMPL labels"):
         build(own, **{kind: str(tmp_path)})
@@ -262,7 +262,7 @@ def test_what_is_not_there_is_named(raw, build, tmp_path):
         build(raw, partial=False)
 
 
-def test_a_missing_picture_and_a_short_video_are_counted(own, build):
+def test_a_missing_image_and_a_short_video_are_counted(own, build):
     owner.write(own, extracted=True)
     for subject in owner.RECORDINGS:
         shutil.rmtree(own / subject / "Videos", ignore_errors=True)

@@ -7,7 +7,7 @@ from small_videos import draw_figure, figure_images
 
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import make_detector
-from maed_jax.inference.hog import ALIKE, NEAR, PERSON_CENTRE, PERSON_HEIGHT, HogDetector
+from maed_jax.inference.hog import MAX_RATIO, NEAR, PERSON_CENTRE, PERSON_HEIGHT, HogDetector
 
 CROWD = figure_images([[(40, 150), (130, 130), (330, 190)]], (300, 360), 180)[0]
 BOXES = st.tuples(st.floats(0, 360), st.floats(0, 300), st.just(50.0), st.floats(60, 400))
@@ -60,7 +60,7 @@ def test_nobody():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (100, 300), (300, 40)])
-def test_pictures_smaller_than_a_window(size):
+def test_images_smaller_than_a_window(size):
     image, hog = np.zeros((*size, 3), np.uint8), HogDetector()
     assert hog(image).boxes.shape == (0, 4)
     assert hog.redetect_near(image, np.array([[20.0, 50, 50, 100]])).boxes.shape == (0, 4)
@@ -83,7 +83,7 @@ def test_windows_near_boxes_are_a_subset_of_a_complete_search(boxes):
         centre = np.array([left, top]) + PERSON_CENTRE * [width, height]
         aside = np.abs(boxes[:, :2] - centre).max(axis=1, initial=0) / boxes[:, 3]
         ratio = boxes[:, 3] / (height * PERSON_HEIGHT)
-        unlike = np.maximum(ratio, 1 / ratio) / ALIKE
+        unlike = np.maximum(ratio, 1 / ratio) / MAX_RATIO
         inside = (aside < 0.95 * NEAR) & (unlike < 0.99)  # not decided by rounding
         outside = (aside > 1.05 * NEAR) | (unlike > 1.01)
         if whole and inside.any():

@@ -18,7 +18,7 @@ def golden(golden_dir):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def smooth():
     """Makes an image of smooth colours, so that neither JPEG nor resampling loses much."""
     y, x = np.mgrid[:96, :120]
     return np.stack([x * 2, y * 2, 255 - x - y], -1).astype(np.uint8)
@@ -85,18 +85,18 @@ def test_points_go_there_and_back(box, scale, rotation, mirror):
     pixels = images.transform_keypoints(points, cv2.invertAffineTransform(affine))
     np.testing.assert_allclose(images.transform_keypoints(pixels, affine), points, atol=1e-6)
     # All pixels of the crop have the same size in the image: the crop's side over 224.
-    apart = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
+    distances = np.linalg.norm(np.diff(pixels, axis=0), axis=-1)
     expected = np.linalg.norm(np.diff(points, axis=0), axis=-1) * max(box[2:]) * scale / 224
-    np.testing.assert_allclose(apart, expected, rtol=1e-6)
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
     # The box's centre is the crop's centre, between its two middle pixels.
     middle = images.transform_keypoints(np.array([box[:2]]), affine)
     np.testing.assert_allclose(middle, [[111 if mirror else 112, 112]], atol=1e-6)
 
 
-def test_mirrored_crop_is_the_crop_mirrored(picture):
+def test_mirrored_crop_is_the_crop_mirrored(smooth):
     affine = images.crop_affine([60, 48, 60, 80], 64)
-    plain = images.warp(picture, affine, 64)
-    mirrored = images.warp(picture, images.mirror_affine(affine, 64), 64)
+    plain = images.warp(smooth, affine, 64)
+    mirrored = images.warp(smooth, images.mirror_affine(affine, 64), 64)
     assert np.abs(plain[:, ::-1].astype(int) - mirrored).max() <= 2
 
 
@@ -104,13 +104,13 @@ def test_mirrored_crop_is_the_crop_mirrored(picture):
 @example(10, -90, False)
 @example(-100, 20, True)
 def test_copies_of_pixels_are_what_interpolation_gives(x, y, mirror):
-    picture = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
     affine = np.array([[1.0, 0, -x], [0, 1.0, -y]])
     affine = images.mirror_affine(affine, 32) if mirror else affine
-    expected = cv2.warpAffine(picture, affine, (32, 32), flags=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(images.warp(picture, affine, 32), expected)
+    expected = cv2.warpAffine(image, affine, (32, 32), flags=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(images.warp(image, affine, 32), expected)
     out = np.empty((2, 32, 32, 3), np.uint8)
-    images.warp(picture, affine, 32, out[1])
+    images.warp(image, affine, 32, out[1])
     np.testing.assert_array_equal(out[1], expected)
 
 
@@ -143,24 +143,24 @@ def test_keypoints_span_minus_one_to_one():
     np.testing.assert_allclose(images.normalise_keypoints(points, 64), [[-1, 0, 0.5], [1, -0.5, 1]])
 
 
-def test_jpeg_round_trip_keeps_colours(picture):
-    again = images.decode_picture(images.encode_jpeg(picture, 95))
-    assert again.shape == picture.shape
-    assert np.abs(again.astype(int) - picture).mean() < 3
+def test_jpeg_round_trip_keeps_colours(smooth):
+    again = images.decode_image(images.encode_jpeg(smooth, 95))
+    assert again.shape == smooth.shape
+    assert np.abs(again.astype(int) - smooth).mean() < 3
 
 
 @pytest.mark.parametrize("reduce", [2, 4, 8])
-def test_reduced_decoding_is_an_average(picture, reduce):
-    small = images._decode(images.encode_jpeg(picture), reduce)
-    blocks = picture.reshape(96 // reduce, reduce, 120 // reduce, reduce, 3).mean((1, 3))
+def test_reduced_decoding_is_an_average(smooth, reduce):
+    small = images._decode(images.encode_jpeg(smooth), reduce)
+    blocks = smooth.reshape(96 // reduce, reduce, 120 // reduce, reduce, 3).mean((1, 3))
     assert np.abs(small - blocks).mean() < 4
 
 
 @pytest.mark.parametrize("out_size", [80, 40, 20, 10])
-def test_decode_crop_is_the_crop_of_the_whole_picture(picture, out_size):
+def test_decode_crop_is_the_crop_of_the_whole_image(smooth, out_size):
     """No shift by half a pixel, even if the image is decoded at a fraction of its size."""
     affine = images.crop_affine([60, 48, 64, 64], out_size, 1.0)
-    crop = images.decode_crop(images.encode_jpeg(picture, 98), affine, out_size)
+    crop = images.decode_crop(images.encode_jpeg(smooth, 98), affine, out_size)
     columns, rows = images.transform_keypoints(
         np.stack(np.meshgrid(np.arange(out_size), np.arange(out_size)), -1),
         cv2.invertAffineTransform(affine),
@@ -172,48 +172,48 @@ def test_decode_crop_is_the_crop_of_the_whole_picture(picture, out_size):
 
 @pytest.mark.parametrize("shrink", [0.5, 1.0, 1.9])
 @pytest.mark.parametrize("rotation", [0.0, 0.8])
-def test_a_crop_that_shrinks_by_less_than_half_is_as_sharp_as_the_picture(shrink, rotation):
+def test_a_crop_that_shrinks_by_less_than_half_is_as_sharp_as_the_image(shrink, rotation):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (30, 40, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     data = images.encode_jpeg(noise)
     affine = images.crop_affine([230, 140, 50, 50], round(50 / shrink), 1.0, rotation)
     found = images.decode_crop(data, affine, round(50 / shrink))
-    whole = images.warp(images.decode_picture(data), affine, round(50 / shrink))
+    whole = images.warp(images.decode_image(data), affine, round(50 / shrink))
     np.testing.assert_array_equal(found, whole)
 
 
-def test_out_receives_the_crop(picture):
+def test_out_receives_the_crop(smooth):
     clip = np.zeros((2, 32, 32, 3), np.uint8)
     affine = images.crop_affine([60, 48, 64, 64], 32)
-    images.decode_crop(images.encode_jpeg(picture), affine, 32, clip[1])
+    images.decode_crop(images.encode_jpeg(smooth), affine, 32, clip[1])
     assert clip[1].any() and not clip[0].any()
 
 
 @examples(40)
 @given(st.floats(0, 0.98))
-def test_truncated_jpeg_is_refused(share):
+def test_truncated_jpeg_is_refused(fraction):
     data = images.encode_jpeg(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
     with pytest.raises(images.ImageError):
-        images.decode_picture(data[: int(share * len(data))])
+        images.decode_image(data[: int(fraction * len(data))])
 
 
-def test_thumbnail_does_not_hide_the_truncation(picture):
+def test_thumbnail_does_not_hide_the_truncation(smooth):
     """An EXIF segment contains another whole JPEG, including its end marker."""
-    data, thumbnail = images.encode_jpeg(picture), images.encode_jpeg(picture[::4, ::4])
+    data, thumbnail = images.encode_jpeg(smooth), images.encode_jpeg(smooth[::4, ::4])
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = data[:2] + segment + data[2:]
-    assert images.decode_picture(whole + b"junk").shape == picture.shape
+    assert images.decode_image(whole + b"junk").shape == smooth.shape
     filled = data[:2] + b"\xff" + whole[2:]  # fill bytes are allowed before a marker
-    assert images.decode_picture(filled + b"junk").shape == picture.shape
+    assert images.decode_image(filled + b"junk").shape == smooth.shape
     for cut in (whole, filled):
         with pytest.raises(images.ImageError, match="truncated"):
-            images.decode_picture(cut[:-200])
+            images.decode_image(cut[:-200])
 
 
-@pytest.mark.parametrize("data", [b"", b"not a picture", b"\xff\xd8\xff\xd9"])
-def test_what_is_no_picture_is_refused(data):
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xd9"])
+def test_what_is_no_image_is_refused(data):
     with pytest.raises(images.ImageError):
-        images.decode_picture(data)
+        images.decode_image(data)
 
 
 def empty_png(width, height):
@@ -228,9 +228,9 @@ def empty_png(width, height):
     return pieces
 
 
-def test_a_picture_that_claims_more_than_opencv_takes_is_refused():
+def test_an_image_that_claims_more_than_opencv_takes_is_refused():
     with pytest.raises(images.ImageError, match="65 bytes that start with .*PNG' are not an ima"):
-        images.decode_picture(empty_png(40_000, 30_000))
+        images.decode_image(empty_png(40_000, 30_000))
     wide = cv2.imencode(".png", np.zeros((8, images.MAX_SIDE + 1, 3), np.uint8))[1].tobytes()
     with pytest.raises(images.ImageError, match="more than 32766 pixels"):
         images.decode_crop(wide, images.crop_affine([9, 4, 30, 30], 32), 32)

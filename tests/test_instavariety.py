@@ -23,7 +23,7 @@ def raw(tmp_path):
 
 
 @pytest.mark.parametrize("config", ["crops", "frames"])
-def test_labels_are_where_the_pictures_show_them(raw, build, config):
+def test_labels_are_where_the_images_show_them(raw, build, config):
     folder = build(raw, config)
     for split, frames in (("train", [0, 1, 2, 0, 1]), ("test", [0, 1])):
         records = raw_dots.read_back(folder, split)
@@ -39,7 +39,7 @@ def test_labels_are_where_the_pictures_show_them(raw, build, config):
     assert [(t.name, t.length) for t in tracks] == [(f"{NAME}-0", 3), (f"{NAME}-1", 2)]
 
 
-def test_the_whole_picture_is_what_the_network_gets(raw, build):
+def test_the_whole_image_is_what_the_network_gets(raw, build):
     folder = build(raw)
     assert folder.parent.name == "frames", "the default: these images already are crops"
     record = raw_dots.read_back(folder, "train")[0]
@@ -50,12 +50,12 @@ def test_the_whole_picture_is_what_the_network_gets(raw, build):
     np.testing.assert_allclose(crop_affine(record["box"], 200), [[1, 0, 0], [0, 1, 0]], atol=1e-4)
 
 
-def test_single_pictures_and_keypoints_at_fault(raw, build):
+def test_single_images_and_keypoints_at_fault(raw, build):
     xys = np.full((3, 2, 14), 0.25)
     xys[1, 0, 4] = np.nan
     bad = raw_instavariety.track(3, image__xys=xys)
-    pictures = [b"no picture", raw_dots.jpeg(np.zeros((224, 224, 3), np.uint8)), b""]
-    half = raw_instavariety.track(3, image__encoded=pictures)
+    images = [b"no image", raw_dots.jpeg(np.zeros((224, 224, 3), np.uint8)), b""]
+    half = raw_instavariety.track(3, image__encoded=images)
     none = raw_instavariety.track(1, image__encoded=[b"x"])
     path = raw / "train" / f"{NAME}.tfrecord"
     raw_instavariety.write_records(path, bad, half, none)

@@ -5,7 +5,7 @@ import pytest
 from random_params import random_params
 
 from maed_jax.models.decoders import joints_read
-from maed_jax.models.joint_attention import joint_shares
+from maed_jax.models.joint_attention import joint_fractions
 from maed_jax.models.ktd import KinematicTopologyDecoder
 from maed_jax.models.regression import REST_POSE
 
@@ -20,17 +20,17 @@ def decoder_of(name):
 
 
 @pytest.mark.parametrize("name", ["ktd_random", "ktd_reverse"])
-def test_shares_are_those_of_the_decoders_own_sum(name):
+def test_fractions_are_those_of_the_decoders_own_sum(name):
     """The image's fraction, computed from the feature, is what the ancestors' lack to one."""
     reads, params, feature, pose6d = decoder_of(name)
-    shares = np.asarray(joint_shares(params, pose6d, reads))
+    fractions = np.asarray(joint_fractions(params, pose6d, reads))
     x = feature
     for layer in ("fc1", "fc2"):
         x = x @ params[layer]["kernel"] + params[layer]["bias"]
     rest = jnp.array(REST_POSE)
     for joint, sources in enumerate(reads):
         others = sorted(set(range(24)) - set(sources))
-        assert (shares[:, joint, others] == 0).all() and (shares[:, joint, sources] > 0).all()
+        assert (fractions[:, joint, others] == 0).all() and (fractions[:, joint, sources] > 0).all()
         kernel = params[f"joint{joint}"]["kernel"]
         at_rest = jnp.concatenate([rest[s] for s in sources]) if sources else jnp.zeros(0)
         image = (
@@ -42,7 +42,7 @@ def test_shares_are_those_of_the_decoders_own_sum(name):
         np.testing.assert_allclose(image + sum(parts), pose6d[:, joint] - rest[joint], atol=1e-4)
         lengths = [np.linalg.norm(part, axis=-1) for part in (image, *parts)]
         np.testing.assert_allclose(
-            1 - shares[:, joint].sum(-1), lengths[0] / sum(lengths), atol=1e-4
+            1 - fractions[:, joint].sum(-1), lengths[0] / sum(lengths), atol=1e-4
         )
 
 
@@ -50,15 +50,15 @@ def test_extremes():
     reads, params, feature, pose6d = decoder_of("ktd")
     for joint in range(24):
         params[f"joint{joint}"]["kernel"][8:] = 0
-    assert (joint_shares(params, pose6d, reads) == 0).all()
+    assert (joint_fractions(params, pose6d, reads) == 0).all()
     rest = jnp.array(REST_POSE)
-    shares = joint_shares(params, jnp.stack([rest, rest]), reads)
-    assert jnp.isfinite(shares).all() and (shares == 0).all()
+    fractions = joint_fractions(params, jnp.stack([rest, rest]), reads)
+    assert jnp.isfinite(fractions).all() and (fractions == 0).all()
 
     knee, hip = 4, 1  # the knee copies the hip's deviation from rest and nothing else
     params["joint4"]["kernel"][8 + 6 : 8 + 12] = np.eye(6)
     assert reads[knee] == (0, hip)
     pose6d = pose6d.at[:, knee].set(rest[knee] + pose6d[:, hip] - rest[hip])
-    shares = joint_shares(params, pose6d, reads)
-    np.testing.assert_allclose(shares[:, knee, hip], 1.0, atol=1e-5)
-    assert shares[:, :, 0].max() == 0
+    fractions = joint_fractions(params, pose6d, reads)
+    np.testing.assert_allclose(fractions[:, knee, hip], 1.0, atol=1e-5)
+    assert fractions[:, :, 0].max() == 0

@@ -15,9 +15,9 @@ from maed_jax.data import images, jpeg
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Blurred noise with an edge, RGB."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    picture = cv2.GaussianBlur(noise, (0, 0), 2)
-    picture[height // 3 :, width // 2 :, seed % 3] //= 2
-    return picture
+    image = cv2.GaussianBlur(noise, (0, 0), 2)
+    image[height // 3 :, width // 2 :, seed % 3] //= 2
+    return image
 
 
 @examples(60)
@@ -27,7 +27,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     st.lists(st.floats(-100, 400), min_size=4, max_size=4),
     st.sampled_from([1, 2, 4, 8]),
 )
-def test_a_window_is_a_part_of_the_picture(height, width, edges, reduce):
+def test_a_window_is_a_part_of_the_image(height, width, edges, reduce):
     data = images.encode_jpeg(photo(height, width))
     left, right = sorted(edges[:2])
     top, bottom = sorted(edges[2:])
@@ -49,11 +49,11 @@ def test_a_window_is_a_part_of_the_picture(height, width, edges, reduce):
         assert (start + n) * reduce >= min(math.floor(high) + 1, total)
 
 
-def test_less_than_half_of_a_large_picture_is_left():
+def test_less_than_half_of_a_large_image_is_left():
     data = images.encode_jpeg(photo(1000, 1000))
     cut, _ = jpeg.window(data, 210, 210, 790, 790)
     assert len(cut) < 0.52 * len(data)
-    assert images.decode_picture(cut).shape == (592, 784, 3)
+    assert images.decode_image(cut).shape == (592, 784, 3)
 
 
 def test_pieces_divide_the_rows_and_are_few():
@@ -63,10 +63,10 @@ def test_pieces_divide_the_rows_and_are_few():
         assert units // jpeg.restart_interval(width) <= 12
 
 
-def test_marked_pictures_are_hardly_larger():
-    picture = photo(344, 344)
-    plain = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    assert len(images.encode_jpeg(picture, 90)) < 1.04 * len(plain)
+def test_marked_images_are_hardly_larger():
+    image = photo(344, 344)
+    plain = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    assert len(images.encode_jpeg(image, 90)) < 1.04 * len(plain)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_other_jpegs_come_back_whole(options):
 
 
 @pytest.mark.parametrize("reduce", [1, 2, 4])
-def test_pictures_without_markers_end_early(reduce, capfd):
+def test_images_without_markers_end_early(reduce, capfd):
     data = cv2.imencode(".jpg", photo(400, 300)[..., ::-1])[1].tobytes()
     cut, corner = jpeg.window(data, 100, 100, 200, 250)
     assert corner == (0, 0)
@@ -90,7 +90,7 @@ def test_pictures_without_markers_end_early(reduce, capfd):
     crop = images.decode_crop(data, affine, 130 // reduce)
     part = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert part.shape == (256, 300, 3)
-    np.testing.assert_array_equal(part[:-1], images.decode_picture(data)[:255])
+    np.testing.assert_array_equal(part[:-1], images.decode_image(data)[:255])
     assert crop.any() and capfd.readouterr().err == ""  # the decoder has not complained
     assert jpeg.window(data, 0, 0, 299, 399) == (data, (0, 0))
 
@@ -101,9 +101,9 @@ def test_grey_and_full_chroma():
     full = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     data = cv2.imencode(".jpg", photo(64, 64), [*full, cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1]
     cut, corner = jpeg.window(data.tobytes(), 20, 20, 30, 30)
-    assert corner == (16, 16) and images.decode_picture(cut).shape == (16, 16, 3)
-    whole = images.decode_picture(data.tobytes())
-    np.testing.assert_array_equal(images.decode_picture(cut), whole[16:32, 16:32])
+    assert corner == (16, 16) and images.decode_image(cut).shape == (16, 16, 3)
+    whole = images.decode_image(data.tobytes())
+    np.testing.assert_array_equal(images.decode_image(cut), whole[16:32, 16:32])
 
 
 def test_damage_is_left_to_the_decoder():
@@ -135,13 +135,13 @@ def test_headers_of_strangers_are_left_to_the_decoder(marked):
 
 @examples(30)
 @given(st.floats(20, 500), st.floats(20, 300), st.floats(10, 400), st.floats(-1, 1), st.booleans())
-def test_crops_are_bit_by_bit_those_of_pictures_that_cannot_be_cut(x, y, side, rotation, mirror):
-    picture = photo(320, 480, 1)
+def test_crops_are_bit_by_bit_those_of_images_that_cannot_be_cut(x, y, side, rotation, mirror):
+    image = photo(320, 480, 1)
     options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
-    plain = cv2.imencode(".jpg", picture[..., ::-1], options)[1].tobytes()
+    plain = cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
     affine = images.crop_affine([x, y, side, side], 64, 1.3, rotation)
     affine = images.mirror_affine(affine, 64) if mirror else affine
     expected = images.decode_crop(plain, affine, 64)
     np.testing.assert_array_equal(
-        images.decode_crop(images.encode_jpeg(picture), affine, 64), expected
+        images.decode_crop(images.encode_jpeg(image), affine, 64), expected
     )

@@ -18,7 +18,7 @@ def build(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("high", [False, True])
-def test_joints_lie_where_the_picture_shows_them(build, tmp_path, high):
+def test_joints_lie_where_the_image_shows_them(build, tmp_path, high):
     raw = raw_stills.write_lspet(tmp_path / "raw", high)
     first, second = raw_dots.read_back(build(raw), "train")
     raw_dots.check_dots(first, 8, tolerance=1.5)
@@ -50,7 +50,7 @@ def test_frames_of_png_become_jpeg(build, tmp_path):
         assert tuple(record["image_size"]) == (240, 320)
 
 
-def test_a_missing_picture_is_counted(build, tmp_path):
+def test_a_missing_image_is_counted(build, tmp_path):
     raw = raw_stills.write_lspet(tmp_path / "raw")
     (raw / "images/im00001.jpg").unlink()
     folder = build(raw)

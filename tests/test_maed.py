@@ -169,10 +169,10 @@ def test_bfloat16_and_remat_change_the_encoders_cost_alone(encoder):
     exact, again, coarse = run(), run(remat=True), run(dtype="bfloat16")
     for a, b in zip(exact, again):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
-    apart = np.abs(exact[0] - coarse[0]).max() / np.abs(exact[0]).max()
-    assert 1e-4 < apart < 0.1  # so it did compute in bfloat16
-    alike = jnp.vdot(exact[1], coarse[1]) / jnp.linalg.norm(exact[1]) / jnp.linalg.norm(coarse[1])
-    assert alike > 0.98
+    difference = np.abs(exact[0] - coarse[0]).max() / np.abs(exact[0]).max()
+    assert 1e-4 < difference < 0.1  # so it did compute in bfloat16
+    cosine = jnp.vdot(exact[1], coarse[1]) / jnp.linalg.norm(exact[1]) / jnp.linalg.norm(coarse[1])
+    assert cosine > 0.98
 
 
 def test_the_other_encoders_take_the_same_settings(body):

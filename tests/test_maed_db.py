@@ -88,7 +88,7 @@ def test_crops_of_instavariety_with_its_own_25_keypoints(tmp_path, content, buil
     insta = {"vid_name": content["vid_name"], "img_name": content["img_name"], "joints2D": points}
     save(tmp_path / "db", "insta_train", insta)
     for record in raw_dots.read_back(build("insta-frames"), "train"):
-        seen = raw_dots.dots(raw_dots.decode_picture(record["image"]))
+        seen = raw_dots.dots(raw_dots.decode_image(record["image"]))
         for name, index in raw_dots.OPENPOSE.items():
             assert np.hypot(*(record["keypoints_2d"][index, :2] - seen[name])) < 1
         affine = crop_affine(record["box"], 120)  # the images here are 160 by 120
@@ -170,7 +170,7 @@ def test_a_hostile_file(tmp_path, content, build, monkeypatch):
     assert not Path("executed").exists()
 
 
-def test_where_the_pictures_are(tmp_path, content, build):
+def test_where_the_images_are(tmp_path, content, build):
     save(tmp_path / "db", "3dpw_train", content)
     with pytest.raises(UserError, match=f"such as {SOMEWHERE}.*, which do not exist: set"):
         build(image_root=None)
@@ -190,7 +190,7 @@ def test_where_the_pictures_are(tmp_path, content, build):
 
 @pytest.mark.parametrize("root", [True, False])
 @pytest.mark.parametrize("name", ["/dev/zero", "/etc/passwd", "a/" * 1000 + "a.jpg"])
-def test_names_of_other_files_than_pictures(tmp_path, content, build, name, root):
+def test_names_of_other_files_than_images(tmp_path, content, build, name, root):
     content["img_name"] = np.array([*content["img_name"][:-1], name])
     save(tmp_path / "db", "3dpw_train", content)
     with pytest.raises(UserError, match="3dpw_train_db.pt names '.* as an image, but .* in .jpg, "):

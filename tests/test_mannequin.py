@@ -127,7 +127,7 @@ def test_building_it_twice_gives_identical_arrays(body):
 # --- the rig --------------------------------------------------------------------------------------
 
 
-def test_skin_weights_are_shares_of_at_most_four_joints(body):
+def test_skin_weights_are_fractions_of_at_most_four_joints(body):
     weights = body.skin_weights
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
     assert (weights >= 0).all()

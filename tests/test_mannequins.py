@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("pyvista")
 from maed_jax.data import prepare, schema
-from maed_jax.data.images import decode_picture
+from maed_jax.data.images import decode_image
 from maed_jax.datasets.mannequins import film, mannequins, motion
 from maed_jax.errors import UserError
 
@@ -56,7 +56,7 @@ def test_seeds_and_splits_share_nobody():
     assert len(rolls) == 180
 
 
-def test_stills_have_one_picture_of_a_person():
+def test_stills_have_one_image_of_a_person():
     plan = mannequins.plan(CONFIGS["demo_stills"], seed=1)["train"][3]
     (record,) = film.track(plan)
     assert record["frame"] == 0 and record["keypoints_2d"].shape == (49, 3)
@@ -132,7 +132,7 @@ def test_tracks_lie_where_the_table_says_and_are_what_was_filmed(tiny):
             assert record["frame"] == i and record["track"].decode() == track.name
     again = film.track(plans[-1])
     assert record["image"] == again[-1]["image"], "equal in any process"
-    assert decode_picture(record["image"]).shape == (96, 96, 3)
+    assert decode_image(record["image"]).shape == (96, 96, 3)
     np.testing.assert_array_equal(record["pose"], again[-1]["pose"])
 
 

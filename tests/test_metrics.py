@@ -190,9 +190,9 @@ def test_joints_that_do_not_count_bend_no_alignment():
     valid[2] = False
     assert (pa_mpjpe(pred, target)[:2] > 10).all() or np.isnan(pa_mpjpe(pred, target)).all()
     target[:, 7] = np.nan
-    apart = distances(procrustes_align(pred, target, valid), target)
-    np.testing.assert_allclose(mean_of_valid(apart, valid)[:2], 0, atol=1e-9)
-    assert np.isnan(mean_of_valid(apart, valid)[2])
+    errors = distances(procrustes_align(pred, target, valid), target)
+    np.testing.assert_allclose(mean_of_valid(errors, valid)[:2], 0, atol=1e-9)
+    assert np.isnan(mean_of_valid(errors, valid)[2])
     np.testing.assert_allclose(
         procrustes_align(pred[:2, :5], target[:2, :5], valid[:2, :5]),
         procrustes_align(pred[:2], target[:2], valid[:2])[:, :5],
@@ -209,14 +209,14 @@ def test_one_joint_decides_on_the_place_alone():
 def test_there_is_an_error_of_each_frame_whatever_the_leading_axes():
     pred, target = points(0, 2, 5, 14, 3), points(1, 2, 5, 14, 3)
     valid = np.random.default_rng(2).integers(0, 2, (2, 5, 14)) > 0
-    apart = distances(pred, target)
+    errors = distances(pred, target)
     for found, each in (
         (mpjpe(pred, target), lambda *i: mpjpe(pred[i], target[i])),
-        (mean_of_valid(apart, valid), lambda *i: mean_of_valid(apart[i], valid[i])),
+        (mean_of_valid(errors, valid), lambda *i: mean_of_valid(errors[i], valid[i])),
         (pa_mpjpe(pred, target), lambda *i: pa_mpjpe(pred[i], target[i])),
         (pve(pred, target), lambda *i: pve(pred[i], target[i])),
-        (pck(apart, valid), lambda *i: pck(apart[i], valid[i])),
-        (auc(apart), lambda *i: auc(apart[i])),
+        (pck(errors, valid), lambda *i: pck(errors[i], valid[i])),
+        (auc(errors), lambda *i: auc(errors[i])),
     ):
         alone = [[each(i, j) for j in range(5)] for i in range(2)]
         np.testing.assert_allclose(found, alone, rtol=1e-6)

@@ -51,7 +51,7 @@ def test_rates_leave_compiling_and_validation_out(tmp_path, monkeypatch):
     assert got == [(None, None), (2.0, 1.0), (4.0, 2.0)]
 
 
-def test_samples_that_could_not_be_read_are_told_of(tmp_path, capsys):
+def test_samples_that_could_not_be_read_are_reported(tmp_path, capsys):
     replaced = iter([5, 5, 8])  # 5 in an earlier part of the run
     options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
     with Monitor(tmp_path, **options, replaced=lambda: next(replaced)) as m:
@@ -62,25 +62,27 @@ def test_samples_that_could_not_be_read_are_told_of(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "backend, share, told", [("gpu", 0.5, 1), ("gpu", 0.1, 0), ("cpu", 0.5, 0)]
+    "backend, fraction, count", [("gpu", 0.5, 1), ("gpu", 0.1, 0), ("cpu", 0.5, 0)]
 )
-def test_a_starving_accelerator_is_told_of_once(
-    backend, share, told, tmp_path, monkeypatch, capsys
+def test_a_starving_accelerator_is_reported_once(
+    backend, fraction, count, tmp_path, monkeypatch, capsys
 ):
     now = iter(range(100))
     fake = types.SimpleNamespace(monotonic=lambda: float(next(now)))
     monkeypatch.setattr("maed_jax.training.monitor.time", fake)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    waited = iter(share * i for i in range(100))  # called twice per line except for the first
+    waited = iter(fraction * i for i in range(100))  # called twice per line except for the first
     options = dict(start=0, total=10, log_every=1, items={"clips": 4}, max_skipped=3)
     with Monitor(tmp_path, **options, waited=lambda: next(waited)) as m:
         for step in range(1, 9):
             m.record(step, metrics(1))
-    assert [line["waited_for_data"] for line in lines(tmp_path)[1:]] == [pytest.approx(share)] * 7
-    assert capsys.readouterr().err.count("more worker processes (--config.data.workers)") == told
+    assert [line["waited_for_data"] for line in lines(tmp_path)[1:]] == [
+        pytest.approx(fraction)
+    ] * 7
+    assert capsys.readouterr().err.count("more worker processes (--config.data.workers)") == count
 
 
-def test_pictures_go_to_tensorboard(tmp_path):
+def test_images_go_to_tensorboard(tmp_path):
     with monitor(tmp_path) as m:
         m.show(3, "validation", [])
         m.show(3, "validation", [np.zeros((4, 8, 3), np.uint8)] * 2)

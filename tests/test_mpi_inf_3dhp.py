@@ -199,9 +199,9 @@ def scale_video(folder):
     owner.write_video(path, images, 25, "ffv1", pix_fmt="bgr0")
 
 
-def scale_pictures(folder):
+def scale_images(folder):
     for path in (folder / "mpi_inf_3dhp_test_set/TS5/imageSequence").iterdir():
-        owner.write_picture(path, owner.picture(960, 540))
+        owner.write_image(path, owner.draw_image(960, 540))
 
 
 def shorten_test_labels(folder):
@@ -218,7 +218,7 @@ def shorten_test_labels(folder):
         (enlarge_calibration, "camera.calibration has no camera 0"),
         (spoil_annotation, "annot.mat cannot be read as a MATLAB file"),
         (scale_video, "video_0.avi has 48x48 pixels, but its labels are for 96x96"),
-        (scale_pictures, "img_000001.jpg has 960x540 pixels, but its labels are for 1920x1080"),
+        (scale_images, "img_000001.jpg has 960x540 pixels, but its labels are for 1920x1080"),
         (shorten_test_labels, "TS1/annot_data.mat: the fields have different numbers"),
     ],
 )

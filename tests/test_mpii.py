@@ -72,7 +72,7 @@ def test_what_newell_has_not_labelled(build, raw):
     assert missing == {"headtop", "neck"}
 
 
-def test_held_out_pictures(build, raw, tmp_path):
+def test_held_out_images(build, raw, tmp_path):
     (tmp_path / "valid.txt").write_text("c.jpg\n")
     folder = build(raw, validation=tmp_path / "valid.txt")
     assert [r["track"] for r in raw_dots.read_back(folder, "train")] == ["a/0", "b/0"]

@@ -16,9 +16,9 @@ SMALL = dict(image_size=64, stage_sizes=(1, 2), width=32, dim=48, depth=2, heads
 def test_the_papers_network_takes_415_billion_for_a_clip():
     assert original.forward(MAED(), 16) == pytest.approx(415e9, rel=0.01)
     assert original.step(MAED(), 16) == pytest.approx(3 * 415e9, rel=0.02)
-    shares = original.parts(MAED(), 16)
-    assert sum(shares.values()) == original.forward(MAED(), 16)
-    assert shares["body"] + shares["decoder"] < 0.005 * original.forward(MAED(), 16)
+    parts = original.parts(MAED(), 16)
+    assert sum(parts.values()) == original.forward(MAED(), 16)
+    assert parts["body"] + parts["decoder"] < 0.005 * original.forward(MAED(), 16)
 
 
 @pytest.mark.parametrize("stages", ((1,), (2, 1), (1, 1, 1)))

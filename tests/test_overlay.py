@@ -61,14 +61,14 @@ def test_vertices_lie_where_the_crop_camera_sees_them(body):
 def draw(people, body, scale=(1.0, 1.0)):
     size = (round(SIZE[1] * scale[1]), round(SIZE[0] * scale[0]))
     here = [(p, 0, next(overlay.camera_verts(p, body))) for p in people]
-    picture = np.full((*size, 3), 200, np.uint8)
+    image = np.full((*size, 3), 200, np.uint8)
     with Renderer(size) as renderer:
-        overlay.draw_people(picture, here, np.asarray(body.faces), np.array(scale), renderer)
-    return picture
+        overlay.draw_people(image, here, np.asarray(body.faces), np.array(scale), renderer)
+    return image
 
 
-def covered(picture):
-    return np.abs(picture.astype(int) - 200).sum(-1) > 60
+def covered(image):
+    return np.abs(image.astype(int) - 200).sum(-1) > 60
 
 
 def test_bodies_are_drawn_in_place_at_every_scale(body):
@@ -95,14 +95,14 @@ def test_pixels_centres_stay_at_whole_numbers_at_every_scale(body, scale):
             alpha = np.zeros((bottom - top, right - left), np.uint8)
             return np.stack([alpha] * 3, -1), alpha
 
-    picture = np.zeros((round(SIZE[1] * scale), round(SIZE[0] * scale), 3), np.uint8)
+    image = np.zeros((round(SIZE[1] * scale), round(SIZE[0] * scale), 3), np.uint8)
     scales = np.array([scale, scale])
-    overlay.draw_people(picture, [(someone, 0, verts)], None, scales, Watching())
+    overlay.draw_people(image, [(someone, 0, verts)], None, scales, Watching())
     expected = (project_pixels(verts, someone.intrinsics) + 0.5) * scale - 0.5
     np.testing.assert_allclose(project_pixels(verts, cameras[0]), expected, atol=1e-3)
 
-    overlay.draw_label(picture, someone, 0, scales)
-    lines = (picture.sum((axis, 2)) for axis in (0, 1))  # smooth: bright in the middle
+    overlay.draw_label(image, someone, 0, scales)
+    lines = (image.sum((axis, 2)) for axis in (0, 1))  # smooth: bright in the middle
     right, bottom = (np.flatnonzero(line > line.max() / 2)[-1] for line in lines)
     np.testing.assert_allclose([right, bottom], np.array([80.5, 110.5]) * scale - 0.5, atol=0.5)
 
@@ -112,18 +112,18 @@ def test_the_nearer_person_hides_the_other(body, order):
     near = standing(1, crop=(100, 80, 150))
     far = standing(2, crop=(100, 80, 90))
     people = [near, far]
-    picture = draw([people[i] for i in order], body).astype(int)
-    chest = picture[76:84, 98:106].mean((0, 1))
+    image = draw([people[i] for i in order], body).astype(int)
+    chest = image[76:84, 98:106].mean((0, 1))
     # the first colour is blue, the second orange
     assert chest[2] > chest[0]
 
 
-def test_labels_stay_in_the_picture():
-    picture = np.full((60, 80, 3), 200, np.uint8)
+def test_labels_stay_in_the_image():
+    image = np.full((60, 80, 3), 200, np.uint8)
     someone = dataclasses.replace(standing(12), boxes=np.array([[-5, -5, 60, 90]] * 3, np.float32))
-    overlay.draw_label(picture, someone, 0, np.ones(2))
+    overlay.draw_label(image, someone, 0, np.ones(2))
     color = np.array(overlay.color_of(12))
-    assert (np.abs(picture[:10, :12].astype(int) - color).sum(-1) < 10).any()
+    assert (np.abs(image[:10, :12].astype(int) - color).sum(-1) < 10).any()
 
 
 def test_interpolated_boxes_are_dashed():
@@ -134,9 +134,9 @@ def test_interpolated_boxes_are_dashed():
     )
     drawn = []
     for row in (0, 1):
-        picture = np.zeros((200, 200, 3), np.uint8)
-        overlay.draw_label(picture, someone, row, np.ones(2))
-        drawn.append(picture[60:175, 160].any(-1).mean())  # along the right edge
+        image = np.zeros((200, 200, 3), np.uint8)
+        overlay.draw_label(image, someone, row, np.ones(2))
+        drawn.append(image[60:175, 160].any(-1).mean())  # along the right edge
     assert drawn[0] == 1 and 0.4 < drawn[1] < 0.8
 
 
@@ -161,9 +161,9 @@ def test_the_video_has_every_frame(tmp_path, body):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
-def test_a_picture_whose_name_is_not_unicode(tmp_path):
+def test_an_image_whose_name_is_not_unicode(tmp_path):
     path = tmp_path / "caf\udce9.jpg"
-    with overlay.PictureWriter(path) as writer:
+    with overlay.ImageWriter(path) as writer:
         writer.write(np.full((20, 30, 3), 90, np.uint8), 0)
     assert cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR).shape == (20, 30, 3)
 

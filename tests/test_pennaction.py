@@ -20,7 +20,7 @@ def raw(tmp_path):
 
 
 @pytest.mark.parametrize("config", ["crops", "frames"])
-def test_labels_are_where_the_pictures_show_them(raw, build, config):
+def test_labels_are_where_the_images_show_them(raw, build, config):
     folder = build(raw, config)
     records = raw_dots.read_back(folder, "train")
     for number, record in enumerate(records):
@@ -65,7 +65,7 @@ def test_single_frames_at_fault(raw, build):
     assert report["people"] == 3
 
 
-def test_pictures_of_another_size(raw, build):
+def test_images_of_another_size(raw, build):
     points = np.full((3, 13, 2), 40.0)
     changed = np.uint16([[240, 320, 3]])
     raw_pennaction.write_labels(raw / "labels/0001.mat", points, dimensions=changed)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from raw_pictures import person, picture
+from raw_toy import person, random_image
 
 from maed_jax.data import schema
-from maed_jax.data.images import decode_picture, encode_jpeg
+from maed_jax.data.images import decode_image, encode_jpeg
 from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop
 
 
@@ -48,7 +48,7 @@ def test_points_stay_on_what_they_show(box):
     record = record_of(
         person(spot(480, 640, x, y, 12), keypoints_2d=points, box=np.array(box), intrinsics=focal)
     )
-    image = decode_picture(record["image"])
+    image = decode_image(record["image"])
     assert image.shape[:2] == tuple(record["image_size"]) and max(image.shape) <= LARGEST
     np.testing.assert_allclose(record["keypoints_2d"][30, :2], centroid(image), atol=0.15)
     zoom = record["box"][2] / box[2]
@@ -64,7 +64,7 @@ def test_points_stay_on_what_they_show(box):
 
 
 def test_small_people_keep_their_pixels():
-    image = picture(3, 100, 120)
+    image = random_image(3, 100, 120)
     cut, zoom, corner = crop(image, np.array([10.0, 50, 20, 30]))
     assert zoom == 1 and cut.shape == (60, 60, 3)
     left, top = -corner.astype(int)
@@ -76,7 +76,7 @@ def test_small_people_keep_their_pixels():
 def test_records_are_of_the_schema():
     spatial = np.ones((49, 4))
     spatial[3] = np.nan
-    someone = person(picture(0), keypoints_3d=spatial, gender="female", valid=False, frame=7)
+    someone = person(random_image(0), keypoints_3d=spatial, gender="female", valid=False, frame=7)
     recorder = Recorder("test", crops=False)
     (record,) = recorder.records(PersonTrack("name", [someone]))
     assert set(record) == {*schema.ARRAYS, *schema.STRINGS, schema.IMAGE}
@@ -86,20 +86,20 @@ def test_records_are_of_the_schema():
     assert not record["keypoints_3d"][3].any() and record["keypoints_3d"][4].all()
     assert recorder.mended == {"3D keypoint is not a number": 1}
     assert (record["gender"], record["track"], record["frame"]) == ("female", "name", 7)
-    np.testing.assert_allclose(decode_picture(record["image"]).astype(int), picture(0), atol=40)
+    np.testing.assert_allclose(decode_image(record["image"]).astype(int), random_image(0), atol=40)
 
 
 def test_labels_that_are_not_numbers():
     points = person(b"").keypoints_2d.copy()
     points[25, 0] = np.nan
     pose = np.full(72, np.nan)
-    someone = person(picture(0), keypoints_2d=points, pose=pose, shape=np.zeros(10))
+    someone = person(random_image(0), keypoints_2d=points, pose=pose, shape=np.zeros(10))
     record = record_of(someone)
     assert not record["keypoints_2d"][25].any() and record["keypoints_2d"][26, 2] == 0.5
     assert not record["has_smpl"] and not record["pose"].any()
     points[:, 2] = 0
-    assert dropped(person(picture(0), keypoints_2d=points)) == {"no visible keypoints": 1}
-    labelled = person(picture(0), keypoints_2d=points, pose=np.zeros(72), shape=np.zeros(10))
+    assert dropped(person(random_image(0), keypoints_2d=points)) == {"no visible keypoints": 1}
+    labelled = person(random_image(0), keypoints_2d=points, pose=np.zeros(72), shape=np.zeros(10))
     assert record_of(labelled)["has_smpl"], "3D labels alone suffice"
 
 
@@ -112,15 +112,15 @@ def test_labels_that_are_not_numbers():
         ({"box": np.array([30, 100, 30, 30])}, "outside the image"),
         ({"box": np.array([30, 30, 3e6, 30])}, "box much larger than the image"),
         ({"image": b""}, "unreadable image"),
-        ({"image": encode_jpeg(picture(0))[:-100]}, "unreadable image"),
+        ({"image": encode_jpeg(random_image(0))[:-100]}, "unreadable image"),
     ],
 )
 def test_reasons(change, reason):
-    values = {"image": picture(0)} | change
+    values = {"image": random_image(0)} | change
     assert dropped(person(values.pop("image"), **values)) == {reason: 1}
 
 
-def test_a_reader_that_is_wrong_is_told():
+def test_a_reader_that_is_wrong_is_reported():
     for wrong in (
         {"keypoints_2d": np.zeros((17, 3))},
         {"box": np.zeros(3)},
@@ -128,16 +128,16 @@ def test_a_reader_that_is_wrong_is_told():
         {"pose": np.zeros(69), "shape": np.zeros(10)},
     ):
         with pytest.raises(ValueError, match="shape"):
-            record_of(person(picture(0), **wrong))
-    backwards = PersonTrack("t", [person(picture(0), 3), person(picture(0), 3)])
+            record_of(person(random_image(0), **wrong))
+    backwards = PersonTrack("t", [person(random_image(0), 3), person(random_image(0), 3)])
     with pytest.raises(ValueError, match="frame 3 after 3"):
         list(Recorder("test", True).records(backwards))
 
 
-def test_pictures_are_counted_once(tmp_path):
+def test_images_are_counted_once(tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(encode_jpeg(picture(0)))
+    path.write_bytes(encode_jpeg(random_image(0)))
     recorder = Recorder("test", True)
-    for someone in (person(path), person(path), person(picture(0)), person(picture(0))):
+    for someone in (person(path), person(path), person(random_image(0)), person(random_image(0))):
         list(recorder.records(PersonTrack("t", [someone])))
-    assert recorder.pictures == 3
+    assert recorder.images == 3

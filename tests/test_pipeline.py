@@ -181,7 +181,7 @@ except UserError as error:
 """
 
 
-def test_scripts_that_workers_cannot_import_are_told_so(config, tmp_path):
+def test_scripts_that_workers_cannot_import_are_reported(config, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(UNGUARDED.replace("CONFIG", repr(config | {"workers": 1})))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -200,11 +200,11 @@ def test_threads_change_nothing(config, threads):
 
 
 def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
-    pictures = samples(Images, data_dir, 1)
+    images = samples(Images, data_dir, 1)
     for epoch in range(2):
-        poses = [pictures[i]["pose"].tobytes() for i in range(64 * epoch, 64 * epoch + 64)]
+        poses = [images[i]["pose"].tobytes() for i in range(64 * epoch, 64 * epoch + 64)]
         assert len(set(poses)) == 64
-    orders = [[pictures[e * 64 + i]["pose"][0, 0] for i in range(64)] for e in range(2)]
+    orders = [[images[e * 64 + i]["pose"][0, 0] for i in range(64)] for e in range(2)]
     assert orders[0] != orders[1]
     clips = samples(Clips, data_dir, 2, 1, 2)
     firsts = {clips[i]["pose"][0].tobytes() for i in range(20 + 2 + 11)}
@@ -212,8 +212,8 @@ def test_every_window_and_frame_is_seen_once_an_epoch(data_dir):
 
 
 def test_every_nth_frame_on_demand(data_dir):
-    pictures = samples(Images, data_dir, 8)
-    assert len({pictures[i]["pose"].tobytes() for i in range(64)}) == 8
+    images = samples(Images, data_dir, 8)
+    assert len({images[i]["pose"].tobytes() for i in range(64)}) == 8
 
 
 def test_a_configuration_may_name_a_dataset_as_everyone_does(config, tmp_path):

@@ -32,7 +32,7 @@ def report(folder):
 
 
 @pytest.mark.parametrize("config", ["crops", "frames"])
-def test_labels_are_where_the_pictures_show_them(raw, build, config):
+def test_labels_are_where_the_images_show_them(raw, build, config):
     folder = build(raw, config)
     for split, name in (("train", VIDEO), ("validation", "000342_mpii_test")):
         records = raw_dots.read_back(folder, split)

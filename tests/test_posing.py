@@ -21,12 +21,12 @@ def some_poses(body, frames, seed):
 @pytest.mark.parametrize("frames", [1, posing.SHORT, posing.SHORT + 1, posing.CHUNK + 1])
 def test_compare_is_the_distance_of_bodies_posed_at_once(body, frames):
     pred, true = (some_poses(body, frames, seed) for seed in (0, 1))
-    points, true_points, apart = posing.compare(pred, true, "h36m", None, posing.CHUNK, 1)
+    points, true_points, vertex_errors = posing.compare(pred, true, "h36m", None, posing.CHUNK, 1)
     posed = [smpl.pose_body(body, poses.rotmat, poses.shape) for poses in (pred, true)]
     for found, one in zip((points, true_points), posed):
         np.testing.assert_allclose(found, smpl.h36m_joints(body, one), atol=1e-6)
     distance = np.linalg.norm(np.subtract(posed[0].verts, posed[1].verts), axis=-1).mean(-1)
-    np.testing.assert_allclose(apart, 1000 * distance, rtol=1e-5)
+    np.testing.assert_allclose(vertex_errors, 1000 * distance, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

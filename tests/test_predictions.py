@@ -113,7 +113,7 @@ def test_the_next_batch_is_put_together_before_the_last_is_waited_for(dataset):
 
 
 @pytest.mark.parametrize("part", SHAPES)
-def test_a_model_that_diverged_is_told_by_one_frame_that_counts(dataset, part):
+def test_a_model_that_diverged_is_reported_by_one_frame_that_counts(dataset, part):
     clips = clips_of(dataset)
 
     def broken(where):

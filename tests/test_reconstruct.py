@@ -27,7 +27,7 @@ from maed_jax.inference.video import fit
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class FakeFrame:
     """Stands in for a video frame of uniform brightness, which is its number."""
 
     index: int
@@ -43,12 +43,12 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
+class FakeVideo:
     count: int
     size: tuple = (80, 60)
 
     def frames(self):
-        return (Picture(i, self.size) for i in range(self.count))
+        return (FakeFrame(i, self.size) for i in range(self.count))
 
 
 def track_of(frames, id=1):
@@ -66,7 +66,7 @@ def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
     tracks = [track_of(np.arange(a, a + n), i) for i, (a, n) in enumerate(spans)]
     count = max(a + n for a, n in spans) + 3
     estimator = FakeEstimator()
-    people = reconstruct(Pictures(count), tracks, estimator, num_frames=count, batch=batch)
+    people = reconstruct(FakeVideo(count), tracks, estimator, num_frames=count, batch=batch)
     assert [person.id for person in people] == list(range(len(spans)))
     for person, track in zip(people, tracks):
         np.testing.assert_array_equal(person.frames, track.frames)
@@ -77,30 +77,30 @@ def test_every_frame_of_every_track_once_and_in_its_place(spans, batch):
 
 
 def test_frames_of_a_clip_are_as_far_apart_as_in_the_evaluation():
-    apart = []
+    steps = []
 
     class Watching(FakeEstimator):
         interval = 3
 
         def __call__(self, clips, **_):
             prediction = super().__call__(clips)
-            apart.extend(np.diff(prediction.shape[..., 0]).ravel())
+            steps.extend(np.diff(prediction.shape[..., 0]).ravel())
             return prediction
 
-    reconstruct(Pictures(24), [track_of(np.arange(24))], Watching(), num_frames=24, batch=1)
-    np.testing.assert_allclose(apart, 3, atol=0.02)
+    reconstruct(FakeVideo(24), [track_of(np.arange(24))], Watching(), num_frames=24, batch=1)
+    np.testing.assert_allclose(steps, 3, atol=0.02)
 
 
 def test_a_track_with_a_gap_is_two_runs():
     frames = np.r_[3:9, 30:71]
-    (person,) = reconstruct(Pictures(80), [track_of(frames)], FakeEstimator(), num_frames=80)
+    (person,) = reconstruct(FakeVideo(80), [track_of(frames)], FakeEstimator(), num_frames=80)
     np.testing.assert_array_equal(person.frames, frames)
     np.testing.assert_allclose(person.shape[:, 0], frames, atol=0.02)
 
 
 def test_an_image_needs_no_full_batch():
     estimator = FakeEstimator()
-    reconstruct(Pictures(1), [track_of([0], i) for i in range(3)], estimator, num_frames=1)
+    reconstruct(FakeVideo(1), [track_of([0], i) for i in range(3)], estimator, num_frames=1)
     assert estimator.shapes == [(4, 4, 32, 32, 3)]
 
 
@@ -116,7 +116,7 @@ def test_an_interrupted_run_resumes(tmp_path, batch_of_second):
 
     def people(estimator, keep, batch):
         return reconstruct(
-            Pictures(140), tracks(), estimator, num_frames=140, batch=batch, keep=keep
+            FakeVideo(140), tracks(), estimator, num_frames=140, batch=batch, keep=keep
         )
 
     def tracks():
@@ -153,7 +153,7 @@ def test_memory_is_bounded_by_the_window():
 
 def test_fields():
     frames = np.arange(7)
-    (person,) = reconstruct(Pictures(7), [track_of(frames)], FakeEstimator(), num_frames=7)
+    (person,) = reconstruct(FakeVideo(7), [track_of(frames)], FakeEstimator(), num_frames=7)
     assert len(person) == 7
     arrays = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
     shapes = {name: array.shape[1:] for name, array in arrays.items() if np.ndim(array)}
@@ -170,7 +170,7 @@ def test_fields():
 
 def test_translation_puts_the_body_where_the_crop_camera_saw_it():
     (person,) = reconstruct(
-        Pictures(1), [track_of([0])], FakeEstimator(), num_frames=1, focal=900.0
+        FakeVideo(1), [track_of([0])], FakeEstimator(), num_frames=1, focal=900.0
     )
     assert person.intrinsics[0] == 900
     s, tx, ty = person.camera[0]
@@ -194,14 +194,14 @@ def test_numbers_that_are_not_finite():
             return prediction
 
     with pytest.raises(UserError, match="not finite"):
-        reconstruct(Pictures(3), [track_of([0, 1, 2])], Broken(), num_frames=3)
+        reconstruct(FakeVideo(3), [track_of([0, 1, 2])], Broken(), num_frames=3)
 
 
 def test_crops_are_those_of_training():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (60, 80, 3), np.uint8)
 
-    class Noise(Picture):
+    class Noise(FakeFrame):
         def image(self, max_side=None):
             return image
 
@@ -215,7 +215,7 @@ def test_crops_are_those_of_training():
 def test_large_crops_are_averaged_and_stay_in_place(side):
     """A ramp stays a ramp at every scale, so a shift by a pixel would show."""
 
-    class Ramp(Picture):
+    class Ramp(FakeFrame):
         def image(self, max_side=None):
             shrink = max(self.size) // max_side
             x = np.arange(self.size[0], dtype=np.float32).reshape(-1, shrink).mean(1)
@@ -245,7 +245,7 @@ def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
     y, x = np.mgrid[:160, :240]
     blob = 255 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / width**2)
 
-    class Spot(Picture):
+    class Spot(FakeFrame):
         def image(self, max_side):
             size = (max_side, max_side * 160 // 240)
             image = cv2.resize(blob, size, interpolation=cv2.INTER_AREA)
@@ -259,7 +259,7 @@ def test_points_of_a_crop_lie_on_what_it_shows(centre, side, point):
 
 
 def test_crops_of_a_frame_that_opencv_does_not_take():
-    class Wide(Picture):
+    class Wide(FakeFrame):
         def image(self, max_side):
             return np.full((8, max_side, 3), 7, np.uint8)
 
@@ -275,7 +275,7 @@ def test_crops_are_those_that_the_video_gives(side):
     crops = crop_people(frames, boxes, estimator)
     assert crops.shape == (3, 32, 32, 3) and crops.dtype == np.uint8
 
-    class Noise(Picture):
+    class Noise(FakeFrame):
         def image(self, max_side):
             size = fit((160, 120), max_side)
             return cv2.resize(frames[self.index], size, interpolation=cv2.INTER_AREA)
@@ -300,8 +300,8 @@ def test_what_cannot_be_cropped_is_named(frames, boxes, says):
 
 
 def test_exactly():
-    assert [f.index for f in exactly(Pictures(9).frames(), 4)] == [0, 1, 2, 3]
-    longer = list(exactly(Pictures(2).frames(), 4))
+    assert [f.index for f in exactly(FakeVideo(9).frames(), 4)] == [0, 1, 2, 3]
+    longer = list(exactly(FakeVideo(2).frames(), 4))
     assert [f.index for f in longer] == [0, 1, 2, 3]
     assert [f.damaged for f in longer] == [False, False, True, True]
-    assert list(exactly(Pictures(0).frames(), 4)) == []
+    assert list(exactly(FakeVideo(0).frames(), 4)) == []

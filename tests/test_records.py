@@ -213,7 +213,7 @@ def test_a_file_cut_short_while_it_is_read(record_file):
         records[0]
 
 
-def test_a_dataset_that_is_not_there_is_told_with_what_is(data_dir, tmp_path):
+def test_a_dataset_that_is_not_there_is_reported_with_what_is(data_dir, tmp_path):
     for name, says in (
         ("fake/cropz", r"did you mean fake/crops\?$"),
         ("fke/cros", r"did you mean fake/crops\?$"),

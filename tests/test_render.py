@@ -80,7 +80,7 @@ def test_nearer_mesh_hides_farther(renderer):
 
 
 @pytest.mark.parametrize("window", [(0, 0, 128, 96), (40, 30, 90, 71), (127, 95, 128, 96)])
-def test_a_window_shows_its_part_of_the_picture(renderer, window):
+def test_a_window_shows_its_part_of_the_image(renderer, window):
     intrinsics = np.array([160.0, 150.0, 60.0, 50.0])
     verts, faces = sphere(np.array([0.1, 0.05, 2.5]), 0.6)
     whole = renderer.render(verts, faces, (200, 100, 50), intrinsics)

@@ -68,9 +68,9 @@ def test_max_pool_and_its_gradient_are_the_window_reductions(size):
 
 def test_both_sums_at_once_are_each_by_itself(monkeypatch):
     a, b = (jax.random.normal(jax.random.key(i), (2, 5, 7, 64)) for i in range(2))
-    apart = resnet._sums(a, b)
+    separate = resnet._sums(a, b)
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *a, cuda, default: cuda(*a))
-    for one, other in zip(resnet._sums(a, b), apart):
+    for one, other in zip(resnet._sums(a, b), separate):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -98,7 +98,7 @@ def test_group_norm_and_its_gradient_are_flaxs(channels):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e3, -3e4])
-def test_a_uniform_picture_is_nothing_to_group_norm(value):
+def test_a_uniform_image_is_nothing_to_group_norm(value):
     """Its computed variance may be negative because of rounding."""
     x = jnp.full((1, 7, 7, 32), value)
     y, pull = jax.vjp(lambda x: resnet.group_norm(x, jnp.ones(32), jnp.zeros(32)), x)

@@ -54,8 +54,8 @@ def test_an_unchanged_clip_is_what_was_recorded(records):
         np.testing.assert_array_equal(sample["pose"][row], record["pose"])
         np.testing.assert_array_equal(sample["keypoints_3d"][row], record["keypoints_3d"])
         affine = images.crop_affine(record["box"], 32)
-        picture = images.warp(images.decode_picture(record["image"]), affine, 32)
-        np.testing.assert_array_equal(sample["image"][row], picture)
+        crop = images.warp(images.decode_image(record["image"]), affine, 32)
+        np.testing.assert_array_equal(sample["image"][row], crop)
         side = 1.3 * record["box"][2:].max()
         expected = (record["keypoints_2d"][:, :2] - record["box"][:2]) * 2 / side
         np.testing.assert_allclose(sample["keypoints_2d"][row, :, :2], expected, atol=1e-5)
@@ -103,8 +103,8 @@ def test_windows_are_enumerated_over_all_tracks(records):
         for start in window_starts(track.length, 12, 5)
     ]
     np.testing.assert_array_equal([clips[i] for i in range(len(clips))], expected)
-    pictures = samples.Images(records, every=5)
-    assert [int(pictures[i][0]) for i in range(len(pictures))] == list(range(0, 44, 5))
+    singles = samples.Images(records, every=5)
+    assert [int(singles[i][0]) for i in range(len(singles))] == list(range(0, 44, 5))
 
 
 def test_clips_take_every_kth_frame_from_a_random_start(records):
@@ -165,9 +165,9 @@ def test_labels_follow_crops_that_become_copies(tmp_path):
     records = Records(write_fake_dataset(tmp_path, [1], edit=mark), "train")
     for flip in (False, True):
         sample = samples.load(records, [0], 32, Changes(flip=flip))
-        picture = sample["image"][0].astype(float).mean(-1)
+        crop = sample["image"][0].astype(float).mean(-1)
         rows, columns = np.mgrid[:32, :32]
-        found = [(picture * grid).sum() / picture.sum() for grid in (columns, rows)]
+        found = [(crop * grid).sum() / crop.sum() for grid in (columns, rows)]
         expected = (sample["keypoints_2d"][0, 0, :2] + 1) * 16
         np.testing.assert_allclose(found, expected, atol=0.05)
 
@@ -179,7 +179,7 @@ def test_image_and_labels_are_changed_alike(records):
     affine = augment.affine(changes, record["box"], 64)
     sample = samples.load(records, [8], 64, changes)
     np.testing.assert_array_equal(
-        sample["image"][0], images.warp(images.decode_picture(record["image"]), affine, 64)
+        sample["image"][0], images.warp(images.decode_image(record["image"]), affine, 64)
     )
     moved = augment.keypoints_2d(record["keypoints_2d"], changes, affine)
     np.testing.assert_allclose(

@@ -16,7 +16,7 @@ def test_look_from_the_front():
     np.testing.assert_allclose(points, [[0, 0, 4], [1, 0, 4], [0, -1, 4], [0, 0, 3]], atol=1e-12)
 
 
-def test_roll_turns_the_picture_clockwise_for_a_camera_turned_counterclockwise():
+def test_roll_turns_the_image_clockwise_for_a_camera_turned_counterclockwise():
     level, rolled = (
         scene.look(np.array([[0, 1.0, 4]]), np.array([[0, 1.0, 0]]), r) for r in (0.0, 0.3)
     )
@@ -100,8 +100,8 @@ def test_each_half_of_a_harlequins_limb_has_a_color_of_its_own():
     names = ("left_hip", "right_hip", "left_knee", "right_knee")
     names += ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
     halves = [np.median(look[owner == JOINT_NAMES.index(name)], axis=0) for name in names]
-    apart = np.linalg.norm(np.array(halves)[:, None] - halves, axis=-1)
-    assert (apart + 1e3 * np.eye(len(halves))).min() > 40
+    distances = np.linalg.norm(np.array(halves)[:, None] - halves, axis=-1)
+    assert (distances + 1e3 * np.eye(len(halves))).min() > 40
     hands = np.abs(template[:, 0]) > 0.75
     skin = np.median(look[(parts == 0) & (np.abs(template[:, 0]) < 0.15)], axis=0)
     assert np.abs(np.median(look[hands], axis=0) - skin).max() < 5

@@ -33,36 +33,36 @@ def settings(tmp_path, monkeypatch):
 def test_a_new_run_starts_from_what_its_seed_draws(settings, tmp_path):
     states = []
     for number, seed in enumerate((1, 1, 2)):
-        config, told = settings(seed=seed, ema=0.9), []
+        config, messages = settings(seed=seed, ema=0.9), []
         setup = set_up(config)
         assert setup.items == {"clips": 2, "images": 4} and setup.validation is None
         workdir = tmp_path / str(number)
         with Checkpoints(workdir) as saved:
-            states.append(first_state(setup, config, saved, workdir, told.append))
+            states.append(first_state(setup, config, saved, workdir, messages.append))
         same = jax.tree.map(
             lambda a, b: (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding),
             states[-1], setup.abstract,
         )  # fmt: skip
-        assert all(jax.tree.leaves(same)) and not told
+        assert all(jax.tree.leaves(same)) and not messages
     one, again, other = states
     assert equal(one, again) and not equal(one.params, other.params)
     assert equal(one.params, one.ema)
 
 
 def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
-    config, told = settings(), []
+    config, messages = settings(), []
     setup = set_up(config)
     with Checkpoints(tmp_path) as saved:
-        state = first_state(setup, config, saved, tmp_path, told.append)
+        state = first_state(setup, config, saved, tmp_path, messages.append)
         next(setup.batches)
         saved.save(state, setup.batches.get_state())
     write_config(tmp_path, config)
     expected = next(setup.batches)
     later = set_up(config)
     with Checkpoints(tmp_path) as saved:
-        restored = first_state(later, config, saved, tmp_path, told.append)
+        restored = first_state(later, config, saved, tmp_path, messages.append)
         with pytest.raises(UserError, match="a run with other settings: seed"):
-            first_state(later, settings(seed=5), saved, tmp_path, told.append)
-    assert equal(restored, state) and "resuming from step 0" in told[0]
+            first_state(later, settings(seed=5), saved, tmp_path, messages.append)
+    assert equal(restored, state) and "resuming from step 0" in messages[0]
     for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(found, wanted)

@@ -21,7 +21,7 @@ def test_labels_are_drawn_on_a_copy_in_the_colours_of_their_side():
     assert tuple(out[50, 30]) == tuple(out[50, 70]) == (255, 255, 0)
 
 
-def test_wild_labels_are_left_out_or_drawn_as_far_as_the_picture_goes():
+def test_wild_labels_are_left_out_or_drawn_as_far_as_the_image_goes():
     image, points = np.zeros((100, 100, 3), np.uint8), np.zeros((49, 3))
     lwrist, lelbow, rwrist = (KEYPOINT_NAMES.index(n) for n in ("lwrist", "lelbow", "rwrist"))
     points[[lwrist, lelbow, rwrist]] = (70, 20, 1), (np.nan, 20, 1), (30, 20, np.nan)
@@ -46,5 +46,5 @@ def test_a_sheet_of_a_dataset(tmp_path):
 
     folder = write_fake_dataset(tmp_path, [6, 5])
     sheet.write_sheet(folder, tmp_path / "sheet.png", "train", tracks=2)
-    picture = cv2.imread(str(tmp_path / "sheet.png"))
-    assert picture.shape[:2] == (2 * sheet.TILE, sheet.COLUMNS * sheet.TILE) and picture.std() > 1
+    image = cv2.imread(str(tmp_path / "sheet.png"))
+    assert image.shape[:2] == (2 * sheet.TILE, sheet.COLUMNS * sheet.TILE) and image.std() > 1

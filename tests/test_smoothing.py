@@ -107,12 +107,12 @@ def smoothed_values(values):
 
 
 def test_small_jitter_is_low_pass_filtered():
-    """It is of first order and leaves share / (2 - share) of a signal that alternates in sign."""
+    """It is of first order and leaves weight / (2 - weight) of a signal that alternates in sign."""
     signs = (-1.0) ** np.arange(90)
     for smooth, cutoff in zip(smoothed_values(0.002 * signs), (1.5, 0.5, 0.5, 0.5)):
-        share = 1 / (1 + 30 / (2 * np.pi * cutoff))
+        weight = 1 / (1 + 30 / (2 * np.pi * cutoff))
         left = (smooth * signs)[30:60].mean() / 0.002
-        assert left == pytest.approx(share / (2 - share), rel=0.05)
+        assert left == pytest.approx(weight / (2 - weight), rel=0.05)
 
 
 @pytest.mark.parametrize("speed", [0.5, 5])

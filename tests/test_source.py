@@ -11,38 +11,38 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import raw_pictures
-from raw_pictures import Pictured, person
+import raw_toy
+from raw_toy import Toy, person
 
 from maed_jax.data import prepare, schema
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
 
 SCRIPT = """
-import sys, raw_pictures
+import sys, raw_toy
 from maed_jax.data import prepare
-prepare.builder_class = lambda name: raw_pictures.Pictured
-prepare.build("pictured", sys.argv[1], "crops", manual_dir=sys.argv[2], processes=1)
+prepare.builder_class = lambda name: raw_toy.Toy
+prepare.build("toy", sys.argv[1], "crops", manual_dir=sys.argv[2], processes=1)
 """
 
 
 @pytest.fixture(autouse=True)
-def only_pictured(monkeypatch):
-    monkeypatch.setattr(prepare, "builder_class", lambda name: Pictured)
+def only_toy(monkeypatch):
+    monkeypatch.setattr(prepare, "builder_class", lambda name: Toy)
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    return raw_pictures.write(tmp_path_factory.mktemp("raw") / "pictured")
+    return raw_toy.write(tmp_path_factory.mktemp("raw") / "toy")
 
 
 @pytest.fixture(scope="module")
 def built(raw, tmp_path_factory):
     """Built without interruption, by two processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "builder_class", lambda name: Pictured)
+        patch.setattr(prepare, "builder_class", lambda name: Toy)
         data_dir = tmp_path_factory.mktemp("data")
-        return prepare.build("pictured", data_dir, "crops", manual_dir=raw, processes=2)
+        return prepare.build("toy", data_dir, "crops", manual_dir=raw, processes=2)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -56,17 +56,17 @@ def contents(directory: Path) -> dict[str, bytes]:
 @pytest.fixture
 def build(monkeypatch):
     """Builds in this process."""
-    raw_pictures.in_this_process(monkeypatch)
+    raw_toy.in_this_process(monkeypatch)
 
     def build(raw, data_dir, config="crops", **options):
-        return prepare.build("pictured", data_dir, config, manual_dir=raw, **options)
+        return prepare.build("toy", data_dir, config, manual_dir=raw, **options)
 
     return build
 
 
 def test_missing_parts(tmp_path, capsys):
     def builder(**options):
-        return Pictured(data_dir=tmp_path, config="crops", manual_dir="raw", **options)
+        return Toy(data_dir=tmp_path, config="crops", manual_dir="raw", **options)
 
     builder().report_missing([])
     with pytest.raises(UserError, match="raw lacks a, b; --partial builds from the rest"):
@@ -89,7 +89,7 @@ def test_what_was_built_reads_back(built):
             record = records[track.start + frame]
             assert (record["track"], record["frame"]) == (track.name, frame)
             assert record["frame_rate"] == 25 and record["has_smpl"] and not record["has_3d"]
-            assert record["source"] == "pictured" and record["valid"]
+            assert record["source"] == "toy" and record["valid"]
     report = json.loads((built / "report.json").read_text())
     assert report["train"] == {
         "tracks": 3, "frames": 9, "people": 9, "with_smpl": 9, "with_3d": 0,
@@ -106,13 +106,13 @@ def test_a_killed_build_goes_on_where_it_was(raw, built, tmp_path, capfd, build)
         workers = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not (tmp_path / "pictured").exists(), "nothing there looks like a dataset"
+    assert not (tmp_path / "toy").exists(), "nothing there looks like a dataset"
     _wait_for(lambda: not any(worker.is_running() for worker in workers))  # no orphans
     assert len(finished) == 1
     folder = build(raw, tmp_path)
     assert "1 of 4 tasks were done before" in capfd.readouterr().err
     assert contents(folder) == contents(built)
-    assert [path.name for path in tmp_path.iterdir()] == ["pictured"]
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
 def test_an_interrupted_build_keeps_its_finished_parts(raw, tmp_path):
@@ -120,12 +120,12 @@ def test_an_interrupted_build_keeps_its_finished_parts(raw, tmp_path):
         _wait_for(lambda: list(tmp_path.glob(".parts-*/parts/*/*.json")))
         process.send_signal(signal.SIGINT)
         assert process.wait(60) != 0
-    assert not (tmp_path / "pictured").exists()
+    assert not (tmp_path / "toy").exists()
     assert list(tmp_path.glob(".parts-*/parts/*/*.json"))
 
 
 def test_a_damaged_part_is_made_again(raw, built, tmp_path):
-    builder = Pictured(manual_dir=raw, data_dir=tmp_path, config="crops", processes=1)
+    builder = Toy(manual_dir=raw, data_dir=tmp_path, config="crops", processes=1)
     builder.parts = tmp_path / "parts"
     jobs = builder._jobs()
     from maed_jax.datasets import parts
@@ -149,8 +149,8 @@ def test_frames_are_the_files_themselves(raw, tmp_path, build):
         np.testing.assert_array_equal(record["keypoints_2d"], np.float32(person(b"").keypoints_2d))
 
 
-def test_pictures_at_fault_cost_only_themselves(tmp_path, build):
-    raw = raw_pictures.write(tmp_path / "raw", sequences=2)
+def test_images_at_fault_cost_only_themselves(tmp_path, build):
+    raw = raw_toy.write(tmp_path / "raw", sequences=2)
     half = (raw / "seq1/1.jpg").read_bytes()
     (raw / "seq1/1.jpg").write_bytes(half[: len(half) // 2])
     (raw / "seq1/2.jpg").unlink()
@@ -169,18 +169,18 @@ def test_mistakes_have_one_line_and_leave_no_dataset(tmp_path, build):
     with pytest.raises(UserError, match="nothing to read"):
         build(tmp_path / "empty", tmp_path)
     assert not list(tmp_path.glob(".parts*")), "kept without a part to resume from"
-    raw = raw_pictures.write(tmp_path / "raw", sequences=2, frames=1)
-    (raw / "seq1/0.jpg").write_bytes(b"no picture")
+    raw = raw_toy.write(tmp_path / "raw", sequences=2, frames=1)
+    (raw / "seq1/0.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match="'train'.*was kept.*unreadable image: 1"):
         build(raw, tmp_path)
-    assert not (tmp_path / "pictured").exists()
+    assert not (tmp_path / "toy").exists()
 
 
-def test_two_at_once_are_told(tmp_path, build):
+def test_two_at_once_are_reported(tmp_path, build):
     import fcntl
 
-    raw = raw_pictures.write(tmp_path / "raw", sequences=1, frames=1)
-    (raw / "seq0/0.jpg").write_bytes(b"no picture")
+    raw = raw_toy.write(tmp_path / "raw", sequences=1, frames=1)
+    (raw / "seq0/0.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match="was kept"):
         build(raw, tmp_path)  # leaves the parts that it has read
     (lock,) = tmp_path.glob(".parts-*/lock")
@@ -196,7 +196,7 @@ def test_shards_hold_all_records_in_order(built, raw, tmp_path, monkeypatch, bui
     sizes = [len(Records(built, "train")[i]["image"]) for i in range(9)]
     monkeypatch.setattr(source, "SHARD", 2 * sizes[0])
     folder = build(raw, tmp_path)
-    assert len(list(folder.glob("pictured-train.array_record-*"))) > 3
+    assert len(list(folder.glob("toy-train.array_record-*"))) > 3
     wanted, found = Records(built, "train"), Records(folder, "train")
     assert len(found) == 9
     assert all(wanted[i]["image"] == found[i]["image"] for i in range(9))
@@ -210,7 +210,7 @@ class _running:
         paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
         self.process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(data_dir), str(raw)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), raw_pictures.STOP: "seq2"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), raw_toy.STOP: "seq2"},
             stderr=subprocess.DEVNULL,
         )
 

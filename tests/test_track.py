@@ -269,14 +269,14 @@ def test_nobody_is_a_large_box_around_somebody_for_less_than_a_third_of_the_time
     assert len(track(both(walk(60, speed=0), around))) == people
 
 
-@pytest.mark.parametrize("height, share, later, people", [
+@pytest.mark.parametrize("height, fraction, later, people", [
     (50, 0.72, 0.2, 1), (50, 0.58, 0.2, 2), (80, 0.72, 0.2, 2),  # a part most of the time,
     (100, 0.8, 0.2, 1), (100, 0.7, 0.2, 2),  # or a duplicate,
     (80, 0.68, 0.68, 1), (80, 0.5, 0.5, 2),  # or mostly inside
 ])  # fmt: skip
-def test_tracks_that_duplicate_another(height, share, later, people):
-    """`share` of the box lies in the other's, for three fifths of the time."""
-    aside = [125 + height / 4 - height / 2 * s for s in [share] * 24 + [later] * 16]
+def test_tracks_that_duplicate_another(height, fraction, later, people):
+    """`fraction` of the box lies in the other's, for three fifths of the time."""
+    aside = [125 + height / 4 - height / 2 * s for s in [fraction] * 24 + [later] * 16]
     other = [[(x, 250 - height / 2, height, 1.0)] for x in aside]
     assert len(track(both(walk(40, speed=0), other))) == people
 

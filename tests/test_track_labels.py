@@ -36,7 +36,7 @@ def test_labels_of_a_track(tmp_path):
     assert labels.take(np.arange(5)) is labels
 
 
-def test_a_picture_is_a_track_of_one_frame(tmp_path):
+def test_an_image_is_a_track_of_one_frame(tmp_path):
     records = Records(write_fake_dataset(tmp_path, [1]), "train")
     labels = read_labels(records, records.tracks[0])
     assert (len(labels), labels.step, labels.rate, labels.body) == (1, 1, 30, "mannequin")
@@ -48,7 +48,7 @@ def test_frames_of_one_number_are_of_some_rate(tmp_path):
     assert read_labels(records, records.tracks[0]).rate == 30
 
 
-def test_no_pictures_are_read(tmp_path, monkeypatch):
+def test_no_images_are_read(tmp_path, monkeypatch):
     records, read = Records(write_fake_dataset(tmp_path, [3]), "train"), []
     of_all = records.read
 

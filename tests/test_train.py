@@ -111,11 +111,11 @@ def test_who_is_told_to_stop_saves_without_validating_first(small, tmp_path, mon
     monkeypatch.setattr(Validation, "errors", lambda self, variables: seen.append(1) or {})
     monkeypatch.setattr(Validation, "look", lambda self, variables: ({}, []))
 
-    def told_at_two(self, step):
+    def stop_at_two(self, step):
         self.number = signal.SIGTERM if step == 2 else 0
         return bool(self.number)
 
-    monkeypatch.setattr(StopRequests, "after", told_at_two)
+    monkeypatch.setattr(StopRequests, "after", stop_at_two)
     monkeypatch.setattr(checkpoints.Checkpoints, "beaten_by", lambda self, scores: False)
     config = small(eval_every=1, **{"data.val_dataset": "fake/crops", "data.val_split": "train"})
     assert train_module.train(config, tmp_path / "run") == signal.SIGTERM
@@ -169,8 +169,8 @@ def test_batch_norm_goes_from_stage_to_stage(small, tmp_path, capsys):
         (run, step): read_variables(tmp_path / run, step)[0]["batch_stats"]["encoder"]["bn"]["mean"]
         for run, step in (("one", 1), ("one", 6), ("two", 1))
     }
-    apart = np.abs(stats["one", 6] - stats["one", 1]).max()
-    assert 0 < np.abs(stats["two", 1] - stats["one", 6]).max() < apart
+    difference = np.abs(stats["one", 6] - stats["one", 1]).max()
+    assert 0 < np.abs(stats["two", 1] - stats["one", 6]).max() < difference
     assert "taken: 5 arrays" in capsys.readouterr().err  # including mean and variance
 
 

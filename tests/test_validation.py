@@ -88,11 +88,11 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr("maed_jax.visual.crops.draw_crops", draw)
     for count in (4, clips.sum()):
-        shares, pictures = looked.look({})
-        assert shares == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
+        gates, images = looked.look({})
+        assert gates == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
         middle = first.image[:count, 2]
-        np.testing.assert_array_equal(pictures, np.concatenate([middle, 255 - middle], axis=2))
-        monkeypatch.setattr(validation, "PICTURES", 9)  # more than the split has
+        np.testing.assert_array_equal(images, np.concatenate([middle, 255 - middle], axis=2))
+        monkeypatch.setattr(validation, "DRAWN_CLIPS", 9)  # more than the split has
     np.testing.assert_allclose(np.ravel(drawn[:4]), bright[:4, 2], rtol=1e-4)
 
     c.data.augment.margin *= 2

@@ -79,10 +79,10 @@ def test_every_query_reads_every_other_and_the_frame():
 def test_zeros_alone_could_not_tell_the_joints_apart():
     apply, params, feature = decoder()
     head = params["params"]["pose"]
-    alike = changed(params, "pose", head | {"bias": jnp.zeros_like(head["bias"])})
-    pose6d = apply(alike, feature, train=False).pose6d
+    uniform = changed(params, "pose", head | {"bias": jnp.zeros_like(head["bias"])})
+    pose6d = apply(uniform, feature, train=False).pose6d
     assert np.abs(pose6d - pose6d[..., :1, :]).max() > 0.01
-    pose6d = apply(changed(alike, "queries", jnp.zeros((37, 8))), feature, train=False).pose6d
+    pose6d = apply(changed(uniform, "queries", jnp.zeros((37, 8))), feature, train=False).pose6d
     np.testing.assert_allclose(pose6d - pose6d[..., :1, :], 0, atol=1e-5)
 
 

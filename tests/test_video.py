@@ -10,7 +10,7 @@ import pytest
 from small_videos import damage, figure_images, write_video
 
 from maed_jax.errors import UserError
-from maed_jax.inference.video import VideoWriter, _measured_rate, _pictures, fit, open_video
+from maed_jax.inference.video import VideoWriter, _decoded_frames, _measured_rate, fit, open_video
 
 
 def numbered(count, size=(48, 64)):
@@ -116,11 +116,11 @@ def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
     opened = open_video(write_video(tmp_path / "a.mp4", numbered(9)))
     stray = [0, 2, 1, 4, 4, 3, None, 7, 8]  # tenths of a second
 
-    def pictures(container, stream):
-        for tenths, (_, raw) in zip(stray, _pictures(container, stream)):
+    def restamped(container, stream):
+        for tenths, (_, raw) in zip(stray, _decoded_frames(container, stream)):
             yield None if tenths is None else round(tenths / 10 / stream.time_base), raw
 
-    monkeypatch.setattr("maed_jax.inference.video._pictures", pictures)
+    monkeypatch.setattr("maed_jax.inference.video._decoded_frames", restamped)
     times = [frame.time for frame in opened.frames()]
     np.testing.assert_allclose(times, np.array([0, 2, 2, 4, 4, 4, 5, 7, 8]) / 10, atol=1e-3)
 
@@ -185,7 +185,7 @@ LEADING = {
     "concat": ("a.mp4", CONCAT.format("beside.ts")),
     "concat that ffmpeg forbids": ("a.mp4", CONCAT.format("FOLDER/private/a.ts")),
     "SDP": ("a.mp4", "v=0\nm=video 5004 RTP/AVP 96\nc=IN IP4 127.0.0.1\na=rtpmap:96 H264/90000\n"),
-    "numbered pictures": ("%d.png", ""),
+    "numbered images": ("%d.png", ""),
 }
 
 

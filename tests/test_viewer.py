@@ -118,7 +118,7 @@ def test_mistakes_are_one_line_and_come_before_the_work(out, args, message, monk
     assert message in exit.value.code and "\n" not in exit.value.code
 
 
-def picture(element):
+def screenshot(element):
     import cv2
 
     data = np.frombuffer(element.screenshot(), np.uint8)
@@ -152,10 +152,10 @@ def test_in_a_browser(page):
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(page.as_uri())
         tab.wait_for_selector("body[data-ready]")
-        room, film = tab.locator("#bodies"), tab.locator("#picture")
+        room, film = tab.locator("#bodies"), tab.locator("#video_canvas")
         tab.wait_for_timeout(300)
-        first = picture(room)
-        assert blue(first).mean() > 0.005 and blue(picture(film)).mean() > 0.005
+        first = screenshot(room)
+        assert blue(first).mean() > 0.005 and blue(screenshot(film)).mean() > 0.005
         assert tab.locator("#title").inner_text() == NAME
 
         assert tab.locator("#attention figure:visible").count() == 4
@@ -164,7 +164,7 @@ def test_in_a_browser(page):
 
         tab.locator("#time").fill("6")
         tab.wait_for_timeout(300)
-        later = picture(room)
+        later = screenshot(room)
         assert tab.locator("#now").inner_text().startswith("frame 6 of 7")
         assert (blue(first) ^ blue(later)).mean() > 0.001
         tab.keyboard.press("ArrowLeft")
@@ -181,7 +181,7 @@ def test_in_a_browser(page):
 
         tab.get_by_label("Show person 1").uncheck()
         tab.wait_for_timeout(300)
-        assert blue(picture(room)).mean() < 0.0005
+        assert blue(screenshot(room)).mean() < 0.0005
         tab.keyboard.press("Home")
         until(lambda: tab.locator("#time").input_value() == "0")
         tab.locator("#play").click()
@@ -189,11 +189,11 @@ def test_in_a_browser(page):
         tab.keyboard.press(" ")
         until(lambda: tab.locator("#play").get_attribute("aria-label") == "Play")
 
-        seen = picture(room)
+        seen = screenshot(room)
         tab.keyboard.press("c")  # from the video's camera
-        until(lambda: np.abs(picture(room) - seen).mean() > 1)
+        until(lambda: np.abs(screenshot(room) - seen).mean() > 1)
         tab.keyboard.press("r")
-        until(lambda: np.abs(picture(room) - seen).mean() < 0.1)
+        until(lambda: np.abs(screenshot(room) - seen).mean() < 0.1)
         tab.keyboard.press("f")
         assert tab.get_by_label("Follow").is_checked()
 

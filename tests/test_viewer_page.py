@@ -57,7 +57,7 @@ def test_boxes_and_crops_are_where_they_are_in_the_video(tmp_path):
     const pen = {
       scale() {}, setLineDash() {}, fillRect() {},
       strokeRect: (...rectangle) => { drawn.box = rectangle; },
-      drawImage: (picture, ...rectangles) => { drawn[picture.name] = rectangles; },
+      drawImage: (image, ...rectangles) => { drawn[image.name] = rectangles; },
     };
     const canvas = {
       style: {}, clientWidth: 100, parentElement: { clientWidth: 220 }, getContext: () => pen,

@@ -81,7 +81,7 @@ def compiled(layer, settings, variables, x):
     return layer.apply(variables, x, *settings)
 
 
-def compile_apart(call, args, kwargs, context):
+def compile_separately(call, args, kwargs, context):
     """Calls a residual layer of an encoder as a separate program, shared by equal layers."""
     layer = context.module
     if layer.path and isinstance(layer, (resnet.Bottleneck, cnn.Bottleneck, Block)):
@@ -94,7 +94,7 @@ def encode(model, variables, clip):
     def wanted(module, method):
         return method == "__call__" and type(module).__name__ in ("ResNetRoot", "Block")
 
-    with nn.intercept_methods(compile_apart):
+    with nn.intercept_methods(compile_separately):
         feature, state = make_encoder(model).apply(
             variables, clip, train=False, capture_intermediates=wanted
         )

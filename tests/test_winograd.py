@@ -40,9 +40,9 @@ def test_rounding_is_about_that_of_xlas(channels):
     x, kernel = drawn(14, 14, (channels, channels))
     with jax.enable_x64():
         exact = np.asarray(by_xla(x.astype(jnp.float64), kernel.astype(jnp.float64)))
-    apart = lambda y: np.sqrt(np.mean((np.asarray(y) - exact) ** 2))  # noqa: E731
-    assert apart(winograd.convolve(x, kernel)) < 1.5 * apart(by_xla(x, kernel))
-    assert apart(winograd.convolve(x, kernel)) < 1e-6 * np.abs(exact).max()
+    error = lambda y: np.sqrt(np.mean((np.asarray(y) - exact) ** 2))  # noqa: E731
+    assert error(winograd.convolve(x, kernel)) < 1.5 * error(by_xla(x, kernel))
+    assert error(winograd.convolve(x, kernel)) < 1e-6 * np.abs(exact).max()
 
 
 def test_it_multiplies_less():

@@ -68,10 +68,10 @@ def read_annotations(path: Path, folder: Path) -> list[Still]:
     try:
         person = next(c for c in content["categories"] if c["name"] == "person")
         names = [NAMES[name] for name in person["keypoints"]]
-        pictures = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
+        file_names = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
         annotations = sorted(
             (a for a in content["annotations"] if a["category_id"] == person["id"]),
-            key=lambda a: (pictures[a["image_id"]], a["id"]),
+            key=lambda a: (file_names[a["image_id"]], a["id"]),
         )
     except (KeyError, TypeError, StopIteration) as error:
         raise UserError(
@@ -79,7 +79,7 @@ def read_annotations(path: Path, folder: Path) -> list[Still]:
         ) from None
     if sorted(names) != sorted(JOINT_SETS["coco"]):
         raise UserError(f"{path}: category person has other keypoints than COCO's 17: {names}")
-    return [_still(a, names, folder / pictures[a["image_id"]], path) for a in annotations]
+    return [_still(a, names, folder / file_names[a["image_id"]], path) for a in annotations]
 
 
 def _without_outline(item: dict) -> dict:

@@ -100,14 +100,14 @@ class H36m(ImagesBuilder):
         tasks, missing = [], []
         for action, camera in recordings(subject, CAMERAS):
             used = (subject.name, action, camera) != DAMAGED
-            pictures = _pictures(subject, action, camera, flat) if used else None
-            if used and pictures is None:
+            video = _video(subject, action, camera, flat) if used else None
+            if used and video is None:
                 missing.append(f"{subject.name}/Videos/{action}.{camera}.mp4")
             else:
                 # Test tracks are grouped by action, as in published tables.
                 subset = action.partition(" ")[0] if subject.name in SUBJECTS["test"] else ""
                 settings = (subset, self.every, self.metadata, self.labels)
-                tasks.append(Task(subject, action, camera, pictures, *settings))
+                tasks.append(Task(subject, action, camera, video, *settings))
         if not tasks and not missing:
             missing = [f"{subject.name}/MyPoseFeatures/D3_Positions_mono/*.cdf"]
         return tasks, missing
@@ -119,7 +119,7 @@ def _stems(folder: Path) -> frozenset[str]:
     return frozenset(name.rpartition("_")[0] for name in names)
 
 
-def _pictures(subject: Path, action: str, camera: str, flat: frozenset[str]) -> Path | None:
+def _video(subject: Path, action: str, camera: str, flat: frozenset[str]) -> Path | None:
     stem = name_of(subject.name, action, camera)
     places = (
         subject / "Videos" / f"{action}.{camera}.mp4",

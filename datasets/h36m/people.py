@@ -33,8 +33,8 @@ class Task:
     action: str
     """as in the owner's file names, such as "Directions 1\""""
     camera: str
-    pictures: Path | None
-    """a video or a folder of images; None if it is not used"""
+    video: Path | None
+    """its file or the folder of its frames; None if it is not used"""
     subset: str
     """of the track"""
     every: int
@@ -59,7 +59,7 @@ def _people(task: Task, dropped: Dropped) -> Iterator[Person]:
     metadata = metadata_of(task.metadata) if task.metadata else None
     poses = read_poses(task.subject, task.action, task.camera, metadata)
     frames = range(0, len(poses.points), task.every)
-    if task.pictures is None:
+    if task.video is None:
         dropped["video known to be damaged"] += len(frames)
         return
     keypoints_2d = _keypoints(poses.pixels)
@@ -92,13 +92,13 @@ def _keypoints(points: np.ndarray) -> np.ndarray:
 
 def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, np.ndarray | Path]]:
     """Yields number and image of each existing frame."""
-    if task.pictures.is_file():
-        yield from footage.video_frames(task.pictures, frames, SIZES, dropped)
+    if task.video.is_file():
+        yield from footage.video_frames(task.video, frames, SIZES, dropped)
         return
     stem = name_of(task.subject.name, task.action, task.camera)
-    files = [task.pictures / f"{stem}_{frame + 1:06d}.jpg" for frame in frames]
+    files = [task.video / f"{stem}_{frame + 1:06d}.jpg" for frame in frames]
     if file := next((file for file in files if file.is_file()), None):
-        footage.check_picture_size(file, SIZES)
+        footage.check_image_size(file, SIZES)
     yield from zip(frames, files)
 
 

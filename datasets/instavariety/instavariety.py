@@ -10,7 +10,7 @@ import numpy as np
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
-from ..pictures import first_size, whole_picture
+from ..image_files import first_size, whole_image_box
 from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 from ..tfrecord import Example, read_records
 
@@ -22,22 +22,22 @@ def read_tracks(path: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     """Yields a track for each record of a file: images cropped around one person."""
     for number, data in enumerate(read_records(path)):
         example = Example(data, f"{path}, record {number}")
-        pictures, points = read_track(example)
-        size = first_size(pictures)
+        images, points = read_track(example)
+        size = first_size(images)
         if size is None:
-            dropped["unreadable image"] += len(pictures)
+            dropped["unreadable image"] += len(images)
             continue
         height, width = size
         if "image/phis" in example:  # features of a network: keypoints too are normalised for it
             points[..., :2] = (points[..., :2] + 1) / 2 * (width, height)
         _check_range(points, size, example.where)
         keypoints = to_keypoints49(points, "insta")
-        box = whole_picture(size)
+        box = whole_image_box(size)
         yield PersonTrack(
             f"{path.stem}-{number}",
             [
                 Person(image=image, keypoints_2d=keypoints[n], box=box, frame=n)
-                for n, image in enumerate(pictures)
+                for n, image in enumerate(images)
             ],
         )
 
@@ -53,10 +53,10 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
     if not 0 < count < LARGEST:
         raise UserError(f"{example.where}: meta/N is {count:g}, not a number of frames")
     t = int(count)
-    pictures = example.bytes("image/encoded")
-    if len(pictures) != t:
+    images = example.bytes("image/encoded")
+    if len(images) != t:
         raise UserError(
-            f"{example.where}: image/encoded has {len(pictures)} images, but meta/N is {t}"
+            f"{example.where}: image/encoded has {len(images)} images, but meta/N is {t}"
         )
     # All x of a frame, then all y; the format's description says the opposite.
     body = example.numbers("image/xys", (t, 2, 14))
@@ -66,7 +66,7 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
     if example.length("image/toe_pts"):
         feet = example.numbers("image/toe_pts", (t, 3, 6))
     points = np.concatenate([np.concatenate([body, visible], 1), face, feet], -1)
-    return pictures, points.swapaxes(1, 2)
+    return images, points.swapaxes(1, 2)
 
 
 class Instavariety(ImagesBuilder):

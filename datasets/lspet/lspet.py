@@ -31,25 +31,25 @@ class Lspet(StillsBuilder):
     versions.
     """
 
-    one_person_a_picture = True
+    one_person_per_image = True
 
     def people(self) -> dict[str, list[Still]]:
         path = self.manual_dir / "joints.mat"
         joints = read_joints(path)
         folder = self.manual_dir / "images"
         folder = folder if folder.is_dir() else self.manual_dir
-        pictures = sorted(folder.glob("im*.png"))
-        if pictures:  # HR-LSPET, whose numbering has gaps
-            if len(pictures) != len(joints):
+        images = sorted(folder.glob("im*.png"))
+        if images:  # HR-LSPET, whose numbering has gaps
+            if len(images) != len(joints):
                 raise UserError(
-                    f"{path} has joints of {len(joints)} images, but there are {len(pictures)} "
+                    f"{path} has joints of {len(joints)} images, but there are {len(images)} "
                     f"in {folder}: both must be from the same archive"
                 )
         elif not any(folder.glob("im*.jpg")):
             raise UserError(f"{folder} has no images im00001.jpg or im00001.png and so on")
         else:
-            pictures = [folder / f"im{number:05d}.jpg" for number in range(1, len(joints) + 1)]
-        return {"train": [_still(*pair) for pair in zip(pictures, joints)]}
+            images = [folder / f"im{number:05d}.jpg" for number in range(1, len(joints) + 1)]
+        return {"train": [_still(*pair) for pair in zip(images, joints)]}
 
 
 def read_joints(path: Path) -> np.ndarray:

@@ -16,8 +16,8 @@ import tensorflow_datasets as tfds
 from maed_jax.data.boxes import box_from_keypoints, smooth_boxes
 from maed_jax.errors import UserError
 
+from ..image_files import first_size, whole_image_box
 from ..parts import Job
-from ..pictures import first_size, whole_picture
 from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 from .database import Database, read_database
 from .image_names import ImageNames, check_names, find_images
@@ -64,9 +64,9 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     database = _latest(task.path, task.boxes == "file", task.path.stat().st_mtime_ns)
     for name, start, end in zip(task.names, task.starts, task.starts[1:]):
         rows = slice(start, end)
-        pictures = [task.images.path(str(image)) for image in database.image[rows]]
+        images = [task.images.path(str(image)) for image in database.image[rows]]
         points = database.keypoints_2d(rows)
-        boxes = _boxes(task.boxes, database, rows, points, pictures)
+        boxes = _boxes(task.boxes, database, rows, points, images)
         spatial, smpl, valid = (
             database.keypoints_3d(rows),
             database.smpl(rows),
@@ -74,10 +74,10 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         )
         frames = range(end - start)
         if database.video is not None:
-            frames = _frames(pictures, task.first)
+            frames = _frames(images, task.first)
         people = [
             Person(
-                image=pictures[n],
+                image=images[n],
                 keypoints_2d=points[n],
                 box=boxes[n],
                 frame=frames[n],
@@ -92,27 +92,27 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
 
 
 def _boxes(
-    kind: str, database: Database, rows: slice, points: np.ndarray, pictures: list[Path]
+    kind: str, database: Database, rows: slice, points: np.ndarray, images: list[Path]
 ) -> np.ndarray:
     """Returns boxes [rows 4], NaN where there is none."""
     if kind == "file":
         return database.boxes(rows)
     if kind == "image":
-        size = first_size(pictures) or (1, 1)  # without a readable image, all are left out anyway
-        return np.tile(whole_picture(size), (len(points), 1))
+        size = first_size(images) or (1, 1)  # without a readable image, all are left out anyway
+        return np.tile(whole_image_box(size), (len(points), 1))
     if database.video is None:
         return box_from_keypoints(points, margin=1.2)
     boxes = box_from_keypoints(points, diagonal=True)  # as the original does for 3DPW
     return smooth_boxes(boxes) if np.isfinite(boxes).all(-1).any() else boxes
 
 
-def _frames(pictures: list[Path], first: int) -> list[int]:
+def _frames(images: list[Path], first: int) -> list[int]:
     """Returns frame numbers from 0: those in the image names if they ascend, else the positions."""
-    found = [re.search(r"(\d+)\.\w+$", picture.name) for picture in pictures]
+    found = [re.search(r"(\d+)\.\w+$", image.name) for image in images]
     numbers = [int(match[1]) - first if match else -1 for match in found]
     ascending = numbers[0] >= 0 and all(a < b for a, b in zip(numbers, numbers[1:]))
     ascending = ascending and numbers[-1] < 1 << 31  # larger ones are not frame numbers
-    return numbers if ascending else list(range(len(pictures)))
+    return numbers if ascending else list(range(len(images)))
 
 
 class MaedDb(ImagesBuilder):

@@ -199,12 +199,12 @@ def track(plan: Plan) -> list[dict]:
     rotations = np.concatenate([R_cam_root[:, None], actor.rotations[:, 1:]], axis=1)
     pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
 
-    pictures = _pictures(plan, rng, actor, camera, verts, crops, intrinsics)
+    images = _images(plan, rng, actor, camera, verts, crops, intrinsics)
     inside = ((keypoints_2d > -0.5) & (keypoints_2d < plan.size - 0.5)).all(-1, keepdims=True)
     ones = np.ones((len(verts), schema.NUM_KEYPOINTS, 1))
     return [
         {
-            "image": picture,
+            "image": image,
             "image_size": np.array([plan.size, plan.size], np.int32),
             "keypoints_2d": np.concatenate([keypoints_2d[t], inside[t]], -1).astype(np.float32),
             "keypoints_3d": np.concatenate([keypoints[t], ones[t]], -1).astype(np.float32),
@@ -222,7 +222,7 @@ def track(plan: Plan) -> list[dict]:
             "source": f"mannequins/{plan.kind}",
             "track": plan.name,
         }
-        for t, picture in enumerate(pictures)
+        for t, image in enumerate(images)
     ]
 
 
@@ -235,7 +235,7 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
     return level, int(rng.integers(1, 4)) if rng.random() < plan.occluded else 0
 
 
-def _pictures(plan, rng, actor, camera, verts, crops, intrinsics):
+def _images(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
     level, hidden_by = _surroundings(plan, rng)
     seen = {"width": 1.0, "middle": float(camera.pan[0])} if len(verts) == 1 else {}

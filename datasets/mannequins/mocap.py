@@ -130,9 +130,9 @@ def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + a @ b)
 
 
-def _between(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+def _between(first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
     turn = Rotation.from_matrix(first.transpose(0, 2, 1) @ second).as_rotvec()
-    return first @ Rotation.from_rotvec(share * turn).as_matrix()
+    return first @ Rotation.from_rotvec(fraction * turn).as_matrix()
 
 
 def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -142,8 +142,8 @@ def _through(
         # Joints do not all start at once.
         delay = rng.uniform(0, 0.15, change.shape) * duration
         delay[: INDEX["spine_flexion"]] = 0
-        share = _ease((times[:, None] - clock - delay) / (duration * 0.85))
-        out += share * change
+        fraction = _ease((times[:, None] - clock - delay) / (duration * 0.85))
+        out += fraction * change
         clock += duration
         here = there
     return out

@@ -94,11 +94,11 @@ def rotations(angles: np.ndarray) -> np.ndarray:
         out[:, joint] = rotation.as_matrix()
 
     put(0, _turn("YXZ", a["yaw"], a["pitch"], a["roll"]))
-    for joint, share in ((3, 0.3), (6, 0.4), (9, 0.3)):
-        twist, flexion, bend = (share * a[f"spine_{n}"] for n in ("twist", "flexion", "bend"))
+    for joint, fraction in ((3, 0.3), (6, 0.4), (9, 0.3)):
+        twist, flexion, bend = (fraction * a[f"spine_{n}"] for n in ("twist", "flexion", "bend"))
         put(joint, _turn("YXZ", twist, flexion, bend))
-    for joint, share in ((12, 0.45), (15, 0.55)):
-        twist, flexion, bend = (share * a[f"neck_{n}"] for n in ("twist", "flexion", "bend"))
+    for joint, fraction in ((12, 0.45), (15, 0.55)):
+        twist, flexion, bend = (fraction * a[f"neck_{n}"] for n in ("twist", "flexion", "bend"))
         put(joint, _turn("YXZ", twist, flexion, bend))
     for side, hip, sign in (("l", 1, 1), ("r", 2, -1)):
         s = {name: a[f"{name}_{side}"] for name in SIDE_LIMITS}
@@ -149,7 +149,7 @@ def plant(
     carried = ((lower < 0.12) & (hop < 0.02))[1:, None]
     velocity = np.where(carried, velocity, 0)
     # In the air, and when nothing carries for a moment, the body keeps its velocity.
-    share = gaussian_filter1d(carried.astype(float), 2.0, axis=0, mode="nearest")
-    velocity = gaussian_filter1d(velocity, 2.0, axis=0, mode="nearest") / np.maximum(share, 0.15)
+    fraction = gaussian_filter1d(carried.astype(float), 2.0, axis=0, mode="nearest")
+    velocity = gaussian_filter1d(velocity, 2.0, axis=0, mode="nearest") / np.maximum(fraction, 0.15)
     ground = np.concatenate([np.zeros((1, 2)), np.cumsum(velocity, axis=0)])
     return np.stack([ground[:, 0], height, ground[:, 1]], axis=-1)

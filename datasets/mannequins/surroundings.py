@@ -60,20 +60,20 @@ def _texture(rng: np.random.Generator, h: int, w: int) -> np.ndarray:
     angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
     along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
     if kind == 0:
-        share = np.zeros((h, w), np.float32)
+        blend = np.zeros((h, w), np.float32)
     elif kind == 1:
-        share = along / max(h, w)
+        blend = along / max(h, w)
     elif kind == 2:
-        share = np.float32(np.sin(along * 2 * np.pi / rng.uniform(5, 60)) > rng.uniform(-0.5, 0.8))
+        blend = np.float32(np.sin(along * 2 * np.pi / rng.uniform(5, 60)) > rng.uniform(-0.5, 0.8))
     elif kind == 3:
         step = rng.uniform(5, 40)
-        share = np.float32((np.floor(x / step) + np.floor(y / step)) % 2)
+        blend = np.float32((np.floor(x / step) + np.floor(y / step)) % 2)
     else:
         grain = int(rng.integers(2, 40))
         coarse = rng.random((h // grain + 2, w // grain + 2)).astype(np.float32)
-        share = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
-        share = np.float32(share > 0.5) if kind == 5 else share
-    return (first + share[..., None] * (second - first)).astype(np.float32)
+        blend = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+        blend = np.float32(blend > 0.5) if kind == 5 else blend
+    return (first + blend[..., None] * (second - first)).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, h: int, w: int, grain: int) -> np.ndarray:
@@ -226,8 +226,8 @@ class Occluder:
         matrix = np.array([[sx, 0, corner[0]], [0, sy, corner[1]]])
         rgb = cv2.warpAffine(self.rgb, matrix, (w, h))
         alpha = cv2.warpAffine(self.alpha, matrix, (w, h))
-        share = alpha[..., None]
-        image[:] = (image * (1 - share) + rgb * share + 0.5).astype(np.uint8)
+        opacity = alpha[..., None]
+        image[:] = (image * (1 - opacity) + rgb * opacity + 0.5).astype(np.uint8)
         return alpha
 
 
@@ -269,7 +269,7 @@ def draw_occluder(rng: np.random.Generator, crop: np.ndarray) -> Occluder:
     moving = (fixed - crop[:, :2]) / crop[:, 2:] + 0.5
     # A person who walks far would soon leave it behind; in that case it mostly moves along.
     reach = np.ptp(moving, axis=0).max()
-    share = 1.0 if reach < 1 else 1 / reach
+    fraction = 1.0 if reach < 1 else 1 / reach
     drift = rng.normal(0, 0.1, 2) * np.sin(np.linspace(0, rng.uniform(1, 6), len(crop)))[:, None]
-    center = share * moving + (1 - share) * middle + (drift if rng.random() < 0.6 else 0)
+    center = fraction * moving + (1 - fraction) * middle + (drift if rng.random() < 0.6 else 0)
     return Occluder(np.clip(rgb, 0, 255).astype(np.uint8), alpha, center, extent)

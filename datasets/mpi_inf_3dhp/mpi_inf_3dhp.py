@@ -97,12 +97,12 @@ class MpiInf3dhp(ImagesBuilder):
                     folder / f"video_{camera}",
                 )
                 unused = (name, camera) == CUT_SHORT
-                pictures = next((place for place in places if place.exists()), None)
-                if pictures is None and not unused:
+                video = next((place for place in places if place.exists()), None)
+                if video is None and not unused:
                     missing.append(f"{name}/imageSequence/video_{camera}.avi")
                 else:
-                    pictures = None if unused else pictures
-                    tasks.append(self._task(folder, name, camera, pictures))
+                    video = None if unused else video
+                    tasks.append(self._task(folder, name, camera, video))
         return tasks, missing
 
     def _test(self) -> tuple[list[Task], list[str]]:
@@ -118,7 +118,5 @@ class MpiInf3dhp(ImagesBuilder):
                 tasks.append(self._task(folder, name, None, folder / "imageSequence"))
         return tasks, missing
 
-    def _task(self, folder: Path, name: str, camera: int | None, pictures: Path | None) -> Task:
-        return Task(
-            folder, name, camera, pictures, self.every, self.head, self.spin, self.universal
-        )
+    def _task(self, folder: Path, name: str, camera: int | None, video: Path | None) -> Task:
+        return Task(folder, name, camera, video, self.every, self.head, self.spin, self.universal)

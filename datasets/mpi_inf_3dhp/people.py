@@ -36,8 +36,8 @@ class Task:
     name: str
     """such as S1/Seq1 or TS1"""
     camera: int | None
-    pictures: Path | None
-    """a video or a folder of images; None if it is not used"""
+    video: Path | None
+    """its file or the folder of its frames; None if it is not used"""
     every: int
     head: str
     spin: tuple[str, str | None] | None
@@ -48,7 +48,7 @@ def read_people(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     """Yields the one track of a recording."""
     if task.camera is None:
         yield PersonTrack(task.name, _test_people(task), task.name)
-    elif task.pictures is None:
+    elif task.video is None:
         dropped["video known to be cut short"] += RECORDINGS[task.name][0]
     else:
         name = f"{task.name.replace('/', '_')}_video_{task.camera}"
@@ -67,7 +67,7 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
     boxes = box_from_keypoints(keypoints_2d)
     fits = fits_of(task.spin) if task.spin else None
     wanted = [int(number) for number in numbers if seen[number]]
-    for frame, image in _pictures(task, wanted, camera.size, dropped):
+    for frame, image in _frames(task, wanted, camera.size, dropped):
         key = (task.name, task.camera, frame)
         pose, shape = (fits and fits.find(key, keypoints_2d[frame])) or (None, None)
         yield Person(
@@ -83,14 +83,14 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
         )
 
 
-def _pictures(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
+def _frames(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
     """Yields number and image of the frames `wanted`."""
-    if task.pictures.is_file():
-        yield from footage.video_frames(task.pictures, wanted, [size], dropped)
+    if task.video.is_file():
+        yield from footage.video_frames(task.video, wanted, [size], dropped)
         return
-    files = footage.numbered_files(task.pictures)
+    files = footage.numbered_files(task.video)
     if files:
-        footage.check_picture_size(next(iter(files.values())), [size])
+        footage.check_image_size(next(iter(files.values())), [size])
     for frame in wanted:
         if frame in files:
             yield frame, files[frame]
@@ -107,10 +107,10 @@ def _test_people(task: Task) -> Iterator[Person]:
     keypoints_2d[..., 2] *= _inside(keypoints_2d, TEST_SIZES[task.name])
     labels = annotations.universal if task.universal else points
     keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
-    footage.check_picture_size(task.pictures / "img_000001.jpg", [TEST_SIZES[task.name]])
+    footage.check_image_size(task.video / "img_000001.jpg", [TEST_SIZES[task.name]])
     for frame in range(len(pixels)):  # all of them; evaluation selects
         yield Person(
-            image=task.pictures / f"img_{frame + 1:06d}.jpg",
+            image=task.video / f"img_{frame + 1:06d}.jpg",
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,

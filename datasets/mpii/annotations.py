@@ -19,7 +19,7 @@ import numpy as np
 from maed_jax.body.skeleton import to_keypoints49
 from maed_jax.errors import UserError
 
-from ..checked import picture
+from ..checked import image_path
 from ..hdf5 import Hdf5
 from ..matlab import read_mat
 from ..stills import Still
@@ -29,12 +29,12 @@ BELOW, SIDE = 15, 200  # pixels, times scale
 ENLARGED = 1.25  # Newell's scale over the owner's
 
 
-def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[str, list[Still]]:
+def read_release(path: Path, folder: Path, held_out: frozenset[str]) -> dict[str, list[Still]]:
     """Reads RELEASE's people in training images; for other images it has no keypoints.
 
     Args:
       path: mpii_human_pose_v1_u12_1.mat.
-      pictures: folder of the images.
+      folder: of the images.
       held_out: names of images for validation.
 
     Raises:
@@ -55,7 +55,7 @@ def read_release(path: Path, pictures: Path, held_out: frozenset[str]) -> dict[s
         where = split["validation" if str(name) in held_out else "train"]
         for number, person in enumerate(_list(image.get("annorect"))):
             try:
-                file = picture(pictures, name, f"{path}, annolist")
+                file = image_path(folder, name, f"{path}, annolist")
                 where.append(_release_person(person, file, number))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
@@ -74,7 +74,7 @@ def _release_person(person: dict, image: Path, number: int) -> Still:
     return _still(f"{image.stem}/{number}", image, points, x, y, _number(person.get("scale")))
 
 
-def read_newell(path: Path, pictures: Path) -> list[Still]:
+def read_newell(path: Path, folder: Path) -> list[Still]:
     """Reads the people in train.h5 or valid.h5 (Newell et al., ECCV 2016, pose-hg-train).
 
     Raises:
@@ -103,7 +103,7 @@ def read_newell(path: Path, pictures: Path) -> list[Still]:
         points = np.c_[part, (part > 0).all(-1)]
         scale = table["scale"][row] / ENLARGED
         x, y = table["center"][row] - [0, BELOW * scale]
-        image = pictures / _file_name(table["imgname"][row], path)
+        image = folder / _file_name(table["imgname"][row], path)
         name = f"{image.stem}/{int(table['person'][row])}"
         stills.append(_still(name, image, points, x, y, scale))
     return stills

@@ -49,16 +49,16 @@ class Mpii(StillsBuilder):
         )  # fmt: skip
 
     def people(self) -> dict[str, list[Still]]:
-        pictures = self._pictures()
+        folder = self._image_folder()
         release = self._find(RELEASE, ("mpii_human_pose_v1_u12_2", "."))
         tables = {split: self._find(name, (".", "annot")) for split, name in TABLES.items()}
         if self.table != "newell" and release:
-            return annotations.read_release(release, pictures, self._held_out())
+            return annotations.read_release(release, folder, self._held_out())
         if self.table != "release" and tables["train"]:
             if self.validation:
                 raise UserError("--validation is for the owner's table; Newell's has valid.h5")
             return {
-                split: annotations.read_newell(path, pictures)
+                split: annotations.read_newell(path, folder)
                 for split, path in tables.items()
                 if path
             }
@@ -68,7 +68,7 @@ class Mpii(StillsBuilder):
             "maed data build mpii --help shows the layout"
         )
 
-    def _pictures(self) -> Path:
+    def _image_folder(self) -> Path:
         for name in ("mpii_human_pose_v1/images", "images", "."):
             folder = self.manual_dir / name
             if any(folder.glob("*.jpg")):

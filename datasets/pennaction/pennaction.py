@@ -13,8 +13,8 @@ from maed_jax.data.boxes import box_from_keypoints
 from maed_jax.errors import UserError
 
 from ..checked import numbers, rows
+from ..image_files import first_size
 from ..matlab import read_mat
-from ..pictures import first_size
 from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 
 HEAD = 0  # the middle of the head, which is not one of the 49 keypoints
@@ -29,16 +29,16 @@ def read_video(labels: Path, dropped: Dropped) -> Iterator[PersonTrack]:
     boxes = box_from_keypoints(points, visible_above=0, margin=1.0)
     points[:, HEAD, 2] = 0
     keypoints = to_keypoints49(points, "pennaction_raw")
-    pictures = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
-    found = first_size(pictures)
+    images = [_frames(labels) / f"{number + 1:06d}.jpg" for number in range(len(points))]
+    found = first_size(images)
     if found and np.abs(np.subtract(found, (height, width))).max() > PADDING:
-        dropped["image of another size than its labels are for"] += len(pictures)
+        dropped["image of another size than its labels are for"] += len(images)
         return
     yield PersonTrack(
         labels.stem,
         [
             Person(image=image, keypoints_2d=keypoints[n], box=boxes[n], frame=n)
-            for n, image in enumerate(pictures)
+            for n, image in enumerate(images)
         ],
     )
 

@@ -15,7 +15,7 @@ from maed_jax.arguments import positive
 from maed_jax.body.skeleton import JOINT_SETS, to_keypoints49
 from maed_jax.errors import UserError
 
-from ..checked import numbers, picture, read_json
+from ..checked import image_path, numbers, read_json
 from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 
 PARTS = {"train": "train", "validation": "val"}
@@ -46,14 +46,14 @@ class Task:
 
 def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     """Yields a track for each person in a video, without unlabelled frames."""
-    pictures, names, annotations = _parse(task.labels)
+    images, names, annotations = _parse(task.labels)
     if task.labels.stem == DAMAGED:
         dropped["file known to be damaged"] += len(annotations)
         return
     tracks: dict[Any, dict[int, Person]] = {}
     for number, annotation in enumerate(annotations):
         where = f"{task.labels}, annotation {number}"
-        image = pictures.get(_field(annotation, "image_id", int, where))
+        image = images.get(_field(annotation, "image_id", int, where))
         if image is None:
             raise UserError(
                 f"{where}: image_id is {annotation['image_id']}, not an image of this file"
@@ -77,7 +77,7 @@ def read_video(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         else:
             side = BOX * box[2:].max()
             track[frame] = Person(
-                image=picture(task.folder, name, where),
+                image=image_path(task.folder, name, where),
                 keypoints_2d=to_keypoints49(points, names),
                 box=np.array([*(box[:2] + box[2:] / 2), side, side]),
                 frame=frame,
@@ -111,7 +111,7 @@ def _parse(path: Path) -> tuple[dict[int, tuple[int, str, bool]], list[str], lis
         raise UserError(f"{path}: categories: keypoints lack {', '.join(sorted(missing))}")
     if len(set(names)) < len(names) or not all(isinstance(item, dict) for item in each):
         raise UserError(f"{path} is not a PoseTrack 2018 file: it has entries of the wrong kind")
-    pictures = {}
+    by_id = {}
     for number, image in enumerate(images):
         where = f"{path}, image {number}"
         name = _field(image, "file_name", str, where)
@@ -119,8 +119,8 @@ def _parse(path: Path) -> tuple[dict[int, tuple[int, str, bool]], list[str], lis
         if found is None:
             raise UserError(f"{where}: file_name is {name!r}, which has no frame number")
         labelled = _field(image, "is_labeled", int, where)
-        pictures[_field(image, "id", int, where)] = int(found[1]), name, bool(labelled)
-    return pictures, names, annotations
+        by_id[_field(image, "id", int, where)] = int(found[1]), name, bool(labelled)
+    return by_id, names, annotations
 
 
 def _field(item: dict, name: str, kind: type, where: str) -> Any:

@@ -29,7 +29,7 @@ class Task:
     """One sequence."""
 
     file: Path
-    pictures: Path
+    images: Path
     """its folder below imageFiles"""
     training: bool
     body: str | None
@@ -72,7 +72,7 @@ def _people(
             dropped["6 of 12 limb joints or fewer visible"] += 1
             continue
         yield Person(
-            image=task.pictures / f"image_{frame:05d}.jpg",
+            image=task.images / f"image_{frame:05d}.jpg",
             keypoints_2d=keypoints_2d[frame],
             box=boxes[frame],
             frame=frame,

@@ -47,22 +47,22 @@ class Threedpw(ImagesBuilder):
                 f"{self.manual_dir} does not have 3DPW's layout: there is no "
                 "sequenceFiles/{train,validation,test}/*.pkl"
             )
-        pictures = self.manual_dir / "imageFiles"
+        images = self.manual_dir / "imageFiles"
         missing = [f"sequenceFiles/{split}" for split in SPLITS if not files[split]]
         missing += [
             f"imageFiles/{file.stem}"
             for split in SPLITS
             for file in files[split]
-            if not (pictures / file.stem).is_dir()
+            if not (images / file.stem).is_dir()
         ]
         self.report_missing(missing)
         if self.body:
             check_body(self.body)
         return {
             split: [
-                Task(file, pictures / file.stem, split == "train", self.body)
+                Task(file, images / file.stem, split == "train", self.body)
                 for file in files[split]
-                if (pictures / file.stem).is_dir()
+                if (images / file.stem).is_dir()
             ]
             for split in SPLITS
         }

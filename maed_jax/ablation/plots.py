@@ -164,7 +164,7 @@ def _plot_blanked(figure: Figure, summary: dict) -> bool:
         _band(axes, fractions, stats, color=SEEN[_seen(name)])
         ends[name] = _series(stats)[0][-1]
     low, high = axes.get_ylim()
-    for name, y in _apart(ends, (high - low) / 28).items():
+    for name, y in _spaced(ends, (high - low) / 28).items():
         thread = {"arrowstyle": "-", "color": "0.7", "linewidth": 0.7, "relpos": (0, 0.5)}
         axes.annotate(
             label_of(name), (fractions[-1], ends[name]), (fractions[-1] + 0.07, y), fontsize=8,
@@ -196,7 +196,7 @@ def _seen(name: str) -> str:
     return beside if row.encoder == "ste" and row.mode.startswith("parallel") else after
 
 
-def _apart(heights: dict[str, float], gap: float) -> dict[str, float]:
+def _spaced(heights: dict[str, float], gap: float) -> dict[str, float]:
     """Moves labels up until they are at least `gap` apart."""
     placed, last = {}, -np.inf
     for name in sorted(heights, key=heights.get):

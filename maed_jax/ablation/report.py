@@ -27,11 +27,11 @@ def report(summary: dict, plots: Sequence[str] = ()) -> str:
     """
     parts = [
         _head(summary),
-        "## Table 2\n\n" + table2(summary) + _picture(plots, "table.png"),
-        _gates(summary) + _picture(plots, "gates.png"),
-        _depth(summary) + _picture(plots, "depth.png"),
-        _subsets(summary) + _picture(plots, "subsets.png"),
-        _blanked(summary) + _picture(plots, "blanked.png"),
+        "## Table 2\n\n" + table2(summary) + _plot(plots, "table.png"),
+        _gates(summary) + _plot(plots, "gates.png"),
+        _depth(summary) + _plot(plots, "depth.png"),
+        _subsets(summary) + _plot(plots, "subsets.png"),
+        _blanked(summary) + _plot(plots, "blanked.png"),
         _training(summary),
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -181,18 +181,18 @@ def _subsets(summary: dict) -> str:
     text = ["## Error by subset of the test split"]
     mean_pose = summary["mean_pose"]["subsets"]
     for metric in ("pa_mpjpe", "mpjpe"):
-        rows, shares = [], []
+        rows, fractions = [], []
         for name, row in summary["rows"].items():
             stats = {s: row["subsets"][s][metric] for s in mean_pose}
             rows.append([label_of(name), *map(cell, stats.values())])
             scaled = [_over(stat, mean_pose[s][metric]) for s, stat in stats.items()]
-            shares.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
+            fractions.append([label_of(name), *(cell(stat, 2) for stat in scaled)])
         rows.append(["mean pose", *(number(row[metric]) for row in mean_pose.values())])
         head, title = ["network", *mean_pose], METRICS[metric].title
         text.append(f"{title}, mm:\n\n" + markdown_table([head, *rows], left=1))
         text.append(
             f"{title} as a fraction of the mean pose's:\n\n"
-            + markdown_table([head, *shares], left=1)
+            + markdown_table([head, *fractions], left=1)
         )
     return "\n\n".join(text)
 
@@ -243,5 +243,5 @@ def label_of(row: str) -> str:
     return f"{line.encoder} + {line.decoder}"
 
 
-def _picture(plots: Sequence[str], name: str) -> str:
+def _plot(plots: Sequence[str], name: str) -> str:
     return f"\n\n![{name.partition('.')[0]}]({name})" if name in plots else ""

@@ -130,8 +130,8 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
                     continue
                 result = run_row(config, workdir, name, seed)
         except InUse:
-            told = f"[{count}/{len(waiting)}] {name}, seed {seed}: running in another process"
-            print(told, flush=True)
+            message = f"[{count}/{len(waiting)}] {name}, seed {seed}: running in another process"
+            print(message, flush=True)
             continue
         except UserError as error:
             raise UserError(f"row {name}, seed {seed}: {error}") from None
@@ -225,12 +225,12 @@ def measure_mean_pose(config: ConfigDict) -> dict:
     data, clips = config.data, test_clips(config)
     clear = clear_test_clips(config, clips)
     if not clear.whole:
-        length, apart = config.model.clip_length, data.eval_interval
+        length, interval = config.model.clip_length, data.eval_interval
         raise UserError(
             "the test split has no whole clip in which to blank a frame: its longest track has "
             f"{max(track.length for track in clear.tracks)} frames, and {length} frames "
-            f"(config.model.clip_length), {apart} apart (config.data.eval_interval), need "
-            f"{(length - 1) * apart + 1}"
+            f"(config.model.clip_length), {interval} apart (config.data.eval_interval), need "
+            f"{(length - 1) * interval + 1}"
         )
     trained_on = dataset_to_evaluate({**data, "val_dataset": ""})
     directory = dataset_directory(data.data_dir, trained_on)

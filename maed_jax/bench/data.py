@@ -1,6 +1,6 @@
 """`maed bench data`: how many frames per second one core reads, crops, augments and labels.
 
-Every reader works in one thread on synthetic photographs (maed_jax/bench/pictures.py) on disk,
+Every reader works in one thread on synthetic photographs (maed_jax/bench/synthetic.py) on disk,
 cropping a person of 45 % of the frame's height. In each round every reader has a turn, so that
 other load affects all of them alike; times are CPU times.
 

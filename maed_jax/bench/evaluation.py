@@ -51,7 +51,7 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
     """Returns the stages of an evaluation as functions, on a dataset that it writes to `folder`."""
     import numpy as np
 
-    from maed_jax.bench import network, pictures, stages
+    from maed_jax.bench import network, stages, synthetic
     from maed_jax.bench.readers import CROP, crop_of
     from maed_jax.data.eval_clips import EvaluationClips
     from maed_jax.estimator import Estimator
@@ -61,10 +61,10 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
     from maed_jax.evaluation.scoring import Bodies, score
 
     rng = np.random.default_rng(0)
-    made = [crop_of(pictures.photo(1000, seed)) for seed in range(2)]
+    made = [crop_of(synthetic.photo(1000, seed)) for seed in range(2)]
     files = [made[i % 2] for i in range(frames)]
-    boxes = [pictures.box(CROP, 0.5, rng) for _ in files]
-    records = pictures.write_dataset(folder / "dataset", files, boxes, CROP)
+    boxes = [synthetic.box(CROP, 0.5, rng) for _ in files]
+    records = synthetic.write_dataset(folder / "dataset", files, boxes, CROP)
 
     net = network.make(config)
     estimator = Estimator(net.model, net.variables, net.body)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maed_jax.bench.pictures import photo
+from maed_jax.bench.synthetic import photo
 from maed_jax.inference.video import VideoWriter
 
 FPS = 30.0
@@ -29,15 +29,15 @@ def write_walk(path: Path, frames: int, size: tuple[int, int]) -> None:
     ground = cv2.addWeighted(ground, 0.25, np.full_like(ground, 190), 0.75, 0)
     with VideoWriter(path, FPS) as writer:
         for number in range(frames):
-            share = 0.3 + 0.4 * number / max(frames - 1, 1)
-            picture = ground.copy()
-            draw_person(picture, share * width, 0.5 * height, 0.6 * height)
-            writer.write(picture, number / FPS)
+            fraction = 0.3 + 0.4 * number / max(frames - 1, 1)
+            image = ground.copy()
+            draw_person(image, fraction * width, 0.5 * height, 0.6 * height)
+            writer.write(image, number / FPS)
 
 
-def draw_person(picture: np.ndarray, x: float, y: float, height: float) -> None:
+def draw_person(image: np.ndarray, x: float, y: float, height: float) -> None:
     """Draws a person `height` pixels tall, centred on (x, y), on an image, uint8 `[h w 3]`."""
     for dx, dy, w, h in PARTS:
         centre = round(x + dx * height), round(y + dy * height)
         axes = max(1, round(w * height / 2)), max(1, round(h * height / 2))
-        cv2.ellipse(picture, centre, axes, 0, 0, 360, (60, 60, 90), -1, cv2.LINE_AA)
+        cv2.ellipse(image, centre, axes, 0, 0, 360, (60, 60, 90), -1, cv2.LINE_AA)

@@ -50,9 +50,9 @@ def smplx(
     def gradient():
         return torch.autograd.grad((pose() ** 2).sum(), (rotmat, shape))
 
-    apart = float(np.abs(forward().numpy() - np.asarray(verts)).max())
-    if not apart < 1e-4:
-        raise UserError(f"smplx's vertices differ from ours by {1000 * apart:.2g} mm")
+    distance = float(np.abs(forward().numpy() - np.asarray(verts)).max())
+    if not distance < 1e-4:
+        raise UserError(f"smplx's vertices differ from ours by {1000 * distance:.2g} mm")
     return {"smplx": forward, "smplx with gradient": gradient}, ""
 
 

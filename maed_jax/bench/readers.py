@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maed_jax.bench import pictures
+from maed_jax.bench import synthetic
 from maed_jax.data import images, samples
 from maed_jax.data.augment import Augment
 
 SIZE, CLIP_LENGTH, FRAMES = 224, 16, 32
-WHOLE = {1000: 83, 2048: 90}  # side of full frames, pixels -> JPEG quality, see `pictures.photo`
+WHOLE = {1000: 83, 2048: 90}  # side of full frames, pixels -> JPEG quality, see `synthetic.photo`
 CROP = 344
 _MEAN, _STD = (np.array(v, np.float32)[:, None, None] for v in (images.MEAN, images.STD))
 
@@ -36,12 +36,12 @@ def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
     rng = np.random.default_rng(0)
     readers = []
     for size, quality in WHOLE.items():
-        photos = [pictures.photo(size, seed) for seed in range(2)]
-        boxes = [pictures.box(size, 0.45, rng) for _ in range(FRAMES)]
+        photos = [synthetic.photo(size, seed) for seed in range(2)]
+        boxes = [synthetic.box(size, 0.45, rng) for _ in range(FRAMES)]
         original = f"original, {size} x {size}"
         if not readers:
             name, made = f"crops, {CROP} x {CROP}", [crop_of(photo) for photo in photos]
-            middles = [pictures.box(CROP, 0.5, rng) for _ in range(FRAMES)]
+            middles = [synthetic.box(CROP, 0.5, rng) for _ in range(FRAMES)]
             readers.append(our_reader(name, folder, made, middles, CROP, original))
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         found = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
@@ -60,7 +60,7 @@ def our_reader(
 ) -> Reader:
     """Returns a reader that does what training does for a clip, except batching."""
     data = [made[i % len(made)] for i in range(len(boxes))]
-    records = pictures.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
+    records = synthetic.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
     clips = samples.Clips(records, CLIP_LENGTH, len(boxes) // CLIP_LENGTH, 1)
     loader = samples.Loader(clips, SIZE, Augment())
 
@@ -99,9 +99,9 @@ def original_crop(file: Path, box: np.ndarray) -> np.ndarray:
     """Reads and crops a frame as the original does: float32 `[3 SIZE SIZE]`, normalised."""
     from PIL import Image
 
-    picture = np.array(Image.open(file).convert("RGB"))
+    image = np.array(Image.open(file).convert("RGB"))
     affine = images.crop_affine(box, SIZE)
-    crop = cv2.warpAffine(picture, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    crop = cv2.warpAffine(image, affine, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     tensor = np.ascontiguousarray(crop.transpose(2, 0, 1)).astype(np.float32)
     tensor /= 255
     tensor -= _MEAN

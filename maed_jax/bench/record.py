@@ -189,8 +189,8 @@ def yardstick_lines(summary: Mapping[str, Any]) -> str:
         parts.append(f"{name} {three(values, '{:.0f}' if 'matmuls' in name else '{:.1f}', 1e-9)}")
     lines = "the machine's own rates, G operations/s and GB/s: " + "; ".join(parts)
     if environment := summary["environment"]:
-        told = ", ".join(f"{name}={value}" for name, value in environment.items())
-        lines += f"\nenvironment variables that affect them: {told}"
+        listed = ", ".join(f"{name}={value}" for name, value in environment.items())
+        lines += f"\nenvironment variables that affect them: {listed}"
     return lines
 
 

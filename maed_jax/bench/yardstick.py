@@ -20,7 +20,7 @@ READING = 0.2  # minimum duration of reading a rate, in seconds
 Probe = tuple[Callable[[], object], float]
 """work, and its amount: operations or bytes"""
 # Environment variables that silently change the speed of NumPy's and XLA's matmuls.
-TELLING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
+ENVIRONMENT = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "XLA_FLAGS")
 
 
 class Yardstick:
@@ -81,13 +81,13 @@ class Yardstick:
 
     def summary(self) -> dict:
         """Returns all rates over the readings, those that count, and what may affect them."""
-        telling = {name: os.environ[name] for name in TELLING if os.environ.get(name)}
+        environment = {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
         return {
             "unit": self.unit,
             "matmuls": spread(self.matmuls()),
             "copies": spread(self.copies()),
             "rates": {name: spread(values) for name, values in self._read.items()},
-            "environment": telling,
+            "environment": environment,
         }
 
 

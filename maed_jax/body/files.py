@@ -225,7 +225,7 @@ def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
         raise UserError(f"{what}: kintree_table does not contain the parents of SMPL's joints")
     shape_dirs = _numbers(arrays, "shapedirs", (verts, 3, "10 or more"), what)
     if shape_dirs.shape[2] < NUM_BETAS:
-        raise _misshapen(what, "shapedirs", shape_dirs.shape, (verts, 3, "10 or more"))
+        raise _wrong_shape(what, "shapedirs", shape_dirs.shape, (verts, 3, "10 or more"))
     shape_dirs = shape_dirs[..., :NUM_BETAS]
     regressor = _numbers(arrays, "J_regressor", (NUM_JOINTS, verts), what)
     mean = {} if arrays.get("mean_params") is None else arrays["mean_params"]
@@ -271,7 +271,7 @@ def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np
             "plain numbers"
         )
     if not _fits(array.shape, shape):
-        raise _misshapen(what, key, array.shape, shape)
+        raise _wrong_shape(what, key, array.shape, shape)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(f"{what}: {key} has values that are not finite")
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
@@ -281,7 +281,7 @@ def _is_sparse(value: Any, shape: tuple, key: str, what: str) -> bool:
     if not (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return False
     if not _fits(value.shape, shape):  # before making it dense, which may need too much memory
-        raise _misshapen(what, key, value.shape, shape)
+        raise _wrong_shape(what, key, value.shape, shape)
     return True
 
 
@@ -291,7 +291,7 @@ def _fits(found: tuple, expected: tuple) -> bool:
     )
 
 
-def _misshapen(what: str, key: str, found: tuple, expected: tuple) -> UserError:
+def _wrong_shape(what: str, key: str, found: tuple, expected: tuple) -> UserError:
     return UserError(f"{what}: {key} has shape {_text(found)}, expected {_text(expected)}")
 
 

@@ -46,16 +46,16 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     x, y = np.abs(verts[:, 0]), verts[:, 1]
     folded = verts.copy()
     folded[:, 0] = x
-    share = {}
+    fractions = {}
     for joint, (point, direction, width) in _SPLITS.items():
         along = (folded - point) @ (np.array(direction) / np.linalg.norm(direction))
-        share[joint] = smooth_step(along, -width, width)
-    share[1] = share[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
+        fractions[joint] = smooth_step(along, -width, width)
+    fractions[1] = fractions[1] * (1 - smooth_step(y, -0.25, -0.17))  # a thigh ends below the waist
     shoulders = smooth_step(x, 0.055, 0.105) * (1 - smooth_step(y, 0.31, 0.36))
-    share[12] = share[12] * (1 - shoulders)
+    fractions[12] = fractions[12] * (1 - shoulders)
     # Collar bones move only the upper chest, and all of the arm.
-    share[13] = share[13] * (1 - share[12])
-    share[13] *= 1 - (1 - smooth_step(y, 0.09, 0.20)) * (1 - smooth_step(x, 0.15, 0.21))
+    fractions[13] = fractions[13] * (1 - fractions[12])
+    fractions[13] *= 1 - (1 - smooth_step(y, 0.09, 0.20)) * (1 - smooth_step(x, 0.15, 0.21))
     left = smooth_step(verts[:, 0], -0.012, 0.012)
 
     # How much a vertex follows the subtree that starts at a joint, then the joint alone.
@@ -64,7 +64,7 @@ def skin_weights(verts: np.ndarray, mirror: np.ndarray, mean: sparse.csr_matrix)
     for joint, parent in enumerate(PARENTS):
         if joint == 0:
             continue
-        own = share[joint] if joint in share else share[JOINT_FLIP[joint]]
+        own = fractions[joint] if joint in fractions else fractions[JOINT_FLIP[joint]]
         if joint in (1, 2, 13, 14):
             own = own * (left if joint in (1, 13) else left[mirror])
         subtree[:, joint] = subtree[:, parent] * own

@@ -213,8 +213,8 @@ def recolour(clip: np.ndarray, changes: Changes) -> np.ndarray:
     mean = cv2.mean(clip.reshape(t * h, w, 3)[::8])[:3]
     matrix = colour_matrix(changes.colour, np.array(mean))
     changed = np.empty_like(clip[0])  # reused: fresh memory is slow to get
-    for picture in clip:
-        picture[:] = cv2.transform(picture, matrix, dst=changed)
+    for image in clip:
+        image[:] = cv2.transform(image, matrix, dst=changed)
     return clip
 
 
@@ -240,9 +240,9 @@ def colour_matrix(colour: tuple[tuple[str, float], ...], mean: np.ndarray) -> np
 def erase(clip: np.ndarray, changes: Changes) -> np.ndarray:
     """Blanks part of each frame of a clip, uint8 `[t h w 3]`, in place: 0 once normalised."""
     row = np.tile(np.array(_ERASED, np.uint8), (clip.shape[2], 1))
-    for frame, picture in enumerate(clip):
-        rows, columns = _blank(changes, frame, len(picture))
-        picture[rows, columns] = row[columns]
+    for frame, image in enumerate(clip):
+        rows, columns = _blank(changes, frame, len(image))
+        image[rows, columns] = row[columns]
     return clip
 
 

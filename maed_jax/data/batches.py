@@ -15,7 +15,7 @@ from maed_jax.data import parallel
 from maed_jax.errors import UserError
 from maed_jax.machine import available_cores
 
-DEATHS = 3  # of worker processes during one batch that end the run
+MAX_DEATHS = 3  # of worker processes during one batch that end the run
 
 # The parts of each batch, in the order of its rows.
 MERGED = {"clips": ("clips_2d", "clips"), "images": ("images",)}
@@ -28,7 +28,7 @@ class TrainingBatches:
     Clips of the part `clips_2d` come before those of `clips`, in one batch.
 
     If a worker process dies, for example when memory runs out, all workers are restarted and the
-    order stays the same; `DEATHS` times during one batch are an error.
+    order stays the same; `MAX_DEATHS` times during one batch are an error.
 
     Attributes:
       replaced: how many unreadable samples of this host were replaced by others.
@@ -55,7 +55,7 @@ class TrainingBatches:
         """
         self.replaced = 0
         self._parts, self._workers = dict(parts), workers
-        self._rows = _share({name: size for name, (_, size) in parts.items()}, *shard)
+        self._rows = _rows_of_host({name: size for name, (_, size) in parts.items()}, *shard)
         self._threads = threads or (1 if workers else available_cores())
         self._batches = 0
         self._iterators: dict[str, Iterator] | None = None
@@ -102,7 +102,7 @@ class TrainingBatches:
         return batch
 
     def _read(self) -> dict[str, dict[str, np.ndarray]]:
-        for _ in range(DEATHS):
+        for _ in range(MAX_DEATHS):
             try:
                 if self._iterators is not None:
                     return self._next()
@@ -165,13 +165,13 @@ class _Pick:
         return self.dataset[(self.batches + batch) * self.size + self.rows[row]]
 
 
-def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
+def _rows_of_host(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
     """Returns part -> the rows of it that this host takes, without parts of which it takes none.
 
     Raises:
       UserError: a batch size is not divisible by the number of hosts.
     """
-    shares = {}
+    taken = {}
     for parts in MERGED.values():
         present = [name for name in parts if name in sizes]
         whole = sum(sizes[name] for name in present)
@@ -183,9 +183,9 @@ def _share(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, range]:
         first, end, begin = host * whole // hosts, (host + 1) * whole // hosts, 0
         for name in present:
             rows = range(max(first - begin, 0), min(end - begin, sizes[name]))
-            shares |= {name: rows} if rows else {}
+            taken |= {name: rows} if rows else {}
             begin += sizes[name]
-    return shares
+    return taken
 
 
 def _start_worker(*_) -> None:

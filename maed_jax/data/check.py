@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maed_jax.data import parallel, records, schema
-from maed_jax.data.images import ImageError, decode_picture
+from maed_jax.data.images import ImageError, decode_image
 from maed_jax.data.pixels import project
 from maed_jax.errors import reason
 
@@ -152,12 +152,12 @@ def faults(record: dict) -> Iterator[str]:
             yield f"{name} holds numbers that are not finite"
             return
     try:
-        size = decode_picture(record[schema.IMAGE]).shape[:2]
+        size = decode_image(record[schema.IMAGE]).shape[:2]
         if size != tuple(record["image_size"]):
             yield "image_size is not the image's size"
     except ImageError:
         yield "the image cannot be decoded"
-    yield from _picture_faults(record)
+    yield from _image_faults(record)
     yield from _space_faults(record)
     if record["gender"] not in ("neutral", "male", "female"):
         yield "gender is not neutral, male or female"
@@ -169,7 +169,7 @@ def faults(record: dict) -> Iterator[str]:
         yield "frame or frame_rate is negative"
 
 
-def _picture_faults(record: dict) -> Iterator[str]:
+def _image_faults(record: dict) -> Iterator[str]:
     points, box = record["keypoints_2d"], record["box"]
     size = record["image_size"][::-1]  # width, height
     seen = points[:, 2] > 0
@@ -218,6 +218,6 @@ def projection_error(record: dict) -> float | None:
     if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
         return None
     seen = project(points[both], record["intrinsics"])
-    apart = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
-    error = float(np.median(apart) / side)
+    distances = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
+    error = float(np.median(distances) / side)
     return error if np.isfinite(error) else None

@@ -161,17 +161,17 @@ class EvaluationClips:
         unique, back = np.unique(frames, return_inverse=True)  # short tracks repeat frames
         records = [self._records.read(track.start + frame, _FIELDS) for frame in unique]
         affines = samples.affines_of(records, self._size, self._changes)
-        pictures = np.zeros((len(records), self._size, self._size, 3), np.uint8)
+        crops = np.zeros((len(records), self._size, self._size, 3), np.uint8)
         readable = np.ones(len(records), bool)
         for i, record in enumerate(records):
             try:
-                images.decode_crop(record["image"], affines[i], self._size, pictures[i])
+                images.decode_crop(record["image"], affines[i], self._size, crops[i])
             except images.ImageError as error:
                 name = samples.name_of(self._records, track.start + unique[i], record)
                 logging.getLogger(__name__).warning("left out: %s: %s", name, error)
                 readable[i] = False
         return {
-            "image": pictures[back],
+            "image": crops[back],
             "track": np.int64(track_number),
             "frame": place,
             "mask": mask & readable[back],

@@ -79,7 +79,7 @@ def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     return data.tobytes()
 
 
-def decode_picture(data: bytes) -> np.ndarray:
+def decode_image(data: bytes) -> np.ndarray:
     """Decodes image bytes (JPEG, or whatever OpenCV reads) to RGB uint8 `[h w 3]`.
 
     A rotation in the EXIF data is not applied.
@@ -199,14 +199,14 @@ def warp(
 def decode_crop(
     data: bytes, affine: np.ndarray, out_size: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Like `warp(decode_picture(data), affine, out_size)`, but decodes only the area and the
+    """Like `warp(decode_image(data), affine, out_size)`, but decodes only the area and the
     resolution that the crop needs.
 
     A JPEG decoded at 1/2, 1/4 or 1/8 is an average over blocks of pixels, so a crop that shrinks
     the image strongly is also smoother than a bilinear sample of the full image.
     """
     if data[:2] != b"\xff\xd8":
-        return warp(decode_picture(data), affine, out_size, out)
+        return warp(decode_image(data), affine, out_size, out)
     _check_whole(data)
     (a, b, x), (c, d, y) = affine.tolist()
     shrink = 1 / math.hypot(a, c)

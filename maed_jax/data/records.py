@@ -21,7 +21,7 @@ _ARRAYS = {
     for name, (shape, dtype) in schema.ARRAYS.items()
 }
 _NAMES = (*_ARRAYS, *schema.STRINGS, schema.IMAGE)
-ANEW = "rebuild the dataset with --overwrite"
+REBUILD = "rebuild the dataset with --overwrite"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -134,7 +134,7 @@ class Records:
         if end > len(self):
             raise UserError(
                 f"{schema.tracks_path(directory, split)} lists {end} records, but there are "
-                f"{len(self)}; {ANEW}"
+                f"{len(self)}; {REBUILD}"
             )
 
     def __len__(self) -> int:
@@ -154,7 +154,7 @@ class Records:
         # RuntimeError is Riegeli's, the files' container format, for wrong checksums.
         except (RuntimeError, ValueError, IndexError) as error:
             raise UserError(
-                f"{self.directory} is damaged in record {index} ({reason(error)}); {ANEW}"
+                f"{self.directory} is damaged in record {index} ({reason(error)}); {REBUILD}"
             ) from None
 
     def __repr__(self) -> str:
@@ -202,7 +202,7 @@ def _check_features(directory: Path) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as TFDS features ({reason(error)})") from None
     if missing := sorted(set(_NAMES) - set(found)):
-        raise UserError(f"the records in {directory} lack {', '.join(missing)}; {ANEW}")
+        raise UserError(f"the records in {directory} lack {', '.join(missing)}; {REBUILD}")
 
 
 def _check_files(files: Mapping[Path, int]) -> None:
@@ -222,7 +222,7 @@ def _check_files(files: Mapping[Path, int]) -> None:
             found = 0
         if found != promised:
             raise UserError(
-                f"{path} is damaged: {found} of its {promised} records can be read; {ANEW}"
+                f"{path} is damaged: {found} of its {promised} records can be read; {REBUILD}"
             )
 
 

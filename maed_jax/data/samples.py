@@ -50,9 +50,9 @@ def load(
     affines = affines_of(frames, size, changes)
     affines = np.stack([images.to_whole_pixels(affine, size) for affine in affines])
     clip = np.empty((len(frames), size, size, 3), np.uint8)
-    for frame, index, affine, picture in zip(frames, indices, affines, clip):
+    for frame, index, affine, crop in zip(frames, indices, affines, clip):
         try:
-            images.decode_crop(frame["image"], affine, size, picture)
+            images.decode_crop(frame["image"], affine, size, crop)
         except images.ImageError as error:
             raise images.ImageError(f"{name_of(records, index, frame)}: {error}") from None
     clip = augment.erase(augment.recolour(clip, changes), changes)

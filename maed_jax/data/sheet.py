@@ -9,7 +9,7 @@ import numpy as np
 
 from maed_jax.body.skeleton import KEYPOINT_NAMES, SKELETON_BONES
 from maed_jax.data import schema
-from maed_jax.data.images import decode_picture
+from maed_jax.data.images import decode_image
 from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
@@ -86,7 +86,7 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
     """Returns a record's image in a square of TILE pixels, with or without its labels."""
     try:
         record = records[index]
-        image = decode_picture(record[schema.IMAGE])
+        image = decode_image(record[schema.IMAGE])
     except Exception as error:  # damaged files can raise nearly anything
         empty = np.zeros((TILE, TILE, 3), np.uint8)
         _write(empty, f"record {index}: {type(error).__name__}", row=30)

@@ -57,13 +57,13 @@ def _within(track) -> np.ndarray:
 
 def _across(tracks: Sequence) -> list[np.ndarray]:
     """Returns the same for the valid frames of all tracks, concatenated as one sequence."""
-    joints, target, apart = (
+    joints, target, joint_errors = (
         np.concatenate([getattr(track, name) for track in tracks])
         for name in ("joints", "target_joints", "joint_errors")
     )
-    counted = np.flatnonzero(np.isfinite(apart).any(-1))
+    counted = np.flatnonzero(np.isfinite(joint_errors).any(-1))
     out = np.full(len(joints), np.nan)
-    valid = np.isfinite(apart[counted])
+    valid = np.isfinite(joint_errors[counted])
     out[counted[1:-1]] = metrics.accel_error(joints[counted], target[counted], valid)
     return np.split(out, np.cumsum([len(track.joints) for track in tracks])[:-1])
 

@@ -40,7 +40,7 @@ protocols, it holds the results of the first.
 On datasets without a published protocol, the rows below the model's are those of a baseline that
 ignores the images: it always predicts the mean pose and shape of the training split.
 """
-DOLLS = (
+MANNEQUINS_NOTE = (
     "Mannequins are rendered dolls: never compare these figures with those of benchmarks "
     "on real people."
 )
@@ -268,7 +268,7 @@ def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
         if absent := [n for n, k in zip(scores.protocol.joint_set.names, known) if not k]:
             notes.append(f"{scores.protocol.label}: without labels: {', '.join(absent)}.")
     if opened.bodies.of("neutral").name == "mannequin":
-        notes.append(DOLLS)
+        notes.append(MANNEQUINS_NOTE)
     return notes
 
 

@@ -89,8 +89,8 @@ def compare(
         answer = _compare(pred.body, *pose, true.body, *truth, between, source, root)
         count = here.stop - here.start
         found.append([np.asarray(part)[:count].astype(np.float64) for part in answer])
-    points, true_points, apart = (np.concatenate(part) for part in zip(*found))
-    return points, true_points, apart
+    points, true_points, vertex_errors = (np.concatenate(part) for part in zip(*found))
+    return points, true_points, vertex_errors
 
 
 def _size(frames: np.ndarray) -> int:

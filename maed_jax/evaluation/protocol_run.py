@@ -95,11 +95,11 @@ def select(
 def _parts(track: Track, labels: TrackLabels, protocol: Protocol):
     """Yields the sequences of a track and their frames; if cut, named by their first frame."""
     frames = choose_frames(labels, protocol)
-    apart = 1  # distance of neighbouring frames once the track is subsampled
+    step = 1  # distance of neighbouring frames once the track is subsampled
     if protocol.frame_rate:
-        apart = round(labels.frame_rate / protocol.frame_rate) // labels.step
-    if protocol.gaps == "cut" and len(frames) < -(-track.length // apart):
-        for part in np.split(frames, np.flatnonzero(np.diff(frames) > apart) + 1):
+        step = round(labels.frame_rate / protocol.frame_rate) // labels.step
+    if protocol.gaps == "cut" and len(frames) < -(-track.length // step):
+        for part in np.split(frames, np.flatnonzero(np.diff(frames) > step) + 1):
             if len(part):
                 yield dataclasses.replace(track, name=f"{track.name}:{part[0]}"), part
     elif len(frames):

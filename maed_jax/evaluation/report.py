@@ -100,7 +100,7 @@ def _sequences(result: Result) -> list[dict]:
 
 def _joints(result: Result) -> list[dict]:
     tracks = result.scores.tracks
-    apart, aligned = (
+    errors, aligned_errors = (
         np.concatenate([getattr(track, name) for track in tracks])
         for name in ("joint_errors", "pa_joint_errors")
     )
@@ -108,8 +108,8 @@ def _joints(result: Result) -> list[dict]:
         {
             "protocol": result.scores.protocol.label,
             "joint": name,
-            "mpjpe": _mean(apart[:, i]),
-            "pa_mpjpe": _mean(aligned[:, i]),
+            "mpjpe": _mean(errors[:, i]),
+            "pa_mpjpe": _mean(aligned_errors[:, i]),
         }
         for i, name in enumerate(result.scores.protocol.joint_set.names)
     ]
@@ -150,15 +150,15 @@ def number(value: float | None, decimals: int = 1) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
-def text_table(lines: Sequence[Sequence[str]], left: int = 3, apart: int | None = None) -> str:
+def text_table(lines: Sequence[Sequence[str]], left: int = 3, group_by: int | None = None) -> str:
     """Formats lines of cells as aligned text, the first `left` columns flush left.
 
-    An empty line precedes each line that has text in column `apart`.
+    An empty line precedes each line that has text in column `group_by`.
     """
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = []
     for line in lines:
-        if apart is not None and line[apart] and text:
+        if group_by is not None and line[group_by] and text:
             text.append("")
         parts = [
             cell.ljust(width) if i < left else cell.rjust(max(width, 8))
@@ -201,7 +201,7 @@ def title(results: dict) -> str:
 
 def as_text(results: dict) -> str:
     return "\n".join(
-        [title(results), "", text_table(cells(results["rows"]), apart=1), "", *notes(results)]
+        [title(results), "", text_table(cells(results["rows"]), group_by=1), "", *notes(results)]
     )
 
 

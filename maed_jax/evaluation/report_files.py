@@ -27,10 +27,10 @@ def write_directory(directory: str | Path, found: dict, results: Sequence[Result
     for name, text in texts.items():
         report.write_text(directory / name, text)
     write_json(directory / "results.json", found)
-    return [directory / name for name in (*texts, "results.json", *_pictures(directory, results))]
+    return [directory / name for name in (*texts, "results.json", *_plots(directory, results))]
 
 
-def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
+def _plots(directory: Path, results: Sequence[Result]) -> list[str]:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -39,10 +39,10 @@ def _pictures(directory: Path, results: Sequence[Result]) -> list[str]:
             file=sys.stderr,
         )
         return []
-    from maed_jax.evaluation import report_pictures
+    from maed_jax.evaluation import report_plots
 
-    report_pictures.draw_errors(results[0].scores, directory / "errors.png")
-    report_pictures.draw_worst(results[0], directory / "worst.png")
+    report_plots.draw_errors(results[0].scores, directory / "errors.png")
+    report_plots.draw_worst(results[0], directory / "worst.png")
     return ["errors.png", "worst.png"]
 
 

@@ -152,16 +152,18 @@ def _score_track(
     valid = valid & counts[:, None]
     joints = np.where(counts[:, None, None], joints, np.nan)
     target = np.where(valid[..., None], target, np.nan)
-    apart = metrics.distances(joints, target)
-    pa_apart = metrics.distances(metrics.procrustes_align(joints, target, valid), target)
+    joint_errors = metrics.distances(joints, target)
+    pa_joint_errors = metrics.distances(metrics.procrustes_align(joints, target, valid), target)
     fourteen = list(joint_set.pck)
-    for prefix, distance in (("", apart), ("pa_", pa_apart)):
+    for prefix, distance in (("", joint_errors), ("pa_", pa_joint_errors)):
         errors[f"{prefix}mpjpe"] = metrics.mean_of_valid(distance, valid)
         errors[f"{prefix}pck"] = metrics.pck(distance[:, fourteen], valid[:, fourteen])
         errors[f"{prefix}auc"] = metrics.auc(distance[:, fourteen], valid[:, fourteen])
     errors["pve"] = np.where(counts, errors["pve"], np.nan)
     track = clips.tracks[number]
-    return TrackScores(track.name, track.subset, labels, joints, target, apart, pa_apart, errors)
+    return TrackScores(
+        track.name, track.subset, labels, joints, target, joint_errors, pa_joint_errors, errors
+    )
 
 
 def plain_scores(predicted: Predicted, clips, body: smpl.Body) -> list[TrackScores]:

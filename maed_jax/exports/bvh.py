@@ -20,7 +20,7 @@ from maed_jax.exports.animation import Animation, animate
 from maed_jax.inference.results import Person
 
 ROTATIONS = "Zrotation Xrotation Yrotation"
-_ALIKE = np.array([180.0, 180.0, 180.0])  # (z, x, y) and (z + 180, 180 - x, y + 180) are the same
+_SAME = np.array([180.0, 180.0, 180.0])  # (z, x, y) and (z + 180, 180 - x, y + 180) are the same
 
 
 def write_bvh(path: str | Path, person: Person, body: Body) -> None:
@@ -52,7 +52,7 @@ def euler_angles(rotations: np.ndarray) -> np.ndarray:
         warnings.filterwarnings("ignore", "Gimbal lock")  # at x = 90 degrees, any y will do
         angles = Rotation.from_quat(flat).as_euler("ZXY", degrees=True).reshape(n, joints, 3)
     for before, now in zip(angles, angles[1:]):
-        other = _ALIKE + now * [1, -1, 1]
+        other = _SAME + now * [1, -1, 1]
         near, far = (before + _wrapped(choice - before) for choice in (now, other))
         farther = np.abs(near - before).sum(-1) > np.abs(far - before).sum(-1)
         now[:] = np.where(farther[:, None], far, near)

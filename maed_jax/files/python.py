@@ -11,14 +11,14 @@ from pathlib import Path
 from maed_jax.errors import UserError
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Returns the type of an error and the first line of its message."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextlib.contextmanager
-def mistakes(file: str | Path, reason: Callable[[Exception], str] = told) -> Iterator[None]:
+def mistakes(file: str | Path, reason: Callable[[Exception], str] = describe) -> Iterator[None]:
     """Turns whatever a user's own code raises, here or in a worker process, into a UserError.
 
     Args:

@@ -26,7 +26,7 @@ SIZES = 1.05  # ratio of successive window sizes
 WEAKEST = 0.1  # SVM margin below which windows are ignored
 
 NEAR = 0.3  # of a box's height: a centre within this, along each axis, is near the box
-ALIKE = 1.22  # larger over smaller height, up to which a window is of a box's size
+MAX_RATIO = 1.22  # larger over smaller height, up to which a window is of a box's size
 
 
 class Windows(NamedTuple):
@@ -94,9 +94,9 @@ class HogDetector:
         places, margins = [np.zeros((0, 4))], [np.zeros(0)]
         for scale in _scales(image.shape):
             ratio = boxes[:, 3] / (WINDOW[1] * PERSON_HEIGHT * scale)
-            alike = boxes[np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) <= ALIKE]
-            if len(alike):
-                corners, found = self._search(image, scale, alike)
+            similar = boxes[np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) <= MAX_RATIO]
+            if len(similar):
+                corners, found = self._search(image, scale, similar)
                 corners = np.rint(corners * scale)
                 places.append(
                     np.hstack([corners, np.tile(np.rint(WINDOW * scale), (len(found), 1))])

@@ -29,7 +29,7 @@ from maed_jax.inference.unfinished import Keep, in_memory
 from maed_jax.inference.video import Video, no_progress
 from maed_jax.models.decoders import joints_read
 from maed_jax.models.encoder import attention_seen
-from maed_jax.models.joint_attention import joint_shares
+from maed_jax.models.joint_attention import joint_fractions
 from maed_jax.models.maed import MAED
 
 FORMAT = 1  # increased when older readers would fail
@@ -57,8 +57,8 @@ class Attention:
     gates: np.ndarray | None = None
     """float16 [n blocks heads] weight of time as opposed to space, mean over a head's channels"""
     joints: np.ndarray | None = None
-    """float16 [n 24 24] share of a joint's rotation (row) that comes from another joint (column);
-    see `joint_attention`"""
+    """float16 [n 24 24] fraction of a joint's rotation (row) from another joint (column); see
+    `joint_attention`"""
 
 
 # Types and axes of the arrays; see `Attention` for their meaning.
@@ -165,7 +165,7 @@ def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str,
         out["gates"] = reduce(gates, "b t n (heads dh) -> b t n heads", "mean", heads=model.heads)
     if model.decoder.startswith("ktd"):
         reads = joints_read(model.decoder, model.tree_seed)
-        out["joints"] = joint_shares(variables["params"]["decoder"], regression.pose6d, reads)
+        out["joints"] = joint_fractions(variables["params"]["decoder"], regression.pose6d, reads)
     return {name: array.astype(jnp.float32) for name, array in out.items()}
 
 

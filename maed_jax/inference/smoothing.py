@@ -126,9 +126,9 @@ def _one_euro(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
     out = raw.copy()
     speed = np.zeros(raw.shape[1:])
     for i, step in enumerate(_steps(times), 1):
-        speed += _share(SPEED_CUTOFF, step) * ((raw[i] - raw[i - 1]) / step - speed)
-        share = _share(CAMERA_CUTOFF + CAMERA_GAIN * np.abs(speed), step)
-        out[i] = out[i - 1] + share * (raw[i] - out[i - 1])
+        speed += _weight(SPEED_CUTOFF, step) * ((raw[i] - raw[i - 1]) / step - speed)
+        weight = _weight(CAMERA_CUTOFF + CAMERA_GAIN * np.abs(speed), step)
+        out[i] = out[i - 1] + weight * (raw[i] - out[i - 1])
     return out
 
 
@@ -138,9 +138,9 @@ def _one_euro_rotations(raw: np.ndarray, times: np.ndarray) -> np.ndarray:
     speed = np.zeros((raw.shape[1], 3))
     for i, step in enumerate(_steps(times), 1):
         # The mean velocity, not the mean speed: shaking to and fro is not motion.
-        speed += _share(SPEED_CUTOFF, step) * (_between(raw[i - 1], raw[i]) / step - speed)
-        share = _share(ROTATION_CUTOFF + ROTATION_GAIN * np.linalg.norm(speed, axis=-1), step)
-        out[i] = _slerp(out[i - 1], raw[i], share)
+        speed += _weight(SPEED_CUTOFF, step) * (_between(raw[i - 1], raw[i]) / step - speed)
+        weight = _weight(ROTATION_CUTOFF + ROTATION_GAIN * np.linalg.norm(speed, axis=-1), step)
+        out[i] = _slerp(out[i - 1], raw[i], weight)
     return out
 
 
@@ -148,7 +148,7 @@ def _steps(times: np.ndarray) -> np.ndarray:
     return np.maximum(np.diff(times), 1e-3)
 
 
-def _share(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
+def _weight(cutoff: np.ndarray | float, step: float) -> np.ndarray | float:
     """Weight of a new value in a low-pass filter of `cutoff` Hz, `step` seconds after the last."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * step))
 
@@ -158,15 +158,15 @@ def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (Rotation.from_quat(a).inv() * Rotation.from_quat(b)).as_rotvec()
 
 
-def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Interpolates from quaternions a [... 4] to b the short way, by fractions `share` [...]."""
+def _slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Interpolates from quaternions a [... 4] to b the short way, by `fraction` [...]."""
     cosine = (a * b).sum(axis=-1)
     b = np.where(cosine[..., None] < 0, -b, b)
     angle = np.arccos(np.clip(np.abs(cosine), 0, 1))
     sine = np.sin(angle)
     near = sine < 1e-6
     safe = np.where(near, 1.0, sine)
-    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
-    second = np.where(near, share, np.sin(share * angle) / safe)
+    first = np.where(near, 1 - fraction, np.sin((1 - fraction) * angle) / safe)
+    second = np.where(near, fraction, np.sin(fraction * angle) / safe)
     out = first[..., None] * a + second[..., None] * b
     return out / np.linalg.norm(out, axis=-1, keepdims=True)

@@ -23,7 +23,7 @@ ENLARGE = 1.3  # factor for boxes before their overlap is measured
 LEAST_OVERLAP = 0.25  # of enlarged boxes of the same person
 SIZE_RATIO = 0.62  # least ratio of the smaller to the larger height for the same person
 BRIEF = 1 / 3  # of a track's detections; a box around it for less than this was never a person
-PART_SHARE = 0.65  # of a small box inside a large one, to be a part of the same person
+PART_FRACTION = 0.65  # of a small box inside a large one, to be a part of the same person
 MOSTLY_INSIDE = 0.6  # mean of that fraction over a track; people side by side do not reach it
 # overlap with the expected box from which a small box counts as that person, rather than as a part
 # of somebody in front
@@ -32,7 +32,7 @@ MAX_GAP = 1.5  # seconds without a detection after which a track ends
 MAX_HOLD = 0.5  # seconds that a track is held to reach the first or last frame of the video
 STEADY = 0.75  # seconds before and after over which a person's height is assumed constant
 STEADY_RATIO = 0.75  # least ratio of the smaller to the larger of a height and the median around it
-SURE_SHARE = 0.3  # of a track's detections; with fewer sure ones it is, say, a person-like tree
+SURE_FRACTION = 0.3  # of a track's detections; with fewer sure ones it is, say, a person-like tree
 VELOCITY_TIME = 0.4  # time constant of the mean velocity, seconds
 SIZE_GAIN = 0.25  # weight of a new box in the mean size
 
@@ -177,7 +177,7 @@ class Tracker:
         seen = len(track.frames)
         span = track.frames[-1] - track.frames[0] + 1
         sure = sum(score >= self._sure for score in track.scores)
-        return seen >= max(enough, span / 3) and sure >= seen * SURE_SHARE
+        return seen >= max(enough, span / 3) and sure >= seen * SURE_FRACTION
 
     def _filled(self, track: _Open, num_frames: int) -> Track:
         """Interpolates gaps; holds the ends where the video starts or stops right beside them."""
@@ -261,7 +261,7 @@ def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns for each of `others` [n 4] whether `box` [4] looks like legs or a torso of it."""
     if not len(others):
         return np.zeros(0, bool)
-    return (iou(box, others, over="first")[0] >= PART_SHARE) & (
+    return (iou(box, others, over="first")[0] >= PART_FRACTION) & (
         box[3] <= others[:, 3] * (SIZE_RATIO + 0.1)
     )
 

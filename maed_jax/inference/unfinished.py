@@ -120,8 +120,8 @@ def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
     with contextlib.suppress(ValueError), open(path, "rb") as file:
         found, fortran, kind = npy_header(file)
         size = file.tell() + math.prod(shape) * np.dtype(dtype).itemsize
-        alike = found == tuple(shape) and kind == dtype and not fortran
-        if alike and path.stat().st_size == size:
+        matches = found == tuple(shape) and kind == dtype and not fortran
+        if matches and path.stat().st_size == size:
             return file.tell()
     return None
 

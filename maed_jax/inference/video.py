@@ -97,12 +97,12 @@ class Video:
         shift. Where videos were joined and the clock restarts, times continue one frame later.
         """
         with _open(self.path) as container:
-            stream = _picture_stream(container, self.path)
+            stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             tick = float(stream.time_base or 0)
             start: float | None = None
             time, index, last, waiting = 0.0, 0, None, []
-            for pts, raw in _pictures(container, stream):
+            for pts, raw in _decoded_frames(container, stream):
                 clock = None if pts is None else pts * tick
                 start = clock if start is None else start
                 if clock is None:
@@ -145,8 +145,8 @@ def open_video(path: str | Path) -> Video:
     """
     path = Path(path)
     with _open(path) as container:
-        stream = _picture_stream(container, path)
-        raw = next((raw for _, raw in _pictures(container, stream) if raw is not None), None)
+        stream = _video_stream(container, path)
+        raw = next((raw for _, raw in _decoded_frames(container, stream) if raw is not None), None)
         if raw is None:
             raise UserError(f"{path} contains no frame that can be decoded; is the file damaged?")
         rotation = round(raw.rotation / 90) * 90 % 360
@@ -175,7 +175,7 @@ def _measured_rate(path: Path) -> float | None:
     """Returns frames per second from the packets' times: for browser recordings, for which FFmpeg
     guesses the clock's rate, and for irregular frames. None if there are no times."""
     with _open(path) as container:
-        stream = _picture_stream(container, path)
+        stream = _video_stream(container, path)
         try:
             times = [packet.dts for packet in container.demux(stream) if packet.dts is not None]
         except FAILURES:
@@ -206,7 +206,7 @@ def _open(path: Path):
         yield container
 
 
-def _picture_stream(container, path: Path):
+def _video_stream(container, path: Path):
     cover = av.stream.Disposition.attached_pic  # a music file's cover is not a video
     if container.format.name != "tty":  # FFmpeg would draw the letters of a text file
         for stream in container.streams.video:
@@ -215,7 +215,7 @@ def _picture_stream(container, path: Path):
     raise UserError(f"{path} contains no video: only sound, text or data")
 
 
-def _pictures(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
+def _decoded_frames(container, stream) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
     """Yields decoded frames with their timestamps in display order; None for a lost frame.
 
     The decoder works on several packets at once and reports failures late, so a failure only says

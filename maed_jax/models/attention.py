@@ -40,10 +40,10 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Arr
     q = q * q.shape[-1] ** -0.5  # cheaper than scaling the scores
     scores = _scores(q, k)
     exponentials = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
-    share = 1 / exponentials.sum(axis=-1)
+    inverse_sum = 1 / exponentials.sum(axis=-1)
     y = jnp.einsum("...qk,...kd->...qd", exponentials.astype(v.dtype), v)
-    y = full_einsum("...qd,...q->...qd", y, share.astype(v.dtype))
-    return y, (exponentials * share[..., None]).astype(v.dtype)
+    y = full_einsum("...qd,...q->...qd", y, inverse_sum.astype(v.dtype))
+    return y, (exponentials * inverse_sum[..., None]).astype(v.dtype)
 
 
 @jax.custom_vjp
@@ -104,7 +104,7 @@ def merge_heads(x: jax.Array) -> jax.Array:
 class QueryKeyValue(Module):
     """Projects tokens `[b t n d]` to q, k and v `[b t heads n dh]` with one layer.
 
-    `queries` limits q to the first tokens of each frame. With `apart`, each of the three has its
+    `queries` limits q to the first tokens of each frame. With `separate`, each of the three has its
     own matmul, so that none is copied out of a larger output, and an odd n is padded with a token
     of zeros, because `flash` needs an even number.
     """
@@ -113,7 +113,7 @@ class QueryKeyValue(Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, queries: int | None = None, *, apart: bool = False
+        self, x: jax.Array, queries: int | None = None, *, separate: bool = False
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         tokens, d = x.shape[2:]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (d, 3 * d))
@@ -123,7 +123,7 @@ class QueryKeyValue(Module):
             kernel_part, bias_part = (a[..., columns].astype(x.dtype) for a in (kernel, bias))
             return folded_matmul(x, kernel_part) + bias_part
 
-        if apart:
+        if separate:
             x = jnp.pad(x, [(0, 0), (0, 0), (0, tokens % 2), (0, 0)])
             inputs = (x[:, :, :queries], x, x)
             parts = (project(a, slice(i * d, (i + 1) * d)) for i, a in enumerate(inputs))
@@ -181,7 +181,7 @@ class SpatialTemporalAttention(nn.Module):
         # Attention over space may be fused, but not if its weights are requested.
         keys = jax.ShapeDtypeStruct((tokens, x.shape[3] // self.heads), x.dtype)
         observed = self.is_mutable_collection("intermediates")
-        apart = flash.fits(keys) and not observed
+        separate = flash.fits(keys) and not observed
         over_space = attend if observed else functools.partial(attend_unseen, tokens=tokens)
         attend_along = attend if observed else attend_unseen
 
@@ -194,19 +194,19 @@ class SpatialTemporalAttention(nn.Module):
         match self.mode:
             case "parallel":
                 # Shared by both branches; of all tokens, because the gate averages over them.
-                parts = qkv(x, apart=apart)
+                parts = qkv(x, separate=separate)
                 space, time = (read(parts)[:, :, :tokens] for read in (read_space, read_time))
                 y = self.attentive_addition(space, time, queries)
             case "parallel_v1":
-                parts = qkv(x, queries, apart=apart)
+                parts = qkv(x, queries, separate=separate)
                 y = ((read_space(parts) + read_time(parts)) / 2)[:, :, :tokens]
             case "series":
-                y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
+                y = read_space(qkv(x, queries, separate=separate))[:, :, :tokens]
                 y = read_time(qkv(y))  # the same projection again, as in the released code
             case "coupling":
                 y = self.answer("joint", *over_space_time(*qkv(x, queries), attend_along))
             case "vanilla":
-                y = read_space(qkv(x, queries, apart=apart))[:, :, :tokens]
+                y = read_space(qkv(x, queries, separate=separate))[:, :, :tokens]
             case "temporal":
                 # One token per frame; the residual connection broadcasts it to all tokens.
                 y = read_time(qkv(x.mean(axis=2, keepdims=True)))

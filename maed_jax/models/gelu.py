@@ -19,17 +19,17 @@ def gelu(x: jax.Array) -> jax.Array:
 
 def _forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     values = x.astype(jnp.float32)
-    return (values * _share_below(values)).astype(x.dtype), x
+    return (values * _normal_cdf(values)).astype(x.dtype), x
 
 
 def _backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     values = x.astype(jnp.float32)
     density = jnp.exp(-0.5 * values**2) * (2 * jnp.pi) ** -0.5
-    slope = _share_below(values) + values * density
+    slope = _normal_cdf(values) + values * density
     return ((slope * gradient.astype(jnp.float32)).astype(x.dtype),)
 
 
-def _share_below(values: jax.Array) -> jax.Array:
+def _normal_cdf(values: jax.Array) -> jax.Array:
     return 0.5 + 0.5 * jax.lax.erf(values * 0.5**0.5)
 
 

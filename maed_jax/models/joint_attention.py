@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from maed_jax.models.regression import REST_POSE
 
 
-def joint_shares(
+def joint_fractions(
     params: Mapping[str, Any], pose6d: jax.Array, reads: Sequence[Sequence[int]]
 ) -> jax.Array:
     """The fraction of each joint's rotation due to each joint it reads, `[... joints joints]`.

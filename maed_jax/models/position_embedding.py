@@ -29,8 +29,8 @@ def time_embedding_of(embedding: jax.Array, t: int, *, interpolate: bool) -> jax
     place = np.linspace(0, length - 1, t)
     left = np.minimum(place.astype(int), max(length - 2, 0))
     right = np.minimum(left + 1, length - 1)
-    share = (place - left).astype(np.float32)[:, None, None]
-    return (1 - share) * embedding[:, left] + share * embedding[:, right]
+    fraction = (place - left).astype(np.float32)[:, None, None]
+    return (1 - fraction) * embedding[:, left] + fraction * embedding[:, right]
 
 
 @jax.custom_vjp

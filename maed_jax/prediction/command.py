@@ -147,7 +147,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.exports.people import parse_formats
     from maed_jax.inference.boxes_file import read_boxes
     from maed_jax.inference.detect import make_detector
-    from maed_jax.inference.pictures import open_source
+    from maed_jax.inference.image_sequence import open_source
 
     exports = () if args.export is None else parse_formats(args.export)
     if args.boxes is not None and len(args.inputs) > 1:

@@ -22,8 +22,8 @@ from maed_jax.inference import results
 from maed_jax.inference.boxes_file import BoxesFile, read_boxes
 from maed_jax.inference.detect import make_detector
 from maed_jax.inference.detections import Detector
+from maed_jax.inference.image_sequence import FPS, ImageSequence, is_still, open_source
 from maed_jax.inference.people import Found, find_people
-from maed_jax.inference.pictures import FPS, Pictures, is_still, open_source
 from maed_jax.inference.reconstruct import reconstruct
 from maed_jax.inference.results import Person
 from maed_jax.inference.smoothing import smooth_person
@@ -334,7 +334,7 @@ def _job_id(job: dict, options: Options) -> str:
 
 def _identity(video: Video) -> list:
     """Returns what distinguishes a video from others, and from itself after a change."""
-    files = video.files if isinstance(video, Pictures) else (video.path,)
+    files = video.files if isinstance(video, ImageSequence) else (video.path,)
     return [video.fps, *(_file_identity(path) for path in files)]
 
 

@@ -164,7 +164,7 @@ def config_from_json(text: str) -> ConfigDict:
     values, known = _tuples(parse_json(text, dict)), defaults().to_dict()
     kinds = dict(flatten(known))
     for key, value in flatten(values):
-        if not _alike(value, kinds.get(key, value)):
+        if not _same_types(value, kinds.get(key, value)):
             raise ValueError(f"{key} must be {_kind(kinds[key])}, not {value!r:.80}")
     return ConfigDict(_filled(values, known)).lock()
 
@@ -240,7 +240,7 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
                 "config", config, flag_values=parsed, sys_argv=[argument]
             )
             parsed(["maed", argument])
-            if not _alike(dict(flatten(parsed.config))[name], keys[name]):
+            if not _same_types(dict(flatten(parsed.config))[name], keys[name]):
                 raise TypeError  # a tuple of other types: the flag accepts any
         except (flags.Error, TypeError, ValueError, SyntaxError):
             what = _kind(keys[name])
@@ -249,12 +249,12 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _alike(new: Any, old: Any) -> bool:
+def _same_types(new: Any, old: Any) -> bool:
     """Whether `new` has the types of `old`; tuples may be longer, with more items like the last."""
     if isinstance(old, tuple):
         if not isinstance(new, tuple):
             return False
-        return all(_alike(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
+        return all(_same_types(n, o) for n, o in zip(new, old + old[-1:] * (len(new) - len(old))))
     if isinstance(new, bool) != isinstance(old, bool):
         return False  # in Python, True is an int
     return isinstance(new, int | float if isinstance(old, float) else type(old))

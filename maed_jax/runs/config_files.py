@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from maed_jax.errors import UserError, nearest, suggest
-from maed_jax.files.python import mistakes, told
+from maed_jax.files.python import describe, mistakes
 
 PACKAGE = Path(__file__).parents[1]
 # configs/ is inside an installed package, but next to the package in a checkout.
@@ -129,7 +129,7 @@ def _reason(error: Exception) -> str:
         given = repr(value) if given == "str" else value
         what = KINDS.get(wanted, f"a {wanted.rpartition('.')[2]}")
         return f"{name} must be {what}, not {given:.80}"
-    return told(error)
+    return describe(error)
 
 
 def suggest_setting(name: str, known: list[str]) -> str:

@@ -146,10 +146,10 @@ def combined_losses(
     frames = {name: p.camera.shape[0] * p.camera.shape[1] for name, p in predictions.items()}
     total, terms = 0.0, {}
     for name, prediction in predictions.items():
-        share = frames[name] / sum(frames.values())
+        fraction = frames[name] / sum(frames.values())
         part, part_terms = losses(prediction, batch[name], weights, counts[name])
-        total += share * part
-        terms |= {term: terms.get(term, 0.0) + share * v for term, v in part_terms.items()}
+        total += fraction * part
+        terms |= {term: terms.get(term, 0.0) + fraction * v for term, v in part_terms.items()}
     return total, terms
 
 

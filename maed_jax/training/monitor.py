@@ -17,7 +17,7 @@ from maed_jax.errors import UserError
 from maed_jax.files.json import read_json_lines
 from maed_jax.files.whole import whole_file
 
-HUNGRY = 0.3  # fraction of time spent waiting for batches from which a hint is printed
+STARVED = 0.3  # fraction of time spent waiting for batches from which a hint is printed
 PATIENCE = 3  # after this many reports in a row
 
 
@@ -53,7 +53,7 @@ class Monitor:
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
         self._items, self._rates = {name: n for name, n in items.items() if n}, rates
         self._waiting: list[Mapping[str, jax.Array]] = []
-        self._waited, self._hungry = waited, 0
+        self._waited, self._starved = waited, 0
         self._replaced, self._replaced_before = replaced, replaced()
         self._lead = jax.process_index() == 0
         self._bar = self._lines = self._board = None
@@ -144,8 +144,8 @@ class Monitor:
 
     def _advise(self, waited: float) -> None:
         """Prints a hint once an accelerator waits for data; a CPU prepares batches by itself."""
-        self._hungry = self._hungry + 1 if waited > HUNGRY else 0
-        if self._hungry == PATIENCE and jax.default_backend() != "cpu":
+        self._starved = self._starved + 1 if waited > STARVED else 0
+        if self._starved == PATIENCE and jax.default_backend() != "cpu":
             self.say(
                 f"training waits for batches {waited:.0%} of the time: "
                 "use more worker processes (--config.data.workers)"
@@ -171,10 +171,10 @@ class Monitor:
         if self._lead:
             tqdm.write(text, file=sys.stderr)
 
-    def show(self, step: int, name: str, pictures: Sequence[np.ndarray]) -> None:
+    def show(self, step: int, name: str, images: Sequence[np.ndarray]) -> None:
         """Writes images uint8 `[h w 3]` of the same size to TensorBoard, stacked vertically."""
-        if self._lead and pictures:
-            self._board.add_image(name, np.concatenate(pictures), step, dataformats="HWC")
+        if self._lead and images:
+            self._board.add_image(name, np.concatenate(images), step, dataformats="HWC")
 
     def restart_clock(self) -> None:
         """Excludes the time since the last flush (a validation) from the throughput."""
@@ -196,9 +196,9 @@ class Monitor:
 
 def _open_lines(path: Path, start: int):
     """Opens a JSON lines file for appending, removing the lines after step `start`."""
-    told = read_json_lines(path, {"step": int}) if path.exists() else []
+    lines = read_json_lines(path, {"step": int}) if path.exists() else []
     with whole_file(path, "w") as file:
-        file.writelines(json.dumps(line) + "\n" for line in told if line["step"] <= start)
+        file.writelines(json.dumps(line) + "\n" for line in lines if line["step"] <= start)
     return path.open("a", encoding="utf-8")
 
 

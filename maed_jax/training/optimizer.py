@@ -79,11 +79,11 @@ def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
             f"config.optimizer.warmup_steps must be at least 0 and less than the {steps} steps of "
             f"the run, not {warmup}"
         )
-    if not all(0 <= share <= 1 for share in config.decay_at):
+    if not all(0 <= fraction <= 1 for fraction in config.decay_at):
         raise UserError(
             f"config.optimizer.decay_at must be fractions of the steps, not {config.decay_at}"
         )
-    decay_steps = jnp.array([round(share * steps) for share in config.decay_at], jnp.int32)
+    decay_steps = jnp.array([round(fraction * steps) for fraction in config.decay_at], jnp.int32)
 
     def rate(step: jax.Array) -> jax.Array:
         if config.schedule == "step":

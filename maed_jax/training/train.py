@@ -151,9 +151,9 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 if validation is not None and not stopping and step % config.eval_every == 0:
                     scores = validation.errors(state.variables)
                     best = checkpoints.beaten_by(scores)
-                    gates, pictures = validation.look(state.variables)
+                    gates, images = validation.look(state.variables)
                     monitor.write(step, {f"validation/{k}": v for k, v in scores.items()} | gates)
-                    monitor.show(step, "validation", pictures)
+                    monitor.show(step, "validation", images)
                     monitor.restart_clock()
                 if last or best or step % config.checkpoint_every == 0:
                     checkpoints.save(state, position, scores)

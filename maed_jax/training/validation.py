@@ -21,7 +21,7 @@ from maed_jax.models.encoder import attention_seen
 from maed_jax.models.maed import Prediction
 from maed_jax.training import sharding
 
-PICTURES = 4  # number of clips whose middle frame is drawn
+DRAWN_CLIPS = 4  # number of clips whose middle frame is drawn
 
 
 class Validation:
@@ -72,8 +72,8 @@ class Validation:
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
             blocks = enumerate(attention_seen(seen))
-            shares = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
-            return prediction, shares
+            gates = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
+            return prediction, gates
 
         self._answer = jax.jit(answer, out_shardings=whole)
         self._look = jax.jit(look, out_shardings=whole)
@@ -94,7 +94,7 @@ class Validation:
 
         Returns:
           The mean weight of time as opposed to space in each block, if it has gates; and for up to
-          `PICTURES` clips, the middle frame next to the same frame with the body drawn over it,
+          `DRAWN_CLIPS` clips, the middle frame next to the same frame with the body drawn over it,
           uint8 `[h w 3]`. No images if rendering is not possible or this is not the lead process.
         """
         if self._first is None:
@@ -103,11 +103,11 @@ class Validation:
             self._look, variables, normalise(np.asarray(self._first.image))
         )
         clips = self._first.track >= 0  # the others are padding
-        shares = {
-            f"gates/{block}": float(np.asarray(share)[clips].mean())
-            for block, share in found.items()
+        gates = {
+            f"gates/{block}": float(np.asarray(weights)[clips].mean())
+            for block, weights in found.items()
         }
-        return shares, self._pictures(prediction) if jax.process_index() == 0 else []
+        return gates, self._images(prediction) if jax.process_index() == 0 else []
 
     def _on_all_devices(self, function: Any, variables: Any, clip: Any) -> Any:
         clip = sharding.from_host(clip, sharding.batch_sharding(self._mesh))
@@ -115,12 +115,12 @@ class Validation:
             lambda x: x.addressable_data(0), function(variables, self._bodies, clip)
         )
 
-    def _pictures(self, prediction: Prediction) -> list[np.ndarray]:
+    def _images(self, prediction: Prediction) -> list[np.ndarray]:
         try:
             from maed_jax.visual.crops import draw_crops
         except ImportError:  # without the extra "viz"
             return []
-        clips = np.flatnonzero(self._first.track >= 0)[:PICTURES]
+        clips = np.flatnonzero(self._first.track >= 0)[:DRAWN_CLIPS]
         middle = self._first.image.shape[1] // 2
         crops, verts, camera = (
             np.asarray(a)[clips, middle]

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maed_jax.estimator import Estimator
+from maed_jax.inference.image_sequence import is_still
 from maed_jax.inference.person_attention import Attention, attention_of_tracks, save_attention
-from maed_jax.inference.pictures import is_still
 from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
 from maed_jax.inference.unfinished import Keep
 from maed_jax.inference.video import Video
 from maed_jax.visual.attention_plot import crop_rows, write_plot
-from maed_jax.visual.attention_video import heated_crops, write_videos
+from maed_jax.visual.attention_video import heat_map_crops, write_videos
 
 CROP = 160  # side of the crops in a plot, pixels
 
@@ -71,7 +71,7 @@ def _draw(
     crops: list[list] = [[] for _ in people]
     if attentions[0].space is not None:
         rows = [crop_rows(attention) for attention in attentions]
-        crops = heated_crops(video, people, attentions, rows, size=CROP)
+        crops = heat_map_crops(video, people, attentions, rows, size=CROP)
     for attention, mine in zip(attentions, crops):
         write_plot(folder / f"attention_{attention.id}.png", attention, mine)
     moving = attentions[0].space is not None or attentions[0].time is not None

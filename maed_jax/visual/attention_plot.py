@@ -80,13 +80,13 @@ def _draw_time(axes, attention: Attention, heat) -> None:
     """Plots the weight of each frame of the clip over its distance in time."""
     n, (_, t) = len(attention.frames), attention.clip_frames.shape
     rows = np.repeat(np.arange(n), t)
-    apart = (attention.clip_frames - attention.frames[:, None]).reshape(-1)
+    away = (attention.clip_frames - attention.frames[:, None]).reshape(-1)
     weights = attention.time[:, BLOCK].astype(np.float32)
-    shares = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
-    order = np.argsort(shares)  # largest on top
+    relative = (weights / weights.max(axis=1, keepdims=True)).reshape(-1)
+    order = np.argsort(relative)  # largest on top
     side = np.clip(600 / n, 2, 7)  # points; the strip is about 600 wide
     dots = axes.scatter(
-        rows[order], apart[order], c=shares[order], cmap=heat, s=side**2, marker="s", linewidths=0
+        rows[order], away[order], c=relative[order], cmap=heat, s=side**2, marker="s", linewidths=0
     )
     axes.figure.colorbar(dots, ax=axes, label="relative weight", pad=0.01)
     axes.set_xlim(-0.5, n - 0.5)
@@ -95,9 +95,9 @@ def _draw_time(axes, attention: Attention, heat) -> None:
 
 
 def _draw_gates(axes, attention: Attention, gate) -> None:
-    shares = attention.gates.astype(np.float32).mean(axis=2).T
-    picture = axes.imshow(shares, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
-    axes.figure.colorbar(picture, ax=axes, label="weight of time", pad=0.01)
+    gates = attention.gates.astype(np.float32).mean(axis=2).T
+    image = axes.imshow(gates, aspect="auto", cmap=gate, vmin=0, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="weight of time", pad=0.01)
     axes.set_yticks(range(len(attention.blocks)), attention.blocks)
     axes.set_ylabel("block")
     axes.set_title("gates: space (0) or time (1)")
@@ -105,8 +105,8 @@ def _draw_gates(axes, attention: Attention, gate) -> None:
 
 def _draw_joints(axes, attention: Attention, heat) -> None:
     """Plots what each joint takes from all its ancestors together."""
-    shares = attention.joints.astype(np.float32).sum(axis=2).T
-    picture = axes.imshow(shares, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
-    axes.figure.colorbar(picture, ax=axes, label="share", pad=0.01)
+    taken = attention.joints.astype(np.float32).sum(axis=2).T
+    image = axes.imshow(taken, aspect="auto", cmap=heat, vmin=0, vmax=1, interpolation="nearest")
+    axes.figure.colorbar(image, ax=axes, label="fraction", pad=0.01)
     axes.set_yticks(range(len(JOINT_NAMES)), JOINT_NAMES, fontsize=6)
     axes.set_title("how much each joint depends on its ancestors (the rest: on the image)")

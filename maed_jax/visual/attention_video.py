@@ -33,13 +33,13 @@ def heat_colors(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(at, stops, HEAT[:, channel]) for channel in range(3)], axis=-1)
 
 
-def heated(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def with_heat_map(crop: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Overlays a heat map of weights [h w], relative to the largest, on a crop uint8 [s s 3]."""
     size = crop.shape[1::-1]
-    share = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
-    share = np.clip(cv2.resize(share, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-    cover = (0.15 + 0.6 * np.sqrt(share))[..., None]
-    return (crop * (1 - cover) + heat_colors(share) * cover + 0.5).astype(np.uint8)
+    relative = np.asarray(weights, np.float32) / max(float(np.max(weights)), 1e-9)
+    relative = np.clip(cv2.resize(relative, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+    cover = (0.15 + 0.6 * np.sqrt(relative))[..., None]
+    return (crop * (1 - cover) + heat_colors(relative) * cover + 0.5).astype(np.uint8)
 
 
 def write_videos(
@@ -76,8 +76,8 @@ def write_videos(
             for person, attention, writer in active:
                 row = rows[person.id].get(frame.index)
                 if row is not None:
-                    picture = attention_frame(frame, person, attention, row)
-                    writer.write(picture, frame.time - float(person.times[0]))
+                    image = attention_frame(frame, person, attention, row)
+                    writer.write(image, frame.time - float(person.times[0]))
                 if person.frames[-1] == frame.index:
                     closers[person.id].close()
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
@@ -95,7 +95,7 @@ def attention_frame(frame: Frame, person: Person, attention: Attention, row: int
     side = HEIGHT - (STRIP if attention.time is not None else 0)
     (crop,) = cut(frame, [person.crops[row]], side)
     if attention.space is not None:
-        crop = heated(crop, attention.space[row, BLOCK])
+        crop = with_heat_map(crop, attention.space[row, BLOCK])
     right = [crop]
     if attention.time is not None:
         right.append(time_strip(attention, row, (side, STRIP)))
@@ -127,7 +127,7 @@ def time_strip(attention: Attention, row: int, size: tuple[int, int]) -> np.ndar
     return strip
 
 
-def heated_crops(
+def heat_map_crops(
     video: Video,
     people: Sequence[Person],
     attentions: Sequence[Attention],
@@ -147,14 +147,14 @@ def heated_crops(
     for frame in exactly(video.frames(), max(wanted) + 1):
         for i, row in wanted.get(frame.index, ()):
             (crop,) = cut(frame, [people[i].crops[row]], size)
-            out[i].append(heated(crop, attentions[i].space[row, BLOCK]))
+            out[i].append(with_heat_map(crop, attentions[i].space[row, BLOCK]))
     return out
 
 
-def _draw_square(picture: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:
+def _draw_square(image: np.ndarray, square: np.ndarray, color: tuple[int, int, int]) -> None:
     x, y, side = np.clip(square, -32000, 32000)
     low, high = (
         (round(x - side / 2), round(y - side / 2)),
         (round(x + side / 2), round(y + side / 2)),
     )
-    cv2.rectangle(picture, low, high, color, 2, cv2.LINE_AA)
+    cv2.rectangle(image, low, high, color, 2, cv2.LINE_AA)

@@ -12,7 +12,7 @@ from maed_jax.visual.render import FAR, NEAR, Renderer, Window
 
 
 def draw_bodies(
-    picture: np.ndarray,
+    image: np.ndarray,
     bodies: Sequence[np.ndarray],
     faces: np.ndarray,
     colors: Sequence[tuple[int, int, int]],
@@ -25,7 +25,7 @@ def draw_bodies(
     An untrained model may place people anywhere.
 
     Args:
-      picture: uint8 [h w 3] RGB of the renderer's size, changed in place.
+      image: uint8 [h w 3] RGB of the renderer's size, changed in place.
       bodies: [verts 3] each, metres, camera frame.
       faces: [f 3], shared by all bodies.
       colors: RGB of each body, 0 to 255.
@@ -38,7 +38,7 @@ def draw_bodies(
     # Scaling everything about the camera does not change the image, and keeps it within `FAR`.
     scene = min(1.0, 0.9 * FAR / max(float(body[:, 2].max()) for body, _ in visible))
     shown = [body * np.float32(scene) for body, _ in visible]
-    left, top, right, bottom = window = _window(shown, intrinsics, picture.shape)
+    left, top, right, bottom = window = _window(shown, intrinsics, image.shape)
     if right <= left or bottom <= top:
         return
     rgb, alpha = renderer.render(
@@ -48,7 +48,7 @@ def draw_bodies(
         intrinsics,
         window=window,
     )
-    part = picture[top:bottom, left:right]
+    part = image[top:bottom, left:right]
     clear = cv2.cvtColor(cv2.convertScaleAbs(alpha, alpha=-opacity, beta=255), cv2.COLOR_GRAY2RGB)
     part[:] = cv2.addWeighted(cv2.multiply(part, clear, scale=1 / 255), 1, rgb, opacity, 0)
 

@@ -34,6 +34,6 @@ def draw_crops(
     drawn = crops.copy()
     moved = verts + np.asarray(translation_from_weak_perspective(camera))[:, None]
     with Renderer(side) as renderer:
-        for picture, body in zip(drawn, moved):
-            draw_bodies(picture, [body], faces, [COLOR], intrinsics, renderer, OPACITY)
+        for image, body in zip(drawn, moved):
+            draw_bodies(image, [body], faces, [COLOR], intrinsics, renderer, OPACITY)
     return drawn

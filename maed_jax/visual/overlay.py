@@ -66,13 +66,13 @@ def write_overlay(
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
     active: list[tuple[Person, Iterator[np.ndarray], dict[int, int]]] = []
     path = Path(path)
-    into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else PictureWriter(path)
+    into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else ImageWriter(path)
     threads = min(THREADS, available_cores())
     with Renderer((height, width), threads) as renderer, into as writer:
         frames = map_in_threads(
             lambda frame: frame.image(MAX_SIDE), exactly(video.frames(), num_frames)
         )
-        for frame, picture in progress(frames, num_frames):
+        for frame, image in progress(frames, num_frames):
             while waiting and waiting[-1].frames[0] <= frame.index:
                 person = waiting.pop()
                 rows = {int(number): row for row, number in enumerate(person.frames)}
@@ -83,15 +83,15 @@ def write_overlay(
                 if frame.index in rows
             ]
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
-            draw_people(picture, here, faces, scale, renderer)
+            draw_people(image, here, faces, scale, renderer)
             for person, row, _ in here:
-                draw_label(picture, person, row, scale)
+                draw_label(image, person, row, scale)
             if side_view:
                 turned = [(person, row, turn(verts)) for person, row, verts in here]
-                aside = np.full_like(picture, BACKGROUND)
+                aside = np.full_like(image, BACKGROUND)
                 draw_people(aside, turned, faces, scale, renderer)
-                picture = np.hstack([picture, aside])
-            writer.write(picture, frame.time)
+                image = np.hstack([image, aside])
+            writer.write(image, frame.time)
 
 
 def turn(verts: np.ndarray) -> np.ndarray:
@@ -101,13 +101,13 @@ def turn(verts: np.ndarray) -> np.ndarray:
     return np.stack([middle_x + z - middle_z, y, middle_z - x + middle_x], axis=-1)
 
 
-class PictureWriter:
+class ImageWriter:
     """Stands in for a `VideoWriter` to write a single image."""
 
     def __init__(self, path: Path):
         self._path = path
 
-    def __enter__(self) -> PictureWriter:
+    def __enter__(self) -> ImageWriter:
         return self
 
     def write(self, image: np.ndarray, time: float) -> None:
@@ -125,7 +125,7 @@ class PictureWriter:
 
 
 def draw_people(
-    picture: np.ndarray,
+    image: np.ndarray,
     here: list[tuple[Person, int, np.ndarray]],
     faces: np.ndarray,
     scale: np.ndarray,
@@ -141,28 +141,28 @@ def draw_people(
     intrinsics = np.concatenate([camera[:2] * scale, rescaled(camera[2:], scale)])
     colors = [color_of(person.id) for person, *_ in here]
     bodies = [verts for *_, verts in here]
-    draw_bodies(picture, bodies, faces, colors, intrinsics, renderer, OPACITY)
+    draw_bodies(image, bodies, faces, colors, intrinsics, renderer, OPACITY)
 
 
-def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
+def draw_label(image: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
     """Draws a person's number and box (dashed if interpolated or held) into an image."""
     box = person.boxes[row]
     low, high = (rescaled(box[:2] + way * box[2:] / 2, scale) for way in (-1, 1))
     color = color_of(person.id)
-    line = max(1, round(max(picture.shape[:2]) / 640))
+    line = max(1, round(max(image.shape[:2]) / 640))
     if person.detected[row]:
-        cv2.rectangle(picture, nearest(low), nearest(high), color, line, cv2.LINE_AA)
+        cv2.rectangle(image, nearest(low), nearest(high), color, line, cv2.LINE_AA)
     else:
-        _draw_dashed(picture, low, high, color, line)
-    size = max(0.4, max(picture.shape[:2]) / 1600)
+        _draw_dashed(image, low, high, color, line)
+    size = max(0.4, max(image.shape[:2]) / 1600)
     (width, height), _ = cv2.getTextSize(str(person.id), cv2.FONT_HERSHEY_SIMPLEX, size, line)
     pad = height // 2
-    corner = np.clip(low, 0, np.array(picture.shape[1::-1]) - [width + 2 * pad, height + 2 * pad])
+    corner = np.clip(low, 0, np.array(image.shape[1::-1]) - [width + 2 * pad, height + 2 * pad])
     cv2.rectangle(
-        picture, nearest(corner), nearest(corner + [width + 2 * pad, height + 2 * pad]), color, -1
+        image, nearest(corner), nearest(corner + [width + 2 * pad, height + 2 * pad]), color, -1
     )
     cv2.putText(
-        picture,
+        image,
         str(person.id),
         nearest(corner + [pad, pad + height]),
         cv2.FONT_HERSHEY_SIMPLEX,
@@ -174,14 +174,14 @@ def draw_label(picture: np.ndarray, person: Person, row: int, scale: np.ndarray)
 
 
 def _draw_dashed(
-    picture: np.ndarray, low: np.ndarray, high: np.ndarray, color: tuple[int, int, int], line: int
+    image: np.ndarray, low: np.ndarray, high: np.ndarray, color: tuple[int, int, int], line: int
 ) -> None:
     corners = [low, [high[0], low[1]], high, [low[0], high[1]], low]
     for start, end in zip(np.array(corners[:-1]), np.array(corners[1:])):
         dashes = max(1, round(np.abs(end - start).sum() / (12 * line)))
         for i in range(dashes):
             a, b = (start + (end - start) * (i + part) / dashes for part in (0.2, 0.8))
-            cv2.line(picture, nearest(a), nearest(b), color, line, cv2.LINE_AA)
+            cv2.line(image, nearest(a), nearest(b), color, line, cv2.LINE_AA)
 
 
 def camera_verts(person: Person, body: Body) -> Iterator[np.ndarray]:

@@ -208,10 +208,10 @@ class Renderer:
         self._window.Render()
         width, height = size[0] * SAMPLES, size[1] * SAMPLES
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
-        picture = vtk_to_numpy(self._pixels).reshape(height, width, 4)
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        picture = cv2.flip(picture, 0)  # VTK's rows run upwards
-        return cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), cv2.extractChannel(picture, 3)
+        image = vtk_to_numpy(self._pixels).reshape(height, width, 4)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = cv2.flip(image, 0)  # VTK's rows run upwards
+        return cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), cv2.extractChannel(image, 3)
 
     def _make_room(self, width: int, height: int) -> None:
         """Grows VTK's window to the largest size so far; not larger, as clearing takes time."""

@@ -103,7 +103,7 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     """
     from tqdm import tqdm
 
-    from maed_jax.inference.pictures import open_source
+    from maed_jax.inference.image_sequence import open_source
     from maed_jax.inference.video import VideoWriter
 
     try:

@@ -139,7 +139,7 @@ def page_data(
 
 
 def attention_arrays(attention: Attention) -> dict[str, np.ndarray]:
-    """Returns attention for display: uint8 shares in 1/255; heat maps relative to their maximum."""
+    """Returns attention for display: uint8, 255 for 1; heat maps relative to their maximum."""
     out = {"blocks": attention.blocks.astype(np.int32)}
     if attention.clip_frames is not None:
         out["clip_frames"] = attention.clip_frames.astype(np.int32)

@@ -47,8 +47,8 @@ class Variant(NamedTuple):
         return f"encoder {self.encoder!r}{mode} with decoder {self.decoder!r}"
 
     def includes(self, encoder: str, mode: str, decoder: str) -> bool:
-        alike = (encoder, decoder) == (self.encoder, self.decoder)
-        return alike and (encoder == "cnn" or mode in self.modes)
+        same = (encoder, decoder) == (self.encoder, self.decoder)
+        return same and (encoder == "cnn" or mode in self.modes)
 
 
 def variant_of(names: Iterable[str]) -> Variant | None:

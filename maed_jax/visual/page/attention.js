@@ -11,7 +11,7 @@ function mix(stops, value) {
 const heatColor = (value) => `rgb(${mix(HEAT, value).join()})`;
 const gateColor = (value) => `rgb(${mix(GATE, value).join()})`;
 
-// Returns one frame of an array [n blocks ...], of one block or their mean, as shares in [0, 1].
+// Returns one frame of an array [n blocks ...], of one block or their mean, as fractions in [0, 1].
 function ofFrame(array, row, block) {
   const [, blocks, ...rest] = array.shape;
   const size = rest.reduce((a, b) => a * b, 1);
@@ -24,21 +24,21 @@ function ofFrame(array, row, block) {
   return out;
 }
 
-// Returns [{frame, weight: {share, relative}}] for this frame's clip, in order; [] if none.
+// Returns [{frame, weight}] for this frame's clip, in order, relative to the largest; [] if none.
 function timeWeights(person, frame, block) {
   const row = person.row(frame);
   if (row < 0 || !person.attention.time) return [];
-  const shares = ofFrame(person.attention.time, row, block);
-  const most = Math.max(...shares, 1e-9);
-  const frames = person.attention.clip_frames.subarray(row * shares.length, (row + 1) * shares.length);
+  const weights = ofFrame(person.attention.time, row, block);
+  const most = Math.max(...weights, 1e-9);
+  const frames = person.attention.clip_frames.subarray(row * weights.length, (row + 1) * weights.length);
   return Array.from(frames, (at, i) => ({
-    frame: at, weight: { share: shares[i], relative: shares[i] / most },
+    frame: at, weight: weights[i] / most,
   })).sort((a, b) => a.frame - b.frame);
 }
 
-function gateShare(person, row, block) {
-  const shares = ofFrame(person.attention.gates, row, block);
-  return shares.reduce((a, b) => a + b, 0) / shares.length;
+function meanGate(person, row, block) {
+  const gates = ofFrame(person.attention.gates, row, block);
+  return gates.reduce((a, b) => a + b, 0) / gates.length;
 }
 
 // Returns a frame's spatial heat map as a small canvas, transparent where weights are low.
@@ -51,8 +51,8 @@ function heatMap(person, row, block) {
   [canvas.width, canvas.height] = [width, height];
   const image = new ImageData(width, height);
   values.forEach((value, i) => {
-    const share = value / most;
-    image.data.set([...mix(HEAT, share), 40 + 190 * Math.sqrt(share)], 4 * i);
+    const relative = value / most;
+    image.data.set([...mix(HEAT, relative), 40 + 190 * Math.sqrt(relative)], 4 * i);
   });
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
@@ -62,11 +62,11 @@ function heatMap(person, row, block) {
 function listenedTo(person, row, listener) {
   const { joints } = person.attention;
   const count = joints.shape[1];
-  const share = (to, from) => joints[(row * count + to) * count + from] / 255;
+  const fraction = (to, from) => joints[(row * count + to) * count + from] / 255;
   return Array.from({ length: count }, (_, from) => {
-    if (listener !== null) return share(listener, from);
+    if (listener !== null) return fraction(listener, from);
     let sum = 0;
-    for (let to = 0; to < count; to++) sum += share(to, from);
+    for (let to = 0; to < count; to++) sum += fraction(to, from);
     return sum;
   });
 }

@@ -75,10 +75,10 @@ async function start() {
   function draw() {
     view.frame = clock.frame;
     const actors = actorsNow();
-    const picture = find("picture");
+    const videoCanvas = find("video_canvas");
     const canvas = find("bodies"), ratio = Math.min(window.devicePixelRatio || 1, 2);
-    if (state.bodies && picture.clientWidth) { // hidden if there is no video
-      const width = Math.round(picture.clientWidth * ratio);
+    if (state.bodies && videoCanvas.clientWidth) { // hidden if there is no video
+      const width = Math.round(videoCanvas.clientWidth * ratio);
       const height = Math.round((width * meta.video.size[1]) / meta.video.size[0]);
       film.drawOverVideo(width, height, actors);
     }
@@ -88,7 +88,7 @@ async function start() {
       Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio),
       actors, orbit.camera(), view.colors.floor,
     );
-    if (!find("film").hidden) drawVideo(picture, view, state.bodies ? overVideo : null);
+    if (!find("film").hidden) drawVideo(videoCanvas, view, state.bodies ? overVideo : null);
     drawAttention();
     drawTimeline(find("stripes"), view);
     find("time").value = clock.frame;
@@ -123,8 +123,8 @@ async function start() {
   function wholeScene() {
     const places = people.flatMap((person) =>
       Array.from(person.frames, (_, row) => placeOf(person, row)));
-    const nearly = (values, share) =>
-      values.sort((a, b) => a - b)[Math.round(share * (values.length - 1))];
+    const nearly = (values, fraction) =>
+      values.sort((a, b) => a - b)[Math.round(fraction * (values.length - 1))];
     const target = [0, 1, 2].map((i) => {
       const along = places.map((place) => place[i]);
       return (nearly(along, 0.02) + nearly(along, 0.98)) / 2;

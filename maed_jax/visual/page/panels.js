@@ -65,8 +65,8 @@ function drawTime(canvas, view) {
   pen.font = "10px system-ui, sans-serif";
   pen.textAlign = "center";
   weights.forEach(({ frame, weight }, i) => {
-    const bar = Math.max(2, (height - 18) * weight.relative);
-    pen.fillStyle = heatColor(0.25 + 0.75 * weight.relative);
+    const bar = Math.max(2, (height - 18) * weight);
+    pen.fillStyle = heatColor(0.25 + 0.75 * weight);
     pen.fillRect(i * cell + 1, height - 15 - bar, cell - 2, bar);
     pen.fillStyle = frame === view.frame ? view.colors.ink : view.colors.quiet;
     const often = Math.ceil(26 / cell);
@@ -87,9 +87,9 @@ function drawGates(canvas, view) {
   for (let b = 0; b < blocks; b++) {
     pen.fillStyle = view.colors.quiet;
     pen.fillText(view.focus.attention.blocks[b], 2, b * line + 11);
-    ofFrame(gates, row, b).forEach((share, h) => {
+    ofFrame(gates, row, b).forEach((weight, h) => {
       pen.globalAlpha = view.block < 0 || view.block === b ? 1 : 0.35;
-      pen.fillStyle = gateColor(share);
+      pen.fillStyle = gateColor(weight);
       pen.fillRect(margin + h * cell, b * line + 1, cell - 1.5, line - 2);
       pen.globalAlpha = 1;
     });
@@ -118,10 +118,10 @@ function drawJoints(canvas, view) {
   });
   const row = person.row(view.frame);
   if (row < 0) return places;
-  const shares = listenedTo(person, row, listener);
-  const most = listener === null ? Math.max(...shares, 1e-9) : Math.max(...shares, 0.3);
+  const fractions = listenedTo(person, row, listener);
+  const most = listener === null ? Math.max(...fractions, 1e-9) : Math.max(...fractions, 0.3);
   places.forEach(([x, y], j) => {
-    const value = shares[j] / most;
+    const value = fractions[j] / most;
     pen.fillStyle = heatColor(0.15 + 0.85 * value);
     pen.beginPath();
     pen.arc(x, y, 2 + 5 * Math.sqrt(value), 0, 2 * Math.PI);
@@ -144,10 +144,10 @@ function describeJoints(view) {
   const plain = (name) => name.replaceAll("_", " ");
   const percent = (x) => `${Math.round(100 * x)} %`;
   const sources = listenedTo(focus, row, listener)
-    .map((share, j) => ({ share, name: names[j] }))
-    .filter(({ share }) => share > 0)
-    .sort((a, b) => b.share - a.share);
-  const rest = 1 - sources.reduce((sum, { share }) => sum + share, 0);
-  const listed = sources.slice(0, 3).map(({ share, name }) => `${plain(name)} ${percent(share)}`);
+    .map((fraction, j) => ({ fraction, name: names[j] }))
+    .filter(({ fraction }) => fraction > 0)
+    .sort((a, b) => b.fraction - a.fraction);
+  const rest = 1 - sources.reduce((sum, { fraction }) => sum + fraction, 0);
+  const listed = sources.slice(0, 3).map(({ fraction, name }) => `${plain(name)} ${percent(fraction)}`);
   return `${plain(names[listener])}: ${["image " + percent(rest), ...listed].join(", ")}`;
 }

@@ -43,7 +43,7 @@ function drawTimeline(canvas, view) {
     y = attentionStripe(pen, "when it looks", y, width, view.colors);
     const wide = Math.max(cell, 4);
     for (const { frame, weight } of timeWeights(focus, view.frame, view.block)) {
-      pen.fillStyle = heatColor(weight.relative);
+      pen.fillStyle = heatColor(weight);
       pen.fillRect(left(frame) + (cell - wide) / 2, y, wide, STRIPE.attention);
     }
     y += STRIPE.attention + STRIPE.gap;
@@ -54,7 +54,7 @@ function drawTimeline(canvas, view) {
     for (let x = 0; x < width; x += step) {
       const row = focus.row(Math.floor(((x + 0.5) / width) * frames));
       if (row < 0) continue;
-      pen.fillStyle = gateColor(gateShare(focus, row, view.block));
+      pen.fillStyle = gateColor(meanGate(focus, row, view.block));
       pen.fillRect(x, y, step + 0.5, STRIPE.attention);
     }
   }

@@ -19,7 +19,7 @@ FPS = 30.0  # of a folder, by default
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures(Video):
+class ImageSequence(Video):
     """Images as the frames of a video: all of one size, in the natural order of their names."""
 
     files: tuple[Path, ...] = ()
@@ -30,7 +30,7 @@ class Pictures(Video):
         Raises:
           UserError: the images differ in size.
         """
-        whole = (read_picture(path) for path in self.files)
+        whole = (read_image(path) for path in self.files)
         last, waiting = None, []
         for index, image in enumerate(whole):
             if image is not None:
@@ -74,18 +74,18 @@ def open_source(path: str | Path, fps: float = FPS) -> Video:
         files = [path]
     else:
         return open_video(path)
-    first = next((image for image in map(read_picture, files) if image is not None), None)
+    first = next((image for image in map(read_image, files) if image is not None), None)
     if first is None:
         raise UserError(f"{path} contains no image that can be decoded; is it damaged?")
-    return Pictures(path, first.shape[1::-1], fps, len(files), 0, tuple(files))
+    return ImageSequence(path, first.shape[1::-1], fps, len(files), 0, tuple(files))
 
 
 def is_still(video: Video) -> bool:
     """Whether this is a single image, as opposed to a video of one frame."""
-    return isinstance(video, Pictures) and not video.path.is_dir()
+    return isinstance(video, ImageSequence) and not video.path.is_dir()
 
 
-def read_picture(path: Path) -> np.ndarray | None:
+def read_image(path: Path) -> np.ndarray | None:
     """Returns an image uint8 [h w 3] RGB, upright as its EXIF data says; None if undecodable."""
     try:
         data = np.fromfile(path, np.uint8)

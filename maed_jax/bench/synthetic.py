@@ -29,24 +29,24 @@ def photo(size: int, seed: int = 0) -> np.ndarray:
         noise = rng.normal(size=(2**octave + 3,) * 2) * 45 * 2 ** (0.85 * (1 - octave))
         light += cv2.resize(noise.astype(np.float32), light.shape, interpolation=cv2.INTER_CUBIC)
     colours = rng.normal(110, 12, (32, 32, 3)).astype(np.float32)
-    picture = cv2.resize(colours, light.shape, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(colours, light.shape, interpolation=cv2.INTER_CUBIC)
     for _ in range(24):
         centre, axes = rng.uniform(0, size, 2), size * rng.uniform(0.01, 0.15, 2)
         where = (centre.astype(int).tolist(), axes.astype(int).tolist(), rng.uniform(0, 180))
-        cv2.ellipse(picture, *where, 0, 360, rng.normal(110, 30, 3).tolist(), -1)
-    picture = cv2.GaussianBlur(picture + light[..., None], (0, 0), 0.8)
-    picture += rng.normal(0, 1, (size, size, 1)).astype(np.float32)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+        cv2.ellipse(image, *where, 0, 360, rng.normal(110, 30, 3).tolist(), -1)
+    image = cv2.GaussianBlur(image + light[..., None], (0, 0), 0.8)
+    image += rng.normal(0, 1, (size, size, 1)).astype(np.float32)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def box(size: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns a box `[4]` (see the schema) near the centre, `share` times as high as the image."""
+def box(size: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Returns a box `[4]` (see the schema) near the centre, `fraction` of the image's height."""
     centre = size * rng.uniform(0.46, 0.54, 2)
-    return np.array([*centre, 0.5 * share * size, share * size], np.float32)
+    return np.array([*centre, 0.5 * fraction * size, fraction * size], np.float32)
 
 
 def write_dataset(
-    directory: Path, pictures: Sequence[bytes], boxes: Sequence[np.ndarray], size: int
+    directory: Path, images: Sequence[bytes], boxes: Sequence[np.ndarray], size: int
 ) -> Records:
     """Writes images of `size` pixels as one track of a prepared dataset."""
     import tensorflow_datasets as tfds
@@ -67,13 +67,13 @@ def write_dataset(
             return {"train": self._generate_examples()}
 
         def _generate_examples(self):
-            for number, (picture, person) in enumerate(zip(pictures, boxes)):
+            for number, (image, person) in enumerate(zip(images, boxes)):
                 points = person[:2] + person[3] * rng.uniform(-0.5, 0.5, (49, 2))
                 yield (
                     number,
                     plain
                     | {
-                        "image": picture,
+                        "image": image,
                         "image_size": np.array([size, size], np.int32),
                         "keypoints_2d": np.c_[points, np.ones(49)].astype(np.float32),
                         "keypoints_3d": rng.normal(size=(49, 4)).astype(np.float32),
@@ -93,6 +93,6 @@ def write_dataset(
                 compute_stats="skip", try_download_gcs=False
             )
         )
-    track = schema.Track("bench", 0, len(pictures))
+    track = schema.Track("bench", 0, len(images))
     schema.write_tracks(builder.data_dir, "train", [track])
     return Records(builder.data_dir, "train")

@@ -13,7 +13,7 @@ from maed_jax.files.whole import whole_file
 
 PANELS = 12  # per figure
 DPI = 110
-APART = 30  # minimum distance of two worst frames of one track, in frames
+SPACING = 30  # minimum distance of two worst frames of one track, in frames
 PREDICTED, TRUE = "#d1495b", "#2e7d6b"
 # Between the joints that all sets share: legs, arms, shoulders to neck, hips to neck.
 BONES = (
@@ -51,10 +51,10 @@ def draw_worst(result: Result, file: Path) -> None:
     rows = -(-len(shown) // per_row)
     figure = Figure(figsize=(6 * per_row, 0.4 + 2.2 * rows), layout="constrained")
     panels = figure.subplots(rows, 3 * per_row, squeeze=False).reshape(-1, 3)
-    for (picture, front, side), (number, frame) in zip(panels, shown):
+    for (crop, front, side), (number, frame) in zip(panels, shown):
         track = result.scores.tracks[number]
-        picture.imshow(result.clips.crop(number, frame))
-        picture.set_title(
+        crop.imshow(result.clips.crop(number, frame))
+        crop.set_title(
             f"{track.name}, {track.labels.frame[frame]}: {track.errors['mpjpe'][frame]:.0f} mm",
             fontsize=8,
             loc="left",
@@ -79,13 +79,13 @@ def draw_worst(result: Result, file: Path) -> None:
 
 
 def worst_frames(scores: Scores) -> list[tuple[int, int]]:
-    """Returns the `PANELS` worst (track, frame) pairs, at least `APART` apart within a track."""
+    """Returns the `PANELS` worst (track, frame) pairs, at least `SPACING` apart within a track."""
     errors = [track.errors["mpjpe"] for track in scores.tracks]
     where = [(i, f) for i, track in enumerate(errors) for f in np.flatnonzero(np.isfinite(track))]
     where.sort(key=lambda place: -errors[place[0]][place[1]])
     chosen: list[tuple[int, int]] = []
     for track, frame in where:
-        if all(track != t or abs(frame - f) >= APART for t, f in chosen):
+        if all(track != t or abs(frame - f) >= SPACING for t, f in chosen):
             chosen.append((track, int(frame)))
         if len(chosen) == PANELS:
             break

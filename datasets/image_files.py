@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maed_jax.data.images import CROP_MARGIN, ImageError, decode_picture
+from maed_jax.data.images import CROP_MARGIN, ImageError, decode_image
 
 
 def read_file(path: Path) -> bytes:
@@ -22,19 +22,19 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def first_size(pictures: Iterable[Path | bytes]) -> tuple[int, int] | None:
+def first_size(images: Iterable[Path | bytes]) -> tuple[int, int] | None:
     """Returns height and width of the first readable image of a track, whose images are all alike;
     None if there is none."""
-    for picture in pictures:
+    for image in images:
         try:
-            data = read_file(picture) if isinstance(picture, Path) else picture
-            return decode_picture(data).shape[:2]
+            data = read_file(image) if isinstance(image, Path) else image
+            return decode_image(data).shape[:2]
         except (OSError, ImageError):
             continue
     return None
 
 
-def whole_picture(size: tuple[int, int]) -> np.ndarray:
+def whole_image_box(size: tuple[int, int]) -> np.ndarray:
     """Returns the box [4] whose crop is the whole image, of height and width `size` (mostly equal).
 
     For images that already are crops around a person, which networks see whole.

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from maed_jax.datasets import source
 from maed_jax.datasets.source import Dropped, ImagesBuilder, Person, PersonTrack
 
-STOP = "PICTURED_STOPS_AT"  # environment variable: name of the sequence at which reading stops
+STOP = "TOY_STOPS_AT"  # environment variable: name of the sequence at which reading stops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Task:
     folder: Path
 
 
-def picture(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
+def random_image(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
     """Returns a smooth random image, RGB uint8 [h w 3]."""
     rough = np.random.default_rng(seed).integers(0, 255, (4, 5, 3), dtype=np.uint8)
     return cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -34,7 +34,7 @@ def write(folder: Path, sequences: int = 4, frames: int = 3) -> Path:
     for sequence in range(sequences):
         (folder / f"seq{sequence}").mkdir(parents=True)
         for frame in range(frames):
-            image = picture(100 * sequence + frame)
+            image = random_image(100 * sequence + frame)
             cv2.imwrite(str(folder / f"seq{sequence}" / f"{frame}.jpg"), image)
     return folder
 
@@ -58,7 +58,7 @@ def read(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     yield PersonTrack(f"{task.folder.name}/nobody", [])
 
 
-class Pictured(ImagesBuilder, skip_registration=True):
+class Toy(ImagesBuilder, skip_registration=True):
     """Sequences of images.
 
     DIR/seq0/0.jpg and so on.
