@@ -22,6 +22,7 @@ def tiny_model(monkeypatch):
         return tiny.TinyModel(tiny.SIZE, clip_length)
 
     monkeypatch.setattr(network, "MAED", model)
+    monkeypatch.setattr("maed_jax.models.maed.MAED", model)
     return ["--config", "debug", f"--config.model.image_size={tiny.SIZE}"]
 
 

@@ -24,7 +24,7 @@ def detector_of(golden_dir):
     return lambda kind: make_detector(str(golden_dir / f"detector_{kind}.onnx"))
 
 
-def picture(channel, size):
+def plain_image(channel, size):
     image = np.zeros((*size, 3), np.uint8)
     image[..., channel] = 255
     return image
@@ -34,7 +34,7 @@ def picture(channel, size):
 def test_a_person_is_found_where_the_file_says(kind, detector_of):
     detector = detector_of(kind)
     assert detector.max_side == 64
-    found = detector(picture(KINDS[kind], (32, 64)))
+    found = detector(plain_image(KINDS[kind], (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]], atol=0.5)  # duplicates are merged
     np.testing.assert_allclose(found.scores, [0.9], atol=0.01)
@@ -43,7 +43,7 @@ def test_a_person_is_found_where_the_file_says(kind, detector_of):
 @pytest.mark.parametrize("kind", KINDS)
 def test_channels_are_in_the_order_of_training(kind, detector_of):
     other = RED if KINDS[kind] == BLUE else BLUE
-    found = detector_of(kind)(picture(other, (32, 64)))
+    found = detector_of(kind)(plain_image(other, (32, 64)))
     # the grey padding of YOLOX's images, and a logit of 0, are above the threshold
     assert len(found.scores) == 0 or found.scores[0] <= 0.5
 
@@ -58,9 +58,9 @@ def test_channels_are_in_the_order_of_training(kind, detector_of):
         ("rfdetr", [42, 40, 18, 48]),
     ],
 )
-def test_boxes_are_in_pixels_of_the_picture(kind, expected, detector_of):
+def test_boxes_are_in_pixels_of_the_image(kind, expected, detector_of):
     """A narrow image is padded for YOLO, on one side or both, and stretched for DETR."""
-    found = detector_of(kind)(picture(KINDS[kind], (64, 96)))
+    found = detector_of(kind)(plain_image(KINDS[kind], (64, 96)))
     np.testing.assert_allclose(found.boxes, [expected], atol=1)
 
 
@@ -114,7 +114,7 @@ def small_model(taken=HALF, batch=1):
 
 def test_a_float16_detector(tmp_path):
     (tmp_path / "half.onnx").write_bytes(small_model())
-    found = make_detector(str(tmp_path / "half.onnx"))(picture(RED, (32, 64)))
+    found = make_detector(str(tmp_path / "half.onnx"))(plain_image(RED, (32, 64)))
     assert found.boxes.dtype == found.scores.dtype == np.float32
     np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]])
     np.testing.assert_allclose(found.scores, [0.9], rtol=1e-6)
@@ -136,7 +136,7 @@ def test_a_model_that_fails_is_one_line(golden_dir, tmp_path):
     (tmp_path / "a.onnx").write_bytes(data.replace(sizes + b"\x07", sizes + b"\x06"))
     detector = make_detector(str(tmp_path / "a.onnx"))
     with pytest.raises(UserError, match=r"a.onnx fails as a detector \(.*input data type") as error:
-        detector(picture(RED, (32, 64)))
+        detector(plain_image(RED, (32, 64)))
     assert "\n" not in str(error.value)
 
 
@@ -152,7 +152,7 @@ def test_unexpected_outputs_are_one_line(kind, shapes, says, detector_of):
     answers = [np.zeros(shape, np.float32) for shape in shapes]
     detector._session = SimpleNamespace(run=lambda *_: answers)
     with pytest.raises(UserError, match=rf"{kind}.onnx fails as a detector \(.*{says}"):
-        detector(picture(RED, (32, 64)))
+        detector(plain_image(RED, (32, 64)))
 
 
 def test_outputs_without_a_batch_axis(detector_of):
@@ -161,7 +161,7 @@ def test_outputs_without_a_batch_axis(detector_of):
     answers = [np.array([17, 0]), boxes, np.array([0.9, 0.8], np.float32)]
     detector._session = SimpleNamespace(run=lambda *_: answers)
     detector._names = ["labels", "boxes", "scores"]
-    found = detector(picture(RED, (32, 64)))
+    found = detector(plain_image(RED, (32, 64)))
     np.testing.assert_allclose(found.boxes, [[28, 20, 12, 24]])
     np.testing.assert_allclose(found.scores, [0.8])
 

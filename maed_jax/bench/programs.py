@@ -43,18 +43,17 @@ class Program:
 
 def compile(function: Callable, *arguments: Any, options: Options = None) -> Program:
     """Compiles `function` for arguments on the devices, with compiler `options`."""
-    jitted = jax.jit(function, compiler_options=options)
-    compiled, seconds = compile_cold(jitted, *arguments)
+    compiled, seconds = compile_cold(jax.jit(function), *arguments, options=options)
     return Program(
         lambda: compiled(*arguments), count(function, *arguments), seconds, memory(compiled)
     )
 
 
-def compile_cold(jitted: Any, *arguments: Any) -> tuple[Any, float]:
+def compile_cold(jitted: Any, *arguments: Any, options: Options = None) -> tuple[Any, float]:
     """Returns the compiled program, and the seconds to compile it without the cache on disk."""
     with without_cache():
         start = time.perf_counter()
-        compiled = jitted.lower(*arguments).compile()
+        compiled = jitted.lower(*arguments).compile(compiler_options=options)
         return compiled, time.perf_counter() - start
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +11,8 @@ from ml_collections import ConfigDict
 
 from maed_jax.bench import network
 from maed_jax.bench.operations import count
-from maed_jax.body.smpl import Body
-from maed_jax.compiler_options import for_training
-from maed_jax.models.maed import MAED
-from maed_jax.runs.state import TrainState, create_state
 from maed_jax.training import sharding
-from maed_jax.training.optimizer import make_optimizer, make_schedule
-from maed_jax.training.step import make_train_step
-
-
-def step_function(
-    config: ConfigDict, model: MAED, body: Body, layout: TrainState | None = None
-) -> Callable:
-    """Returns the training step of a configuration."""
-    optimizer = make_optimizer(config.optimizer)
-    schedule = make_schedule(config.optimizer, max(1000, config.optimizer.warmup_steps + 1))
-    return make_train_step(model, body, optimizer, schedule, config.loss, layout=layout)
+from maed_jax.training.program import make_program, step_options
 
 
 class Step:
@@ -38,16 +24,15 @@ class Step:
     """
 
     def __init__(self, config: ConfigDict, b: int, t: int, images: int = 0):
-        net = network.make(config)
-        function = step_function(config, net.model, net.body)
-        self.state = create_state(net.variables, make_optimizer(config.optimizer))
-        self.batch = {"clips": labels(b, t, net.model.image_size)}
+        mesh, size = sharding.make_mesh(1, 1), config.model.image_size
+        program = make_program(config, network.model_and_body(config)[1], mesh)
+        self.state, self.key = program.init(jax.random.key(0)), jax.random.key(4)
+        self.batch = {"clips": labels(b, t, size)}
         if images:
-            self.batch["images"] = labels(images, 1, net.model.image_size)
-        self.key = jax.random.key(4)
-        options = for_training(config.model.dim, b * t + images)
-        self.jitted = jax.jit(function, donate_argnums=0, compiler_options=options)
-        self.count = count(function, *self.arguments())
+            self.batch["images"] = labels(images, 1, size)
+        self.jitted = program.step
+        self.options = step_options(config, b * t + images, mesh)
+        self.count = count(self.jitted, *self.arguments())
 
     def arguments(self) -> tuple:
         return self.state, self.batch, self.key
@@ -55,31 +40,20 @@ class Step:
 
 def abstract(
     config: ConfigDict, mesh: Mesh, clips: int, frames: int, images: int = 0
-) -> tuple[Callable, tuple]:
+) -> tuple[Any, tuple]:
     """Returns the jitted step and its arguments as sharded shapes, enough to compile it.
 
     Args:
       clips, frames, images: clips per device, frames per clip, and additional images per device.
     """
-    model, body = network.model_and_body(config)
-
-    def init(key):
-        return create_state(network.init(model, body, key), make_optimizer(config.optimizer))
-
+    program = make_program(config, network.model_and_body(config)[1], mesh)
     key, size = jax.eval_shape(lambda: jax.random.key(4)), config.model.image_size
-    state = jax.eval_shape(init, key)
     batch = {"clips": label_shapes(mesh.size * clips, frames, size)}
     if images:
         batch["images"] = label_shapes(mesh.size * images, 1, size)
-    layout, whole = sharding.state_shardings(mesh, state), sharding.replicated(mesh)
     across = sharding.batch_sharding(mesh)
-    arguments = (
-        jax.tree.map(lambda a, s: a.update(sharding=s), state, layout),
-        jax.tree.map(lambda a: a.update(sharding=across), batch),
-        key.update(sharding=whole),
-    )
-    function = step_function(config, model, body, layout)
-    return jax.jit(function, donate_argnums=0, out_shardings=(layout, whole)), arguments
+    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
+    return program.step, (program.state, batch, key.update(sharding=sharding.replicated(mesh)))
 
 
 def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -123,7 +123,9 @@ def measure_steps(
         name = f"step, remat {remat}"
         record.say(f"{name}: compiling")
         step = steps.Step(config, options.clips, options.frames, options.images)
-        compiled, seconds = programs.compile_cold(step.jitted, *step.arguments())
+        compiled, seconds = programs.compile_cold(
+            step.jitted, *step.arguments(), options=step.options
+        )
         run = _running(step, compiled)
         program = programs.Program(run, step.count, seconds, programs.memory(compiled))
         seconds_of = record.clock_of(options)

@@ -47,8 +47,8 @@ def detections(
     """
     known = [] if work is None else work.lines("detections", DETECTED)
     frames = _frames(video, detector.max_side, every, known)
-    apart = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer if searches are rare
-    stretches = iter(lambda: list(itertools.islice(frames, every * apart)), [])
+    step = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer if searches are rare
+    stretches = iter(lambda: list(itertools.islice(frames, every * step)), [])
     begun = map_in_threads(lambda stretch: _seen(stretch[0], detector), stretches)
     # Pairs each stretch and the detections in its first frame with those in the next one's.
     open_ended = itertools.chain(begun, [(None, None)])
@@ -64,7 +64,7 @@ def detections(
                 yield found
 
 
-class _Picture(NamedTuple):
+class _Input(NamedTuple):
     """A frame to be searched."""
 
     image: np.ndarray
@@ -81,7 +81,7 @@ _Seen = Detections | None  # None: the frame is damaged
 DETECTED = ([[float] * 5], None)  # form of a stored frame: boxes and scores; null: damaged
 
 
-def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_Picture | _Seen]:
+def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_Input | _Seen]:
     """Yields each frame's image, if it needs a search, or else its known detections."""
     for frame in video.frames():
         if frame.index < len(known):
@@ -93,22 +93,22 @@ def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_P
         elif frame.index % every:
             yield NOBODY
         else:
-            yield _picture(frame, max_side)
+            yield _input(frame, max_side)
 
 
-def _picture(frame: Frame, max_side: int) -> _Picture:
-    return _Picture(frame.image(max_side), frame.size)
+def _input(frame: Frame, max_side: int) -> _Input:
+    return _Input(frame.image(max_side), frame.size)
 
 
 def detect(frame: Frame, detector: Detector) -> Detections:
     """Returns the people in a frame, in pixels of the video."""
-    return _seen(_picture(frame, detector.max_side), detector)
+    return _seen(_input(frame, detector.max_side), detector)
 
 
-def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | None = None) -> _Seen:
+def _seen(frame: _Input | _Seen, detector: Detector, expected: np.ndarray | None = None) -> _Seen:
     """Searches a frame unless its detections are known: near the `expected` boxes [n 4], or all of
     it if None."""
-    if not isinstance(frame, _Picture):
+    if not isinstance(frame, _Input):
         return frame
     scale = frame.scale()
     if expected is None:
@@ -119,7 +119,7 @@ def _seen(frame: _Picture | _Seen, detector: Detector, expected: np.ndarray | No
 
 
 def _complete(
-    detector: Detector, stretch: list[_Picture | _Seen], before: _Seen, after: _Seen
+    detector: Detector, stretch: list[_Input | _Seen], before: _Seen, after: _Seen
 ) -> list[_Seen]:
     """Searches the rest of a stretch of frames.
 
@@ -129,14 +129,14 @@ def _complete(
     for index, frame in enumerate(stretch[1:], 1):
         expected = None
         if before is not None and after is not None:
-            evident, share = EVIDENT * detector.sure_score, index / len(stretch)
-            expected = between_looks(before, after, evident, share)
+            evident, fraction = EVIDENT * detector.sure_score, index / len(stretch)
+            expected = between_looks(before, after, evident, fraction)
         seen.append(_seen(frame, detector, expected))
     return seen
 
 
 def between_looks(
-    before: Detections, after: Detections, evident: float, share: float
+    before: Detections, after: Detections, evident: float, fraction: float
 ) -> np.ndarray | None:
     """Returns where people must be between two searches, as boxes [n 4]; None: possibly anywhere.
 
@@ -145,12 +145,12 @@ def between_looks(
 
     Args:
       evident: least score of an evident detection.
-      share: fraction of the time between the two searches.
+      fraction: of the time between the two searches.
     """
     pairs = match(before.boxes, after.boxes)
     first, second = np.array(pairs, int).reshape(-1, 2).T
     alone = [np.delete(np.arange(len(a.scores)), b) for a, b in ((before, first), (after, second))]
     if any((a.scores[rows] >= evident).any() for a, rows in zip((before, after), alone)):
         return None
-    moving = before.boxes[first] * (1 - share) + after.boxes[second] * share
+    moving = before.boxes[first] * (1 - fraction) + after.boxes[second] * fraction
     return np.concatenate([moving, before.boxes[alone[0]], after.boxes[alone[1]]])

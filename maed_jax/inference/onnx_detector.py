@@ -33,7 +33,7 @@ from maed_jax.threads import THREADS
 SIZE = 640  # pixels, height and width if the file leaves them open
 PAD = 114  # grey level of the padding that YOLOX and others were trained with
 OVERLAP = 0.65  # intersection over union above which boxes are the same person
-FED = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # supported input types
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}  # supported input types
 
 Outputs = dict[str, np.ndarray]
 
@@ -86,12 +86,12 @@ class OnnxDetector:
                 "instead"
             )
         batch = image.shape[0]
-        if image.type not in FED or (isinstance(batch, int) and batch > 1):
+        if image.type not in INPUT_TYPES or (isinstance(batch, int) and batch > 1):
             raise UserError(
                 f"{path} takes {image.type} {image.shape}; export it for one image, or for any "
-                f"number of them, as {' or '.join(FED)}"
+                f"number of them, as {' or '.join(INPUT_TYPES)}"
             )
-        self._path, self._type = path, FED[image.type]
+        self._path, self._type = path, INPUT_TYPES[image.type]
         self._prepare, self._read = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]
         self.max_side = max(self._size)

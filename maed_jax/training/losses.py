@@ -1,4 +1,4 @@
-"""The four losses of the paper (section 3.4), as masked means.
+"""The four losses of the paper (section 3.4), as masked means; that of SMPL has two terms.
 
 Every function takes predictions and labels with the same leading axes and ignores masked labels,
 even if they are not finite. `clips` and `frames` are the numbers of unmasked ones (`count`), by
@@ -154,10 +154,11 @@ def combined_losses(
 
 
 def _as_counted(batch: Mapping[str, Labels]) -> dict[str, Labels]:
-    return {name: _all_count(a) if name == "images" else a for name, a in batch.items()}
+    """The batch, with all images counted as if they had 3D labels, as in the original."""
+    return {name: _as_if_3d(a) if name == "images" else a for name, a in batch.items()}
 
 
-def _all_count(labels: Labels) -> dict[str, jax.Array]:
+def _as_if_3d(labels: Labels) -> dict[str, jax.Array]:
     """The labels with `has_3d` set to true, and invalid 3D keypoints where it was false."""
     has_3d, keypoints = labels["has_3d"], labels["keypoints_3d"]
     valid = jnp.where(rearrange(has_3d, "b -> b 1 1") > 0, keypoints[..., 3], 0.0)

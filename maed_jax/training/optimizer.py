@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Callable
 from typing import Any
@@ -83,14 +84,15 @@ def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:
         raise UserError(
             f"config.optimizer.decay_at must be fractions of the steps, not {config.decay_at}"
         )
-    decay_steps = jnp.array([round(fraction * steps) for fraction in config.decay_at], jnp.int32)
+    if config.schedule == "cosine":
+        decay = optax.cosine_decay_schedule(base, steps - warmup)
+        return lambda step: decay(jnp.maximum(step - warmup, 0)) * _warm_up(step, warmup)
+    scales = collections.defaultdict(lambda: 1.0)
+    for fraction in config.decay_at:
+        scales[round(fraction * steps)] *= config.decay_factor
+    decay = optax.piecewise_constant_schedule(base, scales)
+    return lambda step: decay(step) * _warm_up(step, warmup)
 
-    def rate(step: jax.Array) -> jax.Array:
-        if config.schedule == "step":
-            factor = config.decay_factor ** jnp.sum(step >= decay_steps)
-        else:
-            done = jnp.clip((step - warmup) / (steps - warmup), 0.0, 1.0)
-            factor = (1 + jnp.cos(jnp.pi * done)) / 2
-        return base * factor * jnp.minimum(1.0, (step + 1) / max(warmup, 1))
 
-    return rate
+def _warm_up(step: jax.Array, steps: int) -> jax.Array:
+    return jnp.minimum(1.0, (step + 1) / max(steps, 1))

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from maed_jax.body.files import load_kept_body
 from maed_jax.body.smpl import keypoint_body
-from maed_jax.compiler_options import for_training, hastily
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import training_batches
-from maed_jax.models import maed
 from maed_jax.runs.checkpoints import Checkpoints, read_config, read_variables
 from maed_jax.runs.config import check_same_run
-from maed_jax.runs.state import TrainState, create_state
+from maed_jax.runs.state import TrainState
 from maed_jax.training import sharding
 from maed_jax.training.cost import Compiled
 from maed_jax.training.handover import hand_over
-from maed_jax.training.optimizer import make_optimizer, make_schedule
-from maed_jax.training.step import make_train_step
+from maed_jax.training.program import make_program, step_options
 from maed_jax.training.validation import Validation
 
 
@@ -64,46 +59,20 @@ def set_up(config: ConfigDict) -> Setup:
     sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
     sharding.check_batch(mesh, config.accumulate, sizes)
     body = load_kept_body(config.body, "--config.body")
-    points_body = keypoint_body(body)
     batches = training_batches({**data, "body": body.name}, config.seed, size)
 
-    model = maed.MAED(**config.model)
-    optimizer = make_optimizer(config.optimizer)
-    init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
-
-    def init(key: jax.Array) -> TrainState:
-        variables = model.init(key, jnp.zeros((1, 1, size, size, 3)), points_body)
-        return create_state(variables, optimizer, ema=config.ema > 0)
-
-    abstract = jax.eval_shape(init, init_key)
-    layout = sharding.state_shardings(mesh, abstract)
-    step = make_train_step(
-        model,
-        points_body,
-        optimizer,
-        make_schedule(config.optimizer, config.steps),
-        config.loss,
-        accumulate=config.accumulate,
-        ema=config.ema,
-        layout=layout,
-    )
-    outputs = (layout, sharding.replicated(mesh))
+    program = make_program(config, keypoint_body(body), mesh)
     frames = items["clips"] * data.clip_length + items["images"]
+    init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
     return Setup(
         mesh=mesh,
         batches=batches,
         items=items,
-        validation=Validation(config, model, body, mesh) if config.eval_every else None,
-        step=Compiled(
-            jax.jit(step, donate_argnames="state", out_shardings=outputs),
-            config.accumulate,
-            for_training(config.model.dim, frames // mesh.size // config.accumulate),
-        ),
+        validation=Validation(config, program.model, body, mesh) if config.eval_every else None,
+        step=Compiled(program.step, config.accumulate, step_options(config, frames, mesh)),
         step_key=step_key,
-        draw=functools.partial(
-            jax.jit(init, out_shardings=layout, compiler_options=hastily()), init_key
-        ),
-        abstract=jax.tree.map(lambda a, s: a.update(sharding=s), abstract, layout),
+        draw=lambda: program.init(init_key),
+        abstract=program.state,
     )
 
 

@@ -55,51 +55,51 @@ def make_train_step(
       layout: shardings of the state on several devices, see `sharding.state_shardings`.
     """
 
-    def losses(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
+    def loss_fn(params: Any, batch_stats: Any, batch: Batch, key: jax.Array, counts: Any):
         """Returns the total, and as auxiliary output the losses and BatchNorm's statistics."""
-        if layout is not None:
+        if layout is not None:  # all-gather parameters that are sharded over `fsdp` devices
             params = sharding.gathered(params, layout.params)
-        predictions, batch_stats = predict(model, body, params, batch_stats, batch, key)
+        predictions, batch_stats = apply_model(model, body, params, batch_stats, batch, key)
         total, terms = combined_losses(predictions, batch, loss_weights, counts)
         return total, ({"loss": total, **terms}, batch_stats)
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         differentiate = functools.partial(
-            jax.grad(losses, has_aux=True), state.params, counts=label_counts(batch, accumulate)
+            jax.grad(loss_fn, has_aux=True), state.params, counts=label_counts(batch, accumulate)
         )
-        gradient, found, batch_stats = accumulate_gradients(
+        gradient, losses, batch_stats = accumulate_gradients(
             differentiate, state.batch_stats, batch, key, accumulate
         )
-        rate = schedule(state.step)
+        rate = schedule(state.step)  # not part of the optimiser, whose count stops at skipped steps
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.tree.add_scale(state.params, -rate, updates)
-        learned = state.replace(
+        updated = state.replace(
             params=params,
             opt_state=opt_state,
             batch_stats=batch_stats,
             ema=moving_average(state, params, ema) if state.ema else state.ema,
         )
         norm = optax.tree.norm(gradient)
-        finite = all_finite((found["loss"], norm, batch_stats))
+        finite = all_finite((losses["loss"], norm, batch_stats))
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        metrics = {**found, "gradient_norm": norm, "learning_rate": rate, "skipped": skipped}
-        state = optax.tree.where(finite, learned, state)
+        metrics = {**losses, "gradient_norm": norm, "learning_rate": rate, "skipped": skipped}
+        state = optax.tree.where(finite, updated, state)
         return state.replace(step=state.step + 1, skipped=skipped), metrics
 
     return train_step
 
 
-def predict(
+def apply_model(
     model: nn.Module, body: Body, params: Any, batch_stats: Any, batch: Batch, key: jax.Array
 ) -> tuple[dict[str, Prediction], Any]:
-    """Predictions for each kind of data, and the updated BatchNorm statistics.
+    """Returns predictions for each kind of data, and the updated BatchNorm statistics.
 
     BatchNorm normalises clips and images separately, one after the other.
     """
     predictions = {}
     for name, labels in batch.items():
-        params = _of_its_own(params)
+        params = _unshared(params)
         predictions[name], updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             normalise(labels["image"]),
@@ -113,7 +113,7 @@ def predict(
 
 
 @jax.custom_jvp
-def _of_its_own(params: Any) -> Any:
+def _unshared(params: Any) -> Any:
     """The same parameters, but XLA treats them as different.
 
     Otherwise it would merge the matmuls of clips and images with the same kernel into one, for
@@ -123,7 +123,7 @@ def _of_its_own(params: Any) -> Any:
     return jax.lax.optimization_barrier(params)
 
 
-_of_its_own.defjvp(lambda primals, tangents: (_of_its_own(*primals), *tangents))
+_unshared.defjvp(lambda primals, tangents: (_unshared(*primals), *tangents))
 
 
 def accumulate_gradients(
