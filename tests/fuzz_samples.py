@@ -96,14 +96,6 @@ def person(n: int = 4):
     return small_results.moving_person(1, range(n))
 
 
-def attention_maps(folder: Path) -> None:
-    clip = np.full((2, 1, 2, 2, 4, 4), 1 / 4, np.float32)  # blocks b t heads n n
-    np.savez(
-        folder / "maps.npz", format=1, encoder="ste", mode="parallel",
-        blocks=np.arange(2, dtype=np.int32), heads=np.arange(2, dtype=np.int32), space=clip,
-    )  # fmt: skip
-
-
 def results_folder(folder: Path) -> list[list[bytes]]:
     found = [person(), small_results.moving_person(2, range(2, 4))]
     for each in found:

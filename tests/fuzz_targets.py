@@ -23,7 +23,6 @@ import small_results
 import test_compare
 import test_mocap
 from fuzz_samples import (
-    attention_maps,
     body_npz,
     body_pickles,
     checkpoint,
@@ -75,7 +74,6 @@ from maed_jax.inference import (
     results,
     video,
 )
-from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.unfinished import Work
 from maed_jax.runs.config import load_config
@@ -262,7 +260,6 @@ TARGETS: Mapping[str, Target] = {
     "attention .npz": zipped(lambda f: person_attention.save_attention(
         f / "a.npz", small_results.attention_of(person())), "a.npz",
                             person_attention.load_attention),
-    "attention maps .npz": zipped(attention_maps, "maps.npz", load_attention_maps),
     "results.json": Target("results.json", results_folder, read_results_folder, words=JSON),
     "results of eval": Target("r.json", compared, compare_results, words=JSON),
     "result of a study": Target("r.json", study, read_study, words=JSON),
