@@ -174,7 +174,7 @@ def test_mistakes(study, trained, tmp_path):
             ablation.main(["--workdir", str(study.workdir), "--report_only", *words])
     assert not study.workdir.exists()
     study("--rows", "ste-ktd")
-    with pytest.raises(UserError, match="has a run with other settings: model.dim"):
+    with pytest.raises(UserError, match="has a run with other settings: config.model.dim"):
         study("--rows", "ste-ktd", **{"model.dim": 64})
 
 

@@ -44,7 +44,9 @@ def test_a_directory_belongs_to_one_study(tmp_path):
     files.claim_directory(study("--config.study.seeds=(0,1,2,3)"), workdir)
     assert json.loads((workdir / "config.json").read_text())["study"]["seeds"] == [0, 1, 2, 3]
     files.claim_directory(study("--config.data.data_dir=elsewhere"), workdir)
-    with pytest.raises(UserError, match=r"other settings: study.stage2.steps \(200 there, 7 here"):
+    with pytest.raises(
+        UserError, match=r"other settings: config.study.stage2.steps \(200 there, 7 here"
+    ):
         files.claim_directory(study("--config.study.stage2.steps=7"), workdir)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file/study"):

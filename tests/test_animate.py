@@ -1,10 +1,11 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from animation_readers import Glb
+from animation_readers import Glb, read_bvh
 from small_videos import FakeEstimator, figure_images, write_video
 
 from maed_jax.body.mannequin import mannequin
@@ -13,7 +14,7 @@ from maed_jax.cli import run
 from maed_jax.errors import UserError
 from maed_jax.exports.animate import animate_results, main
 from maed_jax.exports.people import FORMATS, export_people
-from maed_jax.inference.results import load_person, load_results
+from maed_jax.inference.results import load_person, load_results, save_person
 from maed_jax.inference.unfinished import unfinished
 from maed_jax.inference.video import open_video
 from maed_jax.prediction.predict import Options, predict_to
@@ -59,6 +60,15 @@ def test_exports_again_take_the_place_of_the_first(results):
     assert content["exports"].count("person_1_obj") == 1
     assert len(list((results / "person_1_obj").iterdir())) == 4
     assert not (results / ".unfinished").exists()
+
+
+def test_frames_without_times_last_as_long_as_the_frame_rate_says(results, tmp_path):
+    out = shutil.copytree(results, tmp_path / "out")
+    person = load_person(out / "person_1.npz")
+    save_person(out / "person_1.npz", dataclasses.replace(person, times=0 * person.times))
+    animate_results(out, ("glb", "bvh"), "mannequin")
+    np.testing.assert_allclose(Glb(out / "person_1.glb").key_times(), np.arange(4) / 10, atol=1e-6)
+    assert read_bvh(out / "person_1.bvh")[2] == pytest.approx(1 / 10)
 
 
 def test_without_people_nothing_is_written(tmp_path):

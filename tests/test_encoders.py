@@ -35,10 +35,19 @@ def test_every_encoder_by_its_name(settings, dim):
     [
         ({"encoder": "rnn"}, f"no encoder 'rnn'; choose from {', '.join(ENCODERS)}"),
         ({"mode": "both"}, f"no mode 'both'; choose from {', '.join(MODES)}"),
-        ({"heads": 3}, "model.dim=16 must be a multiple of model.heads=3"),
-        ({"encoder": "te", "heads": 5}, "model.dim=16 must be a multiple of model.heads=5"),
-        ({"encoder": "cnn", "stage_sizes": (3, 4, 9)}, "ResNet-50: set .*=\\(3, 4, 6, 3\\)"),
-        ({"width": 48}, "model.width=48 leads to layers of 48 channels, .* GroupNorm's 32 groups"),
+        ({"heads": 3}, "config.model.dim=16 must be a multiple of config.model.heads=3"),
+        (
+            {"encoder": "te", "heads": 5},
+            "config.model.dim=16 must be a multiple of config.model.heads=5",
+        ),
+        (
+            {"encoder": "cnn", "stage_sizes": (3, 4, 9)},
+            "ResNet-50: set config.model.stage_sizes=\\(3, 4, 6, 3\\)",
+        ),
+        (
+            {"width": 48},
+            "config.model.width=48 leads to layers of 48 channels, .* GroupNorm's 32 groups",
+        ),
         ({"width": 24, "stage_sizes": (1, 1)}, "width=24 leads to layers of 48 channels"),
         ({"width": 6, "stage_sizes": (1, 1)}, "width=6 leads to layers of 48 channels"),
     ],

@@ -40,6 +40,31 @@ def test_a_directory_is_called_as_its_option_is(tmp_path):
             pass
 
 
+class Refused(Exception):
+    pass
+
+
+def test_who_is_refused_leaves_nothing_behind(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for work in (tmp_path / "new" / "work", tmp_path / "mine", tmp_path):
+        there = sorted(tmp_path.rglob("*"))
+        with pytest.raises(Refused), only_run_in(work):
+            (work / "checkpoints").mkdir()
+            raise Refused
+        assert sorted(tmp_path.rglob("*")) == there
+
+
+def test_what_was_written_or_there_before_stays_with_its_lock(tmp_path):
+    work = tmp_path / "work"
+    with pytest.raises(Refused), only_run_in(work):
+        (work / "config.json").write_text("{}")
+        raise Refused
+    (work / "empty").mkdir()
+    with pytest.raises(Refused), only_run_in(work):
+        raise Refused
+    assert {path.name for path in work.iterdir()} == {"config.json", "empty", locks.NAME}
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write in"):

@@ -127,6 +127,9 @@ def main(argv):
     found = [next(batches)]
     one, other = multiprocessing.active_children()
     os.kill(one.pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all
+    os.kill(one.pid, signal.SIGTERM)  # as schedulers do
+    one.join(1)
+    assert one.exitcode is None
     os.kill(other.pid, signal.SIGKILL)
     found += [next(batches) for _ in range(24)]  # more than what was made before the death
     np.save(argv[0], np.stack([batch["images"]["image"] for batch in found]))

@@ -116,8 +116,8 @@ def test_no_config(trained):
 @pytest.mark.parametrize(
     "name, value, says",
     [
-        ("heads", 0, "config.json: model.heads must be at least 1"),
-        ("heads", 3, "config.json: .* a multiple of model.heads=3"),
+        ("heads", 0, "config.json: config.model.heads must be at least 1"),
+        ("heads", 3, "config.json: .* a multiple of config.model.heads=3"),
         ("depth", 1.5, "cannot be read: model.depth must be a whole number, not 1.5"),
         ("decoder", "folded", "config.json: there is no decoder 'folded'"),
         ("extra", 1, "is from another version: .*'extra'"),

@@ -176,3 +176,30 @@ def test_a_video_has_as_many_frames_as_are_listed(tmp_path):
             UserError, match="results.json .*people_in_frame does not have one entry per"
         ):
             load_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("times", "believed"),
+    [
+        ([0, 0, 0, 0], False), ([0, 1, 1, 1], False), ([0, 5, 1, 6], False), ([3, 2, 1, 0], False),
+        ([2, 2, 3, 4], True), ([0, 1, 1, 2], True),
+    ],
+)  # fmt: skip
+def test_times_that_do_not_go_on_are_those_of_the_frame_rate(tmp_path, times, believed):
+    """In everybody's file, so that they stay together."""
+    frames = (3, 4, 5, 6), (5, 6)
+    people = [person(1, frames[0]), person(2, frames[1])]
+    people[0] = dataclasses.replace(people[0], times=np.array(times, float))
+    people[1] = dataclasses.replace(people[1], times=np.array([7.0, 8.0]))
+    for one in people:
+        save_person(tmp_path / f"person_{one.id}.npz", one)
+    content = test_index_page.content()
+    content["people"] = [
+        listed | {"id": one.id, "file": f"person_{one.id}.npz"}
+        for listed, one in zip(content["people"], people)
+    ]
+    write_summary(tmp_path, content)
+    _, loaded = load_results(tmp_path)
+    expected = (times, [7, 8]) if believed else [np.array(f) / 25 for f in frames]
+    for one, known in zip(loaded, expected, strict=True):
+        np.testing.assert_allclose(one.times, known)

@@ -61,7 +61,7 @@ def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
     later = set_up(config)
     with Checkpoints(tmp_path) as saved:
         restored = first_state(later, config, saved, tmp_path, messages.append)
-        with pytest.raises(UserError, match="a run with other settings: seed"):
+        with pytest.raises(UserError, match="a run with other settings: config.seed"):
             first_state(later, settings(seed=5), saved, tmp_path, messages.append)
     assert equal(restored, state) and "resuming from step 0" in messages[0]
     for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):

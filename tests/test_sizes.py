@@ -29,7 +29,7 @@ from maed_jax.runs.settings import check_settings
 )
 def test_what_cannot_be_is_named(name, value, says):
     check_sizes(MAED())
-    says = f"^model.{name} must be {says}"
+    says = f"^config.model.{name} must be {says}"
     clip = jax.ShapeDtypeStruct((1, 1, 224, 224, 3), jnp.float32)
     with pytest.raises(UserError, match=says):
         jax.eval_shape(MAED(**{name: value}).init, jax.random.key(0), clip, None)

@@ -10,7 +10,14 @@ import pytest
 from small_videos import damage, figure_images, write_video
 
 from maed_jax.errors import UserError
-from maed_jax.inference.video import VideoWriter, _decoded_frames, _measured_rate, fit, open_video
+from maed_jax.inference.video import (
+    VideoWriter,
+    _decoded_frames,
+    _measured_rate,
+    _on_one_clock,
+    fit,
+    open_video,
+)
 
 
 def numbered(count, size=(48, 64)):
@@ -104,17 +111,42 @@ def test_damage_within_h264_never_ends_a_video(tmp_path):
     assert (np.diff([frame.time for frame in frames]) > 0).all()
 
 
-def test_the_clock_goes_on_where_videos_were_joined(tmp_path):
-    clip = write_video(tmp_path / "a.ts", numbered(20)).read_bytes()
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])  # frames out of order, and in order
+@pytest.mark.parametrize("length", [5, 20])
+def test_the_clock_goes_on_where_videos_were_joined(tmp_path, length, codec):
+    clip = write_video(tmp_path / "a.ts", numbered(length), fps=25, codec=codec).read_bytes()
     joined = tmp_path / "joined.ts"
     joined.write_bytes(3 * clip)
     times = [frame.time for frame in open_video(joined).frames()]
-    np.testing.assert_allclose(times, np.arange(60) / 10, atol=1e-3)
+    np.testing.assert_allclose(times, np.arange(3 * length) / 25, atol=1e-3)
+
+
+def test_a_joined_video_may_claim_any_time():
+    """Packets whose times, moved on, would not fit into 64 bits."""
+    packets = [av.Packet(8) for _ in range(3)]
+    for packet, ticks in zip(packets, [2**63 - 1, -(2**63) + 1, 2**63 - 1]):
+        packet.pts, packet.dts, packet.time_base = ticks, ticks, Fraction(1, 1000)
+    moved = [packet.pts for packet in _on_one_clock(iter(packets))]
+    assert moved == sorted(moved)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+def test_a_clock_that_stands_still_is_not_believed(tmp_path, name):
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in [*numbered(12), None]:
+            frame = None if image is None else av.VideoFrame.from_ndarray(image, format="rgb24")
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts = 0
+                container.mux(packet)
+    times = [frame.time for frame in open_video(tmp_path / name).frames()]
+    np.testing.assert_allclose(times, np.arange(12) / 25, atol=1e-3)
 
 
 def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
     opened = open_video(write_video(tmp_path / "a.mp4", numbered(9)))
-    stray = [0, 2, 1, 4, 4, 3, None, 7, 8]  # tenths of a second
+    stray = [0, 2, 1, 4, 3, 3, None, 7, 8]  # tenths of a second
 
     def restamped(container, stream):
         for tenths, (_, raw) in zip(stray, _decoded_frames(container, stream)):
@@ -122,7 +154,7 @@ def test_stray_time_stamps_do_not_move_the_clock(tmp_path, monkeypatch):
 
     monkeypatch.setattr("maed_jax.inference.video._decoded_frames", restamped)
     times = [frame.time for frame in opened.frames()]
-    np.testing.assert_allclose(times, np.array([0, 2, 2, 4, 4, 4, 5, 7, 8]) / 10, atol=1e-3)
+    np.testing.assert_allclose(times, np.array([0, 2, 2, 4, 4, 5, 6, 7, 8]) / 10, atol=1e-3)
 
 
 def test_a_file_that_is_all_damaged(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
@@ -190,6 +191,9 @@ def _rows_of_host(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, 
 
 def _start_worker(*_) -> None:
     parallel.end_with_parent()
+    # Schedulers send it to all processes of a run. The first one still needs its workers, and stops
+    # them in another way; if they died, it would also report their shared memory as leaked.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _prepare_process()
 
 

@@ -43,6 +43,8 @@ class InUse(UserError):
 def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None]:
     """Keeps other runs out of `workdir`, which is created if it does not exist.
 
+    If the block ends with an error before it has written a file, nothing new is left behind.
+
     Args:
       option: the command-line option that names the directory, for messages.
 
@@ -51,8 +53,11 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
       UserError: the directory cannot be created, written to or locked.
     """
     path = Path(workdir) / NAME
+    folder = path.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        before = set(folder.iterdir()) if not missing else set()
+        folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write in {workdir}: {reason(error)}") from None
@@ -70,4 +75,14 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}")
         file.flush()
-        yield
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):  # a file, or a directory with files
+                for new in set(folder.iterdir()) - before - {path}:
+                    new.rmdir()
+                if path not in before:
+                    path.unlink()
+                for place in missing:
+                    place.rmdir()
+            raise

@@ -166,6 +166,8 @@ def check_frames(frames: np.ndarray) -> None:
 def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     """Returns the content of results.json in a folder of `maed predict`, and the people it lists.
 
+    If anyone's times run backwards or mostly stand still, everyone's are their frames / fps.
+
     Raises:
       UserError: the folder has no results, or they are incomplete or invalid.
     """
@@ -183,7 +185,15 @@ def load_results(out: str | Path) -> tuple[dict, list[Person]]:
     for listed, person in zip(content["people"], people):
         if person.id != listed["id"] or person.frames[-1] >= content["video"]["frames"]:
             raise UserError(f"{path} does not match {listed['file']}: run maed predict again")
+    if not all(_times_go_on(person.times) for person in people):
+        fps = content["video"]["fps"]
+        people = [dataclasses.replace(person, times=person.frames / fps) for person in people]
     return content, people
+
+
+def _times_go_on(times: np.ndarray) -> bool:
+    steps = np.diff(times)
+    return bool((steps >= 0).all() and 2 * (steps > 0).sum() >= len(steps))
 
 
 def load_results_body(content: dict, given: Body | str | Path | None = None) -> Body:

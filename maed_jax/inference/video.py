@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -24,7 +25,8 @@ from av.video.reformatter import VideoReformatter
 from maed_jax.errors import UserError, reason
 
 MAX_READ_ERRORS = 100  # read errors after which the rest of a file is given up
-STRAY = 16  # frames by which a timestamp may be late: no codec reorders farther
+RESTART = 0.1  # seconds by which decoding goes back where another video begins, as in ffmpeg
+_FAR = 1 << 62  # ticks of a clock; more could overflow FFmpeg's numbers
 # PyAV 19 no longer has this option, and reads titles in any encoding.
 _ANY_METADATA = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 FAILURES = (OSError, av.error.FFmpegError)  # of writing
@@ -94,24 +96,21 @@ class Video:
 
         A frame that cannot be decoded is yielded as a `damaged` copy of the frame before it (those
         before the first good frame are copies of that), so that frame numbers and times never
-        shift. Where videos were joined and the clock restarts, times continue one frame later.
+        shift. A timestamp like that of the frame before says nothing: the frame is one later.
         """
         with _open(self.path) as container:
             stream = _video_stream(container, self.path)
             stream.thread_type = "AUTO"
             tick = float(stream.time_base or 0)
-            start: float | None = None
+            start = before = None
             time, index, last, waiting = 0.0, 0, None, []
             for pts, raw in _decoded_frames(container, stream):
-                clock = None if pts is None else pts * tick
-                start = clock if start is None else start
-                if clock is None:
+                start = pts if start is None else start
+                if pts is None or pts == before:
                     time += 1 / self.fps if index else 0
-                elif time - (clock - start) > STRAY / self.fps:  # the clock of another video
-                    time += 1 / self.fps
-                    start = clock - time
                 else:
-                    time = max(time, clock - start)
+                    time = max(time, (pts - start) * tick)
+                before = pts
                 source, damaged = (last, True) if raw is None else (raw, raw.is_corrupt)
                 if source is None:
                     waiting.append((index, time))
@@ -223,7 +222,7 @@ def _decoded_frames(container, stream) -> Iterator[tuple[int | None, av.VideoFra
     """
     sent: list[int] = []  # heap of timestamps whose frames have not come out yet
     failures = 0
-    for packet in _packets(container, stream):
+    for packet in _on_one_clock(_packets(container, stream)):
         if packet is not None and packet.pts is not None and not packet.is_discard:
             heapq.heappush(sent, packet.pts)
         try:
@@ -261,6 +260,22 @@ def _packets(container, stream) -> Iterator[av.Packet | None]:
         except (av.error.FFmpegError, ValueError):
             errors += 1
     yield None
+
+
+def _on_one_clock(packets: Iterator[av.Packet | None]) -> Iterator[av.Packet | None]:
+    """Moves timestamps where videos were joined and the clock restarts, so that it goes on."""
+    shift, end, last = 0, 0, -math.inf
+    for packet in packets:
+        if packet is not None and packet.pts is not None and packet.dts is not None:
+            if not packet.is_discard:
+                if float((last - packet.dts) * packet.time_base) >= RESTART:
+                    shift = end - packet.pts
+                last = packet.dts
+            packet.pts, packet.dts = (
+                min(max(ticks + shift, -_FAR), _FAR) for ticks in (packet.pts, packet.dts)
+            )
+            end = max(end, packet.pts + (packet.duration or 0))
+        yield packet
 
 
 class VideoWriter:

@@ -27,20 +27,22 @@ def check_encoder(model) -> None:
     if model.mode not in MODES:
         raise UserError(f"there is no mode {model.mode!r}; choose from {', '.join(MODES)}")
     if model.encoder != "cnn" and model.dim % model.heads:
-        raise UserError(f"model.dim={model.dim} must be a multiple of model.heads={model.heads}")
+        raise UserError(
+            f"config.model.dim={model.dim} must be a multiple of config.model.heads={model.heads}"
+        )
     if model.encoder == "cnn" and tuple(model.stage_sizes) == ROOT:
         raise UserError(
-            f"model.stage_sizes={ROOT} is for the root of the transformers; the encoder 'cnn' is a "
-            "whole ResNet-50: set model.stage_sizes=(3, 4, 6, 3)"
+            f"config.model.stage_sizes={ROOT} is for the root of the transformers; the encoder "
+            "'cnn' is a whole ResNet-50: set config.model.stage_sizes=(3, 4, 6, 3)"
         )
     if model.dtype not in DTYPES:
         raise UserError(
-            f"model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
+            f"config.model.dtype must be {' or '.join(map(repr, DTYPES))}, not {model.dtype!r}"
         )
     if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(model.stage_sizes))):
         raise UserError(
-            f"model.width={model.width} leads to layers of {channels} channels, which do not "
-            f"divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
+            f"config.model.width={model.width} leads to layers of {channels} channels, which do "
+            f"not divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
             f"{GROUPS}"
         )
 

@@ -34,11 +34,11 @@ def check_sizes(model) -> None:
       UserError: a size is out of bounds.
     """
     names = (name for _, _, names in BOUNDS for name in names)
-    check_bounds({name: getattr(model, name) for name in names}, BOUNDS, "model.")
+    check_bounds({name: getattr(model, name) for name in names}, BOUNDS, "config.model.")
     stages = model.stage_sizes
     if not stages or not all(type(units) is int and units >= 1 for units in stages):
         raise UserError(
-            "model.stage_sizes must be whole numbers of at least 1, one per stage, not "
+            "config.model.stage_sizes must be whole numbers of at least 1, one per stage, not "
             f"{tuple(stages)}"
         )
 

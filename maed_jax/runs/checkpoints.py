@@ -32,6 +32,7 @@ from maed_jax.runs.checkpoint_parts import (
     VARIABLES,
     Facts,
     arrays,
+    interrupts_held,
     load,
     metadata,
     quietly,
@@ -105,9 +106,10 @@ class Checkpoints:
         with self._faults(f"save step {step}"):
             self._check_room(content)
             self._wait()
-            self._saving = self._orbax.save_checkpointables_async(
-                step, content, force=True, metrics=ranked
-            )
+            with interrupts_held():  # returns soon; Orbax would leave half-begun work behind
+                self._saving = self._orbax.save_checkpointables_async(
+                    step, content, force=True, metrics=ranked
+                )
 
     def _wait(self) -> None:
         """Waits for the last save; its thread ends only once the result has been requested."""

@@ -200,11 +200,14 @@ def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> Non
     known = dict(flatten(defaults()))
     old_values, new_values = known | dict(flatten(old)), known | dict(flatten(new))
     old_values["body"] = whole_body(old_values["body"])
-    absent = "absent"
-    differing = [
-        f"{key} ({old_values.get(key, absent)!r} there, {new_values.get(key, absent)!r} here)"
+    pairs = {
+        key: (old_values.get(key, "absent"), new_values.get(key, "absent"))
         for key in sorted(old_values.keys() | new_values.keys())
-        if key not in FREE_TO_CHANGE and old_values.get(key, absent) != new_values.get(key, absent)
+    }
+    differing = [
+        f"config.{key} ({there!r} there, {here!r} here)"
+        for key, (there, here) in pairs.items()
+        if key not in FREE_TO_CHANGE and there != here
     ]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""

@@ -14,6 +14,7 @@ from maed_jax.body.files import load_kept_body
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import training_batches
+from maed_jax.errors import UserError
 from maed_jax.runs.checkpoints import Checkpoints, read_config, read_variables
 from maed_jax.runs.config import check_same_run
 from maed_jax.runs.state import TrainState
@@ -100,7 +101,12 @@ def first_state(
         return state
     if not config.init_from:
         return setup.draw()
-    variables, step = read_variables(config.init_from)
+    try:
+        variables, step = read_variables(config.init_from)
+    except UserError as error:
+        raise UserError(
+            f"the earlier stage (--config.init_from=DIR gives another): {error}"
+        ) from None
     state = setup.draw()
     taken, report = hand_over(state.variables, variables, decoder=config.init_decoder)
     tell(f"from {config.init_from}, step {step}:\n{report}")
