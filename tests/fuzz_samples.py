@@ -92,6 +92,18 @@ def walking(frames: int = 2):
     return made.rotations, np.ones((frames, 3))
 
 
+def bvh(folder: Path) -> None:
+    import test_mocap  # starts JAX, which must not run before `scripts/fuzz.py` forks
+
+    test_mocap.write_bvh(folder / "w.bvh", *walking())
+
+
+def acclaim(folder: Path) -> None:
+    import test_mocap  # as above
+
+    test_mocap.write_acclaim(folder, *walking())
+
+
 def person(n: int = 4):
     return small_results.moving_person(1, range(n))
 
