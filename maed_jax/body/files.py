@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from maed_jax.body import skeleton
@@ -240,10 +240,10 @@ def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
 
 def _body(faces: np.ndarray, **arrays: np.ndarray | None) -> Body:
     floats = {
-        key: None if array is None else jnp.asarray(array, jnp.float32)
+        key: None if array is None else np.asarray(array, np.float32)
         for key, array in arrays.items()
     }
-    return Body(faces=jnp.asarray(faces, jnp.int32), name="smpl", **floats)
+    return jax.device_put(Body(faces=np.asarray(faces, np.int32), name="smpl", **floats))
 
 
 def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np.ndarray:
