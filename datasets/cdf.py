@@ -2,7 +2,8 @@
 
 Human3.6M's poses are in this format. Everything that their owner's tools write is supported: a
 single file, plain or compressed with GZIP, as a whole or by variable, in either order of axes and
-bytes. The layout is described in NASA's "CDF Internal Format Description".
+bytes. The layout is described in NASA's "CDF Internal Format Description". Why not cdflib: it fills
+what a truncated file lacks with zeros, and some damaged files take it hours or all memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Reads MATLAB files of versions 5 to 7.2 in limited memory.
 
 They are sequences of elements, each with its kind and size; a variable is an element that contains
-elements. The layout is described in MathWorks' "MAT-File Format".
+elements. The layout is described in MathWorks' "MAT-File Format". Why not `scipy.io.loadmat`: on
+some damaged files it crashes the process.
 """
 
 from __future__ import annotations
@@ -80,8 +81,10 @@ class _File:
         stream = zlib.decompressobj()
         found = stream.decompress(data, max(1, self.budget.left))
         self.budget.spend(len(found))
-        if not stream.eof:
-            raise ValueError("it unpacks to far more than its size, or is truncated")
+        # MATLAB does not end the stream of a variable of 16384 bytes, so `stream.eof` says little.
+        # A truncated one is recognised by the size in the variable.
+        if stream.unconsumed_tail:
+            raise ValueError("it unpacks to far more than its size")
         return found
 
     def inside(self, data: bytes, cut: bool = False) -> memoryview:

@@ -27,7 +27,7 @@ from maed_jax.data.builders import usual_name
 from maed_jax.data.parallel import in_order
 from maed_jax.errors import UserError
 
-from . import beam, parts
+from . import parts
 from .person import Dropped, Person, PersonTrack
 
 __all__ = ["Dropped", "Person", "PersonTrack", "ImagesBuilder"]
@@ -73,7 +73,6 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         super().__init__(file_format="array_record", **kwargs)
         self.manual_dir = Path(manual_dir).expanduser()
         self.processes, self.partial = processes, partial
-        self._beam_runner = self._beam_options = None
         # Holds finished parts until all are. `maed data build` sets it, and removes the folder.
         self.parts = Path(self._data_dir_root) / ".parts" / self.name / self.builder_config.name
 
@@ -162,10 +161,8 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 )
             schema.write_tracks(self.data_dir, split, _table(done[split]))
         (Path(self.data_dir) / "report.json").write_text(json.dumps(report, indent=1))
-        bar = None
-        if not self._beam_runner:  # Beam's workers are elsewhere
-            total = sum(counts["people"] for counts in report.values())
-            bar = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
+        total = sum(counts["people"] for counts in report.values())
+        bar = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
         return {
             split: [
                 functools.partial(_examples, pieces, bar)
@@ -173,14 +170,6 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             ]
             for split in jobs
         }
-
-    def _download_and_prepare(self, dl_manager, download_config=None):
-        if download_config and download_config.beam_runner:
-            self._beam_runner = download_config.beam_runner
-            self._beam_options = download_config.beam_options
-        super()._download_and_prepare(dl_manager, download_config)
-        for path in Path(self.data_dir).glob("*.shard_infos.json"):
-            path.unlink()  # TFDS leaves them behind when it writes on Beam
 
     def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
         """Makes the unfinished parts and returns what `parts.make` returned for every job."""
@@ -198,14 +187,6 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             total=len(flat), initial=kept, desc=f"reading {usual_name(self.name)}", unit=" tasks",
             smoothing=0.05, mininterval=0.5,
         )  # fmt: skip
-        if self._beam_runner:
-            beam.make(todo, self._beam_runner, self._beam_options)
-            done |= {job.stem: parts.finished(job) for job in todo}
-            if None in done.values():
-                raise UserError(
-                    f"the output of Beam's workers is not in {self.parts}: is that folder shared?"
-                )
-            todo = []
         people = 0
         try:
             with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
@@ -262,9 +243,8 @@ def _shards(jobs: list[parts.Job], done: list[dict]) -> list[list[tuple[parts.Jo
     return shards
 
 
-def _examples(pieces: list[tuple[parts.Job, int, int]], bar: tqdm.tqdm | None) -> Iterator:
+def _examples(pieces: list[tuple[parts.Job, int, int]], bar: tqdm.tqdm) -> Iterator:
     numbered = enumerate(itertools.chain.from_iterable(parts.records(*p) for p in pieces))
     for example in numbered:
-        if bar is not None:
-            bar.update()
+        bar.update()
         yield example

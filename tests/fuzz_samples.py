@@ -92,16 +92,20 @@ def walking(frames: int = 2):
     return made.rotations, np.ones((frames, 3))
 
 
+def bvh(folder: Path) -> None:
+    import test_mocap  # starts JAX, which must not run before `scripts/fuzz.py` forks
+
+    test_mocap.write_bvh(folder / "w.bvh", *walking())
+
+
+def acclaim(folder: Path) -> None:
+    import test_mocap  # as above
+
+    test_mocap.write_acclaim(folder, *walking())
+
+
 def person(n: int = 4):
     return small_results.moving_person(1, range(n))
-
-
-def attention_maps(folder: Path) -> None:
-    clip = np.full((2, 1, 2, 2, 4, 4), 1 / 4, np.float32)  # blocks b t heads n n
-    np.savez(
-        folder / "maps.npz", format=1, encoder="ste", mode="parallel",
-        blocks=np.arange(2, dtype=np.int32), heads=np.arange(2, dtype=np.int32), space=clip,
-    )  # fmt: skip
 
 
 def results_folder(folder: Path) -> list[list[bytes]]:

@@ -21,11 +21,11 @@ import scipy.io
 import scipy.sparse
 import small_results
 import test_compare
-import test_mocap
 from fuzz_samples import (
-    attention_maps,
+    acclaim,
     body_npz,
     body_pickles,
+    bvh,
     checkpoint,
     coco,
     database,
@@ -43,7 +43,6 @@ from fuzz_samples import (
     sequence,
     spin,
     study,
-    walking,
 )
 from fuzzing import Target
 from joblib_writer import joblib_bytes
@@ -75,7 +74,6 @@ from maed_jax.inference import (
     results,
     video,
 )
-from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.unfinished import Work
 from maed_jax.runs.config import load_config
@@ -204,12 +202,11 @@ def dataset(name: str, of: str) -> Callable[[Path], list[list[bytes]]]:
 
 
 TARGETS: Mapping[str, Target] = {
-    "BVH": Target("w.bvh", whole(lambda f: test_mocap.write_bvh(f / "w.bvh", *walking()), "w.bvh"),
-                  move, words=(b"JOINT a\n{\n", b"OFFSET 0 0 0\n", b"CHANNELS 3 Xrotation Yrotation"
-                               b" Zrotation\n", b"}\n", b"End Site\n", b"MOTION\n", b"#")),
-    "AMC": Target("walk_01.amc", whole(lambda f: test_mocap.write_acclaim(f, *walking()),
-                                       "walk_01.amc"), move),
-    "ASF": Target("walk.asf", whole(lambda f: test_mocap.write_acclaim(f, *walking()), "walk.asf"),
+    "BVH": Target("w.bvh", whole(bvh, "w.bvh"), move, words=(
+        b"JOINT a\n{\n", b"OFFSET 0 0 0\n", b"CHANNELS 3 Xrotation Yrotation Zrotation\n", b"}\n",
+        b"End Site\n", b"MOTION\n", b"#")),
+    "AMC": Target("walk_01.amc", whole(acclaim, "walk_01.amc"), move),
+    "ASF": Target("walk.asf", whole(acclaim, "walk.asf"),
                   lambda path: move(path.with_name("walk_01.amc")),
                   words=(b"begin\n", b"end\n", b"dof rx\n", b"root", b":hierarchy\n")),
     "MOT boxes": Target("b.txt", lambda f: [[b"1,1,10,20,30,40,0.9,-1\n2,1,11,20,30,40,0.8,-1\n"
@@ -262,7 +259,6 @@ TARGETS: Mapping[str, Target] = {
     "attention .npz": zipped(lambda f: person_attention.save_attention(
         f / "a.npz", small_results.attention_of(person())), "a.npz",
                             person_attention.load_attention),
-    "attention maps .npz": zipped(attention_maps, "maps.npz", load_attention_maps),
     "results.json": Target("results.json", results_folder, read_results_folder, words=JSON),
     "results of eval": Target("r.json", compared, compare_results, words=JSON),
     "result of a study": Target("r.json", study, read_study, words=JSON),

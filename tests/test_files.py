@@ -1,4 +1,3 @@
-import dataclasses
 import pickle
 
 import jax
@@ -101,32 +100,6 @@ def test_a_mapping_with_dense_regressor_and_more_betas(arrays, body):
     more = np.concatenate([arrays["shapedirs"], np.ones((6890, 3, 290))], axis=-1)
     given = arrays | {"shapedirs": more, "J_regressor": arrays["J_regressor"].toarray()}
     assert same(files.load_body(given), body)
-
-
-def test_saved_and_loaded(tmp_path, body):
-    files.save_body(body, tmp_path / "body.npz")
-    assert same(files.load_body(tmp_path), body)
-    bare = smpl.restrict(body, np.arange(30))
-    bare = dataclasses.replace(bare, name="mannequin", mean_camera=None)
-    files.save_body(bare, tmp_path / "bare.npz")
-    assert same(files.load_body(tmp_path / "bare.npz"), bare)
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def test_a_body_of_a_newer_format_is_refused(tmp_path, body):
-    path = tmp_path / "body.npz"
-    files.save_body(body, path)
-    with np.load(path) as file:
-        np.savez(path, **dict(file) | {"maed_jax_body": 2})
-    with pytest.raises(UserError, match="body.npz .*has format 2, newer than 1: update maed_jax"):
-        files.load_body(path)
-
-
-def test_saving_where_one_cannot(tmp_path, body):
-    with pytest.raises(UserError, match="must end in .npz"):
-        files.save_body(body, tmp_path / "body.pkl")
-    with pytest.raises(UserError, match="cannot be written"):
-        files.save_body(smpl.restrict(body, np.arange(3)), tmp_path / "none" / "body.npz")
 
 
 def test_smpl_alone_loads_and_says_what_is_missing_when_it_is_needed(model):

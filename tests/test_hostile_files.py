@@ -39,7 +39,6 @@ from maed_jax.files import bounds
 from maed_jax.files.joblib import read_joblib
 from maed_jax.files.torch import LEGACY_MAGIC, load_torch
 from maed_jax.files.unpickle import restricted_load
-from maed_jax.inference.attention_maps import load_attention_maps
 from maed_jax.inference.boxes_file import read_boxes
 from maed_jax.inference.person_attention import load_attention
 from maed_jax.inference.results import load_person, load_results
@@ -154,13 +153,11 @@ FORMS = {
     "joblib, zlib in gzip": (lambda data: gzip.compress(zlib.compress(data)), ".pt",
                              (read_joblib,)),
     "npz": (npz_of_all, ".npz", (load_body, read_boxes, load_person, load_attention,
-                                 load_attention_maps, read_spin, converted)),
+                                 read_spin, converted)),
     "npz in npz": (lambda data: npz_of(("inner.npz", npz_of_all(data))), ".npz",
-                   (load_body, read_boxes, load_person, load_attention, load_attention_maps,
-                    read_spin)),
+                   (load_body, read_boxes, load_person, load_attention, read_spin)),
     "npy": (npy_of, ".npy", (read_spin,)),
-    "npy as npz": (npy_of, ".npz", (load_body, read_boxes, load_person, load_attention,
-                                    load_attention_maps)),
+    "npy as npz": (npy_of, ".npz", (load_body, read_boxes, load_person, load_attention)),
 }  # fmt: skip
 
 
@@ -246,8 +243,7 @@ def npy(size: int) -> bytes:
 HUGE = 1 << 26  # bytes that a few kilobytes unpack to here
 BOMBS = {
     "npz": (npz_of(*((f"{name}.npy", npy(HUGE)) for name in FIELDS)), ".npz",
-            (load_body, read_boxes, load_person, load_attention, load_attention_maps, read_spin,
-             converted)),
+            (load_body, read_boxes, load_person, load_attention, read_spin, converted)),
     "torch": (npz_of(("a/data.pkl", tensor(storage(b"I%d\n" % (HUGE // 4)), PLAIN)),
                      ("a/data/0", bytes(HUGE))), ".pth", (load_torch, estimator)),
     "torch's pickle": (npz_of(("a/data.pkl", b"\x80\x02V" + b"a" * HUGE + b"\n.")), ".pth",

@@ -75,6 +75,21 @@ def test_both_orders_of_bytes(tmp_path, order):
     assert read_variables(path, ["x"]) == {"x": "hé"}
 
 
+def test_a_stream_that_matlab_did_not_end(tmp_path):
+    """As in two files of Penn Action, whose variables take 16384 bytes, MATLAB's buffer."""
+    numbers = np.arange(2040.0)
+    variable = matrix(6, (1, 2040), element(9, numbers.astype(">f8").tobytes()))
+    stream = zlib.compressobj()
+    packed = stream.compress(variable) + stream.flush(zlib.Z_SYNC_FLUSH)
+    path = tmp_path / "a.mat"
+    path.write_bytes(file_of(struct.pack(">II", 15, len(packed)) + packed))
+    np.testing.assert_array_equal(read_variables(path, ["x"])["x"], numbers[None])
+    packed = packed[: len(packed) // 2]
+    path.write_bytes(file_of(struct.pack(">II", 15, len(packed)) + packed))
+    with pytest.raises(ValueError, match="it ends early"):
+        read_variables(path, ["x"])
+
+
 EMPTY = element(1, b"")
 HOSTILE = {
     "an array of more numbers than there are": matrix(6, (1 << 30, 1 << 30), element(9, bytes(8))),

@@ -88,8 +88,8 @@ def test_every_choice_can_be_changed_and_shows():
         (("3dpw", "maed", [("metrics", "mpjp")]), "no metric 'mpjp'; did you mean mpjpe"),
         (("3dpw", "maed", [("flip", "yes")]), "protocol.flip must be true or false, not 'yes'"),
         (
-            ("3dpw", "maed", [("margin", "-1")]),
-            "protocol.margin must be a number of at least 0",
+            ("3dpw", "maed", [("frame_rate", "-1")]),
+            "protocol.frame_rate must be a number of at least 0",
         ),
         (("3dpw", "maed", [("accel_trim", "1.5")]), "protocol.accel_trim must be a number"),
     ],

@@ -14,10 +14,10 @@ from built_dataset import image, projected, stacked, tracks
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import medfilt
 
-from maed_jax.body.files import save_body
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.data import prepare
+from maed_jax.datasets.threedpw import body as threedpw_body
 from maed_jax.errors import UserError
 
 LIMBS = [KEYPOINT_NAMES.index(name) for name in raw_threedpw.OPENPOSE[2:14]]
@@ -40,13 +40,6 @@ def raw(tmp_path_factory):
 def own(raw, tmp_path):
     """A copy to damage."""
     return Path(shutil.copytree(raw[0], tmp_path / "raw"))
-
-
-@pytest.fixture(scope="module")
-def body_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("body") / "body.npz"
-    save_body(mannequin(), path)
-    return str(path)
 
 
 def test_evaluation_has_every_frame_and_all_that_protocols_need(raw, build):
@@ -74,9 +67,9 @@ def test_evaluation_has_every_frame_and_all_that_protocols_need(raw, build):
         assert (left > right).all(), "they face the camera"
 
 
-def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build, body_file):
+def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build):
     folder, truths = raw
-    directory = build(folder, body=body_file)
+    directory = build(folder, body="mannequin")
     for split, name in (("train", "walk_00_0"), ("test", "talk_00_1")):
         rows = [row for row in tracks(directory, split)[name] if row["has_smpl"]]
         truth = truths[name].keypoints_3d[[row["frame"] for row in rows]]
@@ -94,8 +87,8 @@ def test_pose_is_in_the_camera_frame_and_belongs_to_the_3d_keypoints(raw, build,
                 assert np.abs(off[LIMBS]).max() < 0.1
 
 
-def test_training_leaves_out_what_would_teach_nonsense(raw, build, body_file):
-    directory = build(raw[0], body=body_file)
+def test_training_leaves_out_what_would_teach_nonsense(raw, build):
+    directory = build(raw[0], body="mannequin")
     rows = tracks(directory, "train")["walk_00_0"]
     assert [row["frame"] for row in rows] == [t for t in range(12) if t != 3]
     without_camera = next(row for row in rows if row["frame"] == 5)
@@ -104,9 +97,9 @@ def test_training_leaves_out_what_would_teach_nonsense(raw, build, body_file):
     assert "1 left out: 6 of 12 limb joints or fewer visible" in prepare.summary(directory)
 
 
-def test_crops_show_the_same_person(raw, build, body_file):
+def test_crops_show_the_same_person(raw, build):
     """3D labels project onto the 2D ones, which are at the dots in the images."""
-    for row in tracks(build(raw[0], "crops", body=body_file), "test")["talk_00_0"]:
+    for row in tracks(build(raw[0], "crops", body="mannequin"), "test")["talk_00_0"]:
         if not row["keypoints_2d"].any():
             continue
         assert np.abs(projected(row) - row["keypoints_2d"][:, :2])[LIMBS].max() < 0.1
@@ -203,10 +196,9 @@ def test_what_is_not_there_is_named(own, build, tmp_path):
         build(own, partial=False)
 
 
-def test_actors_have_bodies_of_their_own(raw, build, tmp_path, body_file):
+def test_actors_have_bodies_of_their_own(raw, build, tmp_path, monkeypatch):
     folder, truths = raw
-    shutil.copy(body_file, tmp_path / "SMPL_MALE.npz")
-    with pytest.raises(UserError, match="SMPL_FEMALE.npz is missing"):
+    with pytest.raises(UserError, match="SMPL_MALE.npz is missing"):
         build(folder, body=str(tmp_path))
     body = mannequin()
     taller = dataclasses.replace(
@@ -214,7 +206,8 @@ def test_actors_have_bodies_of_their_own(raw, build, tmp_path, body_file):
         shape_dirs=body.shape_dirs * 1.1, rest_joint_dirs=body.rest_joint_dirs * 1.1,
         pose_dirs=body.pose_dirs * 1.1,
     )  # fmt: skip
-    save_body(taller, tmp_path / "SMPL_FEMALE.npz")
+    bodies = {"male": body, "female": taller}
+    monkeypatch.setattr(threedpw_body, "load_body", lambda source, gender: bodies[gender])
     found = tracks(build(folder, body=str(tmp_path)), "test")
     for name, factor in (("talk_00_0", 1.0), ("talk_00_1", 1.1)):
         found_points = found[name][0]["keypoints_3d"][..., :3]

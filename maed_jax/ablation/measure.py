@@ -5,7 +5,9 @@ Measurements are plain numbers and lists, ready for JSON.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,7 @@ from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
 from maed_jax.evaluation import metrics, scoring, table
 from maed_jax.evaluation.predictions import Predicted
-from maed_jax.inference.attention_maps import attention_maps
+from maed_jax.models.encoder import attention_weights
 from maed_jax.models.maed import MAED
 
 FRACTIONS = tuple(part / 10 for part in range(10))
@@ -103,8 +105,16 @@ def time_gates(estimator: Estimator, images: np.ndarray) -> np.ndarray:
     Returns:
       `[b t blocks]`, the mean over channels; the spatial branch has the rest.
     """
-    maps = attention_maps(estimator, normalise(jnp.asarray(images)), heads=(0,))
-    return np.moveaxis(np.asarray(maps.gates).mean(-1), 0, -1)
+    return np.asarray(_gates(estimator.model, estimator.variables, estimator.body, images))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gates(model: MAED, variables: Any, body: smpl.Body, images: jax.Array) -> jax.Array:
+    _, seen = model.apply(
+        variables, normalise(images), body, method="regress", mutable="intermediates"
+    )
+    gates = [block["gates"].astype(jnp.float32).mean(-1) for block in attention_weights(seen)]
+    return jnp.stack(gates, -1)
 
 
 def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,31 +12,24 @@ from maed_jax.ablation.report import DEPTH_ROWS, label_of
 from maed_jax.ablation.rows import ROWS
 from maed_jax.evaluation import table
 from maed_jax.evaluation.protocols import METRICS
-from maed_jax.files.whole import whole_file
+from maed_jax.files.figures import can_plot, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 110
-
 
 def draw(summary: dict, directory: Path) -> list[str]:
     """Writes all plots to `directory` and returns their names; none without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print(
-            "maed: no plots: they need matplotlib (pip install '.[viz]' in the source folder)",
-            file=sys.stderr,
-        )
+    if not can_plot():
         return []
+    from matplotlib.figure import Figure
+
     written = []
     for name, plot in PLOTS.items():
         figure = Figure(layout="constrained")  # no pyplot: no windows, no global state
         if plot(figure, summary):
-            with whole_file(directory / name) as file:
-                figure.savefig(file, format="png", dpi=DPI)
+            save_figure(figure, directory / name)
             written.append(name)
         else:
             (directory / name).unlink(missing_ok=True)

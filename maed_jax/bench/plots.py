@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from maed_jax.files.whole import whole_file
+from maed_jax.files.figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 110
 Rows = Sequence[dict[str, Any]]
 
 
@@ -21,8 +20,7 @@ def save(path: str, width: float, height: float, draw: Callable[[Figure], None])
 
     figure = Figure(figsize=(width, height), layout="constrained")  # no pyplot: no global state
     draw(figure)
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=DPI)
+    save_figure(figure, path)
     print(f"wrote {path}")
 
 

@@ -51,6 +51,7 @@ def default_focal(image_size: tuple[int, int]) -> float:
     return float((height**2 + width**2) ** 0.5)
 
 
+@jax.jit  # for NumPy's arrays: each of its operations would be compiled for their shapes
 def camera_from_crop_to_image(
     camera: jax.Array, box: jax.Array, intrinsics: jax.Array
 ) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Body files: SMPL's (.pkl, .npz, a directory, a mapping) and our own.
+"""Body files: SMPL's (.pkl, .npz, a directory, a mapping).
 
 No file is trusted: pickles are read by `maed_jax.files.unpickle`, NumPy files without objects, and
 every array's shape is checked.
@@ -6,23 +6,20 @@ every array's shape is checked.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from maed_jax.body import skeleton
 from maed_jax.body.smpl import NUM_BETAS, NUM_JOINTS, Body
 from maed_jax.errors import UserError
-from maed_jax.files.formats import check_format
 from maed_jax.files.numpy import HoldsObjects, open_npz, read_npy
 from maed_jax.files.stand_ins import ChumpyNode
 from maed_jax.files.unpickle import restricted_load
-from maed_jax.files.whole import whole_file
 
 MODEL_KEYS = (
     "v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f",
@@ -31,7 +28,6 @@ MODEL_KEYS = (
 MODEL_FILES = (
     "SMPL_NEUTRAL.npz", "SMPL_NEUTRAL.pkl", "smpl/SMPL_NEUTRAL.npz", "smpl/SMPL_NEUTRAL.pkl",
     "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl", "basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl",
-    "body.npz",
 )  # fmt: skip
 # The same for gendered bodies.
 GENDERED_FILES = {
@@ -50,8 +46,6 @@ COMPANIONS = {
     "J_regressor_h36m": "J_regressor_h36m.npy",
     "mean_params": "smpl_mean_params.npz",
 }
-_FORMAT = "maed_jax_body"  # the key that only our own files have; its value is their format
-_NEWEST = 1  # the newest format; raised when older readers would fail
 _SMPL_VERTS = 6890
 _NUM_POSE = 9 * (NUM_JOINTS - 1)
 
@@ -63,11 +57,11 @@ def load_body(source: Source, gender: str = "neutral") -> Body:
     """Loads a body.
 
     Args:
-      source: a `Body`; "mannequin" for the built-in body; the path of a .pkl, a .npz (SMPL's or
-        `save_body`'s) or a directory with SMPL_NEUTRAL.npz or .pkl; or a mapping with SMPL's keys.
-        Files named J_regressor_extra.npy, J_regressor_h36m.npy and smpl_mean_params.npz next to the
-        body, or the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping of pose,
-        shape, cam), are optional; functions that need them raise an error if they are missing.
+      source: a `Body`; "mannequin" for the built-in body; the path of SMPL's .pkl or .npz, or of a
+        directory with SMPL_NEUTRAL.npz or .pkl; or a mapping with SMPL's keys. Files named
+        J_regressor_extra.npy, J_regressor_h36m.npy and smpl_mean_params.npz next to the body, or
+        the keys J_regressor_extra, J_regressor_h36m and mean_params (a mapping of pose, shape,
+        cam), are optional; functions that need them raise an error if they are missing.
       gender: "neutral"; or "male" or "female", then loads SMPL_MALE.npz (or .pkl) and so on from
         the directory of the neutral body.
 
@@ -163,8 +157,6 @@ def read_arrays(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} contains a {type(arrays).__name__}, not a body's arrays")
     else:
         arrays = _read_npz(path)
-    if _FORMAT in arrays:
-        return arrays
     # SPIN has SMPL in smpl/ and the rest in the parent directory.
     above = [path.parent.parent] if path.parent.name == "smpl" else []
     for key, name in COMPANIONS.items():
@@ -203,13 +195,11 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
-    """Builds a body from a mapping with SMPL's keys or `save_body`'s; errors call it `what`.
+    """Builds a body from a mapping with SMPL's keys; errors call it `what`.
 
     Raises:
       UserError: an entry is missing, has the wrong shape, or is not numeric.
     """
-    if _FORMAT in arrays:
-        return _own_body(arrays, what)
     missing = [key for key in MODEL_KEYS if key not in arrays]
     if missing:
         raise UserError(f"{what} is not an SMPL body: it lacks {', '.join(missing)}")
@@ -248,12 +238,12 @@ def body_from_mapping(arrays: Mapping[str, Any], what: str) -> Body:
     )
 
 
-def _body(faces: np.ndarray, name: str = "smpl", **arrays: np.ndarray | None) -> Body:
+def _body(faces: np.ndarray, **arrays: np.ndarray | None) -> Body:
     floats = {
-        key: None if array is None else jnp.asarray(array, jnp.float32)
+        key: None if array is None else np.asarray(array, np.float32)
         for key, array in arrays.items()
     }
-    return Body(faces=jnp.asarray(faces, jnp.int32), name=name, **floats)
+    return jax.device_put(Body(faces=np.asarray(faces, np.int32), name="smpl", **floats))
 
 
 def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np.ndarray:
@@ -317,59 +307,3 @@ def _landmarks(arrays: Mapping[str, Any], verts: int, what: str) -> np.ndarray |
     chosen = np.zeros((len(skeleton.SMPL_LANDMARK_VERTICES), verts))
     chosen[np.arange(len(chosen)), skeleton.SMPL_LANDMARK_VERTICES] = 1
     return np.concatenate([chosen, regressed])
-
-
-# --- Our own files --------------------------------------------------------------------------------
-
-_OPTIONAL = ("landmark_regressor", "h36m_regressor", "mean_pose6d", "mean_shape", "mean_camera")
-
-
-def save_body(body: Body, path: str | os.PathLike) -> None:
-    """Writes `body`, including regressors and mean parameters, to a .npz for `load_body`.
-
-    Raises:
-      UserError: the name does not end in .npz, or it cannot be written.
-    """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise UserError(f"{path} must end in .npz")
-    arrays = {
-        field.name: np.asarray(getattr(body, field.name))
-        for field in dataclasses.fields(Body)
-        if getattr(body, field.name) is not None
-    }
-    with whole_file(path) as file:
-        np.savez_compressed(file, **{_FORMAT: np.int64(_NEWEST)}, **arrays)
-
-
-def _own_body(arrays: Mapping[str, Any], what: str) -> Body:
-    try:
-        check_format(int(_numbers(arrays, _FORMAT, (), what)), _NEWEST)
-    except ValueError as error:
-        raise UserError(f"{what} cannot be read as a body: {error}") from None
-    required = [field.name for field in dataclasses.fields(Body) if field.name not in _OPTIONAL]
-    missing = [key for key in required if key not in arrays]
-    if missing:
-        raise UserError(f"{what} is incomplete: it lacks {', '.join(missing)}")
-    template = _numbers(arrays, "template", ("vertices", 3), what)
-    verts = template.shape[0]
-    parents = _numbers(arrays, "parents", (NUM_JOINTS,), what)
-    if tuple(parents) != skeleton.PARENTS:
-        raise UserError(f"{what}: parents are not those of SMPL's {NUM_JOINTS} joints")
-    shapes = {
-        "shape_dirs": (verts, 3, NUM_BETAS),
-        "pose_dirs": (verts, 3, _NUM_POSE),
-        "skin_weights": (verts, NUM_JOINTS),
-        "rest_joints": (NUM_JOINTS, 3),
-        "rest_joint_dirs": (NUM_JOINTS, 3, NUM_BETAS),
-    }
-    optional = dict(
-        zip(_OPTIONAL, ((30, verts), (17, verts), (6 * NUM_JOINTS,), (NUM_BETAS,), (3,)))
-    )
-    return _body(
-        name=str(arrays["name"]),
-        template=template,
-        faces=_faces(_numbers(arrays, "faces", ("faces", 3), what), verts, what),
-        **{key: _numbers(arrays, key, shape, what) for key, shape in shapes.items()},
-        **{key: _optional(arrays, key, shape, what) for key, shape in optional.items()},
-    )

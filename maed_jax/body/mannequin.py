@@ -26,7 +26,6 @@ from __future__ import annotations
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -200,7 +199,7 @@ def mannequin() -> Body:
         name="mannequin",
     )
     with jax.ensure_compile_time_eval():  # it is cached, and the first call may be traced
-        return jax.tree.map(jnp.asarray, body)
+        return jax.device_put(body)
 
 
 @functools.cache

@@ -216,18 +216,19 @@ def restrict(body: Body, vertex_ids) -> Body:
     def cut(regressor):
         if regressor is None or np.any(np.asarray(regressor)[:, position < 0]):
             return None
-        return jnp.asarray(np.asarray(regressor)[:, ids])
+        return np.asarray(regressor)[:, ids]
 
-    return dataclasses.replace(
+    restricted = dataclasses.replace(
         body,
-        template=jnp.asarray(np.asarray(body.template)[ids]),
-        shape_dirs=jnp.asarray(np.asarray(body.shape_dirs)[ids]),
-        pose_dirs=jnp.asarray(np.asarray(body.pose_dirs)[ids]),
-        skin_weights=jnp.asarray(np.asarray(body.skin_weights)[ids]),
-        faces=jnp.asarray(faces[(faces >= 0).all(axis=-1)].astype(np.int32)),
+        template=np.asarray(body.template)[ids],
+        shape_dirs=np.asarray(body.shape_dirs)[ids],
+        pose_dirs=np.asarray(body.pose_dirs)[ids],
+        skin_weights=np.asarray(body.skin_weights)[ids],
+        faces=faces[(faces >= 0).all(axis=-1)].astype(np.int32),
         landmark_regressor=cut(body.landmark_regressor),
         h36m_regressor=cut(body.h36m_regressor),
     )
+    return jax.device_put(restricted)
 
 
 def keypoint_body(body: Body, *, h36m: bool = False) -> Body:

@@ -118,18 +118,6 @@ def _build_with(name: str, cls: type, argv: list[str]) -> None:
     )
     _add_processes(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
-    if hasattr(cls, "tasks"):
-        parser.add_argument(
-            "--beam", nargs="?", const="DirectRunner", metavar="RUNNER",
-            help="read with Apache Beam instead of processes (RUNNER: DirectRunner, DataflowRunner "
-            "and so on); needs apache-beam, see docs/data.md",
-        )  # fmt: skip
-        parser.add_argument(
-            "--beam_options",
-            default="",
-            metavar="TEXT",
-            help="Beam's options, quoted as one argument",
-        )
     cls.add_arguments(parser)
     options = vars(parser.parse_args(argv))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up as for Ctrl-C
@@ -171,8 +159,6 @@ def build(
     *,
     overwrite: bool = False,
     processes: int | None = None,
-    beam: str | None = None,
-    beam_options: str = "",
     **options,
 ) -> Path:
     """Prepares a dataset below `data_dir` and returns its folder.
@@ -183,8 +169,6 @@ def build(
     Args:
       name: a dataset's name, or the path of a Python file that defines one.
       processes: number of processes; default: one per core.
-      beam: name of an Apache Beam runner to read with.
-      beam_options: its options, as on a command line.
       options: arguments of the dataset's own builder.
 
     Raises:
@@ -217,9 +201,8 @@ def build(
         if hasattr(builder, "parts"):
             builder.parts = work.parent / "parts"
         with _quiet():
-            builder.download_and_prepare(
-                file_format="array_record", download_config=_download_config(beam, beam_options)
-            )
+            settings = tfds.download.DownloadConfig(try_download_gcs=False)
+            builder.download_and_prepare(file_format="array_record", download_config=settings)
         made = Path(builder.data_dir)
         (made / "options.json").write_text(json.dumps(built_with))
         if final.exists():
@@ -227,17 +210,6 @@ def build(
         final.parent.mkdir(parents=True, exist_ok=True)
         made.rename(final)
     return final
-
-
-def _download_config(beam: str | None, beam_options: str):
-    import tensorflow_datasets as tfds
-
-    settings = {"try_download_gcs": False}
-    if beam:
-        from maed_jax.datasets import beam as beams
-
-        settings |= beams.settings(beam, beam_options)
-    return tfds.download.DownloadConfig(**settings)
 
 
 @contextlib.contextmanager

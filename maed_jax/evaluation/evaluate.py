@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
                 for key, presets in PRESETS.items()
             ),
             choices="\n".join(f"  {name:<14}{', '.join(of)}" for name, of in CHOICES.items())
-            + "\n  accel_trim, frame_rate, tracks, margin, flip, metrics: see docs/evaluation.md",
+            + "\n  accel_trim, frame_rate, tracks, flip, metrics: see docs/evaluation.md",
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

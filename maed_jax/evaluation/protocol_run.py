@@ -144,7 +144,7 @@ def run(
                 estimator.image_size,
                 stride=how.stride,
                 batch_size=clips_per_batch,
-                margin=protocol.margin or how.margin,
+                margin=how.margin,
                 frames=frames,
                 every=how.every,
                 labels=chosen,

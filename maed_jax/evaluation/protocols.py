@@ -101,10 +101,6 @@ CHOICES: dict[str, dict[str, str]] = {
         "gendered": "truth: the body of the labelled gender in the labelled pose and shape",
         "keypoints": "truth: labelled 3D keypoints",
     },
-    "body": {
-        "neutral": "",
-        "gendered": "predictions posed with the body of the labelled gender",
-    },
     "joints": {name: joints.text for name, joints in JOINT_SETS.items()},
     "root": {"mid-hip": "centred on the mid-hip point", "pelvis": "centred on the pelvis joint"},
     "pve": {
@@ -136,7 +132,6 @@ class Protocol:
     source: str
     """whose protocol it is"""
     truth: str = "neutral"
-    body: str = "neutral"
     joints: str = "h36m14"
     root: str = "mid-hip"
     pve: str = "none"
@@ -151,8 +146,6 @@ class Protocol:
     """frames per second to evaluate; 0: all"""
     tracks: str = ""
     """only tracks whose name contains this"""
-    margin: float = 0.0
-    """side of the crop relative to the longer side of the box; 0: as in training"""
     flip: bool = False
     """average with the prediction for the mirrored image"""
     metrics: tuple[str, ...] = ("mpjpe", "pa_mpjpe", "pve", "accel")
@@ -171,11 +164,11 @@ class Protocol:
     @property
     def sees(self) -> tuple:
         """What determines the images that the model sees; protocols that agree share a pass."""
-        return self.frames, self.gaps, self.frame_rate, self.tracks, self.margin, self.flip
+        return self.frames, self.gaps, self.frame_rate, self.tracks, self.flip
 
     def describe(self) -> str:
         """Returns a sentence with every choice that affects the results."""
-        said = [CHOICES[name][getattr(self, name)] for name in ("truth", "body", "joints", "root")]
+        said = [CHOICES[name][getattr(self, name)] for name in ("truth", "joints", "root")]
         said += [CHOICES["pve"][self.pve]] if "pve" in self.metrics else []
         if "accel" in self.metrics:
             trim = ", ends dropped" * bool(self.accel_trim)
@@ -184,7 +177,6 @@ class Protocol:
         said += [CHOICES["frames"][self.frames], CHOICES["gaps"][self.gaps]]
         said.append(f"{self.frame_rate:g} frames per second" if self.frame_rate else "")
         said.append(f"only tracks named *{self.tracks}*" if self.tracks else "")
-        said.append(f"crops {self.margin:g} times the box" if self.margin else "")
         said.append("averaged with the mirrored image" if self.flip else "")
         return f"{self.label} ({self.source}): {'; '.join(part for part in said if part)}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_run import Result
+from maed_jax.files.figures import can_plot
 from maed_jax.files.json import write_json
 from maed_jax.files.whole import whole_file
 
@@ -31,13 +31,7 @@ def write_directory(directory: str | Path, found: dict, results: Sequence[Result
 
 
 def _plots(directory: Path, results: Sequence[Result]) -> list[str]:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print(
-            "maed: no plots: they need matplotlib (pip install '.[viz]' in the source folder)",
-            file=sys.stderr,
-        )
+    if not can_plot():
         return []
     from maed_jax.evaluation import report_plots
 

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.scoring import Scores
-from maed_jax.files.whole import whole_file
+from maed_jax.files.figures import save_figure
 
 PANELS = 12  # per figure
-DPI = 110
 SPACING = 30  # minimum distance of two worst frames of one track, in frames
 PREDICTED, TRUE = "#d1495b", "#2e7d6b"
 # Between the joints that all sets share: legs, arms, shoulders to neck, hips to neck.
@@ -41,7 +40,7 @@ def draw_errors(scores: Scores, file: Path) -> None:
     axes[0].legend(fontsize=7)
     which = "" if len(shown) == len(tracks) else f", the {len(shown)} worst of {len(tracks)}"
     figure.suptitle(f"{scores.protocol.label}: errors over time{which}", fontsize=10)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def draw_worst(result: Result, file: Path) -> None:
@@ -75,7 +74,7 @@ def draw_worst(result: Result, file: Path) -> None:
         "predicted in red, ground truth in green",
         fontsize=10,
     )
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def worst_frames(scores: Scores) -> list[tuple[int, int]]:
@@ -90,8 +89,3 @@ def worst_frames(scores: Scores) -> list[tuple[int, int]]:
         if len(chosen) == PANELS:
             break
     return chosen
-
-
-def _save(figure: Figure, file: Path) -> None:
-    with whole_file(file) as out:
-        figure.savefig(out, format="png", dpi=DPI)

@@ -63,18 +63,19 @@ class Bodies:
             self._whole[gender] = load_body(self._source, gender)
         return self._whole[gender]
 
-    def points_of(self, gender: str, source: str) -> smpl.Body:
-        """Returns the body restricted to the points of `source`, see `posing.points_body`."""
-        if (gender, source) not in self._points:
-            self._points[gender, source] = posing.points_body(self.of(gender), source)
-        return self._points[gender, source]
+    def points_of(self, source: str) -> smpl.Body:
+        """Returns the neutral body restricted to the points of `source`, see
+        `posing.points_body`."""
+        if source not in self._points:
+            self._points[source] = posing.points_body(self.of("neutral"), source)
+        return self._points[source]
 
     def check(self, protocol: Protocol, labels: Iterable[TrackLabels]) -> None:
         """Raises: UserError: a body that the protocol or the labels need is missing."""
         for track in labels:
             if protocol.truth != "keypoints":
                 check_body([track], self.of("neutral").name, "--body")
-            if "gendered" in (protocol.truth, protocol.body):
+            if protocol.truth == "gendered":
                 try:
                     self.of(track.gender)
                 except UserError as error:
@@ -124,10 +125,9 @@ def _score_track(
     labels, joint_set = clips.labels[number], protocol.joint_set
     rows, labelled_rows = joint_set.root(protocol.root)
     answer = predicted["rotmat"][number], predicted["shape"][number]
-    gender = labels.gender if protocol.body == "gendered" else "neutral"
     errors = {name: np.full(len(labels), np.nan) for name in METRICS}
     if protocol.truth == "keypoints":
-        body = bodies.points_of(gender, joint_set.source)
+        body = bodies.points_of(joint_set.source)
         points = posing.body_points(
             posing.Poses(body, *answer), joint_set.source, len(labels), clips.span, clips.every
         )
@@ -137,7 +137,7 @@ def _score_track(
     else:
         true_body = bodies.of(labels.gender if protocol.truth == "gendered" else "neutral")
         points, true_points, errors["pve"] = posing.compare(
-            posing.Poses(bodies.of(gender), *answer),
+            posing.Poses(bodies.of("neutral"), *answer),
             posing.Poses(true_body, posing.rotations(labels.pose), labels.shape),
             joint_set.source,
             rows if protocol.pve == "root" else None,

@@ -103,7 +103,7 @@ def _at_hand(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Prot
         if which != "all" and protocol.name != which:
             continue
         try:
-            if "gendered" in (protocol.truth, protocol.body):
+            if protocol.truth == "gendered":
                 bodies.of("male"), bodies.of("female")
             kept.append(protocol)
         except UserError as error:

@@ -121,20 +121,17 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return tuple(sizes), order[1] == b"True", dtype
 
 
-def check_axes(
-    arrays: Mapping[str, np.ndarray], axes: Mapping[str, str], sizes: dict[str, int] | None = None
-) -> None:
+def check_axes(arrays: Mapping[str, np.ndarray], axes: Mapping[str, str]) -> None:
     """Checks that arrays have the expected kinds and axes.
 
     Args:
       axes: name -> kind and axes, such as "float n 24 3", where n must be equal in all arrays that
         have it. Kinds are bool, int, float and any; floats must be finite.
-      sizes: the letters whose sizes are known.
 
     Raises:
       ValueError: they do not; the message says which array is wrong.
     """
-    sizes = {} if sizes is None else sizes
+    sizes: dict[str, int] = {}
     for name, array in arrays.items():
         kind, *wanted = axes[name].split()
         fits = array.ndim == len(wanted) and array.dtype.kind in _KINDS[kind]

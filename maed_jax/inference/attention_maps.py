@@ -1,16 +1,12 @@
-"""Attention weights and gates of a model, and their file format.
+"""Attention weights and gates of a model.
 
-    maps = attention_maps(estimator, clip, blocks=(5,), heads=(0, 3))
-    save_attention_maps(maps, "walk.npz")
-
-docs/model.md describes the file.
+maps = attention_maps(estimator, clip, blocks=(5,), heads=(0, 3))
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,21 +18,11 @@ from maed_jax.body.smpl import Body
 from maed_jax.data.images import network_input
 from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator
-from maed_jax.files.formats import check_format
-from maed_jax.files.numpy import check_axes, open_npz
-from maed_jax.files.whole import whole_file
 from maed_jax.models.encoder import attention_weights
 from maed_jax.models.maed import MAED
 
-FORMAT = 1  # increased when older readers would fail
-AXES = {
-    "space": "blocks b t heads n n",
-    "time": "blocks b n heads t t",
-    "joint": "blocks b heads t n t n",
-    "gates": "blocks b t d",
-}
-_KEYS = {"space": -1, "time": -1, "joint": (-2, -1)}  # axes over which weights sum to one
-_TOLERANCE = 1e-3  # of that sum
+# The axis of heads in a block's weights, and the axes of keys, over which they sum to one.
+_AXES = {"space": (2, -1), "time": (2, -1), "joint": (1, (-2, -1))}
 
 
 @struct.dataclass
@@ -112,19 +98,17 @@ def _record(
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
     seen = attention_weights(state)
     layers = [seen[i] for i in blocks]
-    head_axis = {name: AXES[name].split().index("heads") - 1 for name in _KEYS}  # without `blocks`
 
-    def stack(name: str) -> jax.Array | None:
+    def stack(name: str, head_axis: int, keys: int | tuple[int, int]) -> jax.Array | None:
         if name not in layers[0]:
             return None
-        axis = head_axis[name]
-        weights = jnp.stack([layer[name].take(jnp.array(heads), axis) for layer in layers])
+        weights = jnp.stack([layer[name].take(jnp.array(heads), head_axis) for layer in layers])
         if weights.dtype == jnp.float32:
             return weights
         weights = weights.astype(jnp.float32)  # in bfloat16 they do not sum to one
-        return weights / weights.sum(_KEYS[name], keepdims=True)
+        return weights / weights.sum(keys, keepdims=True)
 
-    maps = {name: stack(name) for name in head_axis}
+    maps = {name: stack(name, *axes) for name, axes in _AXES.items()}
     gated = "gates" in layers[0]
     gates = jnp.stack([layer["gates"] for layer in layers]) if gated else None
     return maps | {"gates": gates.astype(jnp.float32) if gated else None}
@@ -136,64 +120,3 @@ def _choose(what: str, chosen: int | Sequence[int] | None, count: int) -> tuple[
     if not chosen or not all(-count <= i < count for i in chosen):
         raise UserError(f"{what}s run from 0 to {count - 1}, not {list(chosen)}")
     return tuple(int(i) % count for i in chosen)
-
-
-def save_attention_maps(maps: AttentionMaps, path: str | Path) -> None:
-    """Writes an `.npz` (see docs/model.md) for `load_attention_maps`.
-
-    Raises:
-      UserError: the file cannot be written.
-    """
-    arrays = {name: getattr(maps, name) for name in AXES}
-    arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    facts = dict(
-        format=np.array(FORMAT),
-        encoder=np.array(maps.encoder),
-        mode=np.array(maps.mode),
-        blocks=np.array(maps.blocks, np.int32),
-        heads=np.array(maps.heads, np.int32),
-    )
-    with whole_file(path) as file:
-        np.savez_compressed(file, **facts, **arrays)
-
-
-def load_attention_maps(path: str | Path) -> AttentionMaps:
-    """Loads attention maps from a file, as NumPy arrays.
-
-    Raises:
-      UserError: the file cannot be read or is not valid.
-    """
-    try:
-        with open_npz(path) as file:
-            content = dict(file)
-        check_format(int(content["format"]), FORMAT)
-        maps = AttentionMaps(
-            **{name: content.get(name) for name in AXES},
-            blocks=tuple(content["blocks"].astype(int).tolist()),
-            heads=tuple(content["heads"].astype(int).tolist()),
-            encoder=str(content["encoder"]),
-            mode=str(content["mode"]),
-        )
-        _check(maps)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except KeyError as error:
-        raise UserError(f"{path} is not a file of attention maps: {error} is missing") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as attention maps: {error}") from None
-    return maps
-
-
-def _check(maps: AttentionMaps) -> None:
-    """Raises ValueError unless shapes agree and weights are possible weights."""
-    arrays = {name: getattr(maps, name) for name in AXES if getattr(maps, name) is not None}
-    if not arrays.keys() & _KEYS.keys():
-        raise ValueError("it has no attention weights")
-    axes = {name: f"float {text}" for name, text in AXES.items()}
-    check_axes(arrays, axes, {"blocks": len(maps.blocks), "heads": len(maps.heads)})
-    for name, array in arrays.items():
-        weights = (array >= 0).all() and (array <= 1 + _TOLERANCE).all()
-        if name in _KEYS:
-            weights &= (np.abs(array.sum(axis=_KEYS[name]) - 1) < _TOLERANCE).all()
-        if not weights:
-            raise ValueError(f"{name} contains values that cannot be weights")

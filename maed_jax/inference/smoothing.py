@@ -102,8 +102,8 @@ def smooth_rotations(rotmat: np.ndarray, times: np.ndarray) -> np.ndarray:
     raw = raw.as_quat().reshape(n, joints, 4)
     forth = _one_euro_rotations(raw, times)
     back = _one_euro_rotations(raw[::-1], times[-1] - times[::-1])[::-1]
-    middle = _slerp(forth, back, np.full((n, joints), 0.5))
-    matrices = Rotation.from_quat(middle.reshape(-1, 4)).as_matrix()
+    middle = _slerp(forth.reshape(-1, 4), back.reshape(-1, 4), np.full(n * joints, 0.5))
+    matrices = Rotation.from_quat(middle).as_matrix()
     return matrices.reshape(n, joints, 3, 3).astype(np.float32)
 
 
@@ -159,14 +159,6 @@ def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Interpolates from quaternions a [... 4] to b the short way, by `fraction` [...]."""
-    cosine = (a * b).sum(axis=-1)
-    b = np.where(cosine[..., None] < 0, -b, b)
-    angle = np.arccos(np.clip(np.abs(cosine), 0, 1))
-    sine = np.sin(angle)
-    near = sine < 1e-6
-    safe = np.where(near, 1.0, sine)
-    first = np.where(near, 1 - fraction, np.sin((1 - fraction) * angle) / safe)
-    second = np.where(near, fraction, np.sin(fraction * angle) / safe)
-    out = first[..., None] * a + second[..., None] * b
-    return out / np.linalg.norm(out, axis=-1, keepdims=True)
+    """Interpolates from quaternions a [joints 4] to b the short way, by `fraction` [joints]."""
+    step = Rotation.from_rotvec(fraction[:, None] * _between(a, b))
+    return (Rotation.from_quat(a) * step).as_quat()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
@@ -313,7 +312,7 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
                 raise ValueError(f"{missing.pop()} is missing")
             if "ema" in variables:
                 variables["params"] = variables.pop("ema")
-            return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)), variables), candidate
+            return jax.device_put(jax.tree.map(np.asarray, variables)), candidate
         except Exception as error:  # damaged files can cause any exception
             say(f"checkpoint {candidate} in {workdir} is damaged ({reason(error)})")
     if step is None:

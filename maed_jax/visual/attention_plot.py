@@ -9,6 +9,7 @@ import numpy as np
 
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.errors import UserError
+from maed_jax.files.figures import save_figure
 from maed_jax.inference.person_attention import Attention
 from maed_jax.visual.attention_video import BLOCK, HEAT
 
@@ -31,11 +32,10 @@ def write_plot(path: str | Path, attention: Attention, crops: Sequence[np.ndarra
       crops: uint8 [s s 3] under heat maps, at the rows `crop_rows`; empty: no such strip.
 
     Raises:
-      UserError: matplotlib is not installed.
+      UserError: matplotlib is not installed, or the file cannot be written.
     """
     try:
         import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.colors import LinearSegmentedColormap
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -57,13 +57,12 @@ def write_plot(path: str | Path, attention: Attention, crops: Sequence[np.ndarra
     with matplotlib.rc_context({"font.size": 8, "axes.titlesize": 9, "axes.titlelocation": "left"}):
         heights = [height for _, height, _ in strips]
         figure = Figure(figsize=(10, sum(heights) + 0.55 * len(heights)), layout="constrained")
-        FigureCanvasAgg(figure)
         grid = figure.subplots(len(strips), 1, squeeze=False, height_ratios=heights)
         for axes, (_, _, draw) in zip(grid[:, 0], strips):
             draw(axes)
             axes.spines[:].set_visible(False)
         grid[-1, 0].set_xlabel("frame of the track")
-        figure.savefig(path, dpi=110, format="png")
+        save_figure(figure, path)
 
 
 def _draw_crops(axes, crops, attention: Attention) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from maed_jax.models.checks import check_network
@@ -123,7 +122,7 @@ def take(
             else:
                 values.append(value.astype(np.float32, copy=False))
         if len(values) == len(entry.names):
-            taken[path] = jnp.asarray(entry.ours(*values))
+            taken[path] = jax.device_put(entry.ours(*values))
     return taken, faults, list(left)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax import traverse_util
 
@@ -146,7 +146,7 @@ def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
             value = np.asarray(state[name], np.float32).reshape(-1)
             if value.size != size:
                 raise UserError(f"{name} has {value.size} numbers instead of {size}")
-            found[field] = jnp.asarray(value)
+            found[field] = jax.device_put(value)
     return dataclasses.replace(body, **found) if found else body
 
 
