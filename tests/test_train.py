@@ -112,11 +112,11 @@ def test_who_is_told_to_stop_saves_without_validating_first(small, tmp_path, mon
     monkeypatch.setattr(Validation, "look", lambda self, variables: ({}, []))
 
     def stop_at_two(self, step):
-        self.number = signal.SIGTERM if step == 2 else 0
-        return bool(self.number)
+        self.signal = signal.SIGTERM if step == 2 else 0
+        return bool(self.signal)
 
     monkeypatch.setattr(StopRequests, "after", stop_at_two)
-    monkeypatch.setattr(checkpoints.Checkpoints, "beaten_by", lambda self, scores: False)
+    monkeypatch.setattr(checkpoints.Checkpoints, "is_best", lambda self, scores: False)
     config = small(eval_every=1, **{"data.val_dataset": "fake/crops", "data.val_split": "train"})
     assert train_module.train(config, tmp_path / "run") == signal.SIGTERM
     assert read_variables(tmp_path / "run")[1] == 2 and seen == [1]

@@ -88,7 +88,7 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr("maed_jax.visual.crops.draw_crops", draw)
     for count in (4, clips.sum()):
-        gates, images = looked.look({})
+        gates, images = looked.inspect({})
         assert gates == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
         middle = first.image[:count, 2]
         np.testing.assert_array_equal(images, np.concatenate([middle, 255 - middle], axis=2))
@@ -103,4 +103,4 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
         raise UserError("no PyVista")
 
     monkeypatch.setattr("maed_jax.visual.crops.draw_crops", cannot)
-    assert looked.look({})[1] == []
+    assert looked.inspect({})[1] == []

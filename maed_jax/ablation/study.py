@@ -224,7 +224,7 @@ def measure_mean_pose(config: ConfigDict) -> dict:
 
     data, clips = config.data, test_clips(config)
     clear = clear_test_clips(config, clips)
-    if not clear.whole:
+    if not clear.num_whole:
         length, interval = config.model.clip_length, data.eval_interval
         raise UserError(
             "the test split has no whole clip in which to blank a frame: its longest track has "

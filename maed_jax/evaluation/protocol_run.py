@@ -57,7 +57,7 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
     wanted = protocol.frames.split("-")
     kept = np.ones(len(labels), bool)
     if "visible" in wanted:
-        kept &= labels.limbs_seen > ENOUGH_LIMBS
+        kept &= labels.visible_limbs > ENOUGH_LIMBS
     if "valid" in wanted:
         kept &= labels.valid
     if "inside" in wanted:

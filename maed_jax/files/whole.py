@@ -76,5 +76,5 @@ def _remove_orphans(path: Path) -> None:
     """Removes parts of the file that no process has locked any more."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with contextlib.suppress(OSError), part.open("rb") as file:
-            if lock(file, where_there_are_none=False):
+            if lock(file, if_unsupported=False):
                 part.unlink()
