@@ -31,9 +31,9 @@ from maed_jax.ablation.rows import (
 )
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import write_json
 from maed_jax.files.locks import InUse, only_run_in
-from maed_jax.files.whole import whole_file
 from maed_jax.machine import environment
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def write_report(workdir: Path) -> None:
     summary = summarise(workdir)
     write_json(workdir / "results.json", summary)
     drawn = plots.draw(summary, workdir)
-    with whole_file(workdir / "report.md", "w") as file:
+    with atomic_write(workdir / "report.md", "w") as file:
         file.write(report.report(summary, drawn))
     print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(drawn) or 'no plots'}")
 

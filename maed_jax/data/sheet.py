@@ -13,7 +13,7 @@ from maed_jax.data.images import decode_image
 from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
@@ -78,7 +78,7 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
         _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
         raise UserError(f"{path} is not the name of an image: use one such as sheet.png") from None
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 

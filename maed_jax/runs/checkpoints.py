@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from maed_jax.errors import UserError, reason
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import read_json
-from maed_jax.files.whole import whole_file
 from maed_jax.runs.checkpoint_parts import (
     VARIABLES,
     Facts,
@@ -225,7 +225,7 @@ def read_config(workdir: str | Path) -> ConfigDict | None:
 def write_config(workdir: str | Path, config: ConfigDict) -> None:
     """Raises: UserError: it cannot be written."""
     path = Path(workdir) / "config.json"
-    with whole_file(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write(config_to_json(config))
 
 

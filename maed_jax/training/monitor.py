@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from maed_jax.errors import UserError
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import read_json_lines
-from maed_jax.files.whole import whole_file
 
 STARVED = 0.3  # fraction of time spent waiting for batches from which a hint is printed
 PATIENCE = 3  # after this many reports in a row
@@ -66,7 +66,7 @@ class Monitor:
                 self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
             except OSError as error:
                 raise UserError(f"cannot write metrics in {workdir}: {error}") from None
-            interval = 0.5 if sys.stderr.isatty() else 15.0  # seconds; a log file gets lines
+            interval = 0.5 if sys.stderr.isatty() else 15.0  # seconds; a line each in a log file
             self._bar = tqdm(
                 total=total, initial=start, desc="train", unit="step", mininterval=interval
             )
@@ -197,7 +197,7 @@ class Monitor:
 def _open_lines(path: Path, start: int):
     """Opens a JSON lines file for appending, removing the lines after step `start`."""
     lines = read_json_lines(path, {"step": int}) if path.exists() else []
-    with whole_file(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines if line["step"] <= start)
     return path.open("a", encoding="utf-8")
 

@@ -31,7 +31,7 @@ def check_writable(path: str | Path | None) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Opens a file for writing that gets its name only when the block ends without an error.
 
     Until then it is called `<name>.<random>.part`, and an earlier file stays in place; on an error
