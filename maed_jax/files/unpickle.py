@@ -103,10 +103,10 @@ class _Unpickler(pickle._Unpickler):
             if len(self._classes) > CLASSES:
                 raise pickle.UnpicklingError(f"it names more than {CLASSES} classes of {package}")
             return self._classes[module, name]
-        wanted = f"{module}.{name}"
-        wanted = wanted if wanted.isprintable() and len(wanted) < 100 else ascii(wanted[:100])
+        path = f"{module}.{name}"
+        path = path if path.isprintable() and len(path) < 100 else ascii(path[:100])
         raise UserError(
-            f"{self._what} asks to construct {wanted}, which a {self._kind} never needs; it was "
+            f"{self._what} asks to construct {path}, which a {self._kind} never needs; it was "
             "not opened"
         )
 

@@ -206,9 +206,9 @@ def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> Non
         for key in sorted(old_values.keys() | new_values.keys())
     }
     differing = [
-        f"config.{key} ({there!r} there, {here!r} here)"
-        for key, (there, here) in pairs.items()
-        if key not in FREE_TO_CHANGE and there != here
+        f"config.{key} ({before!r} there, {now!r} here)"
+        for key, (before, now) in pairs.items()
+        if key not in FREE_TO_CHANGE and before != now
     ]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""

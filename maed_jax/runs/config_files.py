@@ -125,10 +125,10 @@ def _reason(error: Exception) -> str:
     if isinstance(section, ConfigDict):
         return f"there is no setting {error.name!r}; {suggest_setting(error.name, list(section))}"
     if found := _WRONG_TYPE.fullmatch(str(error)):
-        name, value, given, wanted = found.groups()
-        given = repr(value) if given == "str" else value
-        what = KINDS.get(wanted, f"a {wanted.rpartition('.')[2]}")
-        return f"{name} must be {what}, not {given:.80}"
+        name, value, value_type, expected_type = found.groups()
+        value = repr(value) if value_type == "str" else value
+        kind = KINDS.get(expected_type, f"a {expected_type.rpartition('.')[2]}")
+        return f"{name} must be {kind}, not {value:.80}"
     return describe(error)
 
 

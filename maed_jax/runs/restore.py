@@ -87,10 +87,11 @@ def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, prefix: 
     except Exception:  # unsuitable sizes can cause any exception
         expected = {}
     for path in sorted(found | expected):
-        here, there = (shapes.get(path, "absent") for shapes in (expected, found))
-        if here != there:
+        in_model, in_variables = (shapes.get(path, "absent") for shapes in (expected, found))
+        if in_model != in_variables:
             raise UserError(
-                f"{prefix} ({'/'.join(path)} is {here} in the model but {there} in the variables)"
+                f"{prefix} ({'/'.join(path)} is {in_model} in the model but "
+                f"{in_variables} in the variables)"
             )
 
 
