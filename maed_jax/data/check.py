@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Findings:
     examined: int = 0
     faulty: int = 0
     """how many of the examined ones have a fault"""
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
     """fault -> how often"""
     first: dict[str, str] = dataclasses.field(default_factory=dict)
     """fault -> where it was found first"""
@@ -35,15 +36,14 @@ class Findings:
     """for each record, median distance of 2D from projected 3D keypoints over the box's side"""
 
     def add(self, fault: str, where: str) -> None:
-        self.counts[fault] = self.counts.get(fault, 0) + 1
+        self.counts[fault] += 1
         self.first.setdefault(fault, where)
 
     def merge(self, other: Findings) -> None:
         self.examined += other.examined
         self.faulty += other.faulty
-        for fault, count in other.counts.items():
-            self.counts[fault] = self.counts.get(fault, 0) + count
-            self.first.setdefault(fault, other.first[fault])
+        self.counts.update(other.counts)
+        self.first = other.first | self.first
         self.projection += other.projection
 
     def lines(self, split: str) -> list[str]:
