@@ -84,9 +84,9 @@ def test_every_way_to_give_smpl_is_the_same(tmp_path, body, model, arrays, kind)
 
 
 def test_the_mistake_of_a_kept_path_says_whose_it_is():
-    assert files.load_kept_body("mannequin", "").name == "mannequin"
+    assert files.load_saved_body("mannequin", "").name == "mannequin"
     with pytest.raises(UserError, match="^the body of DIR: /nowhere does not exist"):
-        files.load_kept_body("/nowhere", "the body of DIR")
+        files.load_saved_body("/nowhere", "the body of DIR")
 
 
 def test_spins_layout(tmp_path, small_model, arrays):

@@ -69,17 +69,19 @@ def _warnings(body, weights, extent) -> list[str]:
     """Warnings about values that are valid but implausible."""
     import numpy as np
 
-    found = []
+    warnings = []
     if not 0.5 < extent[1] < 2.5:
-        found.append(f"the mean body is {extent[1]:.2f} tall: is this in metres, with y up?")
-    off = int((np.abs(weights.sum(axis=1) - 1) > 1e-3).sum())
-    if off or weights.min() < 0:
-        found.append(f"the skin weights of {off} vertices do not add up to one, or are negative")
+        warnings.append(f"the mean body is {extent[1]:.2f} tall: is this in metres, with y up?")
+    wrong = int((np.abs(weights.sum(axis=1) - 1) > 1e-3).sum())
+    if wrong or weights.min() < 0:
+        warnings.append(
+            f"the skin weights of {wrong} vertices do not add up to one, or are negative"
+        )
     for name in ("landmark_regressor", "h36m_regressor"):
         regressor = getattr(body, name)
         if regressor is not None and np.abs(np.asarray(regressor).sum(axis=1) - 1).max() > 1e-2:
-            found.append(f"rows of the {name.replace('_', ' ')} do not add up to one")
-    return found
+            warnings.append(f"rows of the {name.replace('_', ' ')} do not add up to one")
+    return warnings
 
 
 def main(argv: list[str]) -> None:

@@ -69,8 +69,8 @@ def load_body(source: Source, gender: str = "neutral") -> Body:
       UserError: nothing there, not a body, an array of the wrong shape, a pickle that needs more
         than arrays, or no such gender.
     """
-    if gender not in (known := ("neutral", *GENDERED_FILES)):
-        raise UserError(f"there is no body of gender {gender!r}; choose from {', '.join(known)}")
+    if gender not in (genders := ("neutral", *GENDERED_FILES)):
+        raise UserError(f"there is no body of gender {gender!r}; choose from {', '.join(genders)}")
     if gender != "neutral":
         path = _gendered_file(source, gender)
         return body_from_mapping(read_arrays(path), str(path))
@@ -86,7 +86,7 @@ def load_body(source: Source, gender: str = "neutral") -> Body:
     return body_from_mapping(read_arrays(path), str(path))
 
 
-def load_kept_body(path: str, what: str) -> Body:
+def load_saved_body(path: str, what: str) -> Body:
     """Loads the body at a path from saved settings.
 
     Args:
@@ -158,9 +158,9 @@ def read_arrays(path: Path) -> dict[str, Any]:
     else:
         arrays = _read_npz(path)
     # SPIN has SMPL in smpl/ and the rest in the parent directory.
-    above = [path.parent.parent] if path.parent.name == "smpl" else []
+    parents = [path.parent.parent] if path.parent.name == "smpl" else []
     for key, name in COMPANIONS.items():
-        files = [folder / name for folder in (path.parent, *above) if (folder / name).is_file()]
+        files = [folder / name for folder in (path.parent, *parents) if (folder / name).is_file()]
         if key not in arrays and files:
             arrays[key] = (_read_npz if files[0].suffix == ".npz" else _read_npy)(files[0])
     return arrays
@@ -260,7 +260,7 @@ def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np
             f"{what}: {key} contains Python objects or text, which are not read; save it again as "
             "plain numbers"
         )
-    if not _fits(array.shape, shape):
+    if not _matches(array.shape, shape):
         raise _wrong_shape(what, key, array.shape, shape)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(f"{what}: {key} has values that are not finite")
@@ -270,22 +270,22 @@ def _numbers(arrays: Mapping[str, Any], key: str, shape: tuple, what: str) -> np
 def _is_sparse(value: Any, shape: tuple, key: str, what: str) -> bool:
     if not (hasattr(value, "toarray") and hasattr(value, "nnz")):
         return False
-    if not _fits(value.shape, shape):  # before making it dense, which may need too much memory
+    if not _matches(value.shape, shape):  # before making it dense, which may need too much memory
         raise _wrong_shape(what, key, value.shape, shape)
     return True
 
 
-def _fits(found: tuple, expected: tuple) -> bool:
-    return len(found) == len(expected) and all(
-        isinstance(b, str) or a == b for a, b in zip(found, expected)
+def _matches(shape: tuple, expected: tuple) -> bool:
+    return len(shape) == len(expected) and all(
+        isinstance(b, str) or a == b for a, b in zip(shape, expected)
     )
 
 
-def _wrong_shape(what: str, key: str, found: tuple, expected: tuple) -> UserError:
-    return UserError(f"{what}: {key} has shape {_text(found)}, expected {_text(expected)}")
+def _wrong_shape(what: str, key: str, shape: tuple, expected: tuple) -> UserError:
+    return UserError(f"{what}: {key} has shape {_format(shape)}, expected {_format(expected)}")
 
 
-def _text(shape: tuple) -> str:
+def _format(shape: tuple) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
@@ -304,6 +304,6 @@ def _landmarks(arrays: Mapping[str, Any], verts: int, what: str) -> np.ndarray |
     regressed = _optional(arrays, "J_regressor_extra", (9, verts), what)
     if regressed is None or verts != _SMPL_VERTS:  # the 21 are only known for SMPL's mesh
         return None
-    chosen = np.zeros((len(skeleton.SMPL_LANDMARK_VERTICES), verts))
-    chosen[np.arange(len(chosen)), skeleton.SMPL_LANDMARK_VERTICES] = 1
-    return np.concatenate([chosen, regressed])
+    vertices = np.zeros((len(skeleton.SMPL_LANDMARK_VERTICES), verts))
+    vertices[np.arange(len(vertices)), skeleton.SMPL_LANDMARK_VERTICES] = 1
+    return np.concatenate([vertices, regressed])

@@ -69,42 +69,35 @@ def _landmark_vertices(verts: np.ndarray, mirror: np.ndarray) -> list[int]:
     nose = nearest(_MIDDLE_LANDMARKS["nose"])
     left = {name: nearest(point) for name, point in _SIDE_LANDMARKS.items()}
     tips = [nearest(tip) for tip in anatomy.finger_tips()]
-    order = [nose, mirror[left["eye"]], left["eye"], mirror[left["ear"]], left["ear"]]
+    vertices = [nose, mirror[left["eye"]], left["eye"], mirror[left["ear"]], left["ear"]]
     feet = [left["bigtoe"], left["smalltoe"], left["heel"]]
-    order += feet + [mirror[i] for i in feet] + tips + [mirror[i] for i in tips]
-    return [int(i) for i in order]
+    vertices += feet + [mirror[i] for i in feet] + tips + [mirror[i] for i in tips]
+    return [int(i) for i in vertices]
 
 
 _RING = 48  # maximum number of vertices from which a joint or landmark is regressed
 
 
-class _Regressors:
-    """Creates rows that regress a point from the vertices around it."""
+def _regressor(
+    verts, mirror, weights, point, joints, reach: float, axis=(0.0, 1.0, 0.0), band=0.02
+) -> np.ndarray:
+    """Row [verts] that regresses a point inside the body parts that follow `joints`.
 
-    def __init__(self, verts, mirror, weights):
-        self.verts, self.mirror, self.weights = verts, mirror, weights
-
-    def around(self, point, joints, reach: float, axis=(0.0, 1.0, 0.0), band=0.02) -> np.ndarray:
-        """Row [verts] for a point inside the body parts that follow `joints`.
-
-        Prefers vertices within `reach` metres of the point, and within `band` metres of the plane
-        through it that is perpendicular to `axis`.
-        """
-        point = np.asarray(point, dtype=np.float64)
-        offset = self.verts - point
-        along = offset @ np.asarray(axis)
-        distance = np.linalg.norm(offset, axis=1)
-        spread = self.weights[:, list(joints)].sum(axis=1) ** 2
-        spread = spread * np.exp(-0.5 * (along / band) ** 2 - 0.5 * (distance / reach) ** 2)
-        if point[0] == 0.0:
-            spread = np.minimum(spread, spread[self.mirror])  # exactly symmetric
-        least = np.sort(spread)[-_RING - 1]
-        candidates = np.flatnonzero(spread > least)
-        row = regressor_row(self.verts, candidates, spread[candidates], point)
-        return 0.5 * (row + row[self.mirror]) if point[0] == 0.0 else row
-
-    def flip(self, row: np.ndarray) -> np.ndarray:
-        return row[self.mirror]
+    Prefers vertices within `reach` metres of the point, and within `band` metres of the plane
+    through it that is perpendicular to `axis`.
+    """
+    point = np.asarray(point, dtype=np.float64)
+    offset = verts - point
+    along = offset @ np.asarray(axis)
+    distance = np.linalg.norm(offset, axis=1)
+    prior = weights[:, list(joints)].sum(axis=1) ** 2
+    prior = prior * np.exp(-0.5 * (along / band) ** 2 - 0.5 * (distance / reach) ** 2)
+    if point[0] == 0.0:
+        prior = np.minimum(prior, prior[mirror])  # exactly symmetric
+    threshold = np.sort(prior)[-_RING - 1]
+    candidates = np.flatnonzero(prior > threshold)
+    row = regressor_row(verts, candidates, prior[candidates], point)
+    return 0.5 * (row + row[mirror]) if point[0] == 0.0 else row
 
 
 _X, _Y, _Z = np.eye(3)
@@ -130,30 +123,29 @@ _JOINT_SUPPORT = {
 
 def _regressors(verts, mirror, weights, joints):
     """Regressors of joints [24 verts], landmarks [30 verts] and Human3.6M's joints [17 verts]."""
-    make = _Regressors(verts, mirror, weights)
+    regress = functools.partial(_regressor, verts, mirror, weights)
     joint_rows = np.zeros((24, len(verts)))
     for joint, (support, reach, axis) in _JOINT_SUPPORT.items():
-        joint_rows[joint] = make.around(joints[joint], support, reach, axis)
+        joint_rows[joint] = regress(joints[joint], support, reach, axis)
         if JOINT_FLIP[joint] != joint:
-            joint_rows[JOINT_FLIP[joint]] = make.flip(joint_rows[joint])
+            joint_rows[JOINT_FLIP[joint]] = joint_rows[joint][mirror]
 
-    hip = make.around(_HIP, (0, 1), 0.07)
-    pelvis = make.around(_PELVIS, (0, 1, 2), 0.09)
-    neck = make.around(_NECK, (9, 12, 13, 14), 0.06)
-    thorax = make.around(_THORAX, (9, 12, 13, 14), 0.07)
-    spine = make.around(_SPINE, (3, 6, 9), 0.09)
-    jaw = make.around(_JAW, (12, 15), 0.10, band=0.01)
-    head = make.around(_HEAD, (15,), 0.20, band=0.008)
-    top = make.around(_HEAD_TOP, (15,), 0.10, band=0.006)
+    hip = regress(_HIP, (0, 1), 0.07)
+    pelvis = regress(_PELVIS, (0, 1, 2), 0.09)
+    neck = regress(_NECK, (9, 12, 13, 14), 0.06)
+    thorax = regress(_THORAX, (9, 12, 13, 14), 0.07)
+    spine = regress(_SPINE, (3, 6, 9), 0.09)
+    jaw = regress(_JAW, (12, 15), 0.10, band=0.01)
+    head = regress(_HEAD, (15,), 0.20, band=0.008)
+    top = regress(_HEAD_TOP, (15,), 0.10, band=0.006)
 
     landmarks = np.zeros((30, len(verts)))
     landmarks[np.arange(21), _landmark_vertices(verts, mirror)] = 1.0
-    landmarks[21:] = make.flip(hip), hip, neck, top, pelvis, thorax, spine, jaw, head
+    landmarks[21:] = hip[mirror], hip, neck, top, pelvis, thorax, spine, jaw, head
 
-    limb = joint_rows
     h36m = np.stack(
-        [pelvis, hip, limb[4], limb[7], make.flip(hip), limb[5], limb[8], spine, thorax, jaw, top]
-        + [limb[16], limb[18], limb[20], limb[17], limb[19], limb[21]]
+        [pelvis, hip, *joint_rows[[4, 7]], hip[mirror], *joint_rows[[5, 8]]]
+        + [spine, thorax, jaw, top, *joint_rows[[16, 18, 20, 17, 19, 21]]]
     )
     return joint_rows, landmarks, h36m
 

@@ -108,33 +108,33 @@ def pose_dirs(verts: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.
         local = verts[ids] - joints[joint]
         linear = (1 - w[:, None]) * np.eye(3) + w[:, None] * matrices[None]
         mixed = (1 - w) * identity + w * quaternions[None]
-        turned = Rotation.from_quat(mixed.reshape(-1, 4)).apply(
+        rotated = Rotation.from_quat(mixed.reshape(-1, 4)).apply(
             np.repeat(local, len(vectors), axis=0)
         )
-        wanted = turned.reshape(len(ids), len(vectors), 3)
-        extra = np.linalg.solve(linear, wanted[..., None])[..., 0] - local[:, None]
-        out[ids, :, 9 * (joint - 1) : 9 * joint] = KEPT * np.einsum("fr,nri->nif", fit, extra)
+        target = rotated.reshape(len(ids), len(vectors), 3)
+        correction = np.linalg.solve(linear, target[..., None])[..., 0] - local[:, None]
+        out[ids, :, 9 * (joint - 1) : 9 * joint] = KEPT * np.einsum("fr,nri->nif", fit, correction)
     return out
 
 
 def regressor_row(
-    verts: np.ndarray, candidates: np.ndarray, wish: np.ndarray, target: np.ndarray
+    verts: np.ndarray, candidates: np.ndarray, prior: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
     """Non-negative weights [verts] that sum to one and yield `target` [3] (to a micrometre).
 
     Only uses `candidates`; of all solutions, returns the one closest to weights proportional to
-    `wish` [candidates].
+    `prior` [candidates].
     """
-    wish = wish / wish.sum()
+    prior = prior / prior.sum()
     local = verts[candidates] - target  # their weighted sum must be zero
     exact = np.concatenate([local.T / 0.1, np.ones((1, len(candidates)))])
-    close = np.diag(1e-3 / np.sqrt(wish))
-    found, _ = nnls(
-        np.concatenate([exact, close]), np.concatenate([[0.0, 0.0, 0.0, 1.0], 1e-3 * np.sqrt(wish)])
+    soft = np.diag(1e-3 / np.sqrt(prior))
+    solution, _ = nnls(
+        np.concatenate([exact, soft]), np.concatenate([[0.0, 0.0, 0.0, 1.0], 1e-3 * np.sqrt(prior)])
     )
     # Removes the remaining error of the soft constraints, within the vertices in use.
-    used = found > 1e-6
-    exact, weights = exact[:, used], found[used]
+    used = solution > 1e-6
+    exact, weights = exact[:, used], solution[used]
     goal = np.array([0.0, 0.0, 0.0, 1.0])
     scaled = exact * weights
     weights = weights + scaled.T @ np.linalg.solve(scaled @ exact.T, goal - exact @ weights)

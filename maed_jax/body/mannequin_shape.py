@@ -38,9 +38,9 @@ class _Frames:
         self.shift = np.zeros((24, 3))
         self.stretch = np.zeros((24, 3))
 
-    def scale(self, which, factors) -> None:
-        """Stretches the frames of joints `which` by `factors` [3] along the axes."""
-        for joint in which:
+    def scale(self, joints, factors) -> None:
+        """Stretches the frames of `joints` by `factors` [3] along the axes."""
+        for joint in joints:
             self.stretch[joint] += factors
 
     def carry(self, root=(0.0, 0.0, 0.0)) -> None:

@@ -76,7 +76,7 @@ def _untangle(values: np.ndarray) -> None:
         return tuple(slice(o, n - 1 + o) for o, n in zip(offset, values.shape))
 
     for _ in range(10):
-        before = values.copy()
+        previous = values.copy()
         for axis in range(3):
             u, v = (axis + 1) % 3, (axis + 2) % 3
             steps = np.eye(3, dtype=int)
@@ -91,7 +91,7 @@ def _untangle(values: np.ndarray) -> None:
                 nearest = min(face, key=lambda view: abs(view[tuple(where)]))
                 nearest[tuple(where)] = np.copysign(1e-5, -nearest[tuple(where)])
         values[0] = values[1]  # the mirror image of the first layer
-        if np.array_equal(values, before):
+        if np.array_equal(values, previous):
             return
 
 
@@ -138,8 +138,8 @@ def surface_nets(
             cell[:, v] -= dv
             ring.append(index[tuple(cell.T)])
         quad = np.stack(ring, axis=1)
-        leaves = first[tuple(where.T)]  # outward is +axis
-        quads.append(np.where(leaves[:, None], quad, quad[:, ::-1]))
+        outward = first[tuple(where.T)]  # outward is +axis
+        quads.append(np.where(outward[:, None], quad, quad[:, ::-1]))
     return verts, np.concatenate(quads), cells
 
 
@@ -198,35 +198,35 @@ class _Half:
         self.pinned = np.full(len(verts), -1)  # the seam that a vertex lies on, or -1
         pairs = (self.all_quads.ravel(), np.arange(self.all_quads.size) // 4)
         shape = (2 * len(verts) - middle, len(self.all_quads))
-        touches = sparse.csr_matrix((np.ones(self.all_quads.size), pairs), shape=shape)
-        self.touches = touches[: len(verts)]
+        incidence = sparse.csr_matrix((np.ones(self.all_quads.size), pairs), shape=shape)
+        self.incidence = incidence[: len(verts)]
 
     def full(self) -> np.ndarray:
         return np.concatenate([self.verts, self.verts[self.middle :] * (-1.0, 1.0, 1.0)])
 
-    def towards_even(self) -> np.ndarray:
+    def relaxation(self) -> np.ndarray:
         """Steps [half 3] to the mean of the adjacent quads' centres, weighted by their areas."""
         corner = self.full()[self.all_quads]
-        across = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
-        area = np.linalg.norm(across, axis=1, keepdims=True)
-        centers = self.touches @ (corner.mean(axis=1) * area)
-        return centers / (self.touches @ area) - self.verts
+        cross = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
+        area = np.linalg.norm(cross, axis=1, keepdims=True)
+        centers = self.incidence @ (corner.mean(axis=1) * area)
+        return centers / (self.incidence @ area) - self.verts
 
-    def settle(self, distance: Field, seams: Sequence[Field], rate: float) -> None:
+    def relax(self, distance: Field, seams: Sequence[Field], rate: float) -> None:
         """Moves vertices by fraction `rate` towards even quads, within the surface and seams."""
-        move = rate * self.towards_even()
+        move = rate * self.relaxation()
         normal, step = _newton(distance, self.verts)
         move -= normal * (move * normal).sum(axis=1, keepdims=True)
         self.verts = self.verts + move + step
         for index, seam in enumerate(seams):
             ids = np.flatnonzero(self.pinned == index)
             for _ in range(2):
-                across, step = _newton(seam, self.verts[ids])
+                slope, step = _newton(seam, self.verts[ids])
                 # Step within the surface; lengthened, as only part of the direction lies in it.
-                inward = (across * normal[ids]).sum(axis=1, keepdims=True)
-                within = across - normal[ids] * inward
-                step = (step * across).sum(axis=1, keepdims=True) * within
-                step = step / np.maximum(1.0 - inward**2, 0.1)
+                cosine = (slope * normal[ids]).sum(axis=1, keepdims=True)
+                tangent = slope - normal[ids] * cosine
+                step = (step * slope).sum(axis=1, keepdims=True) * tangent
+                step = step / np.maximum(1.0 - cosine**2, 0.1)
                 self.verts[ids] += np.where(np.isfinite(step), step, 0.0)
         self.verts[: self.middle, 0] = 0.0
 
@@ -270,10 +270,10 @@ def extract(
     # The first layer of cells straddles x = 0; by symmetry its vertices are on the middle line.
     half = _Half(verts, quads, middle=int((cells[:, 0] == 0).sum()))
     for _ in range(8):
-        half.settle(distance, (), rate=0.6)
+        half.relax(distance, (), rate=0.6)
     for index, seam in enumerate(seams):
         half.pinned[_snap(seam, half.verts, quads)] = index
     for rate in (0.4, 0.4, 0.4, 0.0, 0.0):
-        half.settle(distance, seams, rate)
+        half.relax(distance, seams, rate)
     mirror = np.concatenate([half.partner, np.arange(half.middle, len(half.partner))])
     return half.full(), half.triangles(distance, seams), mirror

@@ -67,8 +67,8 @@ def random_parents(joints: int, seed: int) -> tuple[int, ...]:
     rng = np.random.RandomState(seed)  # its stream is frozen, unlike that of newer generators
     order = rng.permutation(joints)
     parents = [-1] * joints
-    for before in range(1, joints):
-        parents[order[before]] = int(order[rng.randint(before)])
+    for placed in range(1, joints):
+        parents[order[placed]] = int(order[rng.randint(placed)])
     return tuple(parents)
 
 
@@ -205,9 +205,9 @@ def to_keypoints49(points: np.ndarray, src: str | Sequence[str]) -> np.ndarray:
     if points.ndim < 2 or points.shape[-2] != len(names):
         raise ValueError(f"expected [... {len(names)} c] for {src!r}, got {points.shape}")
     index = {name: i for i, name in enumerate(names)}
-    place = np.array([index.get(name, -1) for name in KEYPOINT_NAMES])
-    picked = points[..., np.maximum(place, 0), :]
-    return np.where((place >= 0)[:, None], picked, np.zeros((), points.dtype))
+    source = np.array([index.get(name, -1) for name in KEYPOINT_NAMES])
+    picked = points[..., np.maximum(source, 0), :]
+    return np.where((source >= 0)[:, None], picked, np.zeros((), points.dtype))
 
 
 # --- Selections -----------------------------------------------------------------------------------
@@ -228,9 +228,9 @@ def flip_permutation(joints: str | Sequence[str]) -> np.ndarray:
 
     def mirrored(name: str) -> int:
         for pair in _SIDES:
-            for here, there in (pair, pair[::-1]):
-                if name.startswith(here) and there + name[len(here) :] in names:
-                    return names.index(there + name[len(here) :])
+            for side, opposite in (pair, pair[::-1]):
+                if name.startswith(side) and opposite + name[len(side) :] in names:
+                    return names.index(opposite + name[len(side) :])
         return names.index(name)
 
     return _table([mirrored(name) for name in names])

@@ -83,10 +83,10 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
     _check_shapes(body, R_parent_joint.shape, betas.shape)
     batch = jnp.broadcast_shapes(R_parent_joint.shape[:-3], betas.shape[:-1])
     # With a single batch axis, everything below is plain matmuls.
-    flat = math.prod(batch)
+    size = math.prod(batch)
     R_parent_joint = jnp.broadcast_to(R_parent_joint, batch + R_parent_joint.shape[-3:])
-    R_parent_joint = R_parent_joint.reshape(flat, *R_parent_joint.shape[-3:])
-    betas = jnp.broadcast_to(betas, batch + betas.shape[-1:]).reshape(flat, betas.shape[-1])
+    R_parent_joint = R_parent_joint.reshape(size, *R_parent_joint.shape[-3:])
+    betas = jnp.broadcast_to(betas, batch + betas.shape[-1:]).reshape(size, betas.shape[-1])
     with jax.default_matmul_precision("highest"):  # geometry is no place for bfloat16
         rest_joints = body.rest_joints + einsum(
             betas, body.rest_joint_dirs, "b betas, joints xyz betas -> b joints xyz"
@@ -102,10 +102,10 @@ def pose_body(body: Body, R_parent_joint: jax.Array, betas: jax.Array) -> Posed:
 
 
 def _check_shapes(body: Body, rotations: tuple[int, ...], betas: tuple[int, ...]) -> None:
-    wanted = (len(body.parents), 3, 3)
-    if rotations[-3:] != wanted:
+    shape = (len(body.parents), 3, 3)
+    if rotations[-3:] != shape:
         raise UserError(
-            f"rotations must be matrices [... {' '.join(map(str, wanted))}], not {list(rotations)};"
+            f"rotations must be matrices [... {' '.join(map(str, shape))}], not {list(rotations)};"
             " maed_jax.body.rotations.matrix_from_axis_angle converts axis-angle [... 24 3]"
         )
     count = body.shape_dirs.shape[-1]
@@ -117,16 +117,16 @@ def _forward_kinematics(
     parents: tuple[int, ...], R_parent_joint: jax.Array, rest_joints: jax.Array
 ) -> jax.Array:
     """World transforms [rotation | position] of the joints, [b joints 3 4], level by level."""
-    above = np.array(parents)
-    bones = jnp.where((above < 0)[:, None], rest_joints, rest_joints - rest_joints[:, above])
+    parent = np.array(parents)
+    bones = jnp.where((parent < 0)[:, None], rest_joints, rest_joints - rest_joints[:, parent])
     T_parent_joint = jnp.concatenate([R_parent_joint, bones[..., None]], axis=-1)
     position_only = np.array([0, 0, 0, 1], np.float32)
     by_level = skeleton.levels(parents)
     T_levels = [T_parent_joint[:, np.array(by_level[0])]]
-    for higher, level in zip(by_level, by_level[1:]):
-        T_above = T_levels[-1][:, np.array([higher.index(parents[joint]) for joint in level])]
+    for upper, level in zip(by_level, by_level[1:]):
+        T_parents = T_levels[-1][:, np.array([upper.index(parents[joint]) for joint in level])]
         T_joint = T_parent_joint[:, np.array(level)]
-        T_levels.append(T_above[..., :3] @ T_joint + T_above * position_only)
+        T_levels.append(T_parents[..., :3] @ T_joint + T_parents * position_only)
     in_order = np.argsort([joint for level in by_level for joint in level])
     return jnp.concatenate(T_levels, axis=1)[:, in_order]
 
@@ -209,12 +209,12 @@ def restrict(body: Body, vertex_ids) -> Body:
     because their points would be wrong.
     """
     ids = np.asarray(vertex_ids, np.int64)
-    position = np.full(body.template.shape[0], -1)
-    position[ids] = np.arange(len(ids))
-    faces = position[np.asarray(body.faces)]
+    new_index = np.full(body.template.shape[0], -1)
+    new_index[ids] = np.arange(len(ids))
+    faces = new_index[np.asarray(body.faces)]
 
     def cut(regressor):
-        if regressor is None or np.any(np.asarray(regressor)[:, position < 0]):
+        if regressor is None or np.any(np.asarray(regressor)[:, new_index < 0]):
             return None
         return np.asarray(regressor)[:, ids]
 
@@ -239,8 +239,8 @@ def keypoint_body(body: Body, *, h36m: bool = False) -> Body:
     Raises:
       UserError: the body lacks these regressors.
     """
-    touched = (np.asarray(landmark_regressor(body)) != 0).any(axis=0)
+    needed = (np.asarray(landmark_regressor(body)) != 0).any(axis=0)
     if h36m:
         regressor = _require(body.h36m_regressor, "Human3.6M's joints", "J_regressor_h36m.npy")
-        touched |= (np.asarray(regressor) != 0).any(axis=0)
-    return restrict(body, np.flatnonzero(touched))
+        needed |= (np.asarray(regressor) != 0).any(axis=0)
+    return restrict(body, np.flatnonzero(needed))

@@ -206,7 +206,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
     Raises:
       UserError: the body model cannot be found, or is not that of the results.
     """
-    from maed_jax.body.files import load_body, load_kept_body
+    from maed_jax.body.files import load_body, load_saved_body
 
     model = content["model"]
     if given is None and model.get("body") == "mannequin":
@@ -214,7 +214,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
     if given is not None:
         body = load_body(given)
     elif kept := model.get("body_path"):
-        body = load_kept_body(kept, "the body of the results (--body gives another)")
+        body = load_saved_body(kept, "the body of the results (--body gives another)")
     else:
         config = Path(model.get("checkpoint", "")) / "config.json"
         try:
@@ -223,7 +223,7 @@ def load_results_body(content: dict, given: Body | str | Path | None = None) -> 
             raise UserError(
                 f"{config} does not say where the body model is; pass it with --body"
             ) from None
-        body = load_kept_body(kept, f"the body of {config} (--body gives another)")
+        body = load_saved_body(kept, f"the body of {config} (--body gives another)")
     if body.name != model.get("body", body.name):
         raise UserError(f"the results are of the body {model['body']!r}, not {body.name!r}")
     return body

@@ -12,7 +12,7 @@ import optax
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from maed_jax.body.files import Source, load_body, load_kept_body
+from maed_jax.body.files import Source, load_body, load_saved_body
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError, reason
 from maed_jax.estimator import Estimator
@@ -44,7 +44,7 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
     variables, step = read_variables(workdir, step)
     model, config = read_model(workdir)
     kept = f"the body of {workdir} (--body gives another)"
-    body = load_kept_body(config.body, kept) if body is None else load_body(body)
+    body = load_saved_body(config.body, kept) if body is None else load_body(body)
     prefix = f"{workdir}: config.json does not fit the checkpoint"
     _check_fit(model, variables, body, prefix)
     data = config.data

@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from maed_jax.body.files import load_kept_body
+from maed_jax.body.files import load_saved_body
 from maed_jax.body.smpl import keypoint_body
 from maed_jax.data.batches import TrainingBatches
 from maed_jax.data.pipeline import training_batches
@@ -59,7 +59,7 @@ def set_up(config: ConfigDict) -> Setup:
     both = " + clips_2d_per_batch" if data.clips_2d_per_batch else ""
     sizes = {f"clips_per_batch{both}": items["clips"], "images_per_batch": items["images"]}
     sharding.check_batch(mesh, config.accumulate, sizes)
-    body = load_kept_body(config.body, "--config.body")
+    body = load_saved_body(config.body, "--config.body")
     batches = training_batches({**data, "body": body.name}, config.seed, size)
 
     program = make_program(config, keypoint_body(body), mesh)

@@ -79,16 +79,16 @@ def load_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise ValueError("its header is too long")
     header = json.loads(data[8:end].tobytes())
     arrays = {}
-    for name, about in header.items():
+    for name, entry in header.items():
         if name == "__metadata__":
             continue
-        dtype, shape = np.dtype(SAFETENSORS[about["dtype"]]), about["shape"]
-        first, last = about["data_offsets"]
-        values = data[end + first : end + last]
+        dtype, shape = np.dtype(SAFETENSORS[entry["dtype"]]), entry["shape"]
+        start, stop = entry["data_offsets"]
+        values = data[end + start : end + stop]
         if (
-            first < 0
-            or last - first != math.prod(shape) * dtype.itemsize
-            or values.size != last - first
+            start < 0
+            or stop - start != math.prod(shape) * dtype.itemsize
+            or values.size != stop - start
         ):
             raise ValueError(f"{name} is not where the header says")
         arrays[name] = values.view(dtype).reshape(shape)

@@ -118,10 +118,10 @@ def original_model(
     Raises:
       UserError: the original has no such part, or the weights fit several modes.
     """
-    found = original.variant_of(original.weights_only(state))
-    encoder = encoder or found.encoder
-    if mode is None and encoder == "ste" and len(found.modes) > 1:
-        *most, last = map(repr, found.modes)
+    variant = original.variant_of(original.weights_only(state))
+    encoder = encoder or variant.encoder
+    if mode is None and encoder == "ste" and len(variant.modes) > 1:
+        *most, last = map(repr, variant.modes)
         modes = f"{', '.join(most)} and {last}"
         raise UserError(f"the weights fit the modes {modes}: choose one with --mode")
-    return original.model_of(encoder, mode or found.modes[0], decoder or found.decoder, sizes)
+    return original.model_of(encoder, mode or variant.modes[0], decoder or variant.decoder, sizes)

@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     from maed_jax.weights.conversion import convert
 
     jax_setup.configure()
-    found = convert(
+    converted = convert(
         options.source,
         options.out,
         encoder=options.encoder,
@@ -75,8 +75,8 @@ def main(argv: list[str]) -> None:
         body=options.body,
         seed=options.seed,
     )
-    print(found.report)
-    model = found.model
+    print(converted.report)
+    model = converted.model
     mode = f", mode {model.mode}" if model.encoder == "ste" else ""
     print(f"wrote {options.out}: encoder {model.encoder}{mode}, decoder {model.decoder}")
 

@@ -22,7 +22,7 @@ from maed_jax.body.smpl import Body
 from maed_jax.compiler_options import hastily
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED, variable_shapes
-from maed_jax.weights.layouts import Entry, listed, take, torch_entry
+from maed_jax.weights.layouts import Entry, join_faults, take, torch_entry
 from maed_jax.weights.report import Report
 
 # Parameters that only MAED has, or that depend on the task.
@@ -171,22 +171,22 @@ def convert_imagenet(
             anew.append(path)
         else:
             entries[path] = entry
-    taken, faults, left = take(state, entries)
+    taken, faults, unused = take(state, entries)
     if faults:
-        raise UserError(f"the weights differ from {title}: {listed(faults)}")
+        raise UserError(f"the weights differ from {title}: {join_faults(faults)}")
     report = Report(
         source=title,
         taken=["/".join(path[1:]) for path in taken],
         numbers=sum(array.size for array in taken.values()),
         anew=["/".join(path[1:]) for path in anew],
-        left_out=[name for name in left if "num_batches_tracked" not in name],
+        left_out=[name for name in unused if "num_batches_tracked" not in name],
         notes=[],
     )
-    variables = taken | draw(model, body, key, anew)
+    variables = taken | initialise(model, body, key, anew)
     return traverse_util.unflatten_dict(variables), report
 
 
-def draw(model: MAED, body: Body | None, key: jax.Array, paths: list) -> dict:
+def initialise(model: MAED, body: Body | None, key: jax.Array, paths: list) -> dict:
     """Initialises the variables at `paths` as in a new model; the others are not computed."""
 
     @functools.partial(jax.jit, compiler_options=hastily())

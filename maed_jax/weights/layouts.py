@@ -12,7 +12,7 @@ import numpy as np
 from maed_jax.models.checks import check_network
 from maed_jax.models.maed import MAED
 
-# Our names (regular expressions for a parameter's path) -> the original's.
+# Our paths without the leaf (regular expressions) -> the original's names.
 NAMES = (
     (r"encoder/token", "encoder.cls_token"),
     (r"encoder/space_embedding", "encoder.pos_embed"),
@@ -44,7 +44,7 @@ LEAVES = {
     **{"kernel": ".weight", "scale": ".weight", "bias": ".bias", "": ""},
     **{"mean": ".running_mean", "var": ".running_var"},  # BatchNorm's, in "batch_stats"
 }
-MOST_FAULTS = 10  # listed in one message
+MAX_FAULTS = 10  # listed in one message
 
 
 class Entry(NamedTuple):
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
     names: tuple[str, ...]
     shape: tuple[int, ...]
     """of each of these arrays in the file"""
-    ours: Callable[..., np.ndarray]
+    convert: Callable[..., np.ndarray]
     """converts them to our array"""
 
 
@@ -65,8 +65,8 @@ def torch_name(path: tuple[str, ...]) -> str:
             groups = match.groups()
             if "{stage}" in name:
                 stage, unit = int(groups[0]) - 1, int(groups[1]) - 1
-                where = f"encoder.patch_embed.backbone.stages.{stage}.blocks.{unit}"
-                return name.replace("{stage}", where).format(*groups) + LEAVES[leaf]
+                prefix = f"encoder.patch_embed.backbone.stages.{stage}.blocks.{unit}"
+                return name.replace("{stage}", prefix).format(*groups) + LEAVES[leaf]
             return name.format(*groups) + LEAVES[leaf]
     raise ValueError(f"{'/'.join(path)} has no counterpart in the original")
 
@@ -108,11 +108,11 @@ def take(
     Returns:
       The arrays (float32) by our paths, what is wrong with others, and the names left unused.
     """
-    taken, faults, left = {}, [], dict.fromkeys(state)
+    taken, faults, unused = {}, [], dict.fromkeys(state)
     for path, entry in entries.items():
         values = []
         for name in entry.names:
-            left.pop(name, None)
+            unused.pop(name, None)
             if name not in state:
                 faults.append(f"{name} is missing")
                 continue
@@ -122,11 +122,11 @@ def take(
             else:
                 values.append(value.astype(np.float32, copy=False))
         if len(values) == len(entry.names):
-            taken[path] = jax.device_put(entry.ours(*values))
-    return taken, faults, list(left)
+            taken[path] = jax.device_put(entry.convert(*values))
+    return taken, faults, list(unused)
 
 
-def listed(faults: list[str]) -> str:
+def join_faults(faults: list[str]) -> str:
     """Joins the faults into the end of a sentence."""
-    more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
-    return "; ".join(faults[:MOST_FAULTS]) + more
+    more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    return "; ".join(faults[:MAX_FAULTS]) + more

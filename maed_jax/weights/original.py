@@ -20,7 +20,7 @@ from maed_jax.files.torch import load_torch
 from maed_jax.models.attention import MODES
 from maed_jax.models.maed import MAED, variable_shapes
 from maed_jax.weights.arrays import inner_state_dict
-from maed_jax.weights.layouts import listed, paper_model, take, torch_entry
+from maed_jax.weights.layouts import join_faults, paper_model, take, torch_entry
 from maed_jax.weights.report import Report
 
 # The original's buffers that are not weights: the body, mean parameters, BatchNorm's counter.
@@ -54,8 +54,8 @@ class Variant(NamedTuple):
 def variant_of(names: Iterable[str]) -> Variant | None:
     """Returns the original's variant whose entries have these names, or None."""
     modules = {".".join(name.split(".")[:2]) for name in names}
-    decoder = {"decoder.joint_regs": "ktd", "decoder.decpose": "iterative"}
-    decoder = next((value for key, value in decoder.items() if key in modules), None)
+    decoders = {"decoder.joint_regs": "ktd", "decoder.decpose": "iterative"}
+    decoder = next((value for key, value in decoders.items() if key in modules), None)
     if decoder and "encoder.layer1" in modules:
         return Variant("cnn", MODES, decoder)
     if decoder and "encoder.blocks" in modules:
@@ -75,24 +75,26 @@ def model_of(encoder: str, mode: str, decoder: str, sizes: Mapping[str, Any] | N
     Raises:
       UserError: the original has no such part.
     """
-    for what, value, known in (
+    for what, value, choices in (
         ("encoder", encoder, ENCODERS),
         ("mode", mode, MODES),
         ("decoder", decoder, DECODERS),
     ):
-        if value not in known:
-            raise UserError(f"the original has no {what} {value!r}; choose from {', '.join(known)}")
+        if value not in choices:
+            raise UserError(
+                f"the original has no {what} {value!r}; choose from {', '.join(choices)}"
+            )
     return paper_model(encoder, mode, decoder, sizes)
 
 
-def unprefixed(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def strip_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Removes the prefix "module." of data-parallel training from the names."""
     return {str(name).removeprefix("module."): value for name, value in state_dict.items()}
 
 
 def weights_only(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Removes that prefix, and the buffers that are not weights."""
-    state = unprefixed(state_dict)
+    state = strip_prefix(state_dict)
     return {name: value for name, value in state.items() if not NOT_WEIGHTS.match(name)}
 
 
@@ -111,20 +113,20 @@ def convert_original(
     """
     state = weights_only(state_dict)
     chosen = f"encoder {model.encoder!r}, mode {model.mode!r}, decoder {model.decoder!r}"
-    found = variant_of(state)
-    if found and not found.includes(model.encoder, model.mode, model.decoder):
-        raise UserError(f"the weights do not fit {chosen}: they look like {found}")
+    variant = variant_of(state)
+    if variant and not variant.includes(model.encoder, model.mode, model.decoder):
+        raise UserError(f"the weights do not fit {chosen}: they look like {variant}")
     entries = {p: torch_entry(p[1:], shape) for p, shape in variable_shapes(model, body).items()}
-    variables, faults, left = take(state, entries)
-    faults += [f"{name} is not part of the model" for name in left]
+    variables, faults, surplus = take(state, entries)
+    faults += [f"{name} is not part of the model" for name in surplus]
     if faults:
-        raise UserError(f"the weights do not fit {chosen}: {listed(faults)}")
+        raise UserError(f"the weights do not fit {chosen}: {join_faults(faults)}")
     report = Report(
-        source=f"the original's {found}",
+        source=f"the original's {variant}",
         taken=["/".join(path[1:]) for path in variables],
         numbers=sum(array.size for array in variables.values()),
         anew=[],
-        left_out=[n for n in unprefixed(state_dict) if n not in state and COUNTER not in n],
+        left_out=[n for n in strip_prefix(state_dict) if n not in state and COUNTER not in n],
         notes=[],
     )
     return traverse_util.unflatten_dict(variables), report
@@ -136,7 +138,7 @@ def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
     Raises:
       UserError: they have the wrong size.
     """
-    state, found = unprefixed(state_dict), {}
+    state, means = strip_prefix(state_dict), {}
     for field, name, size in (
         ("mean_pose6d", "decoder.init_pose", 144),
         ("mean_shape", "decoder.init_shape", 10),
@@ -146,8 +148,8 @@ def with_means(body: Body, state_dict: Mapping[str, Any]) -> Body:
             value = np.asarray(state[name], np.float32).reshape(-1)
             if value.size != size:
                 raise UserError(f"{name} has {value.size} numbers instead of {size}")
-            found[field] = jax.device_put(value)
-    return dataclasses.replace(body, **found) if found else body
+            means[field] = jax.device_put(value)
+    return dataclasses.replace(body, **means) if means else body
 
 
 def means_differ(body: Body, other: Body) -> bool:
