@@ -9,7 +9,7 @@ from maed_jax.datasets.mannequins import scene
 
 
 def test_look_from_the_front():
-    camera = scene.look(np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 0.0]]))
+    camera = scene.look_at(np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 0.0]]))
     # Someone upright and facing the camera, in OpenCV's frame, which has y down and z forward.
     np.testing.assert_allclose(camera.R_cam_world[0], np.diag([1, -1, -1]), atol=1e-12)
     points = camera.to_camera(np.array([[[0, 1, 0], [1, 1, 0], [0, 2, 0], [0, 1, 1.0]]]))[0]
@@ -18,7 +18,7 @@ def test_look_from_the_front():
 
 def test_roll_turns_the_image_clockwise_for_a_camera_turned_counterclockwise():
     level, rolled = (
-        scene.look(np.array([[0, 1.0, 4]]), np.array([[0, 1.0, 0]]), r) for r in (0.0, 0.3)
+        scene.look_at(np.array([[0, 1.0, 4]]), np.array([[0, 1.0, 0]]), r) for r in (0.0, 0.3)
     )
     np.testing.assert_allclose(
         rolled.R_cam_world[0] @ rolled.R_cam_world[0].T, np.eye(3), atol=1e-12
@@ -41,9 +41,9 @@ def test_drawn_cameras_see_the_person(seed):
     seen = camera.to_camera(path[:, None])[:, 0]
     assert (seen[:, 2] > 1.5).all() and (seen[:, 2] < 10.5).all()
     assert (np.abs(seen[:, :2] / seen[:, 2:]) < np.tan(np.deg2rad(40))).all()
-    place = -np.einsum("fji,fj->fi", R, camera.t_cam_world)
-    assert (place[:, 1] >= 0.25 - 1e-9).all(), "above the floor"
-    assert np.abs(np.diff(place, axis=0)).max() < 0.12, "without jumps"
+    position = -np.einsum("fji,fj->fi", R, camera.t_cam_world)
+    assert (position[:, 1] >= 0.25 - 1e-9).all(), "above the floor"
+    assert np.abs(np.diff(position, axis=0)).max() < 0.12, "without jumps"
 
 
 def test_cameras_are_varied():
@@ -81,7 +81,7 @@ def test_a_team_differs_in_skin_and_hair_alone(kit):
         for seed in range(20)
     ]
     spread = {
-        name: np.std([look[parts == part].mean(0) for look in looks], axis=0).max()
+        name: np.std([colors[parts == part].mean(0) for colors in looks], axis=0).max()
         for part, name in enumerate(body.PART_NAMES)
     }
     assert spread["skin"] > 15 and spread["hair"] > 15
@@ -95,16 +95,16 @@ def test_a_team_differs_in_skin_and_hair_alone(kit):
 def test_each_half_of_a_harlequins_limb_has_a_color_of_its_own():
     parts, template = body.vertex_parts(), np.asarray(body.mannequin().template)
     rng = np.random.default_rng(0)
-    look = scene.draw_kit(rng, parts, body.PART_NAMES, template, "harlequin")
+    colors = scene.draw_kit(rng, parts, body.PART_NAMES, template, "harlequin")
     owner = np.asarray(body.mannequin().skin_weights).argmax(axis=1)
     names = ("left_hip", "right_hip", "left_knee", "right_knee")
     names += ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow")
-    halves = [np.median(look[owner == JOINT_NAMES.index(name)], axis=0) for name in names]
+    halves = [np.median(colors[owner == JOINT_NAMES.index(name)], axis=0) for name in names]
     distances = np.linalg.norm(np.array(halves)[:, None] - halves, axis=-1)
     assert (distances + 1e3 * np.eye(len(halves))).min() > 40
     hands = np.abs(template[:, 0]) > 0.75
-    skin = np.median(look[(parts == 0) & (np.abs(template[:, 0]) < 0.15)], axis=0)
-    assert np.abs(np.median(look[hands], axis=0) - skin).max() < 5
+    skin = np.median(colors[(parts == 0) & (np.abs(template[:, 0]) < 0.15)], axis=0)
+    assert np.abs(np.median(colors[hands], axis=0) - skin).max() < 5
 
 
 def test_sensor_keeps_shape_and_repeats_itself():

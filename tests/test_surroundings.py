@@ -9,13 +9,13 @@ INTRINSICS = np.array([150.0, 150.0, 79.5, 79.5])
 
 
 def camera_at(angle, target=(0.0, 1.0, 0.0)):
-    place = np.array([[4 * np.sin(angle), 1.0, 4 * np.cos(angle)]])
-    return scene.look(place, np.array([target]))
+    position = np.array([[4 * np.sin(angle), 1.0, 4 * np.cos(angle)]])
+    return scene.look_at(position, np.array([target]))
 
 
 def test_affine_map_of_directions():
-    camera = scene.look(np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 0.0]]))
-    matrix = surroundings.place(camera, 0, INTRINSICS, density=300)
+    camera = scene.look_at(np.array([[0.0, 1.0, 4.0]]), np.array([[0.0, 1.0, 0.0]]))
+    matrix = surroundings.view_matrix(camera, 0, INTRINSICS, density=300)
     np.testing.assert_allclose(matrix @ [79.5, 79.5, 1], [0, 0], atol=1e-9)
     np.testing.assert_allclose(matrix @ [79.5 + 15, 79.5 - 30, 1], [30, -60], atol=1e-9)
 
@@ -26,8 +26,8 @@ def test_the_background_moves_against_the_camera():
     panorama = surroundings.Panorama(image, 300, 215)
 
     def seen(target):
-        place = np.array([[0.0, 1.0, 4.0]])
-        view = panorama.view(scene.look(place, np.array([target])), 0, INTRINSICS, (160, 160))
+        position = np.array([[0.0, 1.0, 4.0]])
+        view = panorama.view(scene.look_at(position, np.array([target])), 0, INTRINSICS, (160, 160))
         return np.argwhere(view[..., 0] > 128).mean(0)
 
     ahead, right, down = seen((0, 1.0, 0)), seen((0.5, 1.0, 0)), seen((0, 0.6, 0))
@@ -52,7 +52,7 @@ def test_a_narrow_panorama_is_where_the_camera_looks():
     assert panorama.image.shape == (170, 100, 3)
     image = np.zeros((170, 100, 3), np.uint8)
     image[:, 48:52] = 255
-    camera = scene.look(np.array([[0.0, 1.0, 4.0]]), np.array([[3.0, 1.0, 1.0]]))
+    camera = scene.look_at(np.array([[0.0, 1.0, 4.0]]), np.array([[3.0, 1.0, 1.0]]))
     panorama = surroundings.Panorama(image, 100, 71, middle=float(camera.pan[0]))
     view = panorama.view(camera, 0, INTRINSICS, (160, 160))
     assert abs(np.argwhere(view[..., 0] > 128)[:, 1].mean() - 79.5) < 2

@@ -31,15 +31,16 @@ def find_asf(path: str | Path) -> Path:
       UserError: it is missing.
     """
     path = Path(path)
-    near = [p for folder in (path.parent, path.parent.parent) for p in sorted(folder.glob("*"))
-            if p.suffix.lower() == ".asf"]  # fmt: skip
+    folders = (path.parent, path.parent.parent)
+    files = (file for folder in folders for file in sorted(folder.glob("*")))
+    skeletons = [file for file in files if file.suffix.lower() == ".asf"]
     for stem in (path.stem, path.stem.split("_")[0]):
-        for candidate in near:
+        for candidate in skeletons:
             if candidate.stem == stem:
                 return candidate
-    here = [p for p in near if p.parent == path.parent]
-    if len(here) == 1:
-        return here[0]
+    siblings = [p for p in skeletons if p.parent == path.parent]
+    if len(siblings) == 1:
+        return siblings[0]
     wanted = path.parent / f"{path.stem.split('_')[0]}.asf"
     raise UserError(f"{path} needs its skeleton: put {wanted.name} next to it")
 
@@ -83,27 +84,27 @@ def read(path: str | Path, skeleton: str | Path) -> Recording:
         if len(rows) != frames:
             raise UserError(f"{path}: the last frame has no {name}: the file is truncated")
 
-    turned = np.empty((frames, len(names), 3, 3))
+    R_world_joint = np.empty((frames, len(names), 3, 3))
     rest = np.zeros((len(names), 3))
-    moves = {name: np.array(rows) for name, rows in values.items()}
-    places = np.zeros((frames, 3))
+    channels = {name: np.array(rows) for name, rows in values.items()}
+    t_world_root = np.zeros((frames, 3))
     for column, kind in enumerate(root_order):
         if kind.startswith("t"):
-            places[:, "xyz".index(kind[1])] = moves["root"][:, column]
+            t_world_root[:, "xyz".index(kind[1])] = channels["root"][:, column]
     for name in names:
         joint, parent, bone = index[name], parents[index[name]], bones[name]
         dof = tuple(root_order) if parent < 0 else bone.dof
-        turning = [i for i, kind in enumerate(dof) if kind.startswith("r")]
+        rotating = [i for i, kind in enumerate(dof) if kind.startswith("r")]
         local = np.eye(3)
-        if turning:
-            order = "".join(dof[i][1] for i in turning)
-            local = bone.axis @ _euler(order, moves[name][:, turning], degrees) @ bone.axis.T
-        turned[:, joint] = local if parent < 0 else turned[:, parent] @ local
+        if rotating:
+            order = "".join(dof[i][1] for i in rotating)
+            local = bone.axis @ _euler(order, channels[name][:, rotating], degrees) @ bone.axis.T
+        R_world_joint[:, joint] = local if parent < 0 else R_world_joint[:, parent] @ local
         if parent >= 0:
             above = bones[names[parent]]
             rest[joint] = rest[parent] + above.length * above.direction
     # A bone begins where its parent ends, so its origin moves with its parent, as in a BVH file.
-    return Recording(path, tuple(names), tuple(parents), rest, turned, places, FPS)
+    return Recording(path, tuple(names), tuple(parents), rest, R_world_joint, t_world_root, FPS)
 
 
 def _read_asf(path: Path):
@@ -130,8 +131,8 @@ def _read_asf(path: Path):
             if unknown:
                 raise reader.fail(f"{unknown[0]!r} is not a bone of this skeleton")
             children.setdefault(words[0], []).extend(words[1:])
-    good = {a + b for a in "tr" for b in "xyz"}
-    if len(bones) < 2 or not children or not root_order or set(root_order) - good:
+    valid = {a + b for a in "tr" for b in "xyz"}
+    if len(bones) < 2 or not children or not root_order or set(root_order) - valid:
         raise UserError(f"{path} is no ASF skeleton: it lacks bones, hierarchy or the root's order")
     names, parents = ["root"], [-1]
     for name in names:  # grows during the loop

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from .recording import Reader, Recording, read_lines
 
-MOST_JOINTS = 500
+MAX_JOINTS = 500
 
 
 def read(path: str | Path) -> Recording:
@@ -28,8 +28,8 @@ def read(path: str | Path) -> Recording:
 
     def joint(name: str, parent: int) -> None:
         index = len(names)
-        if index == MOST_JOINTS:
-            raise reader.fail(f"more than {MOST_JOINTS} joints: not a body")
+        if index == MAX_JOINTS:
+            raise reader.fail(f"more than {MAX_JOINTS} joints: not a body")
         names.append(name)
         parents.append(parent)
         reader.expect("{")
@@ -40,8 +40,8 @@ def read(path: str | Path) -> Recording:
             kind = words[0].upper()
             if kind == "CHANNELS":
                 kinds = [word.capitalize() for word in words[2:]]
-                good = [a + b for a in "XYZ" for b in ("position", "rotation")]
-                if words[1:2] != [str(len(kinds))] or any(k not in good for k in kinds):
+                valid = [a + b for a in "XYZ" for b in ("position", "rotation")]
+                if words[1:2] != [str(len(kinds))] or any(k not in valid for k in kinds):
                     raise reader.fail(f"invalid channels: {' '.join(words)!r}")
                 channels[index] = kinds
             elif kind == "JOINT" and len(words) > 1:
@@ -66,8 +66,8 @@ def read(path: str | Path) -> Recording:
     for frame in range(frames):
         table[frame] = reader.numbers(reader.words(), width)
 
-    turned = np.empty((frames, len(names), 3, 3))
-    places = np.zeros((frames, 3))
+    R_world_joint = np.empty((frames, len(names), 3, 3))
+    t_world_root = np.zeros((frames, 3))
     rest = np.zeros((len(names), 3))
     column = 0
     for index, kinds in enumerate(channels):
@@ -79,9 +79,9 @@ def read(path: str | Path) -> Recording:
             angles = np.stack([values[f"{axis}rotation"] for axis in order], -1)
             local = Rotation.from_euler(order, angles, degrees=True).as_matrix()
         parent = parents[index]
-        turned[:, index] = local if parent < 0 else turned[:, parent] @ local
+        R_world_joint[:, index] = local if parent < 0 else R_world_joint[:, parent] @ local
         rest[index] = 0 if parent < 0 else rest[parent] + offsets[index]
         if parent < 0:
             for axis, name in enumerate("XYZ"):
-                places[:, axis] = values.get(f"{name}position", np.zeros(frames))
-    return Recording(path, tuple(names), tuple(parents), rest, turned, places, fps)
+                t_world_root[:, axis] = values.get(f"{name}position", np.zeros(frames))
+    return Recording(path, tuple(names), tuple(parents), rest, R_world_joint, t_world_root, fps)

@@ -47,9 +47,9 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
     rng = np.random.default_rng([seed, *b"video"])
     height, width = SIZE
     intrinsics = np.array([FOCAL, FOCAL, (width - 1) / 2, (height - 1) / 2])
-    place, target = np.array([[0, 1.25, DISTANCE]]), np.array([[0, 0.95, 0.0]])
-    camera = scene.look(np.repeat(place, frames, 0), np.repeat(target, frames, 0))
-    actors = [_walk_on(rng, number, frames) for number in range(people)]
+    position, target = np.array([[0, 1.25, DISTANCE]]), np.array([[0, 0.95, 0.0]])
+    camera = scene.look_at(np.repeat(position, frames, 0), np.repeat(target, frames, 0))
+    actors = [_draw_actor(rng, number, frames) for number in range(people)]
 
     world = [actor.t_world_root[:, None] for actor in actors]
     verts = [camera.to_camera(a.verts + w).astype(np.float32) for a, w in zip(actors, world)]
@@ -70,8 +70,8 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
         faces = [film.faces()] * people
         for t in tqdm.trange(frames, desc="rendering", unit=" frames"):
             image = background.copy()
-            for actor, where in zip(actors, world):
-                spots = (actor.keypoints[t] + where[t])[film.FEET]
+            for actor, offset in zip(actors, world):
+                spots = (actor.keypoints[t] + offset[t])[film.FEET]
                 surroundings.floor_shadow(image, camera, t, intrinsics, spots, 0.4)
             rgb, alpha = renderer.render(
                 [v[t] for v in verts], faces, [a.colors for a in actors], intrinsics, lights
@@ -90,7 +90,7 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
     return out
 
 
-def _walk_on(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
+def _draw_actor(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
     """Draws a person and places it in the room."""
     standing = number % 3 == 2
     direction = 1 if number % 2 == 0 else -1
@@ -103,16 +103,16 @@ def _walk_on(rng: np.random.Generator, number: int, frames: int) -> film.Actor:
     actor = film.draw_actor(rng, moves, kit="harlequin")  # as the people of the demo dataset
     # Darker than the background, for the same reason.
     actor.colors[:] = 0.55 * actor.colors
-    places = actor.t_world_root
+    t_world_root = actor.t_world_root
     depth = (0.0, -2.2, -1.4, -3.4, -0.8, -2.8)[number]
     if standing:
-        places[:, [0, 2]] += [rng.uniform(-1.2, 1.2), depth]
+        t_world_root[:, [0, 2]] += [rng.uniform(-1.2, 1.2), depth]
         return actor
     # Always in the image, and in its middle at half time.
-    places[:, 0] -= places[len(places) // 2, 0]
+    t_world_root[:, 0] -= t_world_root[len(t_world_root) // 2, 0]
     reach = 0.40 * (DISTANCE - depth) * SIZE[1] / FOCAL
-    places[:, 0] *= min(1.0, reach / np.abs(places[:, 0]).max())
-    places[:, 2] += depth - places[:, 2].mean()
+    t_world_root[:, 0] *= min(1.0, reach / np.abs(t_world_root[:, 0]).max())
+    t_world_root[:, 2] += depth - t_world_root[:, 2].mean()
     return actor
 
 
@@ -128,9 +128,9 @@ def _highest_elbow(moves: motion.Motion) -> float:
 
 def _truth(actor, camera, verts_2d, keypoints_2d, keypoints_3d) -> dict[str, np.ndarray]:
     low, high = verts_2d.min(1), verts_2d.max(1)
-    turned = actor.rotations.copy()
-    turned[:, 0] = camera.R_cam_world @ turned[:, 0]
-    pose = Rotation.from_matrix(turned.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
+    rotations = actor.rotations.copy()
+    rotations[:, 0] = camera.R_cam_world @ rotations[:, 0]
+    pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
     arrays = {
         "box": np.concatenate([(low + high) / 2, high - low], axis=1),
         "keypoints_2d": keypoints_2d,

@@ -237,22 +237,22 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
 
 def _images(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
-    level, hidden_by = _surroundings(plan, rng)
-    seen = {"width": 1.0, "middle": float(camera.pan[0])} if len(verts) == 1 else {}
-    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **seen)
+    level, num_occluders = _surroundings(plan, rng)
+    span = {"width": 1.0, "middle": float(camera.pan[0])} if len(verts) == 1 else {}
+    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **span)
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)
-    occluders = [surroundings.draw_occluder(rng, crops) for _ in range(hidden_by)]
+    occluders = [surroundings.draw_occluder(rng, crops) for _ in range(num_occluders)]
     sensor = scene.draw_sensor(rng)
     size = (plan.size, plan.size)
-    draw = renderer(*size).render
+    render = renderer(*size).render
     for t in range(len(verts)):
         image = panorama.view(camera, t, intrinsics[t], size)
         spots = (actor.keypoints[t] + actor.t_world_root[t])[[*FEET, 39, 37]]
         surroundings.floor_shadow(image, camera, t, intrinsics[t], spots, darkness)
-        turned = lights.directions @ camera.R_cam_world[t].T
-        light = Lights(turned, lights.colors, lights.ambient)
-        rgb, alpha = draw(verts[t], faces(), actor.colors, intrinsics[t], light)
+        directions = lights.directions @ camera.R_cam_world[t].T
+        light = Lights(directions, lights.colors, lights.ambient)
+        rgb, alpha = render(verts[t], faces(), actor.colors, intrinsics[t], light)
         image = composite(image, rgb, alpha)
         for occluder in occluders:
             occluder.cover(image, t)

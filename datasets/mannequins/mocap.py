@@ -45,7 +45,7 @@ _JOINT = {  # our left joint; the right one is the next
 _NEEDED = ("hip", "knee", "ankle", "shoulder", "elbow")
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     """mixamorig:LeftUpLeg -> leftupleg"""
     name = name.rsplit(":", 1)[-1].lower()
     return "".join(c for c in name if c.isalnum()).removeprefix("mixamorig")
@@ -57,15 +57,15 @@ def _match(recording: Recording) -> dict[int, int]:
     Raises:
       UserError: a required part is missing.
     """
-    known = {_plain(name): i for i, name in reversed(list(enumerate(recording.names)))}
+    index_of = {_normalise(name): i for i, name in reversed(list(enumerate(recording.names)))}
     found = {0: 0}
     for part, names in _LIMBS.items():
         for right in (0, 1):
             for name in names:
                 if right:
                     name = "right" + name[4:] if name.startswith("left") else "r" + name[1:]
-                if name in known:
-                    found[_JOINT[part] + right] = known[name]
+                if name in index_of:
+                    found[_JOINT[part] + right] = index_of[name]
                     break
             else:
                 if part in _NEEDED:
@@ -77,8 +77,8 @@ def _match(recording: Recording) -> dict[int, int]:
     for collar, shoulder in ((13, 16), (14, 17)):
         if found.get(collar) == found[shoulder]:
             del found[collar]
-    if "head" in known:
-        found[15] = known["head"]
+    if "head" in index_of:
+        found[15] = index_of["head"]
     return found
 
 
@@ -112,17 +112,17 @@ def _upright(rest: np.ndarray, found: dict[int, int], *, sideways: bool = False)
         return False
     rest = rest @ axes.T
 
-    def toward(start: int, end: int, direction: tuple) -> float:
+    def cosine(start: int, end: int, direction: tuple) -> float:
         bone = rest[found[end]] - rest[found[start]]
         return float(bone @ direction / max(np.linalg.norm(bone), 1e-9))
 
-    legs = [toward(a, b, (0, -1, 0)) for a, b in ((1, 4), (4, 7), (2, 5), (5, 8))]
+    legs = [cosine(a, b, (0, -1, 0)) for a, b in ((1, 4), (4, 7), (2, 5), (5, 8))]
     x, y = (1, 0) if sideways else (0.87, -0.5)
-    arms = [toward(16, 18, (x, y, 0)), toward(17, 19, (-x, y, 0))]
+    arms = [cosine(16, 18, (x, y, 0)), cosine(17, 19, (-x, y, 0))]
     return min(legs) > 0.85 and min(arms) > (0.85 if sideways else 0.6)
 
 
-def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _smallest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Returns the smallest rotation [3 3] from one direction to another, not opposite one."""
     a, b = source / np.linalg.norm(source), target / np.linalg.norm(target)
     axis = np.cross(a, b)
@@ -130,9 +130,9 @@ def _least_turn(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + a @ b)
 
 
-def _between(first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
-    turn = Rotation.from_matrix(first.transpose(0, 2, 1) @ second).as_rotvec()
-    return first @ Rotation.from_rotvec(fraction * turn).as_matrix()
+def _slerp(first: np.ndarray, second: np.ndarray, fraction: float) -> np.ndarray:
+    rotvec = Rotation.from_matrix(first.transpose(0, 2, 1) @ second).as_rotvec()
+    return first @ Rotation.from_rotvec(fraction * rotvec).as_matrix()
 
 
 def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,9 +155,9 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
     calibrated = _upright(first, found, sideways=True)
     if calibrated or (_upright(first, found) and not _upright(recording.rest, found)):
         rest = first
-        turned = recording.R_world_joint @ recording.R_world_joint[:1].transpose(0, 1, 3, 2)
+        R_source = recording.R_world_joint @ recording.R_world_joint[:1].transpose(0, 1, 3, 2)
     elif _upright(recording.rest, found):
-        rest, turned = recording.rest, recording.R_world_joint
+        rest, R_source = recording.rest, recording.R_world_joint
     else:
         raise UserError(
             f"{recording.path}: neither the first frame nor the skeleton at rest stands upright "
@@ -165,8 +165,8 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
         )
     axes = _axes(rest, found)
     rest = rest @ axes.T
-    turned = axes @ turned @ axes.T
-    moved = recording.t_world_root @ axes.T
+    R_source = axes @ R_source @ axes.T
+    t_world_root = recording.t_world_root @ axes.T
 
     chest = next(
         joint
@@ -175,66 +175,69 @@ def retarget(recording: Recording, rest_joints: np.ndarray) -> tuple[np.ndarray,
     )
     spine = _path_up(recording.parents, chest)[-2::-1]  # without the root, upwards
     moving = [
-        j for j in spine if np.abs(turned[:, j] - turned[:, recording.parents[j]]).max() > 1e-9
+        j for j in spine if np.abs(R_source[:, j] - R_source[:, recording.parents[j]]).max() > 1e-9
     ]
     spine = moving or spine  # links that never move by themselves are not joints of the back
-    whole: dict[int, np.ndarray] = {joint: turned[:, index] for joint, index in found.items()}
+    R_target: dict[int, np.ndarray] = {joint: R_source[:, index] for joint, index in found.items()}
     if len(spine) >= 3:
-        whole |= {3: turned[:, spine[0]], 6: turned[:, spine[len(spine) // 2]]}
-    whole[9] = turned[:, chest]
+        R_target |= {3: R_source[:, spine[0]], 6: R_source[:, spine[len(spine) // 2]]}
+    R_target[9] = R_source[:, chest]
     if len(spine) == 2:
-        whole[3] = turned[:, spine[0]]
-        whole[6] = _between(whole[3], whole[9], 0.5)
+        R_target[3] = R_source[:, spine[0]]
+        R_target[6] = _slerp(R_target[3], R_target[9], 0.5)
     elif len(spine) < 2:
-        whole |= {3: _between(whole[0], whole[9], 1 / 3), 6: _between(whole[0], whole[9], 2 / 3)}
+        R_target |= {
+            3: _slerp(R_target[0], R_target[9], 1 / 3),
+            6: _slerp(R_target[0], R_target[9], 2 / 3),
+        }
     if 15 in found:
         neck = [
             j for j in _path_up(recording.parents, found[15])[1:] if j not in (chest, *spine, 0)
         ]
-        whole[12] = turned[:, neck[0]] if neck else _between(whole[9], whole[15], 0.5)
+        R_target[12] = R_source[:, neck[0]] if neck else _slerp(R_target[9], R_target[15], 0.5)
     for start, end in ((1, 4), (4, 7), (16, 18), (18, 20)):
         for right in (0, 1):
             if end + right not in found:
                 continue
             bone = rest[found[end + right]] - rest[found[start + right]]
             ours = rest_joints[end + right] - rest_joints[start + right]
-            whole[start + right] = whole[start + right] @ _least_turn(ours, bone)
+            R_target[start + right] = R_target[start + right] @ _smallest_rotation(ours, bone)
     for hand in (20, 21):
         if hand in found:
             bone = rest[found[hand]] - rest[found[hand - 2]]
             ours = rest_joints[hand] - rest_joints[hand - 2]
-            whole[hand] = whole[hand] @ _least_turn(ours, bone)
+            R_target[hand] = R_target[hand] @ _smallest_rotation(ours, bone)
 
-    rotations = np.tile(np.eye(3), (len(turned), 24, 1, 1))
-    rotations[:, 0] = whole[0]
+    rotations = np.tile(np.eye(3), (len(R_source), 24, 1, 1))
+    rotations[:, 0] = R_target[0]
     for joint in range(1, 24):
         parent = skeleton.PARENTS[joint]
-        whole.setdefault(joint, whole[parent])
-        rotations[:, joint] = whole[parent].transpose(0, 2, 1) @ whole[joint]
+        R_target.setdefault(joint, R_target[parent])
+        rotations[:, joint] = R_target[parent].transpose(0, 2, 1) @ R_target[joint]
 
     def leg(points: np.ndarray, joints: list[int]) -> float:
         return float(np.linalg.norm(np.diff(points[joints], axis=0), axis=1).sum())
 
     scale = leg(rest_joints, [1, 4, 7]) / leg(rest, [found[1], found[4], found[7]])
     start = 1 if calibrated and len(rotations) > 1 else 0
-    return rotations[start:], scale * (moved[start:] - moved[start])
+    return rotations[start:], scale * (t_world_root[start:] - t_world_root[start])
 
 
-def resample(rotations: np.ndarray, places: np.ndarray, fps: float, to: float):
-    """Resamples rotations [frames joints 3 3] and places [frames 3] from rate `fps` to `to`."""
+def resample(rotations: np.ndarray, positions: np.ndarray, fps: float, to: float):
+    """Resamples rotations [frames joints 3 3] and positions [frames 3] from rate `fps` to `to`."""
     if len(rotations) < 2:
-        return rotations, places
+        return rotations, positions
     times = np.arange(len(rotations)) / fps
     new = np.arange(int(times[-1] * to + 1e-6) + 1) / to
     new = np.minimum(new, times[-1])
-    out = np.stack(
+    resampled = np.stack(
         [
             Slerp(times, Rotation.from_matrix(rotations[:, joint]))(new).as_matrix()
             for joint in range(rotations.shape[1])
         ],
         axis=1,
     )
-    return out, np.stack([np.interp(new, times, places[:, i]) for i in range(3)], axis=1)
+    return resampled, np.stack([np.interp(new, times, positions[:, i]) for i in range(3)], axis=1)
 
 
 def read(path: str | Path) -> Recording:
@@ -276,20 +279,22 @@ def load_motion(path: str, fps: float = 30.0) -> Motion:
 
     recording = read(path)
     with np.errstate(invalid="ignore"):  # from bones of zero length; see below
-        rotations, places = retarget(recording, np.asarray(mannequin().rest_joints, np.float64))
-    if not (np.isfinite(rotations).all() and np.isfinite(places).all()):
+        rotations, t_world_root = retarget(
+            recording, np.asarray(mannequin().rest_joints, np.float64)
+        )
+    if not (np.isfinite(rotations).all() and np.isfinite(t_world_root).all()):
         raise UserError(f"{path}: its skeleton does not fit a person's; do its bones have lengths?")
-    rotations, places = resample(rotations, places, recording.fps, fps)
-    return Motion("recorded", rotations, np.zeros(len(rotations)), places)
+    rotations, t_world_root = resample(rotations, t_world_root, recording.fps, fps)
+    return Motion("recorded", rotations, np.zeros(len(rotations)), t_world_root)
 
 
 def cut(motion: Motion, start: int, frames: int) -> Motion:
     """Cuts `frames` frames out of a recorded motion and moves their beginning to x = z = 0."""
     part = slice(start, start + frames)
-    places = motion.t_world_root[part]
-    places = places - places[:1] * [1, 0, 1]
+    positions = motion.t_world_root[part]
+    positions = positions - positions[:1] * [1, 0, 1]
     return dataclasses.replace(
-        motion, rotations=motion.rotations[part], hop=motion.hop[part], t_world_root=places
+        motion, rotations=motion.rotations[part], hop=motion.hop[part], t_world_root=positions
     )
 
 
@@ -316,15 +321,15 @@ def split(files: list[Path], frames: int, fps: float) -> dict[str, list[tuple[st
     """
     out: dict[str, list[tuple[str, int, int]]] = {"train": [], "validation": [], "test": []}
     names = {8: "validation", 9: "test"}
-    every: list[tuple[str, int, int]] = []
+    all_pieces: list[tuple[str, int, int]] = []
     for number, path in enumerate(files):
         count, rate = frame_count(path)
         length = int((count - 2) * fps / rate)
         pieces = [(str(path), start, frames) for start in range(0, length - frames + 1, frames)]
-        every += pieces
+        all_pieces += pieces
         if len(files) >= 10:
             out[names.get(number % 10, "train")] += pieces
     if len(files) < 10:
-        for number, piece in enumerate(every):
+        for number, piece in enumerate(all_pieces):
             out[{3: "validation", 4: "test"}.get(number % 5, "train")].append(piece)
     return out

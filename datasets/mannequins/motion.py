@@ -115,7 +115,7 @@ def _ease(x: np.ndarray) -> np.ndarray:
     return x**3 * (10 - 15 * x + 6 * x**2)
 
 
-def _through(
+def _through_key_poses(
     rng: np.random.Generator,
     times: np.ndarray,
     draw: Callable[[int], np.ndarray],
@@ -130,22 +130,22 @@ def _through(
       hold: range of the time for which a pose is held, seconds.
     """
     clock, number = -rng.uniform(0, 1.5), 0
-    here = draw(number)
-    out = np.tile(here, (len(times), 1))
+    current = draw(number)
+    out = np.tile(current, (len(times), 1))
     while clock < times[-1]:
         number += 1
-        there = draw(number)
-        change = there - here
+        target = draw(number)
+        change = target - current
         clock += rng.uniform(*hold)
-        pace = speed * rng.uniform(0.7, 1.3)
-        duration = np.clip(1.9 * np.abs(change).max() / pace, 0.35, 2.5)
+        peak_speed = speed * rng.uniform(0.7, 1.3)
+        duration = np.clip(1.9 * np.abs(change).max() / peak_speed, 0.35, 2.5)
         # Joints do not all start at once.
         delay = rng.uniform(0, 0.15, change.shape) * duration
         delay[: INDEX["spine_flexion"]] = 0
         fraction = _ease((times[:, None] - clock - delay) / (duration * 0.85))
         out += fraction * change
         clock += duration
-        here = there
+        current = target
     return out
 
 
@@ -224,7 +224,7 @@ def walking(rng: np.random.Generator, times: np.ndarray):
     out[:, INDEX["spine_bend"]] -= 2.5 * np.sin(cycle)
     out[:, INDEX["yaw"]] += _heading(rng, times, 18) - 4 * size * np.cos(cycle)
     if rng.random() < 0.45:  # one or both arms do something else
-        busy = _through(rng, times, lambda _: _arms(rng, pose(), 0.3), 110, (0.5, 3.0))
+        busy = _through_key_poses(rng, times, lambda _: _arms(rng, pose(), 0.3), 110, (0.5, 3.0))
         for side in ("l", "r") if rng.random() < 0.5 else ("l",):
             for name in ("arm_flexion", "arm_abduction", "arm_rotation", "elbow"):
                 column = INDEX[f"{name}_{side}"]
@@ -284,7 +284,7 @@ def sitting(rng: np.random.Generator, times: np.ndarray):
             return row
         return _arms(rng, row, 0.35)
 
-    out = _through(rng, times, draw, 115, (0.2, 1.2))
+    out = _through_key_poses(rng, times, draw, 115, (0.2, 1.2))
     out[:, INDEX["yaw"]] += turn
     return out, 0.0, None
 
@@ -309,7 +309,7 @@ def reaching(rng: np.random.Generator, times: np.ndarray):
             row[INDEX[f"hip_abduction_{side}"]] += rng.uniform(0, 10)
         return row
 
-    out = _through(rng, times, draw, rng.uniform(90, 190), (0.0, 0.8))
+    out = _through_key_poses(rng, times, draw, rng.uniform(90, 190), (0.0, 0.8))
     out[:, INDEX["yaw"]] += turn
     return out, 0.0, None
 
@@ -369,7 +369,7 @@ def extreme(rng: np.random.Generator, times: np.ndarray):
         row[INDEX["neck_twist"]] += rng.normal(0, 20)
         return body_pose.mirrored(row) if rng.random() < 0.5 else row
 
-    out = _through(rng, times, draw, rng.uniform(100, 170), (0.1, 0.8))
+    out = _through_key_poses(rng, times, draw, rng.uniform(100, 170), (0.1, 0.8))
     out[:, INDEX["yaw"]] += turn
     return out, 0.0, None
 

@@ -75,11 +75,11 @@ class Reader:
         finally:
             self.at = at
 
-    def expect(self, *wanted: str) -> list[str]:
+    def expect(self, *keywords: str) -> list[str]:
         words = self.words()
-        if [w.upper() for w in words[: len(wanted)]] != [w.upper() for w in wanted]:
-            raise self.fail(f"expected {' '.join(wanted)!r}, found {' '.join(words[:6])!r}")
-        return words[len(wanted) :]
+        if [w.upper() for w in words[: len(keywords)]] != [w.upper() for w in keywords]:
+            raise self.fail(f"expected {' '.join(keywords)!r}, found {' '.join(words[:6])!r}")
+        return words[len(keywords) :]
 
     def numbers(self, words: list[str], count: int | None = None) -> list[float]:
         try:

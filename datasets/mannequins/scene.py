@@ -34,19 +34,19 @@ class Camera:
         return points @ self.R_cam_world.transpose(0, 2, 1) + self.t_cam_world[:, None]
 
 
-def look(place: np.ndarray, target: np.ndarray, roll: float = 0.0) -> Camera:
-    """Returns a camera at `place` [frames 3] with `target` [frames 3] at the centre of its view."""
-    forward = target - place
+def look_at(position: np.ndarray, target: np.ndarray, roll: float = 0.0) -> Camera:
+    """Returns a camera at `position` [frames 3] looking at `target` [frames 3], world frame."""
+    forward = target - position
     forward = forward / np.linalg.norm(forward, axis=-1, keepdims=True)
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     down = np.cross(forward, right)
     cos, sin = np.cos(roll), np.sin(roll)
     R_cam_world = np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=1)
-    t_cam_world = -(R_cam_world @ place[..., None])[..., 0]
+    t_cam_world = -(R_cam_world @ position[..., None])[..., 0]
     pan = np.unwrap(np.arctan2(-forward[:, 0], -forward[:, 2])) * -1
     # When the camera moves sideways, the background some metres behind shifts too.
-    pan = pan + np.einsum("fi,fi->f", place - place[:1], right) / 9
+    pan = pan + np.einsum("fi,fi->f", position - position[:1], right) / 9
     return Camera(R_cam_world, t_cam_world, pan, np.arcsin(-forward[:, 1]), roll)
 
 
@@ -60,22 +60,24 @@ def draw_camera(rng: np.random.Generator, t_world_root: np.ndarray, fps: float) 
     path = gaussian_filter1d(t_world_root, fps / 2, axis=0, mode="nearest")
     extent = np.ptp(path[:, [0, 2]], axis=0).max()
     distance = rng.uniform(3, 8)
-    stays = extent < 0.45 * distance - 0.6 and rng.random() < 0.7
-    centre = np.broadcast_to((path.max(0) + path.min(0)) / 2, path.shape) if stays else path
+    static = extent < 0.45 * distance - 0.6 and rng.random() < 0.7
+    centre = np.broadcast_to((path.max(0) + path.min(0)) / 2, path.shape) if static else path
     seconds = np.arange(len(path)) / fps
     azimuth = rng.uniform(0, 2 * np.pi) + np.zeros(len(path))
     if rng.random() < 0.5:
         azimuth = azimuth + np.deg2rad(rng.normal(0, 9)) * seconds
     elevation = np.deg2rad(rng.uniform(-10, 35))
-    away = np.stack(
+    offset = np.stack(
         [np.cos(elevation) * np.sin(azimuth), np.full(len(path), np.sin(elevation)),
          np.cos(elevation) * np.cos(azimuth)], axis=-1,
     )  # fmt: skip
-    place = centre + distance * away
-    place[:, 1] = np.maximum(place[:, 1], 0.25)
+    position = centre + distance * offset
+    position[:, 1] = np.maximum(position[:, 1], 0.25)
     # The person is not always in the middle of the full view.
-    aside = distance * np.tan(np.deg2rad(rng.uniform(-12, 12, 3)))
-    return look(place, centre + aside * [1, 0.5, 1], np.deg2rad(np.clip(rng.normal(0, 3), -8, 8)))
+    shift = distance * np.tan(np.deg2rad(rng.uniform(-12, 12, 3)))
+    return look_at(
+        position, centre + shift * [1, 0.5, 1], np.deg2rad(np.clip(rng.normal(0, 3), -8, 8))
+    )
 
 
 # --- light and colours ----------------------------------------------------------------------------
@@ -146,16 +148,16 @@ def draw_clothes(
         out[arm], sewn[arm] = color["sleeves"], True
     pattern = rng.random()
     if pattern < 0.5:
-        other = hsv(rng, saturation=(0, 0.8))
+        second_color = hsv(rng, saturation=(0, 0.8))
         axis = template @ rng.normal(0, 1, 3) if pattern < 0.12 else height + 0.3 * side
         if pattern < 0.3:
             wave = np.sin(axis * 2 * np.pi / rng.uniform(0.06, 0.2)) > rng.uniform(-0.3, 0.7)
         else:
             wave = _waves3d(rng, template, rng.uniform(10, 40)) > 0.6
-        on = rng.random(2) < 0.7
+        patterned = rng.random(2) < 0.7
         lower = parts == names.index("trousers")
-        chosen = sewn & wave & np.where(lower, on[0], on[1])
-        out[chosen] = other
+        chosen = sewn & wave & np.where(lower, patterned[0], patterned[1])
+        out[chosen] = second_color
     shade = 1 + 0.06 * _waves3d(rng, template, 12) + 0.03 * rng.normal(0, 1, len(out))
     return np.clip(out * shade[:, None], 3, 250).astype(np.float32)
 

@@ -33,7 +33,7 @@ class Panorama:
 
     def view(self, camera: Camera, frame: int, intrinsics: np.ndarray, size: tuple[int, int]):
         """Returns a camera's view of it: uint8 [h w 3]; intrinsics: of the view, size: (h, w)."""
-        matrix = place(camera, frame, intrinsics, self.density)
+        matrix = view_matrix(camera, frame, intrinsics, self.density)
         matrix[0, 2] += self.image.shape[1] / 2 - self.density * (self.middle % (2 * np.pi))
         matrix[1, 2] += self.horizon
         return cv2.warpAffine(
@@ -42,7 +42,7 @@ class Panorama:
         )  # fmt: skip
 
 
-def place(camera: Camera, frame: int, intrinsics: np.ndarray, density: float) -> np.ndarray:
+def view_matrix(camera: Camera, frame: int, intrinsics: np.ndarray, density: float) -> np.ndarray:
     """Returns the map [2 3] from pixels to `density` times (radians to the right, radians down)."""
     fx, fy, cx, cy = intrinsics
     cos, sin = np.cos(camera.roll), np.sin(camera.roll)
@@ -87,9 +87,9 @@ def _floor(rng: np.random.Generator, image: np.ndarray, horizon: int, edge: int,
     texture = _texture(rng, 256, 256)
     rows = np.arange(edge, h)
     depth = 1.5 / np.tan((rows - horizon + 0.5) / density)
-    aside = np.tan((np.arange(w) - w / 2) / density * 0.999)
+    lateral = np.tan((np.arange(w) - w / 2) / density * 0.999)
     turn = rng.uniform(0, np.pi / 2)
-    x = aside[None] * depth[:, None]
+    x = lateral[None] * depth[:, None]
     z = np.broadcast_to(depth[:, None], x.shape)
     scale = rng.uniform(25, 110)  # texture pixels per metre
     u = (np.cos(turn) * x - np.sin(turn) * z) * scale
@@ -100,14 +100,14 @@ def _floor(rng: np.random.Generator, image: np.ndarray, horizon: int, edge: int,
     image[edge:] = ground * (1 - fade) + ground.mean((0, 1)) * fade
 
 
-def _thing(rng: np.random.Generator, image: np.ndarray, standing_at: float | None) -> None:
+def _paint_object(rng: np.random.Generator, image: np.ndarray, floor_row: float | None) -> None:
     """Paints one textured rectangle, ellipse, limb, polygon or bundle of lines."""
     h, w = image.shape[:2]
     size = np.exp(rng.uniform(np.log(0.02), np.log(0.35), 2)) * h
     size[1] *= rng.uniform(0.7, 2.2)
     x, y = rng.uniform(0, w), rng.uniform(-0.05, 1.0) * h
-    if standing_at is not None:
-        y = standing_at + rng.uniform(0, 0.1) * h - size[1]
+    if floor_row is not None:
+        y = floor_row + rng.uniform(0, 0.1) * h - size[1]
     left, top = int(max(x - size[0], 0)), int(max(y - size[1], 0))
     right, bottom = int(min(x + size[0], w)), int(min(y + size[1], h))
     if right - left < 3 or bottom - top < 3:
@@ -169,10 +169,10 @@ def draw_panorama(
     _floor(rng, image, horizon, edge, density)
     for grain, strength in ((int(0.4 * density), 14), (int(0.06 * density), 6)):
         image += rng.uniform(0, strength) * _noise(rng, h, w, grain)
-    least, most = CLUTTER[level]
-    count = round(int(rng.integers(least, most + 1)) * width / WIDTH)
+    fewest, most = CLUTTER[level]
+    count = round(int(rng.integers(fewest, most + 1)) * width / WIDTH)
     for number in range(count):
-        _thing(rng, image, edge if rng.random() < 0.35 else None)
+        _paint_object(rng, image, edge if rng.random() < 0.35 else None)
         if number == count // 2 and rng.random() < 0.6:  # farther objects are less sharp
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3))
     blur = rng.choice([0, rng.uniform(0.3, 3)]) if blur is None else blur
