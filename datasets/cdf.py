@@ -62,11 +62,11 @@ class _File:
         magic, packing = struct.unpack_from(">II", data)
         if magic not in _MAGIC or packing not in (_PLAIN, _PACKED):
             raise ValueError("it is not a CDF file of version 2 or 3")
-        self.wide = _MAGIC[magic]
+        self.offset_size = _MAGIC[magic]
         self.budget, self.data = Budget.packed(len(data)), data
         if packing == _PACKED:
             cpr, size, _ = self._fields(8, _CCR, "ooi")
-            start = 8 + 3 * self.wide + 8
+            start = 8 + 3 * self.offset_size + 8
             self._check_gzip(cpr)
             (length,) = self._numbers(8, "o")
             self.data = data[:8] + self._inflate(data[start : 8 + length])
@@ -92,10 +92,10 @@ class _File:
             self._check_gzip(variable.packing)
         self.budget.spend(records * size)
         out, filled = bytearray(), 0
-        for first, last, place in sorted(self._pieces(variable.index)):
+        for first, last, offset in sorted(self._pieces(variable.index)):
             if first != filled or last >= records:
                 raise ValueError(f"{name} has records that are missing")
-            piece = self._piece(place, (last + 1 - first) * size)
+            piece = self._piece(offset, (last + 1 - first) * size)
             out += piece
             filled = last + 1
         if filled != records:
@@ -107,16 +107,15 @@ class _File:
         return columns.transpose(0, *range(len(variable.dims), 0, -1))
 
     def _find(self, name: str) -> _Variable:
-        heads = self._fields(self.gdr, _GDR, "oo")
-        _, _, _, _, _, _, _, dims, _ = self._fields(self.gdr, _GDR, "ooooiiiii")
-        end = self.gdr + 4 + 5 * self.wide + 20 + self.wide + 12
+        r_head, z_head, _, _, _, _, _, dims, _ = self._fields(self.gdr, _GDR, "ooooiiiii")
+        end = self.gdr + 4 + 5 * self.offset_size + 20 + self.offset_size + 12
         shared = self._numbers(end, f"{self._count(dims)}i")
-        for head, kind in zip(heads, (_R_VDR, _Z_VDR)):
-            for at, (_, number, last, index, _, flags, *_, packing, _) in self._chain(
+        for head, kind in ((r_head, _R_VDR), (z_head, _Z_VDR)):
+            for offset, (_, number, last, index, _, flags, *_, packing, _) in self._chain(
                 head, kind, "oiiooiiiiiiioi"
             ):
-                start = at + 4 + 5 * self.wide + 40
-                length = 256 if self.wide == 8 else 64
+                start = offset + 4 + 5 * self.offset_size + 40
+                length = 256 if self.offset_size == 8 else 64
                 if self.data[start : start + length].rstrip(b" \0") != name.encode():
                     continue
                 sizes = shared
@@ -133,33 +132,33 @@ class _File:
 
     def _pieces(self, index: int) -> Iterator[tuple[int, int, int]]:
         """Yields first record, last record and offset of all pieces below an index."""
-        waiting = [index]
-        while waiting:
-            for at, (_, entries, used) in self._chain(waiting.pop(), _VXR, "oii"):
+        pending = [index]
+        while pending:
+            for node, (_, entries, used) in self._chain(pending.pop(), _VXR, "oii"):
                 if not 0 <= used <= entries:
                     raise ValueError("an index is damaged")
                 self.budget.spend(entries << 8)  # the memory that each entry's numbers take here
-                start = at + 4 + 2 * self.wide + 8
+                start = node + 4 + 2 * self.offset_size + 8
                 firsts = self._numbers(start, f"{self._count(entries)}i")
                 lasts = self._numbers(start + 4 * entries, f"{entries}i")
-                places = self._numbers(start + 8 * entries, f"{entries}o")
-                for first, last, place in [*zip(firsts, lasts, places)][:used]:
-                    if self._kind(place) == _VXR:
-                        waiting.append(place)
+                offsets = self._numbers(start + 8 * entries, f"{entries}o")
+                for first, last, offset in [*zip(firsts, lasts, offsets)][:used]:
+                    if self._kind(offset) == _VXR:
+                        pending.append(offset)
                     elif 0 <= first <= last:
-                        yield first, last, place
+                        yield first, last, offset
                     else:
                         raise ValueError("an index is damaged")
 
-    def _piece(self, place: int, size: int) -> bytes:
+    def _piece(self, offset: int, size: int) -> bytes:
         """Returns the uncompressed bytes of some records."""
-        if self._kind(place) == _CVVR:
-            _, length = self._fields(place, _CVVR, "io")
-            start = place + 8 + 2 * self.wide
+        if self._kind(offset) == _CVVR:
+            _, length = self._fields(offset, _CVVR, "io")
+            start = offset + 8 + 2 * self.offset_size
             piece = self._inflate(self.data[start : start + length])
         else:
-            self._fields(place, _VVR, "")
-            start = place + 4 + self.wide
+            self._fields(offset, _VVR, "")
+            start = offset + 4 + self.offset_size
             piece = self.data[start : start + size]
         if len(piece) < size:
             raise ValueError("records are truncated")
@@ -167,40 +166,40 @@ class _File:
 
     def _inflate(self, data: bytes) -> bytes:
         stream = zlib.decompressobj(wbits=31)
-        found = stream.decompress(data, max(1, self.budget.left))
-        self.budget.spend(len(found))
+        content = stream.decompress(data, max(1, self.budget.left))
+        self.budget.spend(len(content))
         if not stream.eof:
             raise ValueError("it unpacks to far more than its size, or is truncated")
-        return found
+        return content
 
-    def _check_gzip(self, place: int) -> None:
-        if self._fields(place, _CPR, "i") != (_GZIP,):
+    def _check_gzip(self, offset: int) -> None:
+        if self._fields(offset, _CPR, "i") != (_GZIP,):
             raise ValueError("it is compressed with something other than GZIP")
 
     # --- Records -------------------------------------------------------------------------------
 
-    def _chain(self, head: int, kind: int, form: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def _chain(self, head: int, kind: int, layout: str) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yields offsets and fields of records whose first field is the next one's offset."""
         while head:
-            fields = self._fields(head, kind, form)
+            fields = self._fields(head, kind, layout)
             yield head, fields
             head = fields[0]
 
-    def _fields(self, place: int, kind: int, form: str) -> tuple[int, ...]:
+    def _fields(self, offset: int, kind: int, layout: str) -> tuple[int, ...]:
         """Returns the fields after a record's size and kind; o: an offset or size, i: a number."""
-        if self._kind(place) != kind:
+        if self._kind(offset) != kind:
             raise ValueError("a record is not where it should be")
         self.budget.spend(1 << 10)  # for following an offset
-        return self._numbers(place + self.wide + 4, form)
+        return self._numbers(offset + self.offset_size + 4, layout)
 
-    def _kind(self, place: int) -> int:
-        return self._numbers(place + self.wide, "i")[0]
+    def _kind(self, offset: int) -> int:
+        return self._numbers(offset + self.offset_size, "i")[0]
 
-    def _numbers(self, place: int, form: str) -> tuple[int, ...]:
-        if not 0 <= place < len(self.data):
+    def _numbers(self, offset: int, layout: str) -> tuple[int, ...]:
+        if not 0 <= offset < len(self.data):
             raise ValueError("an offset points outside of it")
-        form = form.replace("o", "q" if self.wide == 8 else "i")
-        return struct.unpack_from(f">{form}", self.data, place)
+        layout = layout.replace("o", "q" if self.offset_size == 8 else "i")
+        return struct.unpack_from(f">{layout}", self.data, offset)
 
     def _count(self, number: int) -> int:
         if not 0 <= number <= len(self.data) // 4:

@@ -53,8 +53,8 @@ def numbers(
         array = None
     if array is not None and any_layout and array.size == math.prod(shape):
         array = array.reshape(shape)
-    right = array is not None and array.shape == tuple(shape) and value is not None
-    if not right or (finite and not np.isfinite(array).all()):
+    valid = array is not None and array.shape == tuple(shape) and value is not None
+    if not valid or (finite and not np.isfinite(array).all()):
         found = "missing, but should be" if value is None else "not"
         kind = "finite numbers" if finite else "numbers"
         raise UserError(f"{where}: {field} is {found} {list(shape) or 'one'} {kind}")

@@ -25,9 +25,9 @@ _NUMBER = re.compile(r"(\d+)\.(?:jpe?g|png)$", re.IGNORECASE)
 
 
 def video_frames(
-    path: Path, wanted: Sequence[int], sizes: Collection[Size], dropped: Dropped
+    path: Path, frames: Sequence[int], sizes: Collection[Size], dropped: Dropped
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields number and image, RGB uint8 `[h w 3]`, of the frames `wanted`, in ascending order.
+    """Yields number and image, RGB uint8 `[h w 3]`, of `frames`, in ascending order.
 
     Frames that cannot be decoded, and those after the video's end, are counted in `dropped`.
 
@@ -39,7 +39,7 @@ def video_frames(
 
     video = open_video(path)
     _check_size(path, video.size, sizes)
-    remaining = list(reversed(wanted))
+    remaining = list(reversed(frames))
     for frame in video.frames():
         if not remaining:
             return
@@ -86,10 +86,10 @@ def check_image_size(path: Path, sizes: Collection[Size]) -> None:
     _check_size(path, image.shape[1::-1], sizes)
 
 
-def _check_size(path: Path, found: Size, sizes: Collection[Size]) -> None:
-    if tuple(found) not in sizes:
+def _check_size(path: Path, size: Size, sizes: Collection[Size]) -> None:
+    if tuple(size) not in sizes:
         expected = " or ".join(f"{width}x{height}" for width, height in sizes)
         raise UserError(
-            f"{path} has {found[0]}x{found[1]} pixels, but its labels are for {expected}: use the "
+            f"{path} has {size[0]}x{size[1]} pixels, but its labels are for {expected}: use the "
             "recording as its owner distributes it"
         )

@@ -23,8 +23,8 @@ def read_file(path: Path) -> bytes:
 
 
 def first_size(images: Iterable[Path | bytes]) -> tuple[int, int] | None:
-    """Returns height and width of the first readable image of a track, whose images are all alike;
-    None if there is none."""
+    """Returns height and width of the first readable image of a track, whose images all have the
+    same size; None if there is none."""
     for image in images:
         try:
             data = read_file(image) if isinstance(image, Path) else image
@@ -35,7 +35,7 @@ def first_size(images: Iterable[Path | bytes]) -> tuple[int, int] | None:
 
 
 def whole_image_box(size: tuple[int, int]) -> np.ndarray:
-    """Returns the box [4] whose crop is the whole image, of height and width `size` (mostly equal).
+    """Returns the box [4] whose crop is the whole image, of height and width `size`.
 
     For images that already are crops around a person, which networks see whole.
     """

@@ -42,8 +42,8 @@ def read_mat(path: str | os.PathLike, fields: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> Iterator[Any]:
-    """Yields the cells numbered `wanted` (from 0) of the cell array `field`, one at a time.
+def read_cells(path: str | os.PathLike, field: str, indices: Iterable[int]) -> Iterator[Any]:
+    """Yields the cells `indices` (from 0) of the cell array `field`, one at a time.
 
     Yields None for numbers past the last cell.
 
@@ -55,5 +55,5 @@ def read_cells(path: str | os.PathLike, field: str, wanted: Iterable[int]) -> It
         raise UserError(f"{path} is not a MATLAB file of version 7.3, or it is damaged")
     with Hdf5(path) as file:
         cells = file.cells(field)
-        for number in wanted:
-            yield file.cell(cells[number], field) if number < len(cells) else None
+        for index in indices:
+            yield file.cell(cells[index], field) if index < len(cells) else None

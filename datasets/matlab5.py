@@ -44,10 +44,10 @@ def read_variables(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     try:
         for kind, content in file.elements(memoryview(data)[128:]):
             if kind == _COMPRESSED:
-                head = zlib.decompressobj().decompress(content, _HEAD)
-                if file.name(file.inside(head, cut=True)) not in names:
+                start = zlib.decompressobj().decompress(content, _HEAD)
+                if file.name(file.matrix_content(start, truncated=True)) not in names:
                     continue
-                content = file.inside(file.unpacked(content))
+                content = file.matrix_content(file.decompress(content))
             elif kind != _MATRIX:
                 continue
             if (name := file.name(content)) in names:
@@ -61,23 +61,24 @@ class _File:
     def __init__(self, order: str, budget: Budget):
         self.order, self.budget = order, budget
 
-    def elements(self, data: memoryview, cut: bool = False) -> Iterator[Element]:
-        """Yields the elements in `data`, which with `cut` may be truncated."""
-        at = 0
-        while at < len(data):
-            kind, size = struct.unpack_from(f"{self.order}II", data, at)
-            start = at + 8
+    def elements(self, data: memoryview, truncated: bool = False) -> Iterator[Element]:
+        """Yields the elements in `data`, the last of which may be `truncated`."""
+        offset = 0
+        while offset < len(data):
+            kind, size = struct.unpack_from(f"{self.order}II", data, offset)
+            start = offset + 8
             if kind >> 16:  # a small element: kind and size share a word
-                kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+                kind, size, start = kind & 0xFFFF, kind >> 16, offset + 4
                 if size > 4:
                     raise ValueError("an element is damaged")
-            if start + size > len(data) and not cut:
+            end = start + size
+            if end > len(data) and not truncated:
                 raise ValueError("it ends early")
-            yield kind, data[start : start + size]
+            yield kind, data[start:end]
             # Compressed elements are not padded to a multiple of 8.
-            at = start + size if kind == _COMPRESSED else max(at + 8, -(-(start + size) // 8) * 8)
+            offset = end if kind == _COMPRESSED else max(offset + 8, -(-end // 8) * 8)
 
-    def unpacked(self, data: memoryview) -> bytes:
+    def decompress(self, data: memoryview) -> bytes:
         stream = zlib.decompressobj()
         found = stream.decompress(data, max(1, self.budget.left))
         self.budget.spend(len(found))
@@ -87,15 +88,15 @@ class _File:
             raise ValueError("it unpacks to far more than its size")
         return found
 
-    def inside(self, data: bytes, cut: bool = False) -> memoryview:
+    def matrix_content(self, data: bytes, truncated: bool = False) -> memoryview:
         """Returns the content of the matrix in a decompressed element."""
-        kind, content = next(self.elements(memoryview(data), cut))
+        kind, content = next(self.elements(memoryview(data), truncated))
         if kind != _MATRIX:
             raise ValueError("a compressed element is not a variable")
         return content
 
     def name(self, content: memoryview) -> str:
-        parts = self.elements(content, cut=True)
+        parts = self.elements(content, truncated=True)
         _, _, (_, name) = next(parts), next(parts), next(parts)
         return bytes(name).decode("latin1")
 
@@ -159,8 +160,8 @@ class _File:
         if not math.prod(shape):
             return ""
         if kind in _ENCODINGS:
-            of_bytes = {"<": "-le", ">": "-be"}[self.order] if kind > 16 else ""
-            text = bytes(content).decode(_ENCODINGS[kind] + of_bytes)
+            byte_order = {"<": "-le", ">": "-be"}[self.order] if kind > 16 else ""
+            text = bytes(content).decode(_ENCODINGS[kind] + byte_order)
             codes = np.array([ord(letter) for letter in text])
         else:
             codes = self.numbers(kind, content)

@@ -52,10 +52,10 @@ def finished(job: Job) -> dict | None:
     try:
         done = json.loads(job.stem.with_suffix(".json").read_text())
         size = job.stem.with_suffix(".records").stat().st_size
-        whole = size == done["bytes"] and "images" in done  # parts of older versions lack it
+        complete = size == done["bytes"] and "images" in done  # parts of older versions lack it
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return done if whole else None
+    return done if complete else None
 
 
 def make(job: Job) -> dict:
@@ -66,34 +66,34 @@ def make(job: Job) -> dict:
       "bytes": numbers; "dropped" and "mended": reason -> count.
     """
     recorder = Recorder(job.source, job.crops)
-    tracks, total, labelled = [], 0, {"has_smpl": 0, "has_3d": 0}
+    tracks, total, num_labelled = [], 0, {"has_smpl": 0, "has_3d": 0}
     job.stem.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = job.stem.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
+    temporary = job.stem.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with open(unfinished, "wb") as file:
+        with open(temporary, "wb") as file:
             for track in job.read(job.task, recorder.dropped):
                 length = 0
                 for record in recorder.records(track):
                     _write(file, record)
                     length += 1
-                    for kind in labelled:
-                        labelled[kind] += int(record[kind])
+                    for kind in num_labelled:
+                        num_labelled[kind] += int(record[kind])
                 if length:  # tracks without frames are left out
                     tracks.append({"name": track.name, "length": length, "subset": track.subset})
                 total += length
             size = file.tell()
             _sync(file)
-        unfinished.rename(job.stem.with_suffix(".records"))
+        temporary.rename(job.stem.with_suffix(".records"))
         done = {
             "tracks": tracks, "images": recorder.images, "records": total, "bytes": size,
-            "dropped": dict(recorder.dropped), "mended": dict(recorder.mended), **labelled,
+            "dropped": dict(recorder.dropped), "mended": dict(recorder.mended), **num_labelled,
         }  # fmt: skip
-        with open(unfinished, "w") as file:
+        with open(temporary, "w") as file:
             json.dump(done, file)
             _sync(file)
-        unfinished.rename(job.stem.with_suffix(".json"))
+        temporary.rename(job.stem.with_suffix(".json"))
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return done
 
 

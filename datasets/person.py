@@ -16,7 +16,7 @@ from maed_jax.data.images import ImageError, decode_image, encode_jpeg, transfor
 from .image_files import read_file
 
 WINDOW = 2.0  # side of the stored part of an image, as a multiple of the box's longer side
-LARGEST = 344  # pixels; a crop of 1.3 boxes is then 224 pixels wide, the network's input
+MAX_CROP = 344  # pixels; a crop of 1.3 boxes is then 224 pixels wide, the network's input
 CROP_QUALITY, FRAME_QUALITY = 90, 95
 
 
@@ -79,12 +79,12 @@ class Recorder:
         self.source, self.crops = source, crops
         self.dropped, self.mended = Dropped(), collections.Counter()
         self._files: set[Path] = set()
-        self._loose = 0
+        self._num_encoded = 0
         self._latest: tuple = None, None
 
     @property
     def images(self) -> int:
-        return len(self._files) + self._loose
+        return len(self._files) + self._num_encoded
 
     def records(self, track: PersonTrack) -> Iterator[dict]:
         """Yields the records of a track, in its order.
@@ -93,11 +93,11 @@ class Recorder:
           ValueError: an array has the wrong shape, or frames are not in ascending order: the
             dataset's reader is at fault.
         """
-        before = -1
+        previous = -1
         for person in track.people:
-            if person.frame <= before:
-                raise ValueError(f"track {track.name}: frame {person.frame} after {before}")
-            before = person.frame
+            if person.frame <= previous:
+                raise ValueError(f"track {track.name}: frame {person.frame} after {previous}")
+            previous = person.frame
             try:
                 record = self._record(person)
             except _Drop as reason:
@@ -106,7 +106,7 @@ class Recorder:
             if isinstance(person.image, Path):
                 self._files.add(person.image)
             else:
-                self._loose += 1
+                self._num_encoded += 1
             yield record | {"track": track.name, "source": self.source}
 
     def _record(self, person: Person) -> dict:
@@ -144,37 +144,37 @@ class Recorder:
         points = self._finite("keypoints_2d", person.keypoints_2d, "2D keypoint is not a number")
         points[:, 2] = points[:, 2].clip(0, 1)
         points[points[:, 2] == 0] = 0
-        has_3d, spatial = person.keypoints_3d is not None, np.zeros((49, 4))
+        has_3d, keypoints_3d = person.keypoints_3d is not None, np.zeros((49, 4))
         if has_3d:
-            spatial = self._finite(
+            keypoints_3d = self._finite(
                 "keypoints_3d", person.keypoints_3d, "3D keypoint is not a number"
             )
-            has_3d = bool(spatial[:, 3].any())
+            has_3d = bool(keypoints_3d[:, 3].any())
         if (person.pose is None) != (person.shape is None):
             raise ValueError("pose and shape go together")
         has_smpl, pose, shape = person.pose is not None, np.zeros(72), np.zeros(10)
         if has_smpl:
-            pose, shape = _shaped("pose", person.pose), _shaped("shape", person.shape)
+            pose, shape = _check_shape("pose", person.pose), _check_shape("shape", person.shape)
             if not (np.isfinite(pose).all() and np.isfinite(shape).all()):
                 has_smpl, pose, shape = False, np.zeros(72), np.zeros(10)
                 self.mended["pose or shape is not a number"] += 1
         if not (points[:, 2].any() or has_3d or has_smpl):
             raise _Drop("no visible keypoints")
-        box = _shaped("box", person.box)
+        box = _check_shape("box", person.box)
         if not (np.isfinite(box).all() and (box[2:] > 0).all()):
             raise _Drop("no box")
         return points, box, {
-            "keypoints_3d": spatial, "has_3d": has_3d,
+            "keypoints_3d": keypoints_3d, "has_3d": has_3d,
             "pose": pose, "shape": shape, "has_smpl": has_smpl,
         }  # fmt: skip
 
-    def _finite(self, name: str, points: np.ndarray, complaint: str) -> np.ndarray:
+    def _finite(self, name: str, points: np.ndarray, reason: str) -> np.ndarray:
         """Returns a copy of `points` with those that are not finite set to 0, and counts them."""
-        points = _shaped(name, points).copy()
-        wrong = ~np.isfinite(points).all(-1)
-        if wrong.any():
-            self.mended[complaint] += int(wrong.sum())
-            points[wrong] = 0
+        points = _check_shape(name, points).copy()
+        invalid = ~np.isfinite(points).all(-1)
+        if invalid.any():
+            self.mended[reason] += int(invalid.sum())
+            points[invalid] = 0
         return points
 
     def _read(self, image: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
@@ -212,7 +212,7 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
     height, width = image.shape[:2]
     if side > 32 * max(height, width):
         raise _Drop("box much larger than the image")
-    halvings = max(0, (side // LARGEST).bit_length() - 1)
+    halvings = max(0, (side // MAX_CROP).bit_length() - 1)
     side = -(-side >> halvings) << halvings
     left, top = np.rint((box[:2] - side / 2) / 2**halvings).astype(int) << halvings
     window = image[max(top, 0) : top + side, max(left, 0) : left + side]
@@ -221,25 +221,26 @@ def crop(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float, np.ndar
     for _ in range(halvings):
         half = window.shape[1] // 2, len(window) // 2
         window = cv2.resize(window, half, interpolation=cv2.INTER_AREA)
-    above, before, inside = max(-top, 0) >> halvings, max(-left, 0) >> halvings, side >> halvings
-    below, after = inside - above - len(window), inside - before - window.shape[1]
-    window = _pad(window, above, below, before, after)
-    size, zoom = min(side, LARGEST), min(1.0, LARGEST / side)
-    if size < inside:
+    target = side >> halvings
+    pad_top, pad_left = max(-top, 0) >> halvings, max(-left, 0) >> halvings
+    pad_bottom, pad_right = target - pad_top - len(window), target - pad_left - window.shape[1]
+    window = _pad(window, pad_top, pad_bottom, pad_left, pad_right)
+    size, zoom = min(side, MAX_CROP), min(1.0, MAX_CROP / side)
+    if size < target:
         window = cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
     return window, zoom, zoom * (0.5 - np.array([left, top])) - 0.5
 
 
-def _pad(image: np.ndarray, above: int, below: int, before: int, after: int) -> np.ndarray:
+def _pad(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
     """Pads the image with this many black pixels on each side."""
-    return cv2.copyMakeBorder(image, above, below, before, after, cv2.BORDER_CONSTANT)
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT)
 
 
-def _shaped(name: str, value) -> np.ndarray:
-    wanted = schema.ARRAYS[name][0]
+def _check_shape(name: str, value) -> np.ndarray:
+    expected = schema.ARRAYS[name][0]
     value = np.asarray(value, np.float64)
-    if value.shape != wanted:
-        raise ValueError(f"{name} of a person has shape {value.shape}, not {wanted}")
+    if value.shape != expected:
+        raise ValueError(f"{name} of a person has shape {value.shape}, not {expected}")
     return value
 
 

@@ -19,14 +19,15 @@ def fit_intrinsics(points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     Returns:
       float64 [4]; zeros (unknown) if none fits: half of the points are off by over 5 pixels.
     """
-    fits = np.isfinite(points).all(-1) & np.isfinite(pixels).all(-1) & (points[:, 2] > 0)
-    points, pixels = points[fits], pixels[fits]
+    valid = np.isfinite(points).all(-1) & np.isfinite(pixels).all(-1) & (points[:, 2] > 0)
+    points, pixels = points[valid], pixels[valid]
     if len(points) < 8:
         return np.zeros(4)
     rays = points[:, :2] / points[:, 2:]
-    lines = [np.linalg.lstsq(np.c_[rays[:, i], np.ones(len(rays))], pixels[:, i], rcond=None)[0]
-             for i in range(2)]  # fmt: skip
-    (fx, cx), (fy, cy) = lines
+    (fx, cx), (fy, cy) = (
+        np.linalg.lstsq(np.c_[rays[:, i], np.ones(len(rays))], pixels[:, i], rcond=None)[0]
+        for i in range(2)
+    )
     intrinsics = np.array([fx, fy, cx, cy])
     error = np.linalg.norm(project(points, intrinsics) - pixels, axis=-1)
     return intrinsics if np.median(error) < _LARGEST_ERROR and fx > 0 < fy else np.zeros(4)

@@ -52,18 +52,18 @@ def read_eft(path: str | Path) -> Eft:
       UserError: the file is missing or has another structure, or a fit has a wrong field.
     """
     # Numbers become arrays while the file is parsed, which saves most of the memory.
-    fit = _EftFit(path)
-    content = checked.read_json(path, object_hook=fit)
+    parse_fit = _EftFit(path)
+    content = checked.read_json(path, object_hook=parse_fit)
     fits = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(fits, list) or not fits or fit.count != len(fits):
+    if not isinstance(fits, list) or not fits or parse_fit.count != len(fits):
         raise UserError(f'{path} is not an EFT file: it has no list "data" of fits')
-    array = {name: np.stack([each[name] for each in fits]) for name in fit.FIELDS}
+    array = {name: np.stack([each[name] for each in fits]) for name in parse_fit.FIELDS}
     matrices = array["parm_pose"]
     error = np.abs(matrices @ matrices.swapaxes(-1, -2) - np.eye(3)).max((-1, -2))
-    wrong = np.argwhere((error > 1e-2) | (np.linalg.det(matrices) < 0))
-    if len(wrong):
+    invalid = np.argwhere((error > 1e-2) | (np.linalg.det(matrices) < 0))
+    if len(invalid):
         raise UserError(
-            f"{path}, fit {wrong[0, 0]}: parm_pose of joint {wrong[0, 1]} is not a rotation"
+            f"{path}, fit {invalid[0, 0]}: parm_pose of joint {invalid[0, 1]} is not a rotation"
         )
     pose = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
     side = array["bbox_scale"][:, None] * 200
@@ -107,7 +107,7 @@ class _EftFit:
             annotation = -1 if annotation is None else int(annotation)
         except (TypeError, ValueError):
             raise UserError(f"{where}: annotId is {annotation!r}, not a number") from None
-        return fit | {"imageName": _base(name), "annotId": annotation}
+        return fit | {"imageName": _file_name(name), "annotId": annotation}
 
 
 # --- SPIN -----------------------------------------------------------------------------------------
@@ -149,8 +149,8 @@ def read_spin(path: str | Path, fits: str | Path | None = None) -> Spin:
     files, arrays = f"{path}", _read_numpy(path)
     if fits is not None:
         files += f" and {fits}"
-        found = _read_numpy(fits)
-        arrays |= {name: found[name] for name in _FIT_FIELDS if name in found}
+        fit_arrays = _read_numpy(fits)
+        arrays |= {name: fit_arrays[name] for name in _FIT_FIELDS if name in fit_arrays}
     names = arrays.pop("imgname", None)
     arrays = {name: checked.rows(array, _SPIN_FIELDS[name], files, name)
               for name, array in arrays.items()}  # fmt: skip
@@ -179,8 +179,8 @@ def _read_numpy(path: str | Path) -> dict[str, np.ndarray]:
     """Returns SPIN's fields in an .npz, or in an .npy, which has pose and shape side by side."""
     try:
         with open(path, "rb") as file:
-            single = file.read(6) == np.lib.format.MAGIC_PREFIX
-        if single:
+            is_npy = file.read(6) == np.lib.format.MAGIC_PREFIX
+        if is_npy:
             fits = checked.rows(read_npy(path), (82,), path, "the array of fits")
             return {"pose": fits[:, :72], "shape": fits[:, 72:]}
         with open_npz(path) as content:
@@ -229,14 +229,14 @@ def root_in_camera(pose: np.ndarray, R_camera_world: np.ndarray) -> np.ndarray:
       The poses; NaN where R_camera_world is not a rotation.
     """
     finite = np.isfinite(R_camera_world).all((-2, -1), keepdims=True)
-    turn = np.where(finite, R_camera_world, 0)
-    broken = np.linalg.det(turn) < 0.5
-    turn[broken] = np.eye(3)
-    root = Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[..., :3])
+    rotation = np.where(finite, R_camera_world, 0)
+    invalid = np.linalg.det(rotation) < 0.5
+    rotation[invalid] = np.eye(3)
+    root = Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[..., :3])
     in_camera = np.concatenate([root.as_rotvec(), pose[..., 3:]], -1)
-    in_camera[broken] = np.nan
+    in_camera[invalid] = np.nan
     return in_camera
 
 
-def _base(name: str) -> str:
+def _file_name(name: str) -> str:
     return name.replace("\\", "/").rpartition("/")[2]

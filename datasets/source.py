@@ -32,9 +32,9 @@ from .person import Dropped, Person, PersonTrack
 
 __all__ = ["Dropped", "Person", "PersonTrack", "ImagesBuilder"]
 
-SHARD = 256 * 2**20  # bytes of records per file; TFDS holds one file's records in memory
+SHARD_SIZE = 256 * 2**20  # bytes of records per file; TFDS holds one file's records in memory
 STOPPED = "stopped; the same command resumes with the remaining tasks"
-MOST = 128  # approximate limit on files per split: readers keep all of them open
+MAX_FILES = 128  # per split, approximately: readers keep all of them open
 
 
 def _folder(path: str) -> str:
@@ -152,14 +152,14 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         if not jobs:
             raise UserError(f"{self.manual_dir} contains nothing to read")
         done = self._make(jobs)
-        report = {split: _count(each) for split, each in done.items()}
+        report = {split: _count(split_parts) for split, split_parts in done.items()}
         for split, counts in report.items():
             if not counts["people"]:
                 why = ", ".join(f"{reason}: {n}" for reason, n in counts["dropped"].items())
                 raise UserError(
                     f"no person of split {split!r} in {self.manual_dir} was kept ({why or 'empty'})"
                 )
-            schema.write_tracks(self.data_dir, split, _table(done[split]))
+            schema.write_tracks(self.data_dir, split, _track_table(done[split]))
         (Path(self.data_dir) / "report.json").write_text(json.dumps(report, indent=1))
         total = sum(counts["people"] for counts in report.values())
         bar = tqdm.tqdm(total=total, desc="writing", unit=" records", mininterval=0.5)
@@ -173,34 +173,34 @@ class ImagesBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _make(self, jobs: dict[str, list[parts.Job]]) -> dict[str, list[dict]]:
         """Makes the unfinished parts and returns what `parts.make` returned for every job."""
-        flat = [job for each in jobs.values() for job in each]
-        done = {job.stem: parts.finished(job) for job in flat}
-        todo = [job for job in flat if done[job.stem] is None]
-        kept = len(flat) - len(todo)
-        if kept:
+        all_jobs = [job for split_jobs in jobs.values() for job in split_jobs]
+        done = {job.stem: parts.finished(job) for job in all_jobs}
+        todo = [job for job in all_jobs if done[job.stem] is None]
+        num_done = len(all_jobs) - len(todo)
+        if num_done:
             print(
-                f"{kept} of {len(flat)} tasks were done before: resuming "
+                f"{num_done} of {len(all_jobs)} tasks were done before: resuming "
                 f"(remove {self.parts} to read them again)",
                 file=sys.stderr,
             )
         bar = tqdm.tqdm(
-            total=len(flat), initial=kept, desc=f"reading {usual_name(self.name)}", unit=" tasks",
-            smoothing=0.05, mininterval=0.5,
+            total=len(all_jobs), initial=num_done, desc=f"reading {usual_name(self.name)}",
+            unit=" tasks", smoothing=0.05, mininterval=0.5,
         )  # fmt: skip
-        people = 0
+        num_people = 0
         try:
-            with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as made:
-                for job, result in zip(todo, made):
+            with bar, contextlib.closing(in_order(parts.make, todo, self.processes)) as results:
+                for job, result in zip(todo, results):
                     done[job.stem] = result
-                    people += result["records"]
-                    bar.set_postfix_str(f"{people} people", refresh=False)
+                    num_people += result["records"]
+                    bar.set_postfix_str(f"{num_people} people", refresh=False)
                     bar.update()
         except SystemExit:  # SIGTERM
             print(f"maed: {STOPPED}", file=sys.stderr)
             raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(STOPPED) from None
-        return {split: [done[job.stem] for job in each] for split, each in jobs.items()}
+        return {split: [done[job.stem] for job in split_jobs] for split, split_jobs in jobs.items()}
 
 
 def _count(done: list[dict]) -> dict:
@@ -219,7 +219,7 @@ def _count(done: list[dict]) -> dict:
     }
 
 
-def _table(done: list[dict]) -> list[schema.Track]:
+def _track_table(done: list[dict]) -> list[schema.Track]:
     tracks, start = [], 0
     for part in done:
         for track in part["tracks"]:
@@ -230,16 +230,16 @@ def _table(done: list[dict]) -> list[schema.Track]:
 
 def _shards(jobs: list[parts.Job], done: list[dict]) -> list[list[tuple[parts.Job, int, int]]]:
     """Returns, for each file, the pieces of parts that go into it: job, first record, end."""
-    size = max(SHARD, sum(part["bytes"] for part in done) // MOST)
+    size = max(SHARD_SIZE, sum(part["bytes"] for part in done) // MAX_FILES)
     shards, room = [], 0
     for job, part in zip(jobs, done):
-        count, pieces = part["records"], -(-part["bytes"] // size)
-        for piece in range(pieces):
-            if part["bytes"] / pieces > room:
+        count, num_pieces = part["records"], -(-part["bytes"] // size)
+        for piece in range(num_pieces):
+            if part["bytes"] / num_pieces > room:
                 shards.append([])
                 room = size
-            shards[-1].append((job, count * piece // pieces, count * (piece + 1) // pieces))
-            room -= part["bytes"] / pieces
+            shards[-1].append((job, count * piece // num_pieces, count * (piece + 1) // num_pieces))
+            room -= part["bytes"] / num_pieces
     return shards
 
 

@@ -19,7 +19,7 @@ from .smpl_labels import Eft, Spin, read_eft, read_spin
 from .source import ImagesBuilder
 
 CHUNK = 200  # people per task
-NEAR = 0.1  # largest distance of a fit from its person, relative to the box's longer side
+MAX_DISTANCE = 0.1  # largest distance of a fit from its person, relative to the box's longer side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,14 +121,14 @@ class StillsBuilder(ImagesBuilder, skip_registration=True):
         return tasks
 
     def _choose(self, still: Still, fits: Fits) -> Still:
-        found = fits.find(still, self.one_person_per_image)
-        if found is not None:
-            still = dataclasses.replace(still, pose=found[0], shape=found[1])
+        smpl = fits.find(still, self.one_person_per_image)
+        if smpl is not None:
+            still = dataclasses.replace(still, pose=smpl[0], shape=smpl[1])
         if still.reason:
             return still
         if (still.keypoints_2d[:, 2] > 0).sum() < self.min_keypoints:
             return dataclasses.replace(still, reason="too few keypoints")
-        if self.labelled_only and found is None:
+        if self.labelled_only and smpl is None:
             return dataclasses.replace(still, reason="no SMPL fit")
         return still
 
@@ -143,14 +143,14 @@ class Fits:
 
     def __init__(self):
         self.total, self.used = 0, 0
-        self._of: dict[str, list[dict]] = {}
+        self._by_image: dict[str, list[dict]] = {}
         self._by_annotation: dict[tuple[str, int], dict] = {}
 
     def add_eft(self, fits: Eft) -> None:
         for row, name in enumerate(fits.image):
             self._add(name, {
                 "points": fits.keypoints_2d[row], "centre": fits.box[row, :2],
-                "found": (fits.pose[row], fits.shape[row]), "annotation": fits.annotation[row],
+                "smpl": (fits.pose[row], fits.shape[row]), "annotation": fits.annotation[row],
             })  # fmt: skip
 
     def add_spin(self, fits: Spin) -> None:
@@ -172,44 +172,45 @@ class Fits:
                 points[25:] = fits.part[row]
             self._add(name, {
                 "points": points, "centre": fits.center[row],
-                "found": (fits.pose[row], fits.shape[row]), "annotation": -1,
+                "smpl": (fits.pose[row], fits.shape[row]), "annotation": -1,
             })  # fmt: skip
 
     def _add(self, name: str, fit: dict) -> None:
         key = Path(name).stem
         self.total += 1
-        self._of.setdefault(key, []).append(fit)
+        self._by_image.setdefault(key, []).append(fit)
         if fit["annotation"] >= 0:
             self._by_annotation.setdefault((key, int(fit["annotation"])), fit)
 
-    def find(self, still: Still, alone: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    def find(self, still: Still, single: bool) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns a person's pose [72] and shape [10], or None if there is no fit.
 
         A fit names its image. Several in one image are matched by annotation id or, without one, by
         keypoints or else by the box's centre.
 
         Args:
-          alone: images show one person each, so that no distances need to be compared.
+          single: images show one person each, so that no distances need to be compared.
         """
         key = still.image.stem
         fit = self._by_annotation.get((key, still.annotation))
         if fit is None:
-            rest = [f for f in self._of.get(key, ()) if f["annotation"] < 0 or still.annotation < 0]
-            near = [(0.0 if alone else _distance(still, f), i) for i, f in enumerate(rest)]
-            distance, index = min(near, default=(np.inf, 0))
-            fit = rest[index] if distance < NEAR else None
+            candidates = self._by_image.get(key, ())
+            candidates = [f for f in candidates if f["annotation"] < 0 or still.annotation < 0]
+            ranked = [(0.0 if single else _distance(still, f), i) for i, f in enumerate(candidates)]
+            distance, index = min(ranked, default=(np.inf, 0))
+            fit = candidates[index] if distance < MAX_DISTANCE else None
         if fit is None:
             return None
         self.used += 1
-        return fit["found"]
+        return fit["smpl"]
 
 
 def _distance(still: Still, fit: dict) -> float:
     """Returns how far a fit is from a person, relative to the longer side of the person's box."""
-    here, there = still.keypoints_2d, fit["points"]
-    both = (here[:, 2] > 0) & (there[:, 2] > 0)
-    if both.any():
-        pixels = np.median(np.linalg.norm(here[both, :2] - there[both, :2], axis=-1))
+    points, fitted = still.keypoints_2d, fit["points"]
+    shared = (points[:, 2] > 0) & (fitted[:, 2] > 0)
+    if shared.any():
+        pixels = np.median(np.linalg.norm(points[shared, :2] - fitted[shared, :2], axis=-1))
     else:
         pixels = np.linalg.norm(still.box[:2] - fit["centre"])
     side = still.box[2:].max()

@@ -18,7 +18,7 @@ from maed_jax.data.example import parse_example
 from maed_jax.errors import UserError, reason
 
 POLYNOMIAL = 0x82F63B78  # CRC-32C's, bits reversed
-LARGEST = 1 << 31  # bytes of a record; protocol buffers cannot be larger
+MAX_RECORD = 1 << 31  # bytes of a record; protocol buffers cannot be larger
 
 
 def read_records(path: str | Path) -> Iterator[bytes]:
@@ -31,17 +31,17 @@ def read_records(path: str | Path) -> Iterator[bytes]:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             number = 0
-            while head := file.read(12):
+            while header := file.read(12):
                 where = f"{path}, record {number}"
-                if len(head) < 12:
+                if len(header) < 12:
                     raise UserError(f"{where}: the file ends within it")
-                length, checksum = struct.unpack("<QI", head)
-                if masked_crc32c(head[:8]) != checksum:
+                length, checksum = struct.unpack("<QI", header)
+                if masked_crc32c(header[:8]) != checksum:
                     raise UserError(
                         f"{where}: the checksum of its length does not match: damaged, or not a "
                         "TFRecord"
                     )
-                if length > LARGEST or file.tell() + length + 4 > size:
+                if length > MAX_RECORD or file.tell() + length + 4 > size:
                     raise UserError(f"{where}: the file ends within it")
                 data = file.read(length)
                 (checksum,) = struct.unpack("<I", file.read(4))
@@ -141,26 +141,26 @@ def crc32c(data: bytes) -> int:
     # 32 more rows of zero bytes, each starting with one bit: how a row advances each bit of a sum.
     columns = np.zeros((length, rows + 32), np.uint8)
     columns[:, :rows] = padded.reshape(rows, length).T
-    sums = np.r_[np.zeros(rows, np.uint32), np.uint32(1) << np.arange(32, dtype=np.uint32)]
+    crcs = np.r_[np.zeros(rows, np.uint32), np.uint32(1) << np.arange(32, dtype=np.uint32)]
     for column in columns:
-        sums = table[(sums ^ column) & 0xFF] ^ sums >> 8
-    sums, step = sums[:rows], sums[rows:]
-    while len(sums) > 1:
-        sums = _moved(sums[::2], step) ^ sums[1::2]
-        step = _moved(step, step)
-    return int(sums[0]) ^ 0xFFFFFFFF
+        crcs = table[(crcs ^ column) & 0xFF] ^ crcs >> 8
+    crcs, step = crcs[:rows], crcs[rows:]
+    while len(crcs) > 1:
+        crcs = _advance(crcs[::2], step) ^ crcs[1::2]
+        step = _advance(step, step)
+    return int(crcs[0]) ^ 0xFFFFFFFF
 
 
-def _moved(sums: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Advances sums by the bytes whose effect on each bit is `step` [32]."""
-    bits = sums[:, None] >> np.arange(32, dtype=np.uint32) & 1
+def _advance(crcs: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Advances checksums [n] by the bytes whose effect on each bit is `step` [32]."""
+    bits = crcs[:, None] >> np.arange(32, dtype=np.uint32) & 1
     return np.bitwise_xor.reduce(bits * step, axis=1)
 
 
 @functools.cache
 def _table() -> np.ndarray:
     """Returns the checksums of the 256 bytes."""
-    sums = np.arange(256, dtype=np.uint32)
+    crcs = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        sums = np.where(sums & 1, sums >> 1 ^ np.uint32(POLYNOMIAL), sums >> 1)
-    return sums
+        crcs = np.where(crcs & 1, crcs >> 1 ^ np.uint32(POLYNOMIAL), crcs >> 1)
+    return crcs

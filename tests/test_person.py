@@ -6,7 +6,7 @@ from raw_toy import person, random_image
 
 from maed_jax.data import schema
 from maed_jax.data.images import decode_image, encode_jpeg
-from maed_jax.datasets.person import LARGEST, PersonTrack, Recorder, crop
+from maed_jax.datasets.person import MAX_CROP, PersonTrack, Recorder, crop
 
 
 def record_of(someone, crops=True) -> dict | None:
@@ -49,7 +49,7 @@ def test_points_stay_on_what_they_show(box):
         person(spot(480, 640, x, y, 12), keypoints_2d=points, box=np.array(box), intrinsics=focal)
     )
     image = decode_image(record["image"])
-    assert image.shape[:2] == tuple(record["image_size"]) and max(image.shape) <= LARGEST
+    assert image.shape[:2] == tuple(record["image_size"]) and max(image.shape) <= MAX_CROP
     np.testing.assert_allclose(record["keypoints_2d"][30, :2], centroid(image), atol=0.15)
     zoom = record["box"][2] / box[2]
     np.testing.assert_allclose(record["box"][:2], image.shape[1] / 2, atol=1.0)

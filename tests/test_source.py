@@ -194,7 +194,7 @@ def test_shards_hold_all_records_in_order(built, raw, tmp_path, monkeypatch, bui
     from maed_jax.datasets import source
 
     sizes = [len(Records(built, "train")[i]["image"]) for i in range(9)]
-    monkeypatch.setattr(source, "SHARD", 2 * sizes[0])
+    monkeypatch.setattr(source, "SHARD_SIZE", 2 * sizes[0])
     folder = build(raw, tmp_path)
     assert len(list(folder.glob("toy-train.array_record-*"))) > 3
     wanted, found = Records(built, "train"), Records(folder, "train")

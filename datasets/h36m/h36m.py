@@ -41,10 +41,10 @@ class H36m(ImagesBuilder):
         if every < 1:
             raise UserError("--every must be 1 or more")
         sources = {"mosh": mosh, "neural_annot": neural_annot, "spin": spin}
-        given = [(kind, str(Path(where).expanduser())) for kind, where in sources.items() if where]
-        if len(given) > 1:
+        labels = [(kind, str(Path(where).expanduser())) for kind, where in sources.items() if where]
+        if len(labels) > 1:
             raise UserError("choose one of --mosh, --neural_annot and --spin")
-        self.labels = given[0] if given else None
+        self.labels = labels[0] if labels else None
         if neural_annot and not self.metadata:
             raise UserError("--neural_annot needs metadata.xml, which has the names of actions")
 
@@ -79,12 +79,12 @@ class H36m(ImagesBuilder):
                 spin_of(where)
             else:
                 check_folder(kind, where)
-        flat = _stems(self.manual_dir / "images")
+        extracted = _stems(self.manual_dir / "images")
         tasks, missing = {}, []
         for split, subjects in SUBJECTS.items():
             tasks[split] = []
             for name in subjects:
-                found, lacking = self._subject(self.manual_dir / name, flat)
+                found, lacking = self._subject(self.manual_dir / name, extracted)
                 tasks[split] += found
                 missing += lacking
         if not any(tasks.values()):
@@ -95,12 +95,12 @@ class H36m(ImagesBuilder):
         self.report_missing(missing)
         return tasks
 
-    def _subject(self, subject: Path, flat: frozenset[str]) -> tuple[list[Task], list[str]]:
-        """Returns a subject's tasks and the names of missing files; `flat`: see `_stems`."""
+    def _subject(self, subject: Path, extracted: frozenset[str]) -> tuple[list[Task], list[str]]:
+        """Returns a subject's tasks and the names of missing files; `extracted`: see `_stems`."""
         tasks, missing = [], []
         for action, camera in recordings(subject, CAMERAS):
             used = (subject.name, action, camera) != DAMAGED
-            video = _video(subject, action, camera, flat) if used else None
+            video = _video(subject, action, camera, extracted) if used else None
             if used and video is None:
                 missing.append(f"{subject.name}/Videos/{action}.{camera}.mp4")
             else:
@@ -119,12 +119,12 @@ def _stems(folder: Path) -> frozenset[str]:
     return frozenset(name.rpartition("_")[0] for name in names)
 
 
-def _video(subject: Path, action: str, camera: str, flat: frozenset[str]) -> Path | None:
+def _video(subject: Path, action: str, camera: str, extracted: frozenset[str]) -> Path | None:
     stem = name_of(subject.name, action, camera)
-    places = (
+    candidates = (
         subject / "Videos" / f"{action}.{camera}.mp4",
         subject / "images" / stem,
         subject.parent / "images" / subject.name / stem,
     )
-    found = next((place for place in places if place.exists()), None)
-    return subject.parent / "images" if found is None and stem in flat else found
+    found = next((path for path in candidates if path.exists()), None)
+    return subject.parent / "images" if found is None and stem in extracted else found

@@ -84,10 +84,10 @@ def _people(task: Task, dropped: Dropped) -> Iterator[Person]:
 
 
 def _keypoints(points: np.ndarray) -> np.ndarray:
-    """Maps raw joints `[t 32 c]` to the 49 keypoints `[t 49 c+1]`, with 1 for known ones."""
+    """Maps raw joints `[t 32 c]` to the 49 keypoints `[t 49 c+1]`, the last 1 where labelled."""
     named = points[:, NAMED]
-    known = np.ones((*named.shape[:2], 1))
-    return to_keypoints49(np.concatenate([named, known], -1), "h36m_regressor")
+    valid = np.ones((*named.shape[:2], 1))
+    return to_keypoints49(np.concatenate([named, valid], -1), "h36m_regressor")
 
 
 def _frames(task: Task, frames: range, dropped: Dropped) -> Iterator[tuple[int, np.ndarray | Path]]:

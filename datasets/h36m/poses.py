@@ -37,8 +37,8 @@ class Poses:
 
 def pose_file(subject: Path, kind: str, name: str) -> Path | None:
     """Returns the file of a subject's poses of a kind ("D3_Positions_mono"), or None."""
-    places = (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}")
-    return next((place / name for place in places if (place / name).is_file()), None)
+    folders = (subject / "MyPoseFeatures" / kind, subject / f"Poses_{kind}")
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def recordings(subject: Path, cameras: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,28 +64,28 @@ def read_poses(subject: Path, action: str, camera: str, metadata: Metadata | Non
     Raises:
       UserError: a file is missing or wrong, or the files' lengths differ.
     """
-    of_camera = f"{action}.{camera}.cdf"
-    seen_by = metadata.cameras.get((subject.name, camera)) if metadata else None
-    if file := pose_file(subject, "D3_Positions_mono", of_camera):
+    name = f"{action}.{camera}.cdf"
+    calibration = metadata.cameras.get((subject.name, camera)) if metadata else None
+    if file := pose_file(subject, "D3_Positions_mono", name):
         points = read_cdf(file, 3) / 1000
     else:
         file = pose_file(subject, "D3_Positions", f"{action}.cdf")
-        if file is None or seen_by is None:
+        if file is None or calibration is None:
             raise UserError(
-                f"{subject} lacks D3_Positions_mono/{of_camera}; D3_Positions with metadata.xml "
+                f"{subject} lacks D3_Positions_mono/{name}; D3_Positions with metadata.xml "
                 "would also do"
             )
-        points = seen_by.from_world(read_cdf(file, 3) / 1000)
-    if flat := pose_file(subject, "D2_Positions", of_camera):
-        pixels = read_cdf(flat, 2)
+        points = calibration.from_world(read_cdf(file, 3) / 1000)
+    if file_2d := pose_file(subject, "D2_Positions", name):
+        pixels = read_cdf(file_2d, 2)
         if len(pixels) != len(points):
-            raise UserError(f"{flat} has {len(pixels)} frames and {file} {len(points)}")
-    elif seen_by is not None:
-        pixels = seen_by.project(points)
+            raise UserError(f"{file_2d} has {len(pixels)} frames and {file} {len(points)}")
+    elif calibration is not None:
+        pixels = calibration.project(points)
     else:
-        raise UserError(f"{subject} lacks D2_Positions/{of_camera}; metadata.xml would also do")
-    if seen_by is not None:
-        return Poses(pixels, points, seen_by.intrinsics)
+        raise UserError(f"{subject} lacks D2_Positions/{name}; metadata.xml would also do")
+    if calibration is not None:
+        return Poses(pixels, points, calibration.intrinsics)
     return Poses(pixels, points, fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2)))
 
 

@@ -14,7 +14,7 @@ from ..image_files import first_size, whole_image_box
 from ..source import Dropped, ImagesBuilder, Person, PersonTrack
 from ..tfrecord import Example, read_records
 
-LARGEST = 1 << 20
+MAX_FRAMES = 1 << 20
 """limit on frames per track; no real track has so many"""
 
 
@@ -50,7 +50,7 @@ def read_track(example: Example) -> tuple[list[bytes], np.ndarray]:
       UserError: a feature is missing or has another length; the message names it.
     """
     (count,) = example.numbers("meta/N", (1,))
-    if not 0 < count < LARGEST:
+    if not 0 < count < MAX_FRAMES:
         raise UserError(f"{example.where}: meta/N is {count:g}, not a number of frames")
     t = int(count)
     images = example.bytes("image/encoded")
@@ -97,8 +97,8 @@ def _check_range(points: np.ndarray, size: tuple[int, int], where: str) -> None:
     Raises:
       UserError: they do not: their units were misinterpreted.
     """
-    seen = points[(points[..., 2] > 0) & np.isfinite(points).all(-1), :2]
-    if len(seen) and not max(size) / 16 < np.abs(seen).max() < 4 * max(size):
+    visible = points[(points[..., 2] > 0) & np.isfinite(points).all(-1), :2]
+    if len(visible) and not max(size) / 16 < np.abs(visible).max() < 4 * max(size):
         raise UserError(
             f"{where}: image/xys are neither within [-1, 1], with image/phis present, nor pixels"
         )

@@ -68,8 +68,8 @@ def read_joints(path: Path) -> np.ndarray:
 
 def _still(image: Path, joints: np.ndarray) -> Still:
     """Leaves out hidden joints: their positions are guesses, often outside the image."""
-    seen = joints[joints[:, 2] > 0, :2]
-    low, high = (seen.min(0), seen.max(0)) if len(seen) else (np.zeros(2), np.zeros(2))
+    visible = joints[joints[:, 2] > 0, :2]
+    low, high = (visible.min(0), visible.max(0)) if len(visible) else (np.zeros(2), np.zeros(2))
     return Still(
         image=image,
         name=image.stem,

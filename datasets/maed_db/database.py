@@ -65,8 +65,8 @@ class Database:
     def valid(self, rows) -> np.ndarray:
         """Returns the owner's mask of frames, [rows] bool."""
         masks = [self._float64(name, rows) for name in ("valid", "valid_i")]
-        found = next((mask for mask in masks if mask is not None), None)
-        return np.ones(len(self.image[rows]), bool) if found is None else found.ravel() > 0
+        mask = next((mask for mask in masks if mask is not None), None)
+        return np.ones(len(self.image[rows]), bool) if mask is None else mask.ravel() > 0
 
     def smpl(self, rows) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns pose [rows 72] and shape [rows 10]; None if the file has none.
@@ -79,8 +79,8 @@ class Database:
             return None
         if pose.ndim == 4:
             error = np.abs(pose @ pose.swapaxes(-1, -2) - np.eye(3)).max((1, 2, 3))
-            good = (error < 1e-2) & (np.linalg.det(pose) > 0).all(-1)
-            pose[~good] = np.eye(3)
+            valid = (error < 1e-2) & (np.linalg.det(pose) > 0).all(-1)
+            pose[~valid] = np.eye(3)
             pose = Rotation.from_matrix(pose.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 72)
         pose[~pose.any(-1)] = np.nan
         return pose, shape
@@ -128,8 +128,10 @@ def _check(array, name: str, path: Path) -> np.ndarray:
     shapes = FIELDS.get(name, [()])
     if not shape or kind not in ("biuf" if name in FIELDS else "US") or shape[1:] not in shapes:
         what = "numbers" if name in FIELDS else "text"
-        wanted = " or ".join(str(["n", *inner]) for inner in shapes).replace("'", "")
-        raise UserError(f"{path}: {name} is {list(shape)} of kind {kind!r}, not {wanted} of {what}")
+        expected = " or ".join(str(["n", *inner]) for inner in shapes).replace("'", "")
+        raise UserError(
+            f"{path}: {name} is {list(shape)} of kind {kind!r}, not {expected} of {what}"
+        )
     return array.astype(str) if kind == "S" else array
 
 
@@ -140,14 +142,14 @@ def _check_labels(database: Database) -> None:
       UserError: they do not.
     """
     rows = np.unique(np.linspace(0, len(database) - 1, SAMPLE).astype(int))
-    spatial = database.keypoints_3d(rows)
-    known = () if spatial is None else np.abs(spatial[spatial[..., 3] > 0, :3])
-    if len(known) and np.median(known) > 20:
+    keypoints_3d = database.keypoints_3d(rows)
+    coordinates = () if keypoints_3d is None else np.abs(keypoints_3d[keypoints_3d[..., 3] > 0, :3])
+    if len(coordinates) and np.median(coordinates) > 20:
         raise UserError(f"{database.path}: joints3D are too large to be metres")
     points = database.keypoints_2d(rows)
-    seen = (points[:, ANKLES + SHOULDERS, 2] > 0).all(-1)
-    if seen.sum() >= 10:
-        above = points[seen][:, ANKLES, 1].mean(-1) < points[seen][:, SHOULDERS, 1].mean(-1)
+    visible = (points[:, ANKLES + SHOULDERS, 2] > 0).all(-1)
+    if visible.sum() >= 10:
+        above = points[visible][:, ANKLES, 1].mean(-1) < points[visible][:, SHOULDERS, 1].mean(-1)
         if above.mean() > 0.6:
             raise UserError(
                 f"{database.path}: joints2D have ankles above shoulders in {above.mean():.0%} of "

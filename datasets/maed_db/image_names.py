@@ -61,18 +61,18 @@ def find_images(names: Sequence[str], root: Path | None, database: Path) -> Imag
             f"{database} names images such as {sample[0]}, which do not exist: set --image_root "
             "to the folder that has them"
         )
-    found = [0] * max(len(_parts(name)) for name in sample)
+    hits = [0] * max(len(_parts(name)) for name in sample)
     for name in sample:
         for skip in range(len(_parts(name))):
-            found[skip] += os.path.isfile(root.joinpath(*_parts(name)[skip:]))
-    if not any(found):
+            hits[skip] += os.path.isfile(root.joinpath(*_parts(name)[skip:]))
+    if not any(hits):
         raise UserError(
             f"{database} names images such as {sample[0]}, but {root} has none under that name or "
             "the end of it: set --image_root to the folder that has them"
         )
-    skip = found.index(max(found))  # the longest end among equally good ones
-    whole = {tuple(_parts(name)[:-1]) for name in map(str, names)}
-    if len({folder[skip:] for folder in whole}) < len(whole):
+    skip = hits.index(max(hits))  # the longest end among equally good ones
+    folders = {tuple(_parts(name)[:-1]) for name in map(str, names)}
+    if len({folder[skip:] for folder in folders}) < len(folders):
         raise UserError(
             f"{root} is too deep: without the first {skip} parts of names such as {sample[0]}, "
             "different folders become the same; set --image_root to a folder further up"

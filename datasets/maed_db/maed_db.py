@@ -55,19 +55,19 @@ class Task:
 
 
 @functools.lru_cache(maxsize=1)  # a process gets many tasks of one file
-def _latest(path: Path, with_boxes: bool, _written: int) -> Database:
+def _read_cached(path: Path, with_boxes: bool, _written: int) -> Database:
     return read_database(path, with_boxes)
 
 
 def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     """Yields some tracks of a database."""
-    database = _latest(task.path, task.boxes == "file", task.path.stat().st_mtime_ns)
+    database = _read_cached(task.path, task.boxes == "file", task.path.stat().st_mtime_ns)
     for name, start, end in zip(task.names, task.starts, task.starts[1:]):
         rows = slice(start, end)
         images = [task.images.path(str(image)) for image in database.image[rows]]
         points = database.keypoints_2d(rows)
         boxes = _boxes(task.boxes, database, rows, points, images)
-        spatial, smpl, valid = (
+        keypoints_3d, smpl, valid = (
             database.keypoints_3d(rows),
             database.smpl(rows),
             database.valid(rows),
@@ -81,7 +81,7 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
                 keypoints_2d=points[n],
                 box=boxes[n],
                 frame=frames[n],
-                keypoints_3d=None if spatial is None else spatial[n],
+                keypoints_3d=None if keypoints_3d is None else keypoints_3d[n],
                 pose=None if smpl is None else smpl[0][n],
                 shape=None if smpl is None else smpl[1][n],
                 valid=bool(valid[n]),
@@ -177,15 +177,15 @@ class MaedDb(ImagesBuilder):
         images = find_images(first, self.image_root, path)
         names = _unique(first if database.video is None else database.video[starts])
         ends = [*starts[1:].tolist(), len(database)]
-        tasks, since = [], 0
+        tasks, begin = [], 0
         for track, end in enumerate(ends):
-            if end - starts[since] >= CHUNK or end == len(database):
+            if end - starts[begin] >= CHUNK or end == len(database):
                 tasks.append(Task(
-                    path, tuple(names[since : track + 1]),
-                    (*starts[since : track + 1].tolist(), end),
+                    path, tuple(names[begin : track + 1]),
+                    (*starts[begin : track + 1].tolist(), end),
                     images, boxes, DATABASES[self.builder_config.database],
                 ))  # fmt: skip
-                since = track + 1
+                begin = track + 1
         return tasks
 
     def _jobs(self) -> dict[str, list[Job]]:
@@ -198,11 +198,11 @@ class MaedDb(ImagesBuilder):
 
 def _unique(names: np.ndarray) -> list[str]:
     """Returns track names without folders, numbered if several are then equal."""
-    short = [str(name).replace("\\", "/").rpartition("/")[2] for name in names]
-    often = collections.Counter(short)
+    base_names = [str(name).replace("\\", "/").rpartition("/")[2] for name in names]
+    counts = collections.Counter(base_names)
     seen: collections.Counter = collections.Counter()
     unique = []
-    for name in short:
+    for name in base_names:
         seen[name] += 1
-        unique.append(name if often[name] == 1 else f"{name}/{seen[name]}")
+        unique.append(name if counts[name] == 1 else f"{name}/{seen[name]}")
     return unique

@@ -91,13 +91,13 @@ class MpiInf3dhp(ImagesBuilder):
             lacking = [f"{name}/{file.name}" for file in files if not file.is_file()]
             missing += lacking
             for camera in self.cameras if not lacking else ():
-                places = (
+                candidates = (
                     folder / "imageSequence" / f"video_{camera}.avi",
                     folder / "imageFrames" / f"video_{camera}",
                     folder / f"video_{camera}",
                 )
                 unused = (name, camera) == CUT_SHORT
-                video = next((place for place in places if place.exists()), None)
+                video = next((path for path in candidates if path.exists()), None)
                 if video is None and not unused:
                     missing.append(f"{name}/imageSequence/video_{camera}.avi")
                 else:
@@ -108,8 +108,8 @@ class MpiInf3dhp(ImagesBuilder):
     def _test(self) -> tuple[list[Task], list[str]]:
         tasks, missing = [], []
         for name in TEST_SIZES:
-            places = (self.manual_dir / parent / name for parent in TEST_FOLDERS)
-            folder = next((place for place in places if (place / "annot_data.mat").is_file()), None)
+            folders = (self.manual_dir / parent / name for parent in TEST_FOLDERS)
+            folder = next((path for path in folders if (path / "annot_data.mat").is_file()), None)
             if folder is None:
                 missing.append(f"{TEST_FOLDERS[0]}/{name}/annot_data.mat")
             elif not (folder / "imageSequence").is_dir():

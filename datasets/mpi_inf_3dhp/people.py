@@ -61,13 +61,13 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
     camera = read_calibration(task.folder / "camera.calibration", task.camera)
     keypoints_2d = _keypoints(annotations.pixels, "mpii3d", task.head)
     keypoints_3d = _keypoints(annotations.points, "mpii3d", task.head)
-    seen = _inside(keypoints_2d, camera.size).all(-1)
-    numbers = np.arange(0, len(seen), task.every)
-    dropped["a joint outside the image"] += int((~seen[numbers]).sum())
+    inside = _inside(keypoints_2d, camera.size).all(-1)
+    numbers = np.arange(0, len(inside), task.every)
+    dropped["a joint outside the image"] += int((~inside[numbers]).sum())
     boxes = box_from_keypoints(keypoints_2d)
     fits = fits_of(task.spin) if task.spin else None
-    wanted = [int(number) for number in numbers if seen[number]]
-    for frame, image in _frames(task, wanted, camera.size, dropped):
+    kept = [int(number) for number in numbers if inside[number]]
+    for frame, image in _frames(task, kept, camera.size, dropped):
         key = (task.name, task.camera, frame)
         pose, shape = (fits and fits.find(key, keypoints_2d[frame])) or (None, None)
         yield Person(
@@ -83,15 +83,15 @@ def _train_people(task: Task, dropped: Dropped) -> Iterator[Person]:
         )
 
 
-def _frames(task: Task, wanted: list[int], size: tuple[int, int], dropped: Dropped):
-    """Yields number and image of the frames `wanted`."""
+def _frames(task: Task, frames: list[int], size: tuple[int, int], dropped: Dropped):
+    """Yields number and image of those of `frames` that exist."""
     if task.video.is_file():
-        yield from footage.video_frames(task.video, wanted, [size], dropped)
+        yield from footage.video_frames(task.video, frames, [size], dropped)
         return
     files = footage.numbered_files(task.video)
     if files:
         footage.check_image_size(next(iter(files.values())), [size])
-    for frame in wanted:
+    for frame in frames:
         if frame in files:
             yield frame, files[frame]
         else:
@@ -103,7 +103,7 @@ def _test_people(task: Task) -> Iterator[Person]:
     pixels, points = annotations.pixels, annotations.points
     intrinsics = fit_intrinsics(points.reshape(-1, 3), pixels.reshape(-1, 2))
     keypoints_2d = _keypoints(pixels, "mpii3d_test", task.head)
-    boxes = _filled(box_from_keypoints(keypoints_2d), TEST_SIZES[task.name])
+    boxes = _interpolated(box_from_keypoints(keypoints_2d), TEST_SIZES[task.name])
     keypoints_2d[..., 2] *= _inside(keypoints_2d, TEST_SIZES[task.name])
     labels = annotations.universal if task.universal else points
     keypoints_3d = _keypoints(labels, "mpii3d_test", task.head)
@@ -120,21 +120,21 @@ def _test_people(task: Task) -> Iterator[Person]:
         )
 
 
-def _filled(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
+def _interpolated(boxes: np.ndarray, size: footage.Size) -> np.ndarray:
     """Interpolates those of the boxes `[t 4]` that do not overlap the image.
 
     Frames that the owner excludes may have meaningless labels; they stay in the track.
     """
     low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    known = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false for NaN
-    if known.any():
-        frames, rows = np.arange(len(boxes)), np.flatnonzero(known)
-        boxes = np.stack([np.interp(frames, rows, column[known]) for column in boxes.T], -1)
+    valid = ((high >= 0) & (low <= np.array(size) - 1)).all(-1)  # false for NaN
+    if valid.any():
+        frames, rows = np.arange(len(boxes)), np.flatnonzero(valid)
+        boxes = np.stack([np.interp(frames, rows, column[valid]) for column in boxes.T], -1)
     return boxes
 
 
 def _keypoints(points: np.ndarray, joints: str, head: str) -> np.ndarray:
-    """Maps joints `[t joints c]` to the 49 keypoints `[t 49 c+1]`, with 1 for known ones."""
+    """Maps joints `[t joints c]` to the 49 keypoints `[t 49 c+1]`, the last 1 where labelled."""
     names = [HEADS[head].get(name, name) for name in JOINT_SETS[joints]]
     return to_keypoints49(np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1), names)
 

@@ -48,20 +48,20 @@ def read_release(path: Path, folder: Path, held_out: frozenset[str]) -> dict[str
         raise UserError(f"{path}: RELEASE is not MPII's, it lacks {error}") from None
     if len(images) != len(to_train):
         raise UserError(f"{path}: RELEASE has {len(images)} annolist and {len(to_train)} img_train")
-    split: dict[str, list[Still]] = {"train": [], "validation": []}
+    splits: dict[str, list[Still]] = {"train": [], "validation": []}
     for image, name, train in zip(images, names, to_train):
         if not train:
             continue
-        where = split["validation" if str(name) in held_out else "train"]
+        stills = splits["validation" if str(name) in held_out else "train"]
         for number, person in enumerate(_list(image.get("annorect"))):
             try:
                 file = image_path(folder, name, f"{path}, annolist")
-                where.append(_release_person(person, file, number))
+                stills.append(_release_person(person, file, number))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
                     f"{path}: annorect {number + 1} of {name} does not have MPII's form ({error})"
                 ) from None
-    return split
+    return splits
 
 
 def _release_person(person: dict, image: Path, number: int) -> Still:
@@ -69,8 +69,8 @@ def _release_person(person: dict, image: Path, number: int) -> Still:
     annotated = person.get("annopoints")
     for point in _list(annotated["point"]) if isinstance(annotated, dict) else ():
         points[int(_number(point["id"]))] = _number(point["x"]), _number(point["y"]), 1
-    where = person.get("objpos")
-    x, y = (_number(where[axis]) if isinstance(where, dict) else np.nan for axis in "xy")
+    position = person.get("objpos")
+    x, y = (_number(position[axis]) if isinstance(position, dict) else np.nan for axis in "xy")
     return _still(f"{image.stem}/{number}", image, points, x, y, _number(person.get("scale")))
 
 
@@ -80,14 +80,14 @@ def read_newell(path: Path, folder: Path) -> list[Still]:
     Raises:
       UserError: the file has another structure.
     """
-    wanted = {"imgname": (), "part": (JOINTS, 2), "center": (2,), "scale": (), "person": ()}
+    shapes = {"imgname": (), "part": (JOINTS, 2), "center": (2,), "scale": (), "person": ()}
     with Hdf5(path) as file:
-        lacks = sorted(name for name in wanted if name not in file)
-        table = {name: file.table(name) for name in wanted if name in file}
+        lacks = sorted(name for name in shapes if name not in file)
+        table = {name: file.table(name) for name in shapes if name in file}
     if lacks:
         raise UserError(f"{path} lacks {', '.join(lacks)}: is it Newell's table of MPII?")
     rows = len(table["imgname"])
-    for name, inner in wanted.items():
+    for name, inner in shapes.items():
         if table[name].shape != (rows, *inner):
             raise UserError(
                 f"{path}: {name} is {table[name].shape}, but for {rows} people it should be "

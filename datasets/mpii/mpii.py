@@ -62,9 +62,9 @@ class Mpii(StillsBuilder):
                 for split, path in tables.items()
                 if path
             }
-        wanted = {"release": RELEASE, "newell": TABLES["train"]}.get(self.table)
+        missing = {"release": RELEASE, "newell": TABLES["train"]}.get(self.table)
         raise UserError(
-            f"{self.manual_dir} lacks {wanted or f'{RELEASE} (or train.h5)'}: "
+            f"{self.manual_dir} lacks {missing or f'{RELEASE} (or train.h5)'}: "
             "maed data build mpii --help shows the layout"
         )
 

@@ -79,9 +79,9 @@ class Pennaction(ImagesBuilder):
             raise UserError(
                 f"{self.manual_dir} has no labels/*.mat: set --manual_dir to the folder Penn_Action"
             )
-        here = {path: _frames(path).is_dir() for path in labels}
-        present = [path for path in labels if here[path]]
-        missing = [f"frames/{path.stem}" for path in labels if not here[path]]
+        has_frames = {path: _frames(path).is_dir() for path in labels}
+        present = [path for path in labels if has_frames[path]]
+        missing = [f"frames/{path.stem}" for path in labels if not has_frames[path]]
         self.report_missing(missing, bool(present))
         if not self.owner_split:
             return {"train": present}

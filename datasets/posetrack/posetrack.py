@@ -162,17 +162,17 @@ class Posetrack(ImagesBuilder):
     def tasks(self) -> dict[str, list[Task]]:
         tasks, missing = {}, []
         for split, part in PARTS.items():
-            places = [self.manual_dir / place / "annotations" / part
-                      for place in ("posetrack_data", ".")]  # fmt: skip
-            files = [sorted(place.glob("*.json")) for place in places]
+            folders = [self.manual_dir / folder / "annotations" / part
+                       for folder in ("posetrack_data", ".")]  # fmt: skip
+            files = [sorted(folder.glob("*.json")) for folder in folders]
             labels = next(filter(None, files), [])
             if not labels:
                 missing.append(f"posetrack_data/annotations/{part}/*.json")
             videos = {path: Path("images") / part / path.stem for path in labels}
-            here = {path: (self.manual_dir / video).is_dir() for path, video in videos.items()}
-            missing += [str(video) for path, video in videos.items() if not here[path]]
+            present = {path for path in labels if (self.manual_dir / videos[path]).is_dir()}
+            missing += [str(videos[path]) for path in labels if path not in present]
             tasks[split] = [
-                Task(path, self.manual_dir, self.min_frames) for path in labels if here[path]
+                Task(path, self.manual_dir, self.min_frames) for path in labels if path in present
             ]
         self.report_missing(missing, any(tasks.values()))
         return tasks

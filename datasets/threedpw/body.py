@@ -52,5 +52,5 @@ def _keypoints(body: Body, pose: jax.Array, betas: jax.Array) -> jax.Array:
 
 @functools.cache
 def _body(source: str, gender: str) -> Body:
-    folder = Path(source).expanduser().is_dir()
-    return keypoint_body(load_body(source, gender) if folder else load_body(source))
+    is_folder = Path(source).expanduser().is_dir()
+    return keypoint_body(load_body(source, gender) if is_folder else load_body(source))

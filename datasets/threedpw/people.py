@@ -40,11 +40,11 @@ def read_people(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
     sequence = read_sequence(task.file)
     for number, actor in enumerate(sequence.actors):
         points = visible_points(actor)
-        seen = box_from_keypoints(points[:, LIMBS], diagonal=True)
-        if not np.isfinite(seen).any():
+        tight = box_from_keypoints(points[:, LIMBS], diagonal=True)
+        if not np.isfinite(tight).any():
             dropped["no visible keypoints"] += len(points)
             continue
-        boxes = smooth_boxes(seen, zero_padded=True)
+        boxes = smooth_boxes(tight, zero_padded=True)
         people = _people(task, sequence, actor, points, boxes, dropped)
         yield PersonTrack(f"{sequence.name}_{number}", people)
 

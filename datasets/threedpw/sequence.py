@@ -57,8 +57,8 @@ def read_sequence(path: Path) -> Sequence:
     matrix = rows(_field(content, "cam_intrinsics", path), (3,), path, "cam_intrinsics")
     if len(matrix) != 3:
         raise UserError(f"{path}: cam_intrinsics is not a 3x3 matrix")
-    listed = _field(content, "poses", path)
-    if not isinstance(listed, list) or not listed:
+    poses = _field(content, "poses", path)
+    if not isinstance(poses, list) or not poses:
         raise UserError(f"{path}: poses is not a list with an array for each actor")
     name = content.get("sequence", path.stem)
     if name != path.stem:
@@ -68,18 +68,17 @@ def read_sequence(path: Path) -> Sequence:
         world_to_camera=cameras.astype(np.float64),
         intrinsics=matrix[[0, 1, 0, 1], [0, 1, 2, 2]].astype(np.float64),
         actors=tuple(
-            _actor(content, number, len(listed), len(cameras), path)
-            for number in range(len(listed))
+            _actor(content, number, len(poses), len(cameras), path) for number in range(len(poses))
         ),
     )
 
 
 def _actor(content: dict, number: int, actors: int, frames: int, path: Path) -> Actor:
     def pick(field: str) -> tuple[Any, str]:
-        listed = _field(content, field, path)
-        if not isinstance(listed, list | tuple | np.ndarray) or len(listed) != actors:
+        values = _field(content, field, path)
+        if not isinstance(values, list | tuple | np.ndarray) or len(values) != actors:
             raise UserError(f"{path}: {field} does not have one entry for each of {actors} actors")
-        return listed[number], f"{field}[{number}]"
+        return values[number], f"{field}[{number}]"
 
     def per_frame(field: str, *inner: int) -> np.ndarray:
         value, label = pick(field)
