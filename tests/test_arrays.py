@@ -18,11 +18,11 @@ def safetensors(arrays):
     header, data = {"__metadata__": {"format": "pt"}}, b""
     names = {"float32": "F32", "bfloat16": "BF16"}
     for name, array in arrays.items():
-        place = [len(data), len(data) + array.nbytes]
+        offsets = [len(data), len(data) + array.nbytes]
         header[name] = {
             "dtype": names[str(array.dtype)],
             "shape": array.shape,
-            "data_offsets": place,
+            "data_offsets": offsets,
         }
         data += array.tobytes()
     text = json.dumps(header).encode()
@@ -63,9 +63,9 @@ def test_a_truncated_file_is_refused(suffix, tmp_path):
         np.savez(path, **ARRAYS)
     else:
         path.write_bytes(safetensors(ARRAYS))
-    whole = path.read_bytes()
-    for size in range(0, len(whole), 13):
-        path.write_bytes(whole[:size])
+    intact = path.read_bytes()
+    for size in range(0, len(intact), 13):
+        path.write_bytes(intact[:size])
         with pytest.raises(UserError, match=f"w.{suffix}") as error:
             read_arrays(path)
         assert "\n" not in str(error.value)

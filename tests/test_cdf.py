@@ -90,8 +90,8 @@ def test_an_index_that_leads_back_to_itself_takes_neither_memory_nor_time(tmp_pa
     path = write(tmp_path / "a.cdf", VALUES)
     data, many = bytearray(path.read_bytes()), 2000
 
-    def number(place, form="q"):
-        return struct.unpack_from(f">{form}", data, place)[0]
+    def number(offset, layout="q"):
+        return struct.unpack_from(f">{layout}", data, offset)[0]
 
     pose = number(number(number(20) + 20) + 12)  # the second variable
     index = number(pose + 28)
@@ -114,8 +114,8 @@ def test_random_damage_never_gets_further_than_a_value_error(tmp_path):
         data = write(path, VALUES, packed=packed).read_bytes()
         for _ in range(200):
             damaged = bytearray(data)
-            for place in rng.integers(0, len(data), 3):
-                damaged[place] = rng.integers(256)
+            for offset in rng.integers(0, len(data), 3):
+                damaged[offset] = rng.integers(256)
             path.write_bytes(damaged)
             try:
                 read_variable(path, "Pose")

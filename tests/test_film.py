@@ -50,10 +50,10 @@ def test_pose_and_shape_give_the_keypoints(records):
     for record in records[::13]:
         rotations = Rotation.from_rotvec(record["pose"].reshape(24, 3)).as_matrix()[None]
         _, points = film.pose_bodies(rotations, record["shape"])
-        wanted = record["keypoints_3d"][:, :3]
+        expected = record["keypoints_3d"][:, :3]
         middle = (skeleton.RIGHT_HIP, skeleton.LEFT_HIP)
         np.testing.assert_allclose(
-            points[0] - points[0, middle].mean(0), wanted - wanted[middle, :].mean(0), atol=2e-4
+            points[0] - points[0, middle].mean(0), expected - expected[middle, :].mean(0), atol=2e-4
         )
 
 

@@ -73,9 +73,9 @@ def test_a_dataset_may_have_one_split_alone(tmp_path, monkeypatch):
 def test_recorded_motions_take_half_of_the_tracks(tmp_path):
     from test_mocap import write_bvh
 
-    made = motion.make("walking", np.random.default_rng(0), 200, fps=30)
-    places = np.zeros((200, 3)) + [0, 0.9, 0]
-    write_bvh(tmp_path / "walk.bvh", made.rotations, places, fps=30)
+    walk = motion.make("walking", np.random.default_rng(0), 200, fps=30)
+    t_world_root = np.zeros((200, 3)) + [0, 0.9, 0]
+    write_bvh(tmp_path / "walk.bvh", walk.rotations, t_world_root, fps=30)
     config = CONFIGS["tiny"]
     plans = mannequins.plan(config, folder=tmp_path)
     recorded = [each for part in plans.values() for each in part if each.recording]
@@ -83,20 +83,20 @@ def test_recorded_motions_take_half_of_the_tracks(tmp_path):
     records = film.track(recorded[0])
     assert len(records) == recorded[0].frames and "recorded" in records[0]["source"]
     start = recorded[0].recording[1]
-    wanted = made.rotations[start, 4]  # of the left knee, kept but for rounding in the file
+    expected = walk.rotations[start, 4]  # of the left knee, kept but for rounding in the file
     from scipy.spatial.transform import Rotation
 
     found = Rotation.from_rotvec(records[0]["pose"][12:15]).as_matrix()
-    np.testing.assert_allclose(found, wanted, atol=2e-3)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
     with pytest.raises(UserError, match="as long as"):
-        mannequins.plan(CONFIGS["crops"], folder=_short(tmp_path / "short", made))
+        mannequins.plan(CONFIGS["crops"], folder=_short(tmp_path / "short", walk))
 
 
-def _short(folder, made):
+def _short(folder, walk):
     from test_mocap import write_bvh
 
     folder.mkdir()
-    write_bvh(folder / "short.bvh", made.rotations[:20], np.zeros((20, 3)), fps=30)
+    write_bvh(folder / "short.bvh", walk.rotations[:20], np.zeros((20, 3)), fps=30)
     return folder
 
 

@@ -145,8 +145,8 @@ def test_random_damage_never_gets_further_than_a_value_error(tmp_path):
         scipy.io.savemat(data, CONTENT, do_compression=packed)
         for _ in range(200):
             damaged = bytearray(data.getvalue())
-            for place in rng.integers(128, len(damaged), 3):
-                damaged[place] = rng.integers(256)
+            for offset in rng.integers(128, len(damaged), 3):
+                damaged[offset] = rng.integers(256)
             path.write_bytes(damaged)
             try:
                 read_variables(path, NAMES)

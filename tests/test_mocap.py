@@ -36,7 +36,9 @@ def children(joint):
     return [j for j, parent in enumerate(skeleton.PARENTS) if parent == joint and j < 22]
 
 
-def write_bvh(path, rotations, places, order="ZXY", fps=60, scale=100.0, turn=None, first_t=False):
+def write_bvh(
+    path, rotations, t_world_root, order="ZXY", fps=60, scale=100.0, turn=None, first_t=False
+):
     """Writes our skeleton as a BVH file; turn: rotation [3 3] from our axes to the file's."""
     turn = np.eye(3) if turn is None else turn
     lines, columns = ["HIERARCHY"], []
@@ -52,7 +54,7 @@ def write_bvh(path, rotations, places, order="ZXY", fps=60, scale=100.0, turn=No
         kinds = [f"{axis}rotation" for axis in order]
         if parent < 0:
             kinds = ["Xposition", "Yposition", "Zposition", *kinds]
-            columns.append(places @ turn.T * scale)
+            columns.append(t_world_root @ turn.T * scale)
         lines.append(f"{pad}\tCHANNELS {len(kinds)} {' '.join(kinds)}")
         local = turn @ rotations[:, index] @ turn.T
         columns.append(Rotation.from_matrix(local).as_euler(order, degrees=True))
@@ -71,7 +73,7 @@ def write_bvh(path, rotations, places, order="ZXY", fps=60, scale=100.0, turn=No
     path.write_text("\n".join(lines) + "\n")
 
 
-def write_acclaim(folder, rotations, places, scale=20.0):
+def write_acclaim(folder, rotations, t_world_root, scale=20.0):
     """Writes the same as walk.asf and walk_01.amc; every bone has its own rotated axes.
 
     Acclaim bones begin at their joint and end at the child's, so joints with several children get
@@ -112,7 +114,7 @@ def write_acclaim(folder, rotations, places, scale=20.0):
     for frame in range(len(rotations)):
         out.append(str(frame + 1))
         euler = Rotation.from_matrix(rotations[frame, 0]).as_euler("xyz", degrees=True)
-        out.append("root " + " ".join(f"{x:.6f}" for x in [*places[frame] * scale, *euler]))
+        out.append("root " + " ".join(f"{x:.6f}" for x in [*t_world_root[frame] * scale, *euler]))
         for index, name in ASF_NAMES.items():
             if index:
                 local = axes[name].T @ rotations[frame, index] @ axes[name]
@@ -124,10 +126,10 @@ def write_acclaim(folder, rotations, places, scale=20.0):
 @pytest.fixture(scope="module")
 def walk():
     """Rotations [40 24 3 3], in which the hands do not move separately, and positions [40 3]."""
-    made = motion.make("walking", np.random.default_rng(5), 40, fps=60)
-    made.rotations[:, 22:] = np.eye(3)
-    places = np.stack([np.linspace(0, 1, 40), np.full(40, 0.9), np.linspace(0, 2, 40)], -1)
-    return made.rotations, places
+    walking = motion.make("walking", np.random.default_rng(5), 40, fps=60)
+    walking.rotations[:, 22:] = np.eye(3)
+    t_world_root = np.stack([np.linspace(0, 1, 40), np.full(40, 0.9), np.linspace(0, 2, 40)], -1)
+    return walking.rotations, t_world_root
 
 
 def angles_between(first, second):
@@ -137,41 +139,41 @@ def angles_between(first, second):
 
 @pytest.mark.parametrize("order", ["ZXY", "XYZ", "YZX", "ZYX"])
 def test_bvh_round_trip(tmp_path, walk, order):
-    rotations, places = walk
-    write_bvh(tmp_path / "walk.bvh", rotations, places, order)
+    rotations, t_world_root = walk
+    write_bvh(tmp_path / "walk.bvh", rotations, t_world_root, order)
     back, moved = mocap.retarget(mocap.read(tmp_path / "walk.bvh"), REST)
     assert angles_between(back, rotations).max() < 0.1
-    np.testing.assert_allclose(moved, places - places[0], atol=1e-3)
+    np.testing.assert_allclose(moved, t_world_root - t_world_root[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("axes", ["xzy", "zxy", "yzx"])
 def test_other_axes_and_a_calibration_frame(tmp_path, walk, axes):
-    rotations, places = walk
+    rotations, t_world_root = walk
     turn = np.eye(3)[["xyz".index(axis) for axis in axes]]
     turn *= np.linalg.det(turn)  # a rotation
-    write_bvh(tmp_path / "w.bvh", rotations, places, turn=turn, first_t=True)
+    write_bvh(tmp_path / "w.bvh", rotations, t_world_root, turn=turn, first_t=True)
     back, moved = mocap.retarget(mocap.read(tmp_path / "w.bvh"), REST)
     assert len(back) == len(rotations), "the calibration frame is not part of the motion"
     assert angles_between(back, rotations).max() < 0.1
-    np.testing.assert_allclose(moved, places - places[0], atol=1e-3)
+    np.testing.assert_allclose(moved, t_world_root - t_world_root[0], atol=1e-3)
 
 
 def test_acclaim_round_trip(tmp_path, walk):
-    rotations, places = walk
-    write_acclaim(tmp_path, rotations, places)
+    rotations, t_world_root = walk
+    write_acclaim(tmp_path, rotations, t_world_root)
     recording = mocap.read(tmp_path / "walk_01.amc")
     back, moved = mocap.retarget(recording, REST)
     assert angles_between(back, rotations).max() < 0.1
-    np.testing.assert_allclose(moved, places - places[0], atol=1e-3)
+    np.testing.assert_allclose(moved, t_world_root - t_world_root[0], atol=1e-3)
     assert mocap.frame_count(tmp_path / "walk_01.amc") == (40, 120.0)
 
 
 def test_a_skeleton_at_rest_with_other_limbs_looks_the_same(tmp_path, walk):
     """With legs spread and arms lowered at rest, the limbs still point in the same directions."""
-    rotations, places = walk
+    rotations, t_world_root = walk
     bent = pose.rotations(pose.pose(hip_abduction=20, arm_abduction=50)[None])[0]
     bent[[3, 6, 9, 12, 13, 14, 15]] = np.eye(3)
-    whole, rest = rotations.copy(), REST.copy()
+    turned, rest = rotations.copy(), REST.copy()
     for joint in range(1, 24):  # the same skeleton with another rest pose
         parent = skeleton.PARENTS[joint]
         chain = bent[parent] if parent in (1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21) else np.eye(3)
@@ -179,10 +181,10 @@ def test_a_skeleton_at_rest_with_other_limbs_looks_the_same(tmp_path, walk):
         rest[joint] = rest[parent] + chain @ (REST[joint] - REST[parent])
     for joint in range(1, 24):
         parent = skeleton.PARENTS[joint]
-        whole[:, joint] = bent[parent] @ rotations[:, joint] @ bent[joint].T
+        turned[:, joint] = bent[parent] @ rotations[:, joint] @ bent[joint].T
     recording = mocap.Recording(
         Path("bent.bvh"), tuple(BVH_NAMES.values()), skeleton.PARENTS[:22], rest[:22],
-        _global(whole)[:, :22], places, 60.0,
+        _global(turned)[:, :22], t_world_root, 60.0,
     )  # fmt: skip
     back, _ = mocap.retarget(recording, REST)
     ours = joint_positions(rotations, REST)
@@ -207,27 +209,26 @@ def test_names_of_other_tools():
         (-1, *range(12)), np.zeros((13, 3)), np.zeros((1, 13, 3, 3)), np.zeros((1, 3)), 30.0,
     )  # fmt: skip
     found = mocap._match(recording)
-    wanted = {0: 0, 1: 1, 4: 2, 7: 3, 2: 4, 5: 5, 8: 6, 13: 7, 16: 8, 18: 9, 14: 10, 17: 11, 19: 12}
-    assert found == wanted
+    assert found == dict(zip((0, 1, 4, 7, 2, 5, 8, 13, 16, 18, 14, 17, 19), range(13)))
 
 
 def test_resampling_keeps_the_motion(walk):
-    rotations, places = walk
-    out, moved = mocap.resample(rotations, places, 60, 30)
+    rotations, t_world_root = walk
+    out, moved = mocap.resample(rotations, t_world_root, 60, 30)
     assert len(out) == 20
     np.testing.assert_allclose(out, rotations[::2], atol=1e-9)
-    np.testing.assert_allclose(moved, places[::2], atol=1e-12)
-    between, _ = mocap.resample(rotations, places, 60, 90)
+    np.testing.assert_allclose(moved, t_world_root[::2], atol=1e-12)
+    between, _ = mocap.resample(rotations, t_world_root, 60, 90)
     assert angles_between(between[1:], between[:-1]).max() < 10
 
 
 def test_load_cut_and_split(tmp_path, walk):
-    rotations, places = walk
+    rotations, t_world_root = walk
     for name in ("a", "b", "c"):
-        write_bvh(tmp_path / f"{name}.bvh", rotations, places)
-    made = mocap.load_motion(str(tmp_path / "a.bvh"), 30.0)
-    assert len(made.rotations) == 20
-    part = mocap.cut(made, 5, 10)
+        write_bvh(tmp_path / f"{name}.bvh", rotations, t_world_root)
+    loaded = mocap.load_motion(str(tmp_path / "a.bvh"), 30.0)
+    assert len(loaded.rotations) == 20
+    part = mocap.cut(loaded, 5, 10)
     assert part.rotations.shape == (10, 24, 3, 3) and (part.t_world_root[0, [0, 2]] == 0).all()
     pieces = mocap.split(mocap.find(tmp_path), 6, 30.0)
     assert pieces == mocap.split(mocap.find(tmp_path), 6, 30.0)
@@ -325,9 +326,9 @@ def test_other_mistakes(tmp_path, walk):
 def test_real_recordings(name):
     if not (SAMPLES / name).exists():
         pytest.skip("the sample recordings are not here")
-    made = mocap.load_motion(str(SAMPLES / name), 30.0)
-    where = joint_positions(made.rotations, REST)
+    loaded = mocap.load_motion(str(SAMPLES / name), 30.0)
+    where = joint_positions(loaded.rotations, REST)
     assert (where[:, 15, 1] - where[:, 0, 1]).min() > 0.3, "the head is above the pelvis"
     assert (where[:, [7, 8], 1].min(1) < -0.45).all(), "at least one foot is below it"
-    knees = Rotation.from_matrix(made.rotations[:, 4]).as_rotvec()
+    knees = Rotation.from_matrix(loaded.rotations[:, 4]).as_rotvec()
     assert knees[:, 0].max() > 0.7 and knees[:, 0].min() > -0.4, "knees bend one way"

@@ -51,10 +51,10 @@ def test_newells_tables_say_the_same(build, raw):
     folder = build(raw, table="newell")
     (train,) = raw_dots.read_back(folder, "train")
     (validation,) = raw_dots.read_back(folder, "validation")
-    for record, wanted in ((train, a), (validation, c)):
-        np.testing.assert_allclose(record["box"], wanted["box"], rtol=1e-5)
-        np.testing.assert_allclose(record["keypoints_2d"], wanted["keypoints_2d"], atol=1e-4)
-        assert record["image"] == wanted["image"]
+    for record, expected in ((train, a), (validation, c)):
+        np.testing.assert_allclose(record["box"], expected["box"], rtol=1e-5)
+        np.testing.assert_allclose(record["keypoints_2d"], expected["keypoints_2d"], atol=1e-4)
+        assert record["image"] == expected["image"]
     (raw / "mpii_human_pose_v1_u12_1.mat").unlink()
     assert len(raw_dots.read_back(build(raw), "train")) == 1, "used if it is the only one"
     with pytest.raises(UserError, match="lacks mpii_human_pose_v1_u12_1.mat"):

@@ -88,8 +88,8 @@ def test_files_at_fault_are_named(raw, build, changes, message):
 
 
 def test_a_damaged_file_and_a_wrong_folder(raw, build):
-    whole = (raw / "labels/0001.mat").read_bytes()
-    (raw / "labels/0001.mat").write_bytes(whole[:200])
+    intact = (raw / "labels/0001.mat").read_bytes()
+    (raw / "labels/0001.mat").write_bytes(intact[:200])
     with pytest.raises(UserError, match="0001.mat cannot be read"):
         build(raw)
     with pytest.raises(UserError, match="has no labels/.*mat: set --manual_dir"):

@@ -155,8 +155,8 @@ def test_what_is_not_spin(tmp_path):
     np.savez(path, other=np.ones(3))
     with pytest.raises(UserError, match="neither SPIN's rows nor fits"):
         smpl_labels.read_spin(path)
-    whole = path.read_bytes()
-    for content in (b"", b"text", whole[:-30], pickle.dumps(np.ones((3, 82)))):
+    intact = path.read_bytes()
+    for content in (b"", b"text", intact[:-30], pickle.dumps(np.ones((3, 82)))):
         path.write_bytes(content)
         with pytest.raises(UserError, match="x.npz is not a file of plain arrays"):
             smpl_labels.read_spin(path)

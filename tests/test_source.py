@@ -133,8 +133,8 @@ def test_a_damaged_part_is_made_again(raw, built, tmp_path):
     for job in jobs["train"][:2]:
         parts.make(job)
     assert [parts.finished(job) is not None for job in jobs["train"]] == [True, True, False]
-    whole = jobs["train"][0].stem.with_suffix(".records")
-    whole.write_bytes(whole.read_bytes()[:-1])
+    truncated = jobs["train"][0].stem.with_suffix(".records")
+    truncated.write_bytes(truncated.read_bytes()[:-1])
     jobs["train"][1].stem.with_suffix(".json").write_text("{")
     assert not any(parts.finished(job) for job in jobs["train"])
 
@@ -197,9 +197,9 @@ def test_shards_hold_all_records_in_order(built, raw, tmp_path, monkeypatch, bui
     monkeypatch.setattr(source, "SHARD_SIZE", 2 * sizes[0])
     folder = build(raw, tmp_path)
     assert len(list(folder.glob("toy-train.array_record-*"))) > 3
-    wanted, found = Records(built, "train"), Records(folder, "train")
+    expected, found = Records(built, "train"), Records(folder, "train")
     assert len(found) == 9
-    assert all(wanted[i]["image"] == found[i]["image"] for i in range(9))
+    assert all(expected[i]["image"] == found[i]["image"] for i in range(9))
     assert schema.read_tracks(folder, "train") == schema.read_tracks(built, "train")
 
 

@@ -34,14 +34,14 @@ def test_records_read_back(tmp_path):
 
 def test_a_file_that_ends_early_or_is_damaged(tmp_path):
     path = write_records(tmp_path / "x.tfrecord", b"first", b"second record")
-    whole = path.read_bytes()
-    for size in range(22, len(whole)):  # the first takes 21 bytes
-        path.write_bytes(whole[:size])
+    intact = path.read_bytes()
+    for size in range(22, len(intact)):  # the first takes 21 bytes
+        path.write_bytes(intact[:size])
         with pytest.raises(UserError, match="x.tfrecord, record 1: the file ends within it"):
             list(read_records(path))
-    for place in range(21, len(whole)):
-        damaged = bytearray(whole)
-        damaged[place] ^= 4
+    for offset in range(21, len(intact)):
+        damaged = bytearray(intact)
+        damaged[offset] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="x.tfrecord, record 1: the checksum of its"):
             list(read_records(path))
