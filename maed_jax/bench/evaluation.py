@@ -82,13 +82,13 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         margin=margin,
     )
     predicted = predict(stages.Idle(estimator), clips)
-    how = protocol_run.Pass(stride, margin, batch)
+    settings = protocol_run.ClipSettings(stride, margin, batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),
         "reading clips": lambda: [None for _ in clips],
         "the pass": lambda: predict(estimator, clips),
         "scoring": lambda: score(predicted, clips, bodies, protocol),
-        "everything": lambda: protocol_run.run(estimator, bodies, records, [protocol], how),
+        "everything": lambda: protocol_run.run(estimator, bodies, records, [protocol], settings),
     }
 
 
