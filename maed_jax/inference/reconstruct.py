@@ -43,7 +43,7 @@ Model = Callable[[np.ndarray], Mapping[str, "jax.Array"]]
 
 
 class _TrackOutputs:
-    """The model's shapes for one track, filled clip by clip."""
+    """The model's outputs for one track, filled clip by clip."""
 
     def __init__(
         self, track: Track, margin: float, shapes: Mapping[str, tuple[int, ...]], allocate: Allocate
@@ -55,7 +55,7 @@ class _TrackOutputs:
         }
         self.times = allocate(f"person_{id}_times", (n,), np.float64)
         self.done = allocate(f"person_{id}_done", (n,), bool)
-        """True: the frame has its shapes; set last, so that interrupted runs can resume"""
+        """True: the frame has its outputs; set last, so that interrupted runs can resume"""
 
 
 class _Run:
@@ -168,7 +168,7 @@ def reconstruct(
       num_frames: number of frames of the video that the tracks were made for.
       batch: clips per batch, of any people.
       focal: focal length of the full image's camera in pixels; None: the image diagonal.
-      allocate: allocates the output arrays; frames marked done in them are not computed again.
+      allocate: creates the output arrays; frames marked done in them are not computed again.
       progress: wraps the iterator of frames to show progress.
 
     Raises:

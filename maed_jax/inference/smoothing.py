@@ -46,7 +46,7 @@ def smooth_person(
       body: the body of the reconstruction; its `keypoint_body` suffices and is faster.
       motion: whether to filter rotations and camera.
       one_shape: whether every frame gets the mean shape of the track.
-      allocate: allocates the new arrays.
+      allocate: creates the new arrays.
     """
     changes: dict[str, np.ndarray] = {}
     raw: dict[str, np.ndarray] = {}

@@ -176,7 +176,7 @@ class Tracker:
         return detected >= max(enough, span / 3) and sure >= detected * SURE_FRACTION
 
     def _fill(self, track: _OpenTrack, num_frames: int) -> Track:
-        """Interpolates gaps; holds the ends where the video starts or stops valid beside them."""
+        """Interpolates gaps; holds the ends where the video starts or stops right beside them."""
         hold = max(1, round(MAX_HOLD * self._fps))
         first, last = track.frames[0], track.frames[-1]
         first = 0 if first <= hold else first

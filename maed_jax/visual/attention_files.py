@@ -72,8 +72,8 @@ def _draw(
     if attentions[0].space is not None:
         rows = [crop_rows(attention) for attention in attentions]
         crops = heat_map_crops(video, people, attentions, rows, size=CROP)
-    for attention, mine in zip(attentions, crops):
-        write_plot(folder / f"attention_{attention.id}.png", attention, mine)
+    for attention, person_crops in zip(attentions, crops):
+        write_plot(folder / f"attention_{attention.id}.png", attention, person_crops)
     moving = attentions[0].space is not None or attentions[0].time is not None
     if moving and not is_still(video):
         paths = [folder / f"attention_{person.id}.mp4" for person in people]
