@@ -96,9 +96,9 @@ def compare(
                 f"the results cannot be compared: {key} is {a['about'][key]} in one and "
                 f"{b['about'][key]} in the other"
             )
-    text = _protocol(a, b, protocol)
+    chosen = _protocol(a, b, protocol)
     rows_a, rows_b = (
-        {row["name"]: row for row in results["sequences"] if row["protocol"] == text["label"]}
+        {row["name"]: row for row in results["sequences"] if row["protocol"] == chosen["label"]}
         for results in (a, b)
     )
     names = sorted(rows_a.keys() | rows_b.keys())
@@ -131,7 +131,7 @@ def compare(
                 "tracks": int(finite.sum()),
             }
     return {
-        "protocol": text["text"],
+        "protocol": chosen["text"],
         "tracks": len(pairs),
         "sequences": int(sequence.max()) + 1,
         "frames": sum(row["frames"] for row in pairs_a),

@@ -20,10 +20,10 @@ WINDOW = np.array([64, 128])  # width, height in pixels that the detector was tr
 PERSON_HEIGHT = 0.8  # of the window's: people in the training images have a margin around them
 PERSON_CENTRE = np.array([0.5, 0.48])  # fractions of the window's width and height, from top left
 PERSON_ASPECT = 0.5  # width over height of a window, and of our boxes
-STEP = 8  # pixels between windows; also the side of the detector's cells
-AROUND = 16  # pixels by which windows may extend beyond the image
-SIZES = 1.05  # ratio of successive window sizes
-WEAKEST = 0.1  # SVM margin below which windows are ignored
+STRIDE = 8  # pixels between windows; also the side of the detector's cells
+PADDING = 16  # pixels by which windows may extend beyond the image
+SCALE_STEP = 1.05  # ratio of successive window sizes
+HIT_THRESHOLD = 0.1  # SVM margin below which windows are ignored
 
 NEAR = 0.3  # of a box's height: a centre within this, along each axis, is near the box
 MAX_RATIO = 1.22  # larger over smaller height, up to which a window is of a box's size
@@ -77,10 +77,10 @@ class HogDetector:
         """Returns all windows that show a person; the image must be at least one window large."""
         places, margins = self._hog.detectMultiScale(
             image,
-            hitThreshold=WEAKEST,
-            winStride=(STEP, STEP),
-            padding=(AROUND, AROUND),
-            scale=SIZES,
+            hitThreshold=HIT_THRESHOLD,
+            winStride=(STRIDE, STRIDE),
+            padding=(PADDING, PADDING),
+            scale=SCALE_STEP,
             groupThreshold=0,
         )
         return Windows(
@@ -120,24 +120,24 @@ class HogDetector:
         near_box = _near(size, scale, boxes)
         small = cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR_EXACT)
         # One more cell all around, since gradients at an edge differ from those inside.
-        border = AROUND + STEP
+        border = PADDING + STRIDE
         small = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REFLECT_101)
         corners, margins = [np.zeros((0, 2), int)], [np.zeros(0)]
         labels, _ = ndimage.label(near_box)
         for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
             low = np.array([columns.start, rows.start])
-            high = np.array([columns.stop, rows.stop]) + WINDOW // STEP + 1
-            (left, top), (right, bottom) = low * STEP, high * STEP
+            high = np.array([columns.stop, rows.stop]) + WINDOW // STRIDE + 1
+            (left, top), (right, bottom) = low * STRIDE, high * STRIDE
             points, weights = self._hog.detect(
                 np.ascontiguousarray(small[top:bottom, left:right]),
-                hitThreshold=WEAKEST,
-                winStride=(STEP, STEP),
+                hitThreshold=HIT_THRESHOLD,
+                winStride=(STRIDE, STRIDE),
                 padding=(0, 0),
             )
-            cells = low + np.reshape(points, (-1, 2)).astype(int) // STEP - 1
+            cells = low + np.reshape(points, (-1, 2)).astype(int) // STRIDE - 1
             cells = np.clip(cells, -1, np.array(near_box.shape[::-1]))  # outermost: no group
             in_group = np.pad(labels, 1)[cells[:, 1] + 1, cells[:, 0] + 1] == number
-            corners.append(cells[in_group] * STEP - AROUND)
+            corners.append(cells[in_group] * STRIDE - PADDING)
             margins.append(np.reshape(weights, -1)[in_group])
         return np.concatenate(corners), np.concatenate(margins)
 
@@ -156,7 +156,7 @@ def _scales(shape: tuple[int, ...]) -> Iterator[float]:
     scale = 1.0
     while (np.rint(np.array(shape[1::-1]) / scale) >= WINDOW).all():
         yield scale
-        scale *= SIZES
+        scale *= SCALE_STEP
 
 
 def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
@@ -164,8 +164,8 @@ def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
     somebody near `boxes` [n 4], given in pixels of the image before scaling down by `scale`."""
     near = []
     for axis in (0, 1):
-        count = (size[axis] + 2 * AROUND - WINDOW[axis]) // STEP + 1
-        centres = np.arange(count) * STEP - AROUND + WINDOW[axis] * PERSON_CENTRE[axis]
+        count = (size[axis] + 2 * PADDING - WINDOW[axis]) // STRIDE + 1
+        centres = np.arange(count) * STRIDE - PADDING + WINDOW[axis] * PERSON_CENTRE[axis]
         near.append(np.abs(centres[:, None] * scale - boxes[:, axis]) <= NEAR * boxes[:, 3])
     across, down = near
     return (down[:, None] & across[None]).any(axis=-1)

@@ -56,9 +56,8 @@ def body_arrays(body: Body) -> dict[str, np.ndarray]:
         "faces": faces.astype(np.uint16 if len(template) < 2**16 else np.uint32),
         "skin_joints": joints,
         "skin_weights": weights,
-        "directions": steps.transpose(2, 0, 1).astype(
-            np.int16
-        ),  # [betas + pose features, verts, 3]
+        # [betas + pose features, verts, 3]
+        "directions": steps.transpose(2, 0, 1).astype(np.int16),
         "rest_joints": np.asarray(body.rest_joints, np.float32),
         "rest_joint_dirs": np.asarray(body.rest_joint_dirs, np.float32),
         "parents": np.asarray(body.parents, np.int32),
