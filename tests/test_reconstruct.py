@@ -147,7 +147,7 @@ def test_memory_is_bounded_by_the_window():
     held, clips = [], 0
     for position in range(1000):
         clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))
-        held.append(len(run._crops))
+        held.append(len(run._buffer))
     assert clips == 256 and max(held) <= 64 and held[-1] == 0
 
 

@@ -78,7 +78,7 @@ class _Run:
         # the first frame that this clip or a later one still needs
         self._first_needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
         self._next = 0
-        self._crops: dict[int, np.ndarray] = {}
+        self._buffer: dict[int, np.ndarray] = {}
 
     @property
     def clips_left(self) -> int:
@@ -86,13 +86,13 @@ class _Run:
 
     def add(self, position: int, crop: np.ndarray) -> Iterator[_Clip]:
         """Adds the crop of the run's frame `position`; yields the clips that it completes."""
-        self._crops[position] = crop
+        self._buffer[position] = crop
         while self._next < len(self._indices) and self._indices[self._next].max() <= position:
             indices, mask = self._indices[self._next], self._mask[self._next]
-            yield _Clip(self, indices, mask, np.stack([self._crops[i] for i in indices]))
+            yield _Clip(self, indices, mask, np.stack([self._buffer[i] for i in indices]))
             self._next += 1
             first = self._first_needed[self._next] if self.clips_left else len(self.frames)
-            self._crops = {i: crop for i, crop in self._crops.items() if i >= first}
+            self._buffer = {i: crop for i, crop in self._buffer.items() if i >= first}
 
     def put(self, positions: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
         if self.done[positions].any():
