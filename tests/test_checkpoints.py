@@ -166,19 +166,19 @@ def test_a_damaged_validation_is_named_and_can_be_deleted(tmp_path, text):
     shutil.rmtree(metrics)
     assert checkpoints.read_variables(tmp_path, "best")[1] == 2
     with checkpoints.Checkpoints(tmp_path) as saved:
-        assert saved.steps == [1, 2] and not saved.beaten_by({"pa_mpjpe": 3.0})
+        assert saved.steps == [1, 2] and not saved.is_best({"pa_mpjpe": 3.0})
 
 
 def test_what_beats_the_best_is_known_at_once_and_after_a_stop(tmp_path):
     state, _ = tiny.trainer()
     with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
-        assert saved.beaten_by({"pa_mpjpe": 9.0}) and not saved.beaten_by({"pa_mpjpe": np.nan})
+        assert saved.is_best({"pa_mpjpe": 9.0}) and not saved.is_best({"pa_mpjpe": np.nan})
         for step, metrics in ((1, {"pa_mpjpe": 5.0}), (2, None), (3, {"pa_mpjpe": 6.0})):
             saved.save(state.replace(step=jnp.int32(step)), {}, metrics)
-        assert not saved.beaten_by({"pa_mpjpe": 5.0}) and saved.beaten_by({"pa_mpjpe": 4.9})
+        assert not saved.is_best({"pa_mpjpe": 5.0}) and saved.is_best({"pa_mpjpe": 4.9})
     with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
         assert saved.steps == [1, 3]
-        assert not saved.beaten_by({"pa_mpjpe": 5.0}) and saved.beaten_by({"pa_mpjpe": 4.9})
+        assert not saved.is_best({"pa_mpjpe": 5.0}) and saved.is_best({"pa_mpjpe": 4.9})
 
 
 def event_loops():

@@ -57,7 +57,12 @@ def test_labels_that_have_been_read_are_not_read_again(directory):
 
 
 def test_whole_clips_are_counted(directory):
-    assert [whole(directory, stride=stride).whole for stride in (1, 2, 4, 8)] == [8, 6, 4, 0]
+    assert [whole(directory, stride=stride).num_whole for stride in (1, 2, 4, 8)] == [
+        8,
+        6,
+        4,
+        0,
+    ]
 
 
 def test_filling_is_marked(directory):

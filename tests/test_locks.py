@@ -82,7 +82,7 @@ def test_where_there_are_no_locks(tmp_path, monkeypatch):
     with (tmp_path / "a").open("w") as file:
         for none in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             fails(none)
-            assert locks.lock(file) and not locks.lock(file, where_there_are_none=False)
+            assert locks.lock(file) and not locks.lock(file, if_unsupported=False)
         fails(errno.EIO)
         with pytest.raises(OSError):
             locks.lock(file)

@@ -84,8 +84,8 @@ def test_a_starving_accelerator_is_reported_once(
 
 def test_images_go_to_tensorboard(tmp_path):
     with monitor(tmp_path) as m:
-        m.show(3, "validation", [])
-        m.show(3, "validation", [np.zeros((4, 8, 3), np.uint8)] * 2)
+        m.write_images(3, "validation", [])
+        m.write_images(3, "validation", [np.zeros((4, 8, 3), np.uint8)] * 2)
     (file,) = (tmp_path / "tensorboard").iterdir()
     assert file.read_bytes().count(b"PNG") == 1
 

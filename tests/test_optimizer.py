@@ -41,8 +41,8 @@ def test_clipping_comes_before_l2():
     params = {"w": jnp.array([5.0, -20.0])}
     big, unit = {"w": jnp.array([30.0, 40.0])}, {"w": jnp.array([0.6, 0.8])}
     _, clipped = optimizer.update(big, optimizer.init(params), params)
-    _, wanted = unclipped.update(unit, unclipped.init(params), params)
-    np.testing.assert_allclose(clipped[2].mu["w"], wanted[2].mu["w"], rtol=1e-6)
+    _, expected = unclipped.update(unit, unclipped.init(params), params)
+    np.testing.assert_allclose(clipped[2].mu["w"], expected[2].mu["w"], rtol=1e-6)
 
 
 def test_muon_takes_all_directions_of_a_hidden_matrix_alike():

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from maed_jax.training.prefetch import WAITING, Prefetch
+from maed_jax.training.prefetch import QUEUE_SIZE, Prefetch
 
 
 class Count:
@@ -47,7 +47,7 @@ def test_runs_ahead_no_further_than_it_may():
     with Prefetch(source, lambda x: x) as batches:
         assert next(batches) == (1, {"n": 1})
         time.sleep(0.3)
-        assert source.n <= 1 + WAITING + 1  # consumed, in the queue, in the thread
+        assert source.n <= 1 + QUEUE_SIZE + 1  # consumed, in the queue, in the thread
 
 
 def test_errors_reach_the_reader():

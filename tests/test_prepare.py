@@ -125,7 +125,7 @@ def test_a_build_that_breaks_leaves_what_was_there(builder, tmp_path, error):
 
 def test_the_same_build_runs_once_at_a_time(builder, tmp_path):
     first = prepare.builder_class("mannequins")(data_dir=tmp_path, config="tiny")
-    with prepare._workplace(first, tmp_path, {"seed": "0"}):
+    with prepare._build_folder(first, tmp_path, {"seed": "0"}):
         with pytest.raises(UserError, match="the same build is already running"):
             prepare.build("mannequins", tmp_path, "tiny", seed=0)
     assert not list(tmp_path.iterdir())

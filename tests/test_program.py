@@ -47,10 +47,10 @@ def test_settings_reach_the_step(config):
 
 
 def test_options_are_for_the_frames_of_one_device_and_part(config, monkeypatch):
-    asked = []
+    calls = []
     monkeypatch.setattr(
-        "maed_jax.training.program.for_training", lambda *numbers: asked.append(numbers)
+        "maed_jax.training.program.for_training", lambda *numbers: calls.append(numbers)
     )
     c = config("--config.accumulate=2")
     step_options(c, 24, make_mesh(1, 2))
-    assert asked == [(c.model.dim, 6)]
+    assert calls == [(c.model.dim, 6)]

@@ -10,7 +10,7 @@ from test_step import equal
 from maed_jax.errors import UserError
 from maed_jax.runs.checkpoints import Checkpoints, write_config
 from maed_jax.runs.config import load_config
-from maed_jax.training.setup import first_state, set_up
+from maed_jax.training.setup import initial_state, set_up
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_new_run_starts_from_what_its_seed_draws(settings, tmp_path):
         assert setup.items == {"clips": 2, "images": 4} and setup.validation is None
         workdir = tmp_path / str(number)
         with Checkpoints(workdir) as saved:
-            states.append(first_state(setup, config, saved, workdir, messages.append))
+            states.append(initial_state(setup, config, saved, workdir, messages.append))
         same = jax.tree.map(
             lambda a, b: (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding),
             states[-1], setup.abstract,
@@ -53,16 +53,16 @@ def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
     config, messages = settings(), []
     setup = set_up(config)
     with Checkpoints(tmp_path) as saved:
-        state = first_state(setup, config, saved, tmp_path, messages.append)
+        state = initial_state(setup, config, saved, tmp_path, messages.append)
         next(setup.batches)
         saved.save(state, setup.batches.get_state())
     write_config(tmp_path, config)
     expected = next(setup.batches)
     later = set_up(config)
     with Checkpoints(tmp_path) as saved:
-        restored = first_state(later, config, saved, tmp_path, messages.append)
+        restored = initial_state(later, config, saved, tmp_path, messages.append)
         with pytest.raises(UserError, match="a run with other settings: config.seed"):
-            first_state(later, settings(seed=5), saved, tmp_path, messages.append)
+            initial_state(later, settings(seed=5), saved, tmp_path, messages.append)
     assert equal(restored, state) and "resuming from step 0" in messages[0]
     for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(found, wanted)

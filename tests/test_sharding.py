@@ -10,23 +10,23 @@ from maed_jax.training import sharding
 
 
 @pytest.mark.parametrize(
-    "asked, got",
+    "sizes, expected",
     [((-1, 1), (8, 1)), ((2, -1), (2, 4)), ((-1, 4), (2, 4)), ((1, 1), (1, 1)), ((2, 2), (2, 2))],
 )
-def test_mesh(asked, got):
-    assert tuple(sharding.make_mesh(*asked).shape.values()) == got
+def test_mesh(sizes, expected):
+    assert tuple(sharding.make_mesh(*sizes).shape.values()) == expected
 
 
-@pytest.mark.parametrize("asked", [(16, 1), (3, 4), (-1, 16), (-1, -1), (0, 1), (1, -2)])
-def test_impossible_meshes(asked):
+@pytest.mark.parametrize("sizes", [(16, 1), (3, 4), (-1, 16), (-1, -1), (0, 1), (1, -2)])
+def test_impossible_meshes(sizes):
     with pytest.raises(UserError, match="config.mesh"):
-        sharding.make_mesh(*asked)
+        sharding.make_mesh(*sizes)
 
 
-@pytest.mark.parametrize("asked", [(-1, 3), (3, -1)])
-def test_what_is_left_over_must_divide(asked):
+@pytest.mark.parametrize("sizes", [(-1, 3), (3, -1)])
+def test_what_is_left_over_must_divide(sizes):
     with pytest.raises(UserError, match="all 8 devices, .* would leave 2 idle: .* divisor of 8"):
-        sharding.make_mesh(*asked)
+        sharding.make_mesh(*sizes)
     assert sharding.make_mesh(2, 3).size == 6  # explicit numbers may leave some idle
 
 

@@ -50,9 +50,9 @@ def test_kinds_have_parameters_of_their_own_as_xla_sees_it():
     text = jax.jit(step).lower(state, tiny.batch(0), jax.random.key(0)).as_text()
     barriers = [line for line in text.splitlines() if "stablehlo.optimization_barrier" in line]
     clips, images = barriers[:2]  # those of the gradients come later
-    left = clips.partition(":")[0].strip()  # "%3:5 = ...", whose items are "%3#0" and so on
-    given = images.partition("optimization_barrier ")[2].partition(" : ")[0].split(", ")
-    assert given == [f"{left}#{i}" for i in range(len(given))]
+    result = clips.partition(":")[0].strip()  # "%3:5 = ...", whose items are "%3#0" and so on
+    operands = images.partition("optimization_barrier ")[2].partition(" : ")[0].split(", ")
+    assert operands == [f"{result}#{i}" for i in range(len(operands))]
 
 
 def test_dropout_follows_key_and_step_alone():
@@ -114,8 +114,8 @@ def test_eight_devices_are_one(data, fsdp, batch_norm):
     _, step = tiny.trainer(model=model, mesh=mesh)
     layout = sharding.state_shardings(mesh, state)
     spread = jax.device_put(state, layout)
-    whole = sharding.replicated(mesh)
-    many_step = jax.jit(step, donate_argnames="state", out_shardings=(layout, whole))
+    replicated = sharding.replicated(mesh)
+    many_step = jax.jit(step, donate_argnames="state", out_shardings=(layout, replicated))
     placed = [sharding.to_devices(batch, mesh) for batch in batches]
     many, history_many = run(many_step, spread, placed)
     losses = [[float(m["loss"]) for m in h] for h in (history_one, history_many)]
@@ -188,8 +188,8 @@ def test_the_moving_average_follows():
         state, _ = step(state, tiny.batch(i), jax.random.key(0))
         decay = min(0.5, (1 + i) / (10 + i))
         average = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, average, state.params)  # noqa: B023
-    for ours, wanted in zip(jax.tree.leaves(state.ema), jax.tree.leaves(average)):
-        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)
+    for ours, expected in zip(jax.tree.leaves(state.ema), jax.tree.leaves(average)):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
     assert state.variables["params"] is state.ema and not equal(state.ema, state.params)
     bad = tiny.batch(9)
     bad["images"]["shape"] = np.full_like(bad["images"]["shape"], 1e30)

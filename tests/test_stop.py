@@ -13,7 +13,7 @@ def test_the_first_is_noted_and_the_second_acts(capsys):
     with pytest.raises(KeyboardInterrupt), stop.StopRequests() as requests:
         assert not requests.after(1)
         os.kill(os.getpid(), signal.SIGINT)
-        assert requests.after(2) and requests.number == signal.SIGINT
+        assert requests.after(2) and requests.signal == signal.SIGINT
         assert "repeat to stop immediately" in capsys.readouterr().err
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
@@ -32,6 +32,6 @@ def test_several_processes_stop_where_jax_says(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             assert passed_on == [signal.SIGTERM]
             assert [requests.after(step) for step in (1, 2, 3)] == [False, False, True]
-            assert requests.number == signal.SIGTERM
+            assert requests.signal == signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -24,7 +24,7 @@ def test_labels_of_a_track(tmp_path):
     assert len(labels) == 5 and (labels.gender, labels.body) == ("female", "mannequin")
     assert labels.frame.tolist() == [12, 15, 18, 21, 24]
     assert labels.step == 3 and labels.rate == 10
-    assert labels.limbs_seen.tolist() == [12, 7, 11, 12, 12]
+    assert labels.visible_limbs.tolist() == [12, 7, 11, 12, 12]
     assert labels.has_smpl.tolist() == [True, False, True, True, True]
     for name, found in (("pose", labels.pose), ("shape", labels.shape)):
         assert (found[1] == 0).all() and (found[0] == records[4][name]).all()

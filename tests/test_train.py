@@ -109,14 +109,14 @@ def test_who_is_told_to_stop_saves_without_validating_first(small, tmp_path, mon
 
     seen = []
     monkeypatch.setattr(Validation, "errors", lambda self, variables: seen.append(1) or {})
-    monkeypatch.setattr(Validation, "look", lambda self, variables: ({}, []))
+    monkeypatch.setattr(Validation, "inspect", lambda self, variables: ({}, []))
 
     def stop_at_two(self, step):
-        self.number = signal.SIGTERM if step == 2 else 0
-        return bool(self.number)
+        self.signal = signal.SIGTERM if step == 2 else 0
+        return bool(self.signal)
 
     monkeypatch.setattr(StopRequests, "after", stop_at_two)
-    monkeypatch.setattr(checkpoints.Checkpoints, "beaten_by", lambda self, scores: False)
+    monkeypatch.setattr(checkpoints.Checkpoints, "is_best", lambda self, scores: False)
     config = small(eval_every=1, **{"data.val_dataset": "fake/crops", "data.val_split": "train"})
     assert train_module.train(config, tmp_path / "run") == signal.SIGTERM
     assert read_variables(tmp_path / "run")[1] == 2 and seen == [1]
@@ -147,13 +147,13 @@ def test_an_earlier_stage_is_not_kept_in_memory(small, tmp_path, monkeypatch):
         kept.extend(weakref.ref(leaf) for leaf in jax.tree.leaves(found[0]))
         return found
 
-    def look(self, step, results):
+    def record(self, step, results):
         gc.collect()
         alive.append(sum(leaf() is not None for leaf in kept))
 
     alive = []
     monkeypatch.setattr(setup, "read_variables", read_and_watch)
-    monkeypatch.setattr(Profile, "after", look)
+    monkeypatch.setattr(Profile, "after", record)
     train_module.train(small("stage2", steps=2, init_from=tmp_path / "one"), tmp_path / "two")
     assert kept and alive[-1] == 0
 
@@ -199,7 +199,7 @@ def test_the_best_is_saved_whenever_it_is_found(small, tmp_path, monkeypatch):
         def errors(self, variables):
             return {"pa_mpjpe": next(errors)}
 
-        def look(self, variables):
+        def inspect(self, variables):
             return {}, []
 
     monkeypatch.setattr("maed_jax.training.setup.Validation", Scripted)

@@ -65,9 +65,9 @@ class Bright:
         b, t = clip.shape[:2]
         bright = clip.mean((2, 3, 4))[..., None]
         shapes = (3,), (72,), (10,), (24, 3, 3), (49, 3), (49, 2), (0,), (3,)
-        answer = Prediction(*(jnp.zeros((b, t, *shape)) for shape in shapes))
-        seen = {"block0": {"attention": {"gates": (bright,)}}, "block1": {"attention": {}}}
-        return answer.replace(verts=bright[..., None]), {"intermediates": {"encoder": seen}}
+        prediction = Prediction(*(jnp.zeros((b, t, *shape)) for shape in shapes))
+        blocks = {"block0": {"attention": {"gates": (bright,)}}, "block1": {"attention": {}}}
+        return prediction.replace(verts=bright[..., None]), {"intermediates": {"encoder": blocks}}
 
 
 def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
@@ -75,8 +75,8 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
     c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
     c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
     c.model.clip_length, c.data.eval_interval = 5, 1
-    looked = validation.Validation(c, Bright(), mannequin(), sharding.make_mesh(8, 1))
-    first = next(iter(looked._clips))
+    run = validation.Validation(c, Bright(), mannequin(), sharding.make_mesh(8, 1))
+    first = next(iter(run._clips))
     clips = first.track >= 0
     assert 4 < clips.sum() < len(clips) and (np.diff(first.frame[clips]) == 1).all()
     bright = normalise(first.image).mean((2, 3, 4))
@@ -88,7 +88,7 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr("maed_jax.visual.crops.draw_crops", draw)
     for count in (4, clips.sum()):
-        gates, images = looked.look({})
+        gates, images = run.inspect({})
         assert gates == {"gates/block0": pytest.approx(bright[clips].mean(), rel=1e-4)}
         middle = first.image[:count, 2]
         np.testing.assert_array_equal(images, np.concatenate([middle, 255 - middle], axis=2))
@@ -103,4 +103,4 @@ def test_the_first_clips_are_looked_at(tmp_path, monkeypatch):
         raise UserError("no PyVista")
 
     monkeypatch.setattr("maed_jax.visual.crops.draw_crops", cannot)
-    assert looked.look({})[1] == []
+    assert run.inspect({})[1] == []

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from maed_jax.body.skeleton import KEYPOINT_NAMES
 from maed_jax.data.pixels import project
 from maed_jax.errors import UserError
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 from maed_jax.inference.video import VideoWriter
 from maed_jax.visual.render import Lights, Renderer, composite
 
@@ -80,7 +80,7 @@ def write_video(path: str | Path, seed: int = 0, frames: int = 96, people: int =
             grain = rng.normal(0, 2.5, image.shape)
             writer.write(np.clip(image + grain, 0, 255).astype(np.uint8), t / FPS)
     out = path.with_name(path.stem + ".truth.npz")
-    with whole_file(out) as file:
+    with atomic_write(out) as file:
         np.savez_compressed(
             file,
             **{name: np.stack([each[name] for each in truth]) for name in truth[0]},

@@ -31,9 +31,9 @@ from maed_jax.ablation.rows import (
 )
 from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import write_json
 from maed_jax.files.locks import InUse, only_run_in
-from maed_jax.files.whole import whole_file
 from maed_jax.machine import environment
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def measure_mean_pose(config: ConfigDict) -> dict:
 
     data, clips = config.data, test_clips(config)
     clear = clear_test_clips(config, clips)
-    if not clear.whole:
+    if not clear.num_whole:
         length, interval = config.model.clip_length, data.eval_interval
         raise UserError(
             "the test split has no whole clip in which to blank a frame: its longest track has "
@@ -275,7 +275,7 @@ def write_report(workdir: Path) -> None:
     summary = summarise(workdir)
     write_json(workdir / "results.json", summary)
     drawn = plots.draw(summary, workdir)
-    with whole_file(workdir / "report.md", "w") as file:
+    with atomic_write(workdir / "report.md", "w") as file:
         file.write(report.report(summary, drawn))
     print(f"wrote {workdir / 'report.md'}, results.json, {', '.join(drawn) or 'no plots'}")
 

@@ -14,8 +14,8 @@ from maed_jax import machine
 from maed_jax.arguments import Parser, positive
 from maed_jax.bench.clock import Times, mean_rates, spread
 from maed_jax.errors import UserError, reason
+from maed_jax.files.atomic import check_writable
 from maed_jax.files.json import read_json, write_json
-from maed_jax.files.whole import check_writable
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

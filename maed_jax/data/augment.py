@@ -263,11 +263,11 @@ def _blank(changes: Changes, frame: int, size: int) -> tuple[slice, slice]:
     """Returns the rows and columns of the blanked part of a frame."""
     erased = changes.erased or (("left", 0.0),)
     side, part = erased[frame % len(erased)]
-    whole, count = slice(0, size), round(part * size)
-    near, far = slice(0, count), slice(size - count, size)
+    full, count = slice(0, size), round(part * size)
+    start, end = slice(0, count), slice(size - count, size)
     return {
-        "left": (whole, near),
-        "right": (whole, far),
-        "top": (near, whole),
-        "bottom": (far, whole),
+        "left": (full, start),
+        "right": (full, end),
+        "top": (start, full),
+        "bottom": (end, full),
     }[side]

@@ -68,14 +68,14 @@ class TrainingBatches:
             dataset, size = self._parts[name]
             local = len(rows)
             pick = _Pick(dataset, size, self._batches, rows)
-            rest = grain.MapDataset.range(len(dataset) // size * local).map(pick)
+            samples = grain.MapDataset.range(len(dataset) // size * local).map(pick)
             if self._workers:
-                batches = self._by_workers(rest.batch(local, drop_remainder=True))
+                batches = self._by_workers(samples.batch(local, drop_remainder=True))
             else:
                 read = grain.ReadOptions(
                     num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
                 )
-                batches = rest.to_iter_dataset(read).batch(local, drop_remainder=True)
+                batches = samples.to_iter_dataset(read).batch(local, drop_remainder=True)
             iterators[name] = iter(batches)
         return iterators
 
@@ -94,11 +94,11 @@ class TrainingBatches:
         batch = self._read()
         self._batches += 1
         self.replaced += sum(int(labels.pop("replaced").sum()) for labels in batch.values())
-        if before := batch.pop("clips_2d", None):
-            after = batch.get("clips", {})
+        if clips_2d := batch.pop("clips_2d", None):
+            clips = batch.get("clips")
             batch["clips"] = {
-                name: np.concatenate([value, after[name]]) if after else value
-                for name, value in before.items()
+                name: np.concatenate([value, clips[name]]) if clips else value
+                for name, value in clips_2d.items()
             }
         return batch
 
@@ -175,17 +175,17 @@ def _rows_of_host(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, 
     taken = {}
     for parts in MERGED.values():
         present = [name for name in parts if name in sizes]
-        whole = sum(sizes[name] for name in present)
-        if whole % hosts:
+        total = sum(sizes[name] for name in present)
+        if total % hosts:
             names = " + ".join(f"config.data.{name}_per_batch" for name in present)
             raise UserError(
-                f"{names} is {whole}: make it a multiple of the number of hosts ({hosts})"
+                f"{names} is {total}: make it a multiple of the number of hosts ({hosts})"
             )
-        first, end, begin = host * whole // hosts, (host + 1) * whole // hosts, 0
+        start, stop, offset = host * total // hosts, (host + 1) * total // hosts, 0
         for name in present:
-            rows = range(max(first - begin, 0), min(end - begin, sizes[name]))
+            rows = range(max(start - offset, 0), min(stop - offset, sizes[name]))
             taken |= {name: rows} if rows else {}
-            begin += sizes[name]
+            offset += sizes[name]
     return taken
 
 

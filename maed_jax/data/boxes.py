@@ -28,13 +28,13 @@ def box_from_keypoints(
     visible = (visible & np.isfinite(points[..., :2]).all(-1))[..., None]
     low = np.where(visible, points[..., :2], np.inf).min(-2)
     high = np.where(visible, points[..., :2], -np.inf).max(-2)
-    some = np.isfinite(low).all(-1, keepdims=True)
-    low, high = np.where(some, low, 0.0), np.where(some, high, 0.0)
+    has_box = np.isfinite(low).all(-1, keepdims=True)
+    low, high = np.where(has_box, low, 0.0), np.where(has_box, high, 0.0)
     extent = high - low
     side = np.hypot(*np.moveaxis(extent, -1, 0)) if diagonal else extent.max(-1)
     side = side[..., None] * margin
     box = np.concatenate([(low + high) / 2, side, side], -1)
-    return np.where(some & (side > 0), box, np.nan)
+    return np.where(has_box & (side > 0), box, np.nan)
 
 
 def smooth_boxes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Findings:
     examined: int = 0
     faulty: int = 0
     """how many of the examined ones have a fault"""
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
     """fault -> how often"""
     first: dict[str, str] = dataclasses.field(default_factory=dict)
     """fault -> where it was found first"""
@@ -35,15 +36,14 @@ class Findings:
     """for each record, median distance of 2D from projected 3D keypoints over the box's side"""
 
     def add(self, fault: str, where: str) -> None:
-        self.counts[fault] = self.counts.get(fault, 0) + 1
+        self.counts[fault] += 1
         self.first.setdefault(fault, where)
 
     def merge(self, other: Findings) -> None:
         self.examined += other.examined
         self.faulty += other.faulty
-        for fault, count in other.counts.items():
-            self.counts[fault] = self.counts.get(fault, 0) + count
-            self.first.setdefault(fault, other.first[fault])
+        self.counts.update(other.counts)
+        self.first = other.first | self.first
         self.projection += other.projection
 
     def lines(self, split: str) -> list[str]:
@@ -73,11 +73,11 @@ def check(
     directory = Path(directory)
     found, tasks = {}, []
     for split in records.files_of(directory):
-        opened = records.Records(directory, split)
-        found[split] = Findings(records=len(opened))
-        _table(found[split], schema.read_tracks(directory, split), len(opened))
-        chunks = _chunks(len(opened), frames)
-        tasks += [(opened, split, chunk) for chunk in chunks]
+        split_records = records.Records(directory, split)
+        found[split] = Findings(records=len(split_records))
+        _check_table(found[split], schema.read_tracks(directory, split), len(split_records))
+        chunks = _chunks(len(split_records), frames)
+        tasks += [(split_records, split, chunk) for chunk in chunks]
     total = sum(len(chunk) for *_, chunk in tasks)
     with tqdm.tqdm(total=total, desc="checking", unit=" records", mininterval=0.5) as bar:
         many = processes != 1 and len(tasks) > 1
@@ -100,7 +100,7 @@ def _chunks(total: int, frames: int | None) -> list[list[int]]:
     return [list(chosen[first : first + CHUNK]) for first in range(0, len(chosen), CHUNK)]
 
 
-def _table(findings: Findings, tracks: list[schema.Track], total: int) -> None:
+def _check_table(findings: Findings, tracks: list[schema.Track], total: int) -> None:
     end, names = 0, set()
     for track in tracks:
         where = f"track {track.name}"
@@ -117,29 +117,29 @@ def _table(findings: Findings, tracks: list[schema.Track], total: int) -> None:
 
 
 def _examine(task: tuple[records.Records, str, list[int]]) -> Findings:
-    opened, _, chosen = task
-    findings, starts = Findings(), [track.start for track in opened.tracks]
-    before, frame = -2, -1
+    split_records, _, chosen = task
+    findings, starts = Findings(), [track.start for track in split_records.tracks]
+    previous, frame = -2, -1
     for index in chosen:
         findings.examined += 1
         number = bisect.bisect_right(starts, index) - 1
-        track = opened.tracks[number] if number >= 0 else schema.Track("", 0, 0)
+        track = split_records.tracks[number] if number >= 0 else schema.Track("", 0, 0)
         where = f"record {index}, track {track.name}"
         try:
-            record = opened[index]
+            record = split_records[index]
         except Exception as error:  # damaged files can raise nearly anything
             findings.add("record cannot be read", f"{where}: {reason(error)}")
             findings.faulty += 1
             continue
-        wrong = list(faults(record))
+        found = list(faults(record))
         if record["track"] != track.name:
-            wrong.append("the record names a different track than the table")
-        if before == index - 1 >= track.start and record["frame"] <= frame:
-            wrong.append("frames are not in ascending order")
-        before, frame = index, record["frame"]
-        for fault in wrong:
+            found.append("the record names a different track than the table")
+        if previous == index - 1 >= track.start and record["frame"] <= frame:
+            found.append("frames are not in ascending order")
+        previous, frame = index, record["frame"]
+        for fault in found:
             findings.add(fault, f"{where} frame {frame}")
-        findings.faulty += bool(wrong)
+        findings.faulty += bool(found)
         error = projection_error(record)
         findings.projection += [] if error is None else [error]
     return findings
@@ -172,16 +172,16 @@ def faults(record: dict) -> Iterator[str]:
 def _image_faults(record: dict) -> Iterator[str]:
     points, box = record["keypoints_2d"], record["box"]
     size = record["image_size"][::-1]  # width, height
-    seen = points[:, 2] > 0
+    visible = points[:, 2] > 0
     if points[:, 2].min() < 0 or points[:, 2].max() > 1:
         yield "the confidence of a 2D keypoint is not between 0 and 1"
-    if ((points[seen, :2] < -size) | (points[seen, :2] > 2 * size)).any():
+    if ((points[visible, :2] < -size) | (points[visible, :2] > 2 * size)).any():
         yield "a 2D keypoint is farther from the image than the image's size"
     if (box[2:] <= 0).any():
         yield "the box has no size"
     elif (box[:2] + box[2:] / 2 < 0).any() or (box[:2] - box[2:] / 2 > size).any():
         yield "the box is outside the image"
-    if not (seen.any() or record["has_3d"] or record["has_smpl"]):
+    if not (visible.any() or record["has_3d"] or record["has_smpl"]):
         yield "there are no labels"
     focal = record["intrinsics"][:2]
     if record["intrinsics"].any() and (focal <= 0).any():
@@ -217,7 +217,7 @@ def projection_error(record: dict) -> float | None:
     side = record["box"][2:].max()
     if both.sum() < 4 or not record["intrinsics"].any() or side <= 0 or points[both, 2].min() < 0.5:
         return None
-    seen = project(points[both], record["intrinsics"])
-    distances = np.linalg.norm(seen - record["keypoints_2d"][both, :2], axis=-1)
+    projected = project(points[both], record["intrinsics"])
+    distances = np.linalg.norm(projected - record["keypoints_2d"][both, :2], axis=-1)
     error = float(np.median(distances) / side)
     return error if np.isfinite(error) else None

@@ -85,14 +85,14 @@ class EvaluationClips:
         # track, frames, their indices among the predicted frames, mask
         self._clips: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         starts = []  # the first clip of each window
-        for number, looked_at in enumerate(self.frames):
+        for number, evaluated in enumerate(self.frames):
             if every == 1:
-                index, mask = windows.eval_windows(len(looked_at), clip_length, stride)
+                index, mask = windows.eval_windows(len(evaluated), clip_length, stride)
                 place = index
             else:
-                index, place = windows.sparse_windows(len(looked_at), clip_length, stride, every)
+                index, place = windows.sparse_windows(len(evaluated), clip_length, stride, every)
                 mask = np.ones_like(index, bool)
-            clips = zip(looked_at[index], place, mask)
+            clips = zip(evaluated[index], place, mask)
             starts += range(len(self._clips), len(self._clips) + len(index), stride // every)
             self._clips += [(number, *clip) for clip in clips]
         if 0 < limit < len(starts):
@@ -112,10 +112,10 @@ class EvaluationClips:
         clips = grain.MapDataset.range(len(self._clips)).map(self._load).to_iter_dataset(read)
         for batch in clips.batch(self._batch_size):
             self.skipped += int(batch.pop("skipped").sum())
-            yield EvalBatch(**self._filled_up(batch))
+            yield EvalBatch(**self._padded(batch))
 
     @property
-    def whole(self) -> int:
+    def num_whole(self) -> int:
         """Number of clips without padding."""
         return sum(bool(mask.all()) for *_, mask in self._clips)
 
@@ -158,7 +158,7 @@ class EvaluationClips:
     def _load(self, number: int) -> dict:
         track_number, frames, place, mask = self._clips[number]
         track = self.tracks[track_number]
-        unique, back = np.unique(frames, return_inverse=True)  # short tracks repeat frames
+        unique, inverse = np.unique(frames, return_inverse=True)  # short tracks repeat frames
         records = [self._records.read(track.start + frame, _FIELDS) for frame in unique]
         affines = samples.affines_of(records, self._size, self._changes)
         crops = np.zeros((len(records), self._size, self._size, 3), np.uint8)
@@ -171,14 +171,14 @@ class EvaluationClips:
                 logging.getLogger(__name__).warning("left out: %s: %s", name, error)
                 readable[i] = False
         return {
-            "image": crops[back],
+            "image": crops[inverse],
             "track": np.int64(track_number),
             "frame": place,
-            "mask": mask & readable[back],
-            "skipped": int((mask & ~readable[back]).sum()),
+            "mask": mask & readable[inverse],
+            "skipped": int((mask & ~readable[inverse]).sum()),
         }
 
-    def _filled_up(self, batch: dict) -> dict:
+    def _padded(self, batch: dict) -> dict:
         missing = self._batch_size - len(batch["track"])
         if missing:
             batch = {

@@ -77,16 +77,16 @@ def in_order(
     pool = concurrent.futures.ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), _start_worker
     )
-    waiting: collections.deque = collections.deque()
+    pending: collections.deque = collections.deque()
     finished = False
     try:
         for task in tasks:
             with spared_from_interrupts():
-                waiting.append(pool.submit(function, task))
-            if len(waiting) > 2 * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+                pending.append(pool.submit(function, task))
+            if len(pending) > 2 * processes:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
         finished = True
     except concurrent.futures.process.BrokenProcessPool:
         raise UserError(

@@ -30,8 +30,8 @@ def endless(loader: Loader, seed: int) -> grain.MapDataset:
     """
     if len(loader.source) == 0:
         raise UserError(f"{loader.source.records} contains nothing to train on")
-    numbers = grain.MapDataset.range(len(loader.source)).seed(seed)
-    return numbers.shuffle().repeat().random_map(loader)
+    indices = grain.MapDataset.range(len(loader.source)).seed(seed)
+    return indices.shuffle().repeat().random_map(loader)
 
 
 def mix(datasets: Sequence[grain.MapDataset], weights: Sequence[float]) -> grain.MapDataset:
@@ -115,11 +115,11 @@ def _entry(part: str, entry: tuple) -> tuple[str, float, int | None]:
     third = "every" if part == "images" else "stride"
     try:
         name, weight, *more = entry
-        good = isinstance(name, str) and weight > 0 and len(more) <= 1
-        good = good and all(isinstance(n, int) and n > 0 for n in more)
+        valid = isinstance(name, str) and weight > 0 and len(more) <= 1
+        valid = valid and all(isinstance(n, int) and n > 0 for n in more)
     except (TypeError, ValueError):
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         raise UserError(
             f"config.data.{part} has {entry!r}: an entry is (dataset, weight) or (dataset, weight, "
             f"{third}), with a weight above 0 and {third} a whole number above 0"

@@ -186,34 +186,34 @@ def build(
     tfds.disable_progress_bar()
     logging.getLogger("absl").setLevel(logging.ERROR)
     data_dir.mkdir(parents=True, exist_ok=True)
-    final_of = cls(data_dir=data_dir, config=config, processes=processes, **options)
-    final = Path(final_of.data_dir)
+    final_builder = cls(data_dir=data_dir, config=config, processes=processes, **options)
+    final = Path(final_builder.data_dir)
     built_with = {key: str(value) for key, value in sorted(options.items()) if value is not None}
     if is_own(name):  # an edited file may make other records
         file = Path(inspect.getfile(cls))
         built_with[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     if not overwrite and _is_built(final, built_with):
         return final
-    with _workplace(final_of, data_dir, built_with) as work:
+    with _build_folder(final_builder, data_dir, built_with) as work:
         if not overwrite and _is_built(final, built_with):  # by another process in the meantime
             return final
         builder = cls(data_dir=work, config=config, processes=processes, **options)
         if hasattr(builder, "parts"):
             builder.parts = work.parent / "parts"
-        with _quiet():
+        with contextlib.redirect_stdout(io.StringIO()):  # progress bars go to stderr
             settings = tfds.download.DownloadConfig(try_download_gcs=False)
             builder.download_and_prepare(file_format="array_record", download_config=settings)
-        made = Path(builder.data_dir)
-        (made / "options.json").write_text(json.dumps(built_with))
+        built = Path(builder.data_dir)
+        (built / "options.json").write_text(json.dumps(built_with))
         if final.exists():
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
-        made.rename(final)
+        built.rename(final)
     return final
 
 
 @contextlib.contextmanager
-def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[Path]:
+def _build_folder(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[Path]:
     """Yields a folder to build in, next to the final one.
 
     It contains TFDS's own marks of unfinished work, so that an existing dataset stays until the new
@@ -223,8 +223,8 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
     Raises:
       UserError: the same build is already running.
     """
-    what = json.dumps([str(builder.version), built_with])
-    digest = hashlib.sha256(what.encode()).hexdigest()[:8]
+    key = json.dumps([str(builder.version), built_with])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     folder = data_dir / f".parts-{builder.name}-{builder.builder_config.name}-{digest}"
     folder.mkdir(exist_ok=True)
     with open(folder / "lock", "w") as file:
@@ -233,12 +233,12 @@ def _workplace(builder, data_dir: Path, built_with: dict[str, str]) -> Iterator[
                 f"{folder} is in use: the same build is already running; wait for it or stop it"
             )
         shutil.rmtree(folder / "new", ignore_errors=True)
-        whole = False
+        complete = False
         try:
             yield folder / "new"
-            whole = True
+            complete = True
         finally:
-            if whole or not any(folder.glob("parts/*/*.json")):  # nothing to resume from
+            if complete or not any(folder.glob("parts/*/*.json")):  # nothing to resume from
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -264,13 +264,6 @@ def _options_text(directory: Path) -> str:
     if options is None:
         return "unknown"
     return ", ".join(f"{name}={value}" for name, value in options.items()) or "the defaults"
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Hides what TFDS prints to stdout; progress bars go to stderr."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 if __name__ == "__main__":

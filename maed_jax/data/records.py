@@ -213,16 +213,16 @@ def _check_files(files: Mapping[Path, int]) -> None:
     """
     from array_record.python.array_record_module import ArrayRecordReader
 
-    for path, promised in files.items():
+    for path, expected in files.items():
         try:
             reader = ArrayRecordReader(str(path))
             found = reader.num_records()
             reader.close()
         except RuntimeError:  # the file is missing
             found = 0
-        if found != promised:
+        if found != expected:
             raise UserError(
-                f"{path} is damaged: {found} of its {promised} records can be read; {REBUILD}"
+                f"{path} is damaged: {found} of its {expected} records can be read; {REBUILD}"
             )
 
 

@@ -13,7 +13,7 @@ from maed_jax.data.images import decode_image
 from maed_jax.data.pixels import nearest, rescaled
 from maed_jax.data.records import Records
 from maed_jax.errors import UserError
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 
 LEFT, RIGHT, MIDDLE = (255, 140, 0), (0, 150, 255), (60, 220, 90)  # RGB: orange is the left
 TILE = 224  # pixels
@@ -61,15 +61,15 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
     """
     records = Records(directory, split)
     stills = all(track.length == 1 for track in records.tracks)
-    wanted = tracks * COLUMNS // 2 if stills else tracks
+    count = tracks * COLUMNS // 2 if stills else tracks
     tiles, blank = [], np.zeros((TILE, TILE, 3), np.uint8)
-    for number in _spread(len(records.tracks), wanted):
+    for number in _evenly_spaced(len(records.tracks), count):
         track = records.tracks[number]
-        moments = [0, 0] if stills else _spread(track.length, COLUMNS)
-        for i, t in enumerate(moments):
+        frames = [0, 0] if stills else _evenly_spaced(track.length, COLUMNS)
+        for i, t in enumerate(frames):
             tiles.append(_tile(records, track.start + t, labels=bool(i % 2)))
             if i == 0:
-                _write(tiles[-1], f"{track.name} {track.subset}")
+                _put_text(tiles[-1], f"{track.name} {track.subset}")
         if not stills:
             tiles += [blank] * (-len(tiles) % COLUMNS)
     tiles += [blank] * (-len(tiles) % COLUMNS)
@@ -78,7 +78,7 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
         _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
     except cv2.error:
         raise UserError(f"{path} is not the name of an image: use one such as sheet.png") from None
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
@@ -89,7 +89,7 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
         image = decode_image(record[schema.IMAGE])
     except Exception as error:  # damaged files can raise nearly anything
         empty = np.zeros((TILE, TILE, 3), np.uint8)
-        _write(empty, f"record {index}: {type(error).__name__}", row=30)
+        _put_text(empty, f"record {index}: {type(error).__name__}", row=30)
         return empty
     scale = TILE / max(image.shape[:2])
     size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
@@ -103,14 +103,14 @@ def _tile(records: Records, index: int, labels: bool) -> np.ndarray:
     return np.pad(image, ((0, TILE - height), (0, TILE - width), (0, 0)))
 
 
-def _write(tile: np.ndarray, text: str, row: int = 12) -> None:
+def _put_text(tile: np.ndarray, text: str, row: int = 12) -> None:
     style = cv2.FONT_HERSHEY_SIMPLEX, 0.35
     cv2.putText(tile, text, (3, row), *style, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(tile, text, (3, row), *style, (255, 255, 255), 1)
 
 
-def _spread(total: int, wanted: int) -> list[int]:
-    return sorted(set(np.linspace(0, total - 1, min(total, max(1, wanted))).astype(int).tolist()))
+def _evenly_spaced(total: int, count: int) -> list[int]:
+    return sorted(set(np.linspace(0, total - 1, min(total, max(1, count))).astype(int).tolist()))
 
 
 def _color(name: str) -> tuple[int, int, int]:

@@ -18,7 +18,7 @@ def summary(directory: str | Path) -> str:
     directory = Path(directory)
     lines = [f"{directory}", f"{'split':<12}{'subset':<12}{'tracks':>8}{'frames':>10}"]
     splits = [path.stem.removeprefix("tracks-") for path in directory.glob("tracks-*.json")]
-    for split in sorted(splits, key=_place):
+    for split in sorted(splits, key=_split_order):
         tracks = schema.read_tracks(directory, split)
         groups = {"": tracks} | {
             subset: [t for t in tracks if t.subset == subset]
@@ -28,15 +28,15 @@ def summary(directory: str | Path) -> str:
         for subset, group in groups.items():
             frames = sum(track.length for track in group)
             lines.append(f"{split:<12}{subset:<12}{len(group):>8}{frames:>10}")
-    return "\n".join(lines + _reported(directory))
+    return "\n".join(lines + _report_lines(directory))
 
 
-def _place(split: str) -> tuple[int, str]:
+def _split_order(split: str) -> tuple[int, str]:
     """Returns a sort key for splits: `ORDER`, then others by name."""
     return ORDER.index(split) if split in ORDER else len(ORDER), split
 
 
-def _reported(directory: Path) -> list[str]:
+def _report_lines(directory: Path) -> list[str]:
     """Returns lines about what a build from real images kept and dropped; else none."""
     lines = []
     with contextlib.suppress(OSError, ValueError, TypeError):

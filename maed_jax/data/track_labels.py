@@ -13,7 +13,7 @@ LIMBS = slice(25, 37)
 """the limb joints among the 49 keypoints: ankles, knees, hips, wrists, elbows, shoulders"""
 _FIELDS = ("frame", "valid", "has_smpl", "has_3d", "pose", "shape", "keypoints_2d", "keypoints_3d",
            "frame_rate", "gender", "body")  # fmt: skip
-SEEN = 0.3
+VISIBLE_ABOVE = 0.3
 """confidence above which a keypoint counts as visible (source: VIBE and MAED on 3DPW)"""
 
 
@@ -25,7 +25,7 @@ class TrackLabels:
     """[t] int64, frame number in the video"""
     valid: np.ndarray
     """[t] bool, false where the dataset's owner excludes the frame from evaluation"""
-    limbs_seen: np.ndarray
+    visible_limbs: np.ndarray
     """[t] int, how many of the 12 limb joints are visible in 2D"""
     inside: np.ndarray
     """[t] bool: every joint with a 3D label is in the image, judging by its 2D confidence"""
@@ -80,7 +80,7 @@ def read_labels(records: Records, track: schema.Track) -> TrackLabels:
     return TrackLabels(
         frame=stacked("frame").astype(np.int64),
         valid=stacked("valid"),
-        limbs_seen=(confidence[:, LIMBS] > SEEN).sum(-1),
+        visible_limbs=(confidence[:, LIMBS] > VISIBLE_ABOVE).sum(-1),
         inside=((confidence > 0) | (points[..., 3] == 0)).all(-1),
         has_smpl=has_smpl,
         pose=np.where(has_smpl[:, None], pose, 0),

@@ -8,6 +8,7 @@ window in the same way.
 from __future__ import annotations
 
 import numpy as np
+from einops import rearrange
 
 
 def reflect(indices: np.ndarray, length: int) -> np.ndarray:
@@ -59,7 +60,7 @@ def eval_windows(length: int, clip_length: int, stride: int) -> tuple[np.ndarray
         raise ValueError(f"a track of {length} frames")
     span = clip_length * stride
     position = np.arange(-(-length // span) * span, dtype=np.int64)
-    clips = position.reshape(-1, clip_length, stride).swapaxes(1, 2).reshape(-1, clip_length)
+    clips = rearrange(position, "(windows t s) -> (windows s) t", t=clip_length, s=stride)
     first_time = clips < length
     kept = first_time.any(axis=1)
     return reflect(clips[kept], length), first_time[kept]
@@ -84,6 +85,5 @@ def sparse_windows(
         raise ValueError(f"every {every} of a track of {length} frames at stride {stride}")
     span = clip_length * stride
     chosen = np.arange(0, -(-length // span) * span, every, dtype=np.int64)
-    clips = chosen.reshape(-1, clip_length, stride // every).swapaxes(1, 2)
-    clips = clips.reshape(-1, clip_length)
+    clips = rearrange(chosen, "(windows t s) -> (windows s) t", t=clip_length, s=stride // every)
     return reflect(clips, length), clips // every

@@ -12,8 +12,8 @@ from maed_jax.arguments import Parser
 from maed_jax.errors import UserError
 from maed_jax.evaluation.protocol_choice import family
 from maed_jax.evaluation.protocols import METRICS
+from maed_jax.files.atomic import check_writable
 from maed_jax.files.json import write_json
-from maed_jax.files.whole import check_writable
 
 DRAWS = 10_000
 # By dataset: the end of track names that distinguishes tracks of one recording. It may be followed

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from maed_jax.arguments import Parser, add_step, positive
 from maed_jax.errors import UserError
+from maed_jax.files.atomic import check_writable
 from maed_jax.files.json import write_json
-from maed_jax.files.whole import check_writable
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

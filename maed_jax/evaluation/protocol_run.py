@@ -57,7 +57,7 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
     conditions = protocol.frames.split("-")
     included = np.ones(len(labels), bool)
     if "visible" in conditions:
-        included &= labels.limbs_seen > ENOUGH_LIMBS
+        included &= labels.visible_limbs > ENOUGH_LIMBS
     if "valid" in conditions:
         included &= labels.valid
     if "inside" in conditions:

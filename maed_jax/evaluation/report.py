@@ -22,8 +22,8 @@ from maed_jax.errors import UserError, reason
 from maed_jax.evaluation import table
 from maed_jax.evaluation.protocol_run import Result
 from maed_jax.evaluation.protocols import METRICS, Protocol
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import check_form, read_json
-from maed_jax.files.whole import whole_file
 
 FORMAT = 1  # of results files
 # What readers of results files rely on, in the notation of `check_form`.
@@ -236,7 +236,7 @@ def write_text(file: str | Path, text: str) -> None:
     Raises:
       UserError: it cannot be written.
     """
-    with whole_file(file, "w") as out:
+    with atomic_write(file, "w") as out:
         out.write(text)
 
 

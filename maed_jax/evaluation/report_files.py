@@ -9,9 +9,9 @@ import numpy as np
 
 from maed_jax.evaluation import report
 from maed_jax.evaluation.protocol_run import Result
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.figures import can_plot
 from maed_jax.files.json import write_json
-from maed_jax.files.whole import whole_file
 
 
 def write_directory(directory: str | Path, content: dict, results: Sequence[Result]) -> list[Path]:
@@ -54,6 +54,6 @@ def write_predictions(file: str | Path, result: Result) -> str | Path:
         }
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
-    with whole_file(file) as out:
+    with atomic_write(file) as out:
         np.savez_compressed(out, **{name: np.concatenate(v) for name, v in columns.items()})
     return file

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from maed_jax.arguments import BODY_HELP, CHECKPOINT_HELP, Parser, add_step
 from maed_jax.errors import UserError, reason
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     import jax.export
@@ -65,7 +65,7 @@ def write_model(path: str | Path, estimator: Estimator, *, vertices: bool = Fals
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {reason(error)}") from None
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(exported(estimator, vertices=vertices).serialize())
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,5 +29,5 @@ def can_plot() -> bool:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a PNG. Raises: UserError: it cannot be written."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=DPI)

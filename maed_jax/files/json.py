@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 
 COUNT = 1 << 31  # whole numbers in our files are below this
 
@@ -20,7 +20,7 @@ def write_json(path: str | Path, content: Any) -> None:
     Raises:
       UserError: it cannot be written.
     """
-    with whole_file(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write(json_text(content))
 
 

@@ -15,11 +15,11 @@ from maed_jax.errors import UserError, reason
 NAME = ".lock"
 
 
-def lock(file: IO, where_there_are_none: bool = True) -> bool:
+def lock(file: IO, if_unsupported: bool = True) -> bool:
     """Locks a file for as long as it is open; returns False if someone else holds the lock.
 
     Args:
-      where_there_are_none: what to return on file systems without locks.
+      if_unsupported: what to return on file systems without locks.
 
     Raises:
       OSError: locking fails for another reason.
@@ -31,7 +31,7 @@ def lock(file: IO, where_there_are_none: bool = True) -> bool:
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
-        return where_there_are_none
+        return if_unsupported
     return True
 
 
@@ -63,10 +63,10 @@ def only_run_in(workdir: str | Path, option: str = "--workdir") -> Iterator[None
         raise UserError(f"cannot write in {workdir}: {reason(error)}") from None
     with file:
         try:
-            ours = lock(file)
+            locked = lock(file)
         except OSError as error:
             raise UserError(f"cannot lock {path}: {reason(error)}") from None
-        if not ours:
+        if not locked:
             file.seek(0)
             raise InUse(
                 f"another run is using {workdir} ({file.read().strip() or 'unknown'}); "

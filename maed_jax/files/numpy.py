@@ -133,10 +133,10 @@ def check_axes(arrays: Mapping[str, np.ndarray], axes: Mapping[str, str]) -> Non
     """
     sizes: dict[str, int] = {}
     for name, array in arrays.items():
-        kind, *wanted = axes[name].split()
-        fits = array.ndim == len(wanted) and array.dtype.kind in _KINDS[kind]
+        kind, *names = axes[name].split()
+        fits = array.ndim == len(names) and array.dtype.kind in _KINDS[kind]
         lengths = [int(a) if a.isdecimal() else sizes.setdefault(a, n)
-                   for a, n in zip(wanted, array.shape)] if fits else []  # fmt: skip
+                   for a, n in zip(names, array.shape)] if fits else []  # fmt: skip
         if not fits or tuple(lengths) != array.shape:
             raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not [{axes[name]}]")
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -32,7 +32,7 @@ def mistakes(file: str | Path, reason: Callable[[Exception], str] = describe) ->
         raise
     except Exception as error:
         # As text: of a worker process's traceback, only the text arrives here.
-        went = "".join(traceback.format_exception(error))
-        lines = re.findall(rf'File "{re.escape(str(file))}", line (\d+), in', went)
+        trace = "".join(traceback.format_exception(error))
+        lines = re.findall(rf'File "{re.escape(str(file))}", line (\d+), in', trace)
         place = f"{file}, line {lines[-1]}" if lines else file
         raise UserError(f"{place}: {reason(error)}") from None

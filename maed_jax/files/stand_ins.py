@@ -131,16 +131,16 @@ class _Sparse(StandIn):
         if not isinstance(data, np.ndarray) or data.dtype.kind not in "biuf":
             raise TypeError("it holds a sparse matrix without its numbers")
         if self.origin == "coo":
-            place = state["coords"] if "coords" in state else (state["row"], state["col"])
+            indices = state["coords"] if "coords" in state else (state["row"], state["col"])
         else:
-            place = state["indices"], state["indptr"]
-        place = tuple(replace(array) for array in place)
+            indices = state["indices"], state["indptr"]
+        indices = tuple(replace(array) for array in indices)
         # SciPy may copy all of them, the indices as wider integers.
-        replace.spend(data.nbytes + sum(8 * np.size(array) for array in place))
+        replace.spend(data.nbytes + sum(8 * np.size(array) for array in indices))
         if self.origin == "coo":
-            return scipy.sparse.coo_matrix((data, place), shape=shape)
+            return scipy.sparse.coo_matrix((data, indices), shape=shape)
         build = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[self.origin]
-        matrix = build((data, *place), shape=shape)
+        matrix = build((data, *indices), shape=shape)
         matrix.check_format(full_check=True)
         return matrix
 

@@ -103,10 +103,10 @@ class _Unpickler(pickle._Unpickler):
             if len(self._classes) > CLASSES:
                 raise pickle.UnpicklingError(f"it names more than {CLASSES} classes of {package}")
             return self._classes[module, name]
-        wanted = f"{module}.{name}"
-        wanted = wanted if wanted.isprintable() and len(wanted) < 100 else ascii(wanted[:100])
+        path = f"{module}.{name}"
+        path = path if path.isprintable() and len(path) < 100 else ascii(path[:100])
         raise UserError(
-            f"{self._what} asks to construct {wanted}, which a {self._kind} never needs; it was "
+            f"{self._what} asks to construct {path}, which a {self._kind} never needs; it was "
             "not opened"
         )
 
@@ -252,7 +252,7 @@ class Replacing:
         self.spend = budget.spend
         self._room = budget.left
         # id -> item and result; keeps the item alive so that its id is not reused.
-        self._seen: dict[int, tuple[Any, Any]] = {}
+        self._memo: dict[int, tuple[Any, Any]] = {}
         # id of a list or tuple -> its total number of items, nested ones included; its longest text
         self._sizes: dict[int, tuple[int, int]] = {}
 
@@ -260,10 +260,10 @@ class Replacing:
         """Returns the final value. Raises: ValueError: it would take too much memory."""
         if isinstance(item, str | bytes | int | float | None):
             return item
-        if id(item) in self._seen:
-            return self._seen[id(item)][1]
+        if id(item) in self._memo:
+            return self._memo[id(item)][1]
         result = item
-        self._seen[id(item)] = item, result
+        self._memo[id(item)] = item, result
         if isinstance(item, StandIn):
             result = item.value(self)
         elif isinstance(item, dict):
@@ -276,7 +276,7 @@ class Replacing:
                 item[:] = values
             else:
                 result = tuple(values)
-        self._seen[id(item)] = item, result
+        self._memo[id(item)] = item, result
         return result
 
     def _size(self, pairs: list[tuple[Any, Any]]) -> tuple[int, int]:

@@ -57,12 +57,12 @@ def arrays(state: TrainState) -> dict[str, Any]:
     return variables | {"training": training}
 
 
-def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
+def load(read: Callable, abstract: dict[str, Any]) -> tuple[dict[str, Any], dict]:
     """Reads parts of a checkpoint and verifies their checksums.
 
     Args:
       read: Orbax's `load_checkpointables` for this checkpoint.
-      wanted: maps names to shapes, dtypes and shardings.
+      abstract: maps names to shapes, dtypes and shardings.
 
     Returns:
       The arrays by name, and the facts.
@@ -71,12 +71,12 @@ def load(read: Callable, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict]:
       ValueError: a checksum differs; damaged files may also cause any other exception.
     """
     with quietly(), interrupts_held():
-        loaded = read({**wanted, "facts": Facts()})
+        loaded = read({**abstract, "facts": Facts()})
     facts = loaded["facts"].content
-    for name in wanted:
-        if int(sum_bits(loaded[name])) != facts["sums"][name]:
+    for name in abstract:
+        if int(checksum(loaded[name])) != facts["sums"][name]:
             raise ValueError(f"the checksum of {name} differs")
-    return {name: loaded[name] for name in wanted}, facts
+    return {name: loaded[name] for name in abstract}, facts
 
 
 def metadata(path: Path, name: str) -> Any:
@@ -95,7 +95,7 @@ def _metadata(path: Path, name: str, changed: int) -> Any:
 
 
 @jax.jit
-def sum_bits(tree: Any) -> jax.Array:
+def checksum(tree: Any) -> jax.Array:
     """A checksum over all bits of all arrays, computed on their devices.
 
     Orbax does not detect flipped bits.
@@ -119,24 +119,25 @@ def interrupts_held() -> Iterator[None]:
 
     Orbax would treat the exception as a damaged file and continue.
     """
-    held: list = []
+    interrupted = False
 
-    def hold(number, frame):
-        if held:
+    def handle(signum, frame):
+        nonlocal interrupted
+        if interrupted:
             signal.signal(signal.SIGINT, before)
             signal.raise_signal(signal.SIGINT)
-        held.append(True)
+        interrupted = True
 
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():
         yield  # not ours to change
         return
-    signal.signal(signal.SIGINT, hold)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if held:
+        if interrupted:
             signal.raise_signal(signal.SIGINT)
 
 

@@ -25,18 +25,18 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import v1 as ocp
 
 from maed_jax.errors import UserError, reason
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import read_json
-from maed_jax.files.whole import whole_file
 from maed_jax.runs.checkpoint_parts import (
     VARIABLES,
     Facts,
     arrays,
+    checksum,
     interrupts_held,
     load,
     metadata,
     quietly,
     say,
-    sum_bits,
 )
 from maed_jax.runs.config import config_from_json, config_to_json
 from maed_jax.runs.state import TrainState
@@ -52,7 +52,7 @@ class Checkpoints:
 
     def __init__(self, workdir: str | Path, keep: int = 3):
         self.directory = Path(workdir).absolute() / "checkpoints"
-        kept = [
+        policies = [
             _policies.LatestN(keep),
             _policies.BestN(
                 get_metric_fn=lambda metrics: metrics[BEST],
@@ -62,11 +62,11 @@ class Checkpoints:
             ),
         ]
         self._saving = None
-        with self._faults("open"):
-            validated(workdir)  # Orbax's error would not say which one is damaged
+        with self._user_errors("open"):
+            validation_scores(workdir)  # Orbax's error would not say which one is damaged
             self._orbax = ocp.training.Checkpointer(
                 self.directory,
-                preservation_policy=_policies.AnyPreservationPolicy(kept),
+                preservation_policy=_policies.AnyPreservationPolicy(policies),
                 cleanup_tmp_directories=True,
             )
 
@@ -74,13 +74,13 @@ class Checkpoints:
     def steps(self) -> list[int]:
         return [checkpoint.step for checkpoint in self._orbax.checkpoints]
 
-    def beaten_by(self, metrics: dict[str, float]) -> bool:
+    def is_best(self, metrics: dict[str, float]) -> bool:
         """Whether `metrics` of a validation are better than those of all checkpoints.
 
         All processes get the first one's result, so that all or none save a checkpoint.
         """
-        saved = [known.metrics for known in self._orbax.checkpoints if known.metrics]
-        better = metrics[BEST] < min((known[BEST] for known in saved), default=math.inf)
+        saved = [c.metrics[BEST] for c in self._orbax.checkpoints if c.metrics]
+        better = metrics[BEST] < min(saved, default=math.inf)
         return bool(multihost_utils.broadcast_one_to_all(np.bool_(better)))
 
     def save(
@@ -99,15 +99,15 @@ class Checkpoints:
         if step in self.steps:
             return
         content = arrays(state)
-        sums = {name: sum_bits(tree) for name, tree in content.items()}  # asynchronous
+        sums = {name: checksum(tree) for name, tree in content.items()}  # asynchronous
         content["facts"] = Facts({"position": position, "sums": sums})
-        ranked = metrics if metrics and BEST in metrics else None
-        with self._faults(f"save step {step}"):
-            self._check_room(content)
+        scores = metrics if metrics and BEST in metrics else None
+        with self._user_errors(f"save step {step}"):
+            self._check_disk_space(content)
             self._wait()
             with interrupts_held():  # returns soon; Orbax would leave half-begun work behind
                 self._saving = self._orbax.save_checkpointables_async(
-                    step, content, force=True, metrics=ranked
+                    step, content, force=True, metrics=scores
                 )
 
     def _wait(self) -> None:
@@ -116,7 +116,7 @@ class Checkpoints:
         if saving is not None:
             saving.result()
 
-    def _check_room(self, content: Any) -> None:
+    def _check_disk_space(self, content: Any) -> None:
         """Raises: OSError: `content` cannot be written; Orbax would only fail after minutes."""
         if jax.process_index() == 0:
             probe = self.directory / ".probe"
@@ -151,8 +151,8 @@ class Checkpoints:
             if not multihost_utils.process_allgather(loaded is not None).all():
                 damaged[step] = why  # in all processes, or they would resume from different steps
                 continue
-            for bad, why in damaged.items():
-                self._set_aside(bad, why)
+            for damaged_step, why in damaged.items():
+                self._set_aside(damaged_step, why)
             return TrainState(**loaded.pop("training"), **loaded), facts["position"]
         if damaged:
             raise UserError(
@@ -182,7 +182,7 @@ class Checkpoints:
         Raises:
           UserError: it failed.
         """
-        with self._faults("save the last step"):
+        with self._user_errors("save the last step"):
             try:
                 self._wait()
             finally:
@@ -199,7 +199,7 @@ class Checkpoints:
                 self.close()
 
     @contextlib.contextmanager
-    def _faults(self, what: str) -> Iterator[None]:
+    def _user_errors(self, what: str) -> Iterator[None]:
         try:
             with quietly():
                 yield
@@ -225,7 +225,7 @@ def read_config(workdir: str | Path) -> ConfigDict | None:
 def write_config(workdir: str | Path, config: ConfigDict) -> None:
     """Raises: UserError: it cannot be written."""
     path = Path(workdir) / "config.json"
-    with whole_file(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write(config_to_json(config))
 
 
@@ -235,7 +235,7 @@ def saved_steps(workdir: str | Path) -> list[int]:
     return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
 
-def validated(workdir: str | Path) -> dict[int, float]:
+def validation_scores(workdir: str | Path) -> dict[int, float]:
     """The value of `BEST` by step, for the checkpoints in `workdir` with a validation.
 
     Raises:
@@ -262,13 +262,14 @@ def best_step(workdir: str | Path) -> int:
     Raises:
       UserError: none was validated, or a validation's file is damaged.
     """
-    scores = {step: score for step, score in validated(workdir).items() if math.isfinite(score)}
-    if not scores:
+    scores = validation_scores(workdir)
+    finite = [step for step, score in scores.items() if math.isfinite(score)]
+    if not finite:
         raise UserError(
             f"no checkpoint in {workdir} was validated, so there is no best one: omit --step to "
             "use the latest"
         )
-    return min(scores, key=scores.get)
+    return min(finite, key=scores.get)
 
 
 def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, Any], int]:
@@ -297,15 +298,15 @@ def read_variables(workdir: str | Path, step: Step = None) -> tuple[dict[str, An
     if step is not None and step not in steps:
         found = ", ".join(map(str, steps))
         raise UserError(f"{workdir} has no checkpoint of step {step}, only of {found}")
-    one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     for candidate in [step] if step is not None else reversed(steps):
         path = directory / str(candidate)
         try:
             names = [name for name in VARIABLES if (path / name).is_dir()]
-            wanted = [name for name in names if name != "params" or "ema" not in names]
-            saved = {name: metadata(path, name) for name in wanted}
+            used = [name for name in names if name != "params" or "ema" not in names]
+            saved = {name: metadata(path, name) for name in used}
             abstract = jax.tree.map(
-                lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), saved
+                lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), saved
             )
             variables, facts = load(functools.partial(ocp.load_checkpointables, path), abstract)
             if missing := facts["sums"].keys() & set(VARIABLES) - set(names):
@@ -337,8 +338,8 @@ def _no_checkpoint(workdir: str | Path) -> str:
         )
     if not path.is_dir():
         return f"there is no work directory {workdir}: train one with `maed train`"
-    below = [p.parent for p in sorted(Path(workdir).glob("*/checkpoints")) if saved_steps(p.parent)]
-    if below:
-        names = " or ".join(map(str, below))
+    runs = [p.parent for p in sorted(Path(workdir).glob("*/checkpoints")) if saved_steps(p.parent)]
+    if runs:
+        names = " or ".join(map(str, runs))
         return f"{workdir} has no checkpoint but contains work directories: give {names}"
     return f"{workdir} has no checkpoint: train with `maed train --workdir {workdir}` first"

@@ -139,11 +139,11 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
     config, file = run_config(name, variant)
     _check_keys(config, file)
     config = _override(config.lock(), overrides)
-    config.body = whole_body(config.body)
+    config.body = absolute_body(config.body)
     return config
 
 
-def whole_body(body: str) -> str:
+def absolute_body(body: str) -> str:
     """The absolute path of a body, so that it is valid in every directory; or "mannequin"."""
     return body if body == "mannequin" else str(Path(body).expanduser().absolute())
 
@@ -161,22 +161,23 @@ def config_from_json(text: str) -> ConfigDict:
     Raises:
       ValueError: the text is not a configuration.
     """
-    values, known = _tuples(parse_json(text, dict)), defaults().to_dict()
-    kinds = dict(flatten(known))
+    values, default = _tuples(parse_json(text, dict)), defaults().to_dict()
+    kinds = dict(flatten(default))
     for key, value in flatten(values):
         if not _same_types(value, kinds.get(key, value)):
             raise ValueError(f"{key} must be {_kind(kinds[key])}, not {value!r:.80}")
-    return ConfigDict(_filled(values, known)).lock()
+    return ConfigDict(_with_defaults(values, default)).lock()
 
 
-def _filled(values: dict, known: dict) -> dict:
-    both = {}
-    for key in sorted(values.keys() & known.keys()):
+def _with_defaults(values: dict, default: dict) -> dict:
+    merged = default | values
+    for key in sorted(values.keys() & default.keys()):
         section = isinstance(values[key], dict)
-        if section != isinstance(known[key], dict):
+        if section != isinstance(default[key], dict):
             raise ValueError(f"{key} is {'a' if section else 'not a'} section")
-        both[key] = _filled(values[key], known[key]) if section else values[key]
-    return known | values | both
+        if section:
+            merged[key] = _with_defaults(values[key], default[key])
+    return merged
 
 
 def flatten(config: ConfigDict | dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -199,15 +200,15 @@ def check_same_run(old: ConfigDict, new: ConfigDict, workdir: str | Path) -> Non
     """
     known = dict(flatten(defaults()))
     old_values, new_values = known | dict(flatten(old)), known | dict(flatten(new))
-    old_values["body"] = whole_body(old_values["body"])
+    old_values["body"] = absolute_body(old_values["body"])
     pairs = {
         key: (old_values.get(key, "absent"), new_values.get(key, "absent"))
         for key in sorted(old_values.keys() | new_values.keys())
     }
     differing = [
-        f"config.{key} ({there!r} there, {here!r} here)"
-        for key, (there, here) in pairs.items()
-        if key not in FREE_TO_CHANGE and there != here
+        f"config.{key} ({before!r} there, {now!r} here)"
+        for key, (before, now) in pairs.items()
+        if key not in FREE_TO_CHANGE and before != now
     ]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
@@ -263,9 +264,9 @@ def _same_types(new: Any, old: Any) -> bool:
     return isinstance(new, int | float if isinstance(old, float) else type(old))
 
 
-def _kind(known: Any) -> str:
+def _kind(default: Any) -> str:
     """What a setting must be, given its default."""
-    return KINDS.get(type(known).__name__, f'a tuple such as "{known}"')
+    return KINDS.get(type(default).__name__, f'a tuple such as "{default}"')
 
 
 def _unknown(name: str, known: Collection[str]) -> str:

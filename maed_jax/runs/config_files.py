@@ -21,7 +21,7 @@ from maed_jax.files.python import describe, mistakes
 
 PACKAGE = Path(__file__).parents[1]
 # configs/ is inside an installed package, but next to the package in a checkout.
-PLACES = (PACKAGE / "configs", PACKAGE.parent / "configs")
+DIRECTORIES = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 # What a setting must be, by the type of its default.
 KINDS = {
@@ -37,7 +37,7 @@ _WRONG_TYPE = re.compile(  # ml_collections' error message
 )
 
 
-class Listed(NamedTuple):
+class Description(NamedTuple):
     """The description of a configuration in its file."""
 
     lines: tuple[str, ...]
@@ -46,47 +46,47 @@ class Listed(NamedTuple):
     """whether it is a study of many runs, for `maed ablate`"""
 
 
-def list_configs() -> dict[str, Listed]:
+def list_configs() -> dict[str, Description]:
     """All available configurations by name; reads their files without running them."""
     found = {}
-    for path in (path for place in PLACES for path in sorted(place.glob("*.py"))):
+    for path in (path for directory in DIRECTORIES for path in sorted(directory.glob("*.py"))):
         if not path.stem.startswith("_"):
-            found.setdefault(path.stem, _listed(ast.parse(path.read_text(encoding="utf-8"))))
+            found.setdefault(path.stem, _describe(ast.parse(path.read_text(encoding="utf-8"))))
     return found
 
 
-def _listed(module: ast.Module) -> Listed:
+def _describe(module: ast.Module) -> Description:
     functions = [
         n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == "get_config"
     ]
     first = [(ast.get_docstring(n) or "").partition("\n")[0] for n in (module, *functions)]
     variants = [line for line in first[1:] if line.startswith("Variants: ")]
     study = any(isinstance(n, ast.Attribute) and n.attr == "study" for n in ast.walk(module))
-    return Listed((first[0], *variants), study)
+    return Description((first[0], *variants), study)
 
 
 def run_config(name: str, variant: str) -> tuple[ConfigDict, str]:
     """Runs the `get_config` of a configuration; returns its result, and the file.
 
     Args:
-      name: the name of a file in one of the `PLACES`, or a path.
+      name: the name of a file in one of the `DIRECTORIES`, or a path.
       variant: "" for none.
 
     Raises:
       UserError: no such configuration or variant, or an error in the file.
     """
     module = _load_module(name)
-    return _configured(module, name, variant), module.__file__
+    return _call_get_config(module, name, variant), module.__file__
 
 
 def _find(name: str) -> Path:
-    as_path = Path(name)
-    if as_path.suffix == ".py":
-        if as_path.is_file():
-            return as_path
+    file = Path(name)
+    if file.suffix == ".py":
+        if file.is_file():
+            return file
         raise UserError(f"there is no configuration file {name}")
-    for place in PLACES:
-        if (path := place / f"{name}.py").is_file():
+    for directory in DIRECTORIES:
+        if (path := directory / f"{name}.py").is_file():
             return path
     raise UserError(f"there is no configuration {name!r}; {suggest(name, sorted(list_configs()))}")
 
@@ -100,7 +100,7 @@ def _load_module(name: str) -> ModuleType:
     return module
 
 
-def _configured(module: ModuleType, name: str, variant: str) -> ConfigDict:
+def _call_get_config(module: ModuleType, name: str, variant: str) -> ConfigDict:
     """Calls the file's `get_config`, which may take a variant or no argument."""
     get_config = getattr(module, "get_config", None)
     if not callable(get_config):
@@ -125,21 +125,21 @@ def _reason(error: Exception) -> str:
     if isinstance(section, ConfigDict):
         return f"there is no setting {error.name!r}; {suggest_setting(error.name, list(section))}"
     if found := _WRONG_TYPE.fullmatch(str(error)):
-        name, value, given, wanted = found.groups()
-        given = repr(value) if given == "str" else value
-        what = KINDS.get(wanted, f"a {wanted.rpartition('.')[2]}")
-        return f"{name} must be {what}, not {given:.80}"
+        name, value, value_type, expected_type = found.groups()
+        value = repr(value) if value_type == "str" else value
+        kind = KINDS.get(expected_type, f"a {expected_type.rpartition('.')[2]}")
+        return f"{name} must be {kind}, not {value:.80}"
     return describe(error)
 
 
 def suggest_setting(name: str, known: list[str]) -> str:
     """The hint for an unknown setting: the closest of the `known`, or all if they are few."""
-    last, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
+    by_name, word = {key.rpartition(".")[2]: key for key in known}, name.rpartition(".")[2]
     near = (
-        [key for full, key in last.items() if "_" in full and _initials(full) == word]
+        [key for full, key in by_name.items() if "_" in full and _initials(full) == word]
         or nearest(name, known, cutoff=0.5)
         # the right word in the wrong section
-        or [last[n] for n in nearest(word, last)]
+        or [by_name[n] for n in nearest(word, by_name)]
     )
     many = "`defaults()` in maed_jax/runs/config.py lists them all"
     return suggest(name, sorted(known), near=near, otherwise=many if len(known) > 20 else None)

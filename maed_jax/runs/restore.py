@@ -26,7 +26,7 @@ from maed_jax.runs.checkpoints import (
     read_variables,
     write_config,
 )
-from maed_jax.runs.config import defaults, whole_body
+from maed_jax.runs.config import absolute_body, defaults
 from maed_jax.runs.settings import check_model
 from maed_jax.runs.state import create_state
 
@@ -45,8 +45,8 @@ def open_run(workdir: str | Path, step: Step = None, *, body: Source | None = No
     model, config = read_model(workdir)
     kept = f"the body of {workdir} (--body gives another)"
     body = load_kept_body(config.body, kept) if body is None else load_body(body)
-    mistake = f"{workdir}: config.json does not fit the checkpoint"
-    _check_fit(model, variables, body, mistake)
+    prefix = f"{workdir}: config.json does not fit the checkpoint"
+    _check_fit(model, variables, body, prefix)
     data = config.data
     estimator = Estimator(model, variables, body, data.augment.margin, data.eval_interval)
     return Run(estimator, step, config)
@@ -71,26 +71,27 @@ def read_model(workdir: str | Path) -> tuple[maed.MAED, ConfigDict]:
         raise UserError(f"{path} is from another version: {error}") from None
 
 
-def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, mistake: str) -> None:
+def _check_fit(model: maed.MAED, variables: dict[str, Any], body: Body, prefix: str) -> None:
     """Checks that the model has these variables.
 
     Raises:
-      UserError: it has others; the message begins with `mistake`.
+      UserError: it has others; the message begins with `prefix`.
     """
     found = {path: leaf.shape for path, leaf in flatten_dict(variables).items()}
     blocks = sum(model.stage_sizes) + (0 if model.encoder == "cnn" else model.depth)
     try:
         # Each block has several arrays; a billion blocks would take for ever.
-        wanted = variable_shapes(model, body) if blocks < len(found) else {}
+        expected = variable_shapes(model, body) if blocks < len(found) else {}
     except UserError:
         raise
     except Exception:  # unsuitable sizes can cause any exception
-        wanted = {}
-    for path in sorted(found | wanted):
-        here, there = (shapes.get(path, "absent") for shapes in (wanted, found))
-        if here != there:
+        expected = {}
+    for path in sorted(found | expected):
+        in_model, in_variables = (shapes.get(path, "absent") for shapes in (expected, found))
+        if in_model != in_variables:
             raise UserError(
-                f"{mistake} ({'/'.join(path)} is {here} in the model but {there} in the variables)"
+                f"{prefix} ({'/'.join(path)} is {in_model} in the model but "
+                f"{in_variables} in the variables)"
             )
 
 
@@ -123,21 +124,21 @@ def save_estimator(
       UserError: the directory is in use or cannot be written, the variables do not fit the model,
         or `body` is of another kind than the estimator's body.
     """
-    check_free(workdir)
+    check_empty(workdir)
     if (estimator.body.name == "mannequin") != (body == "mannequin"):
         raise UserError(
             f"the estimator's body is of the kind {estimator.body.name!r}, not {str(body)!r}: "
             "give its path as body=PATH, or omit body for the mannequin"
         )
-    mistake = "the estimator's variables do not fit its model"
-    _check_fit(estimator.model, estimator.variables, estimator.body, mistake)
+    prefix = "the estimator's variables do not fit its model"
+    _check_fit(estimator.model, estimator.variables, estimator.body, prefix)
     config = defaults()
-    config.body = whole_body(str(body))
+    config.body = absolute_body(str(body))
     config.data.augment.margin, config.data.eval_interval = estimator.margin, estimator.interval
     write_run(workdir, estimator.model, estimator.variables, config)
 
 
-def check_free(workdir: str | Path) -> None:
+def check_empty(workdir: str | Path) -> None:
     """Raises: UserError: something would be overwritten."""
     path = Path(workdir)
     if path.is_dir() and any(path.iterdir()):
@@ -151,13 +152,13 @@ def write_run(
     model: maed.MAED,
     variables: Mapping[str, Any],
     config: ConfigDict,
-    beside: Mapping[str, str] | None = None,
+    extra_files: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a work directory like that of a training run; it appears only once it is complete.
 
     Args:
       config: settings; `config.model` and `config.steps` are set here.
-      beside: additional text files by name.
+      extra_files: additional text files by name.
 
     Raises:
       UserError: it cannot be written.
@@ -167,20 +168,20 @@ def write_run(
     sizes = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     config.model.update({key: sizes[key] for key in sizes if key not in ("parent", "name")})
     # Next to its final place, so that the rename is atomic; may hold leftovers of a killed process.
-    part = workdir.absolute().with_name(f".saving-{workdir.name}")
+    temporary = workdir.absolute().with_name(f".saving-{workdir.name}")
     try:
-        with locks.only_run_in(part, "directory"):
+        with locks.only_run_in(temporary, "directory"):
             try:
-                _clear(part)
+                _clear(temporary)
                 state = create_state(variables, optax.identity())
-                with Checkpoints(part) as checkpoints:
+                with Checkpoints(temporary) as checkpoints:
                     checkpoints.save(state, position=None)
-                for name, text in (beside or {}).items():
-                    (part / name).write_text(text, encoding="utf-8")
-                write_config(part, config)
-                part.rename(workdir)
+                for name, text in (extra_files or {}).items():
+                    (temporary / name).write_text(text, encoding="utf-8")
+                write_config(temporary, config)
+                temporary.rename(workdir)
             except BaseException:
-                shutil.rmtree(part, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
                 raise
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {reason(error)}") from None

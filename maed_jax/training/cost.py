@@ -37,8 +37,8 @@ PEAKS = {
 
 def peak(device_kind: str) -> float | None:
     """Peak operations per second of one device, or None if unknown."""
-    known = [n for n in PEAKS if device_kind == n or device_kind.startswith((f"{n} ", f"{n}-"))]
-    return PEAKS[max(known, key=len)] if known else None
+    kinds = [n for n in PEAKS if device_kind == n or device_kind.startswith((f"{n} ", f"{n}-"))]
+    return PEAKS[max(kinds, key=len)] if kinds else None
 
 
 class Compiled:
@@ -62,24 +62,24 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         if self._program is None:
-            begun = time.monotonic()
+            start = time.monotonic()
             lowered = self._function.lower(*arguments)
             with without_cache() if self._options else contextlib.nullcontext():
                 self._program = lowered.compile(compiler_options=self._options)
             self.operations = self._repeats * (lowered.cost_analysis() or {}).get("flops", 0.0)
-            self._seconds = time.monotonic() - begun
+            self._seconds = time.monotonic() - start
         return self._program(*arguments)
 
     def summary(self) -> str:
         """Describes the cost of a call, as far as known; for use after the first call."""
-        known = []
+        costs = []
         if self.operations:
-            known.append(f"takes {self.operations / 1e12:.3g} TFLOP")
+            costs.append(f"takes {self.operations / 1e12:.3g} TFLOP")
         if (memory := self._program.memory_analysis()) is not None:
-            taken = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-            taken += memory.output_size_in_bytes - memory.alias_size_in_bytes
-            known.append(f"needs {taken / 2**30:.3g} GiB on each device")
-        return f"a step {' and '.join(known) or 'is ready'}; compiled in {self._seconds:.0f} s"
+            size = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+            size += memory.output_size_in_bytes - memory.alias_size_in_bytes
+            costs.append(f"needs {size / 2**30:.3g} GiB on each device")
+        return f"a step {' and '.join(costs) or 'is ready'}; compiled in {self._seconds:.0f} s"
 
 
 def throughput(operations: float, calls_per_second: float, devices: int) -> dict[str, float]:
@@ -93,6 +93,6 @@ def throughput(operations: float, calls_per_second: float, devices: int) -> dict
         return {}
     achieved = operations * calls_per_second
     rates = {"teraflops_per_second": achieved / 1e12}
-    if one := peak(jax.devices()[0].device_kind):
-        rates["share_of_peak"] = achieved / (one * devices)
+    if device_peak := peak(jax.devices()[0].device_kind):
+        rates["share_of_peak"] = achieved / (device_peak * devices)
     return rates

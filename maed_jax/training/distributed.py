@@ -33,8 +33,8 @@ def initialize(options: argparse.Namespace) -> None:
     Raises:
       UserError: inconsistent options, or the other processes cannot be reached.
     """
-    by_hand = (options.coordinator, options.num_processes, options.process_id)
-    given = [value is not None for value in by_hand]
+    cluster = (options.coordinator, options.num_processes, options.process_id)
+    given = [value is not None for value in cluster]
     if any(given) and not (all(given) and options.distributed):
         raise UserError(
             "--coordinator, --num_processes and --process_id must be given together, and with "
@@ -45,7 +45,7 @@ def initialize(options: argparse.Namespace) -> None:
     import jax
 
     try:
-        jax.distributed.initialize(*by_hand)
+        jax.distributed.initialize(*cluster)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot join the other processes: {reason(error)}; outside Cloud TPU, Slurm and "

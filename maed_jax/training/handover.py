@@ -31,25 +31,25 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool) -> tuple[Any, str]
       UserError: nothing fits.
     """
     earlier = {_keys(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(earlier)}
-    taken, repeated, misfits, fresh = [], [], [], []
+    taken, repeated, misfits, initialised = [], [], [], []
 
-    def choose(path, new):
+    def transfer(path, new):
         name = "/".join(_keys(path)[1:])
         old = earlier.get(_keys(path)) if decoder or name.startswith("encoder/") else None
         if old is None:
-            fresh.append(name)
+            initialised.append(name)
         elif old.shape == new.shape:
             taken.append(new.size)
             return from_host(old, new.sharding)
-        elif _spreads(old.shape, new.shape):
+        elif _broadcasts(old.shape, new.shape):
             repeated.append(f"{name} {list(old.shape)} over {list(new.shape)}")
-            spread = np.broadcast_to(old, new.shape)
-            return jax.device_put(new + from_host(spread, new.sharding), new.sharding)
+            old = from_host(np.broadcast_to(old, new.shape), new.sharding)
+            return jax.device_put(new + old, new.sharding)
         else:
             misfits.append(f"{name} {list(new.shape)} (before: {list(old.shape)})")
         return new
 
-    variables = jax.tree_util.tree_map_with_path(choose, variables)
+    variables = jax.tree_util.tree_map_with_path(transfer, variables)
     if not taken:
         raise UserError(
             "nothing in config.init_from fits this model: use the same settings in config.model"
@@ -57,7 +57,7 @@ def hand_over(variables: Any, earlier: Any, *, decoder: bool) -> tuple[Any, str]
     report = [f"  taken: {len(taken)} arrays, {sum(taken) / 1e6:.1f} M numbers"]
     report += [f"  repeated: {line}" for line in repeated]
     report += [f"  new, does not fit: {line}" for line in misfits]  # unexpected, so list them all
-    report += [f"  new: {line}" for line in _grouped(fresh)]
+    report += [f"  new: {line}" for line in _grouped(initialised)]
     return variables, "\n".join(report)
 
 
@@ -65,7 +65,7 @@ def _keys(path) -> tuple[str, ...]:
     return tuple(str(entry.key) for entry in path)
 
 
-def _spreads(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+def _broadcasts(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
     return len(old) == len(new) and all(o in (1, n) for o, n in zip(old, new))
 
 

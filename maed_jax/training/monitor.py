@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from maed_jax.errors import UserError
+from maed_jax.files.atomic import atomic_write
 from maed_jax.files.json import read_json_lines
-from maed_jax.files.whole import whole_file
 
 STARVED = 0.3  # fraction of time spent waiting for batches from which a hint is printed
 PATIENCE = 3  # after this many reports in a row
@@ -52,26 +52,26 @@ class Monitor:
     ):
         self._log_every, self._total, self._max_skipped = log_every, total, max_skipped
         self._items, self._rates = {name: n for name, n in items.items() if n}, rates
-        self._waiting: list[Mapping[str, jax.Array]] = []
+        self._pending: list[Mapping[str, jax.Array]] = []
         self._waited, self._starved = waited, 0
         self._replaced, self._replaced_before = replaced, replaced()
         self._lead = jax.process_index() == 0
-        self._bar = self._lines = self._board = None
+        self._bar = self._lines = self._writer = None
         if self._lead:
             from tensorboardX import SummaryWriter
 
             workdir = Path(workdir)
             try:
                 self._lines = _open_lines(workdir / "metrics.jsonl", start)
-                self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+                self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
             except OSError as error:
                 raise UserError(f"cannot write metrics in {workdir}: {error}") from None
-            patience = 0.5 if sys.stderr.isatty() else 15.0  # seconds between lines in a log file
+            interval = 0.5 if sys.stderr.isatty() else 15.0  # seconds; a line each in a log file
             self._bar = tqdm(
-                total=total, initial=start, desc="train", unit="step", mininterval=patience
+                total=total, initial=start, desc="train", unit="step", mininterval=interval
             )
         # The clock starts after the first step, which compiles.
-        self._since, self._timed, self._waited_before = None, 0, 0.0
+        self._start_time, self._timed_steps, self._waited_before = None, 0, 0.0
 
     def record(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Records the metrics of `step`, the number of steps done.
@@ -80,15 +80,15 @@ class Monitor:
           UserError: too many steps in a row had no finite gradient, or metrics cannot be written;
             both are detected only when metrics are written.
         """
-        self._waiting.append(metrics)
-        self._timed += 1
-        if self._since is None:
+        self._pending.append(metrics)
+        self._timed_steps += 1
+        if self._start_time is None:
             jax.block_until_ready(metrics)
             self.restart_clock()
             if self._bar is not None:
                 self._bar.unpause()
-        if len(self._waiting) > 2:  # the host may run at most two steps ahead of the devices
-            jax.block_until_ready(self._waiting[-3])
+        if len(self._pending) > 2:  # the host may run at most two steps ahead of the devices
+            jax.block_until_ready(self._pending[-3])
         if self._bar is not None:
             self._bar.update()
         if step % self._log_every == 0 or step == self._total:
@@ -96,14 +96,14 @@ class Monitor:
 
     def flush(self, step: int) -> None:
         """Writes the means of the metrics recorded since the last flush."""
-        if not self._waiting:
+        if not self._pending:
             return
-        history = jax.device_get(self._waiting)
-        self._waiting = []
+        history = jax.device_get(self._pending)
+        self._pending = []
         rates = {}
-        if self._timed:
-            seconds = time.monotonic() - self._since
-            rates = self._rates_of(self._timed / seconds)
+        if self._timed_steps:
+            seconds = time.monotonic() - self._start_time
+            rates = self._rates_of(self._timed_steps / seconds)
             rates["waited_for_data"] = (self._waited() - self._waited_before) / seconds
             self._advise(rates["waited_for_data"])
         self.restart_clock()
@@ -117,13 +117,13 @@ class Monitor:
         means["samples_replaced"] = self._replaced() - self._replaced_before
         self.write(step, means | rates)
         if self._bar is not None:
-            shown = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
-            shown |= {
+            postfix = {"loss": f"{means['loss']:.4g}"} if "loss" in means else {}
+            postfix |= {
                 f"{name}/s": f"{rates[f'{name}_per_second']:.1f}" for name in self._items if rates
             }
             if "teraflops_per_second" in rates:
-                shown["TFLOP/s"] = f"{rates['teraflops_per_second']:.3g}"
-            self._bar.set_postfix(shown)
+                postfix["TFLOP/s"] = f"{rates['teraflops_per_second']:.3g}"
+            self._bar.set_postfix(postfix)
         if max(skipped) >= self._max_skipped:
             raise UserError(
                 f"{max(skipped)} steps in a row up to step {step} had no finite gradient: "
@@ -156,13 +156,13 @@ class Monitor:
         if not self._lead:
             return
         # JSON has no NaN: values that could not be measured are null.
-        known = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+        finite = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
         try:
-            self._lines.write(json.dumps({"step": step} | known) + "\n")
+            self._lines.write(json.dumps({"step": step} | finite) + "\n")
             self._lines.flush()
-            for name, value in known.items():
+            for name, value in finite.items():
                 if value is not None:
-                    self._board.add_scalar(name, value, step)
+                    self._writer.add_scalar(name, value, step)
         except OSError as error:
             raise UserError(f"cannot write metrics: {error}") from None
 
@@ -171,20 +171,20 @@ class Monitor:
         if self._lead:
             tqdm.write(text, file=sys.stderr)
 
-    def show(self, step: int, name: str, images: Sequence[np.ndarray]) -> None:
+    def write_images(self, step: int, name: str, images: Sequence[np.ndarray]) -> None:
         """Writes images uint8 `[h w 3]` of the same size to TensorBoard, stacked vertically."""
         if self._lead and images:
-            self._board.add_image(name, np.concatenate(images), step, dataformats="HWC")
+            self._writer.add_image(name, np.concatenate(images), step, dataformats="HWC")
 
     def restart_clock(self) -> None:
         """Excludes the time since the last flush (a validation) from the throughput."""
-        self._since, self._timed = time.monotonic(), 0
+        self._start_time, self._timed_steps = time.monotonic(), 0
         self._waited_before = self._waited()
 
     def close(self) -> None:
         if self._lead:
             self._bar.close()
-            self._board.close()
+            self._writer.close()
             self._lines.close()
 
     def __enter__(self) -> Monitor:
@@ -197,7 +197,7 @@ class Monitor:
 def _open_lines(path: Path, start: int):
     """Opens a JSON lines file for appending, removing the lines after step `start`."""
     lines = read_json_lines(path, {"step": int}) if path.exists() else []
-    with whole_file(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines if line["step"] <= start)
     return path.open("a", encoding="utf-8")
 

@@ -14,7 +14,7 @@ import optax.contrib
 
 from maed_jax.errors import UserError
 
-READ_OUTS = re.compile(r"joint\d+|pose|shape|camera")  # the last layers of any decoder
+OUTPUT_LAYERS = re.compile(r"joint\d+|pose|shape|camera")  # the last layers of any decoder
 
 
 def make_optimizer(config) -> optax.GradientTransformation:
@@ -38,7 +38,7 @@ def make_optimizer(config) -> optax.GradientTransformation:
         transform = optax.scale_by_adam()
     elif config.name == "muon":
         muon = optax.contrib.muon(
-            1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_between_layers
+            1.0, ns_steps=4, consistent_rms=0.2, muon_weight_dimension_numbers=_muon_dimensions
         )
         transform = optax.chain(muon, optax.scale(-1.0))  # its updates have the opposite sign
     else:
@@ -50,15 +50,15 @@ def make_optimizer(config) -> optax.GradientTransformation:
     )
 
 
-def _between_layers(params: Any) -> Any:
+def _muon_dimensions(params: Any) -> Any:
     """The roles of the axes of each parameter updated by Muon; None for those updated by Adam."""
 
-    def choose(path, value):
+    def dimensions(path, value):
         *_, layer, name = "", *(key.key for key in path)
-        hidden = name == "kernel" and value.ndim == 2 and not READ_OUTS.fullmatch(layer)
+        hidden = name == "kernel" and value.ndim == 2 and not OUTPUT_LAYERS.fullmatch(layer)
         return optax.contrib.MuonDimensionNumbers() if hidden else None
 
-    return jax.tree.map_with_path(choose, params)
+    return jax.tree.map_with_path(dimensions, params)
 
 
 def make_schedule(config, steps: int) -> Callable[[jax.Array], jax.Array]:

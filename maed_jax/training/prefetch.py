@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-WAITING = 2  # maximum number of batches in the queue
+QUEUE_SIZE = 2  # maximum number of batches in the queue
 
 
 class Prefetch:
@@ -25,7 +25,7 @@ class Prefetch:
 
     def __init__(self, source: Any, place: Callable[[Any], Any]):
         self.waited = 0.0
-        self._queue: queue.Queue = queue.Queue(WAITING)
+        self._queue: queue.Queue = queue.Queue(QUEUE_SIZE)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(source, place), daemon=True)
         self._thread.start()

@@ -36,7 +36,7 @@ class Setup(NamedTuple):
     step: Compiled
     """(state, batch, key) -> state and metrics"""
     step_key: jax.Array
-    draw: Callable[[], TrainState]
+    init: Callable[[], TrainState]
     """returns the initial state"""
     abstract: TrainState
     """shapes, dtypes and shardings of a state"""
@@ -72,17 +72,17 @@ def set_up(config: ConfigDict) -> Setup:
         validation=Validation(config, program.model, body, mesh) if config.eval_every else None,
         step=Compiled(program.step, config.accumulate, step_options(config, frames, mesh)),
         step_key=step_key,
-        draw=lambda: program.init(init_key),
+        init=lambda: program.init(init_key),
         abstract=program.state,
     )
 
 
-def first_state(
+def initial_state(
     setup: Setup,
     config: ConfigDict,
     checkpoints: Checkpoints,
     workdir: Path,
-    tell: Callable[[str], Any],
+    log: Callable[[str], Any],
 ) -> TrainState:
     """The state to start from: the latest in `workdir`, or one from an earlier stage, or a new one.
 
@@ -91,23 +91,23 @@ def first_state(
     Raises:
       UserError: checkpoints here or of the earlier stage cannot be read, or the settings differ.
     """
-    if checkpoints.steps and (begun_with := read_config(workdir)) is not None:
-        check_same_run(begun_with, config, workdir)
+    if checkpoints.steps and (saved_config := read_config(workdir)) is not None:
+        check_same_run(saved_config, config, workdir)
     if (restored := checkpoints.restore(setup.abstract)) is not None:
         state, position = restored
         setup.batches.set_state(position)
         if state.step < config.steps:
-            tell(f"resuming from step {int(state.step)} in {workdir}")
+            log(f"resuming from step {int(state.step)} in {workdir}")
         return state
     if not config.init_from:
-        return setup.draw()
+        return setup.init()
     try:
-        variables, step = read_variables(config.init_from)
+        earlier, step = read_variables(config.init_from)
     except UserError as error:
         raise UserError(
             f"the earlier stage (--config.init_from=DIR gives another): {error}"
         ) from None
-    state = setup.draw()
-    taken, report = hand_over(state.variables, variables, decoder=config.init_decoder)
-    tell(f"from {config.init_from}, step {step}:\n{report}")
-    return state.starting_from(taken)
+    state = setup.init()
+    variables, report = hand_over(state.variables, earlier, decoder=config.init_decoder)
+    log(f"from {config.init_from}, step {step}:\n{report}")
+    return state.starting_from(variables)

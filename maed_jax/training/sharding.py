@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from maed_jax.errors import UserError
 
 # Smaller arrays are replicated: gathering them would cost more than it saves.
-SMALLEST_SPLIT = 2**12
+MIN_SHARDED_SIZE = 2**12
 
 
 def make_mesh(data: int, fsdp: int) -> Mesh:
@@ -22,27 +22,27 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
     Raises:
       UserError: there are too few devices, or they cannot be laid out like this.
     """
-    present = jax.device_count()
+    available = jax.device_count()
     if 0 in (data, fsdp) or min(data, fsdp) < -1 or data == fsdp == -1:
         raise UserError(
             f"config.mesh must be numbers of devices, at most one of them -1, not {data} x {fsdp}"
         )
-    left_open = -1 in (data, fsdp)
-    data = present // fsdp if data == -1 else data
-    fsdp = present // data if fsdp == -1 else fsdp
+    inferred = -1 in (data, fsdp)
+    data = available // fsdp if data == -1 else data
+    fsdp = available // data if fsdp == -1 else fsdp
     needed = data * fsdp
-    if needed > present or needed == 0:
+    if needed > available or needed == 0:
         raise UserError(
-            f"config.mesh needs {max(data, 1)} x {max(fsdp, 1)} devices but there are {present}"
+            f"config.mesh needs {max(data, 1)} x {max(fsdp, 1)} devices but there are {available}"
         )
-    if needed < present and left_open:
+    if needed < available and inferred:
         raise UserError(
-            f"config.mesh has -1 for all {present} devices, but {data} x {fsdp} would leave "
-            f"{present - needed} idle: choose a divisor of {present}, or give both numbers"
+            f"config.mesh has -1 for all {available} devices, but {data} x {fsdp} would leave "
+            f"{available - needed} idle: choose a divisor of {available}, or give both numbers"
         )
-    if needed < present and jax.process_count() > 1:
+    if needed < available and jax.process_count() > 1:
         raise UserError(
-            f"config.mesh uses {needed} of {present} devices; "
+            f"config.mesh uses {needed} of {available} devices; "
             "with several processes it must use all of them"
         )
     # JAX's default, AxisType.Explicit, rejects reshapes that the model needs.
@@ -66,7 +66,7 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
 
     def sharding(array) -> NamedSharding:
         axes = [axis for axis, size in enumerate(array.shape) if size % parts == 0]
-        if parts == 1 or not axes or np.prod(array.shape) < SMALLEST_SPLIT:
+        if parts == 1 or not axes or np.prod(array.shape) < MIN_SHARDED_SIZE:
             return replicated(mesh)
         largest = max(axes, key=lambda axis: array.shape[axis])
         return NamedSharding(mesh, P(*[None] * largest, "fsdp"))
@@ -82,15 +82,16 @@ def gathered(params: Any, layout: Any) -> Any:
     into which cuDNN's attention cannot be split. The gradient is gathered first; otherwise
     arithmetic on kernels would be split too, with many small sums across devices.
     """
-    whole = jax.tree.map(lambda sharding: replicated(sharding.mesh), layout)
-    put = jax.lax.with_sharding_constraint
+    replicas = jax.tree.map(lambda sharding: replicated(sharding.mesh), layout)
+    constrain = jax.lax.with_sharding_constraint
 
     @jax.custom_vjp
     def gather(params):
-        return put(params, whole)
+        return constrain(params, replicas)
 
     gather.defvjp(
-        lambda params: (gather(params), None), lambda _, grads: (put(put(grads, whole), layout),)
+        lambda params: (gather(params), None),
+        lambda _, grads: (constrain(constrain(grads, replicas), layout),),
     )
     return gather(params)
 

@@ -65,11 +65,11 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        differentiate = functools.partial(
+        grad_fn = functools.partial(
             jax.grad(loss_fn, has_aux=True), state.params, counts=label_counts(batch, accumulate)
         )
         gradient, losses, batch_stats = accumulate_gradients(
-            differentiate, state.batch_stats, batch, key, accumulate
+            grad_fn, state.batch_stats, batch, key, accumulate
         )
         rate = schedule(state.step)  # not part of the optimiser, whose count stops at skipped steps
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -127,7 +127,7 @@ _unshared.defjvp(lambda primals, tangents: (_unshared(*primals), *tangents))
 
 
 def accumulate_gradients(
-    differentiate: Callable[..., tuple[Any, tuple[Metrics, Any]]],
+    grad_fn: Callable[..., tuple[Any, tuple[Metrics, Any]]],
     batch_stats: Any,
     batch: Batch,
     key: jax.Array,
@@ -136,11 +136,11 @@ def accumulate_gradients(
     """Gradient and losses, each the mean over equal parts of a batch, and BatchNorm's statistics.
 
     Args:
-      differentiate: maps statistics, a part and a key to the gradient and, as auxiliary output,
+      grad_fn: maps statistics, a part and a key to the gradient and, as auxiliary output,
         losses and statistics. Each part continues from the statistics of the previous one.
     """
     if parts == 1:
-        gradient, (losses, batch_stats) = differentiate(batch_stats, batch, key)
+        gradient, (losses, batch_stats) = grad_fn(batch_stats, batch, key)
         return gradient, losses, batch_stats
     # Every part has rows from every device, so that nothing moves between devices.
     batch = jax.tree.map(lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=parts), batch)
@@ -148,13 +148,13 @@ def accumulate_gradients(
     def add(carry, inputs):
         sums, batch_stats = carry
         number, part = inputs
-        gradient, (losses, batch_stats) = differentiate(
+        gradient, (losses, batch_stats) = grad_fn(
             batch_stats, part, jax.random.fold_in(key, number)
         )
         return (jax.tree.map(jnp.add, sums, (gradient, losses)), batch_stats), None
 
     first = jax.tree.map(lambda x: x[0], batch)
-    gradient, (losses, _) = jax.eval_shape(differentiate, batch_stats, first, key)
+    gradient, (losses, _) = jax.eval_shape(grad_fn, batch_stats, first, key)
     zeros = optax.tree.zeros_like((gradient, losses))
     (sums, batch_stats), _ = jax.lax.scan(add, (zeros, batch_stats), (jnp.arange(parts), batch))
     return *optax.tree.scale(1 / parts, sums), batch_stats

@@ -19,34 +19,35 @@ class StopRequests:
     """
 
     def __init__(self):
-        self.number = 0
+        self.signal = 0
         """the signal for which the run stops, or 0"""
-        self._together = jax.process_count() > 1
-        self._before: dict = {}
+        self._multiprocess = jax.process_count() > 1
+        self._handlers: dict = {}
 
     def after(self, step: int) -> bool:
         """Whether to stop after `step`; every process must call this at every step."""
-        if self._together and multihost_utils.reached_preemption_sync_point(step):
-            self.number = signal.SIGTERM
-        return bool(self.number)
+        if self._multiprocess and multihost_utils.reached_preemption_sync_point(step):
+            self.signal = signal.SIGTERM
+        return bool(self.signal)
 
-    def _note(self, number, frame) -> None:
+    def _handle(self, signum, frame) -> None:
         print("\nstopping after this step; repeat to stop immediately", file=sys.stderr)
         self._restore()
-        if self._together:
+        if self._multiprocess:
             signal.raise_signal(signal.SIGTERM)
         else:
-            self.number = number
+            self.signal = signum
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        self._handlers = {}
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT,) if self._together else (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            signals = [signal.SIGINT] if self._multiprocess else [signal.SIGINT, signal.SIGTERM]
+            for signum in signals:
+                self._handlers[signum] = signal.signal(signum, self._handle)
         return self
 
     def __exit__(self, *exception) -> None:

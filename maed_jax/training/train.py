@@ -34,9 +34,9 @@ The work directory contains config.json, checkpoints/, metrics.jsonl and tensorb
 def main(argv: list[str]) -> None:
     further = "\n" + 12 * " "
     configs = "\n".join(
-        f"  {name:<10}{further.join(listed.lines)}"
-        for name, listed in list_configs().items()
-        if not listed.study
+        f"  {name:<10}{further.join(description.lines)}"
+        for name, description in list_configs().items()
+        if not description.study
     )
     parser = Parser(
         prog="maed train",
@@ -86,7 +86,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     from maed_jax.training.monitor import Monitor
     from maed_jax.training.prefetch import Prefetch
     from maed_jax.training.profile import Profile
-    from maed_jax.training.setup import first_state, set_up
+    from maed_jax.training.setup import initial_state, set_up
     from maed_jax.training.stop import StopRequests
 
     jax_setup.configure()
@@ -96,26 +96,26 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
     setup = set_up(config)
     mesh, train_step, validation = setup.mesh, setup.step, setup.validation
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         if lead:
             print(text, file=sys.stderr)
 
-    alone = only_run_in(workdir) if lead else contextlib.nullcontext()
+    run_lock = only_run_in(workdir) if lead else contextlib.nullcontext()
     with (
         contextlib.closing(setup.batches),
-        alone,
+        run_lock,
         Checkpoints(workdir, config.keep) as checkpoints,
     ):
-        state = first_state(setup, config, checkpoints, workdir, tell)
+        state = initial_state(setup, config, checkpoints, workdir, log)
         if lead:
             write_config(workdir, config)
         start = int(state.step)
         if start >= config.steps:
-            tell(f"{workdir} is complete: it has {start} of {config.steps} steps")
+            log(f"{workdir} is complete: it has {start} of {config.steps} steps")
             return 0
-        numbers = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        tell(
-            f"{numbers / 1e6:.1f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
+        num_params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        log(
+            f"{num_params / 1e6:.1f} M parameters on {mesh.size} x {jax.devices()[0].device_kind}; "
             f"steps {start} to {config.steps}; TensorBoard: {workdir / 'tensorboard'}"
         )
 
@@ -150,19 +150,19 @@ def train(config: ConfigDict, workdir: str | Path, *, profile: str | None = None
                 scores, best = None, False
                 if validation is not None and not stopping and step % config.eval_every == 0:
                     scores = validation.errors(state.variables)
-                    best = checkpoints.beaten_by(scores)
-                    gates, images = validation.look(state.variables)
+                    best = checkpoints.is_best(scores)
+                    gates, images = validation.inspect(state.variables)
                     monitor.write(step, {f"validation/{k}": v for k, v in scores.items()} | gates)
-                    monitor.show(step, "validation", images)
+                    monitor.write_images(step, "validation", images)
                     monitor.restart_clock()
                 if last or best or step % config.checkpoint_every == 0:
                     checkpoints.save(state, position, scores)
                 if last:
                     monitor.flush(step)
                     break
-    if stop.number:
-        tell(f"stopped at step {step}, saved; the same command resumes")
-    return stop.number
+    if stop.signal:
+        log(f"stopped at step {step}, saved; the same command resumes")
+    return stop.signal
 
 
 if __name__ == "__main__":

@@ -36,19 +36,19 @@ class Validation:
 
     def __init__(self, config: ConfigDict, model: Any, body: Body, mesh: Mesh):
         data = config.data
-        at_once = max(1, 128 // config.model.clip_length)
+        num_clips = max(1, 128 // config.model.clip_length)
         self._clips = evaluation_clips(
             dataset_directory(data.data_dir, dataset_to_evaluate(data)),
             data.val_split,
             config.model.clip_length,
             config.model.image_size,
             stride=data.eval_interval,
-            batch_size=-(-at_once // mesh.size) * mesh.size,
+            batch_size=-(-num_clips // mesh.size) * mesh.size,
             margin=data.augment.margin,
             limit=config.eval_windows,
         )
-        another = "--config.body, or another dataset with --config.data.val_dataset"
-        scoring.check_body(self._clips.labels, body.name, another)  # fail before training
+        alternative = "--config.body, or another dataset with --config.data.val_dataset"
+        scoring.check_body(self._clips.labels, body.name, alternative)  # fail before training
         if not any(track.has_smpl.any() for track in self._clips.labels):
             raise UserError(
                 f"split {data.val_split!r} has no pose labels to validate on: choose another "
@@ -56,40 +56,40 @@ class Validation:
                 "--config.eval_every=0"
             )
         self._body, self._mesh = body, mesh
-        whole = sharding.replicated(mesh)
+        replicated = sharding.replicated(mesh)
         points_body = keypoint_body(body, h36m=True)  # raises if the regressor is missing
         self._bodies = jax.tree.map(
-            lambda x: sharding.from_host(x, whole), {"points": points_body, "mesh": body}
+            lambda x: sharding.from_host(x, replicated), {"points": points_body, "mesh": body}
         )
 
-        def answer(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
-            variables = jax.lax.with_sharding_constraint(variables, whole)
+        def predict_keypoints(variables: Any, bodies: Any, clip: jax.Array) -> Prediction:
+            variables = jax.lax.with_sharding_constraint(variables, replicated)
             return model.apply(variables, clip, bodies["points"])
 
-        def look(variables: Any, bodies: Any, clip: jax.Array) -> tuple[Prediction, Any]:
-            variables = jax.lax.with_sharding_constraint(variables, whole)
-            prediction, seen = model.apply(
+        def inspect(variables: Any, bodies: Any, clip: jax.Array) -> tuple[Prediction, Any]:
+            variables = jax.lax.with_sharding_constraint(variables, replicated)
+            prediction, intermediates = model.apply(
                 variables, clip, bodies["mesh"], vertices=True, mutable=["intermediates"]
             )
-            blocks = enumerate(attention_weights(seen))
+            blocks = enumerate(attention_weights(intermediates))
             gates = {f"block{i}": b["gates"].mean((1, 2)) for i, b in blocks if "gates" in b}
             return prediction, gates
 
-        self._answer = jax.jit(answer, out_shardings=whole)
-        self._look = jax.jit(look, out_shardings=whole)
+        self._predict_keypoints = jax.jit(predict_keypoints, out_shardings=replicated)
+        self._inspect = jax.jit(inspect, out_shardings=replicated)
         self._first: EvalBatch | None = None
 
     def errors(self, variables: Any) -> dict[str, float]:
         """Means over all frames: `mpjpe`, `pa_mpjpe` and `pve` in mm, `accel` in mm per frame^2."""
 
         def estimator(clip, *, vertices):
-            return self._on_all_devices(self._answer, variables, clip)
+            return self._on_all_devices(self._predict_keypoints, variables, clip)
 
         predicted = predict(estimator, self._clips)
         row = table.rows("model", scoring.plain_scores(predicted, self._clips, self._body))[-1]
         return {name: row[name] for name in scoring.PLAIN.metrics}
 
-    def look(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
+    def inspect(self, variables: Any) -> tuple[dict[str, float], list[np.ndarray]]:
         """Inspects the model's output for the first clips of the split, always the same ones.
 
         Returns:
@@ -99,13 +99,13 @@ class Validation:
         """
         if self._first is None:
             self._first = next(iter(self._clips))
-        prediction, found = self._on_all_devices(
-            self._look, variables, normalise(np.asarray(self._first.image))
+        prediction, gates = self._on_all_devices(
+            self._inspect, variables, normalise(np.asarray(self._first.image))
         )
         clips = self._first.track >= 0  # the others are padding
         gates = {
             f"gates/{block}": float(np.asarray(weights)[clips].mean())
-            for block, weights in found.items()
+            for block, weights in gates.items()
         }
         return gates, self._images(prediction) if jax.process_index() == 0 else []
 

@@ -20,7 +20,7 @@ from maed_jax.body.camera import project as project_crop
 from maed_jax.body.smpl import Body, pose_body
 from maed_jax.chunks import in_chunks
 from maed_jax.data.pixels import nearest, rescaled
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 from maed_jax.inference.reconstruct import exactly, to_pixels
 from maed_jax.inference.results import Person
 from maed_jax.inference.video import Video, VideoWriter, fit, no_progress
@@ -117,7 +117,7 @@ class ImageWriter:
           UserError: the file cannot be written.
         """
         _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        with whole_file(self._path) as file:  # OpenCV crashes on names that are not Unicode
+        with atomic_write(self._path) as file:  # OpenCV crashes on names that are not Unicode
             file.write(data)
 
     def __exit__(self, *_) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from maed_jax.arguments import RESULTS_BODY_HELP, Parser, from_zero
 from maed_jax.errors import UserError
-from maed_jax.files.whole import whole_file
+from maed_jax.files.atomic import atomic_write
 from maed_jax.inference.results import (
     Person,
     attention_file_name,
@@ -50,7 +50,7 @@ def save_page(out: str | Path, path: str | Path, *, body: str | Path | None = No
 
     path = Path(path)
     # Opened first, so that an unwritable path fails before the work.
-    with whole_file(path, "w") as file, tempfile.TemporaryDirectory() as directory:
+    with atomic_write(path, "w") as file, tempfile.TemporaryDirectory() as directory:
         data, title, video = gather(out, Path(directory), body)
         file.write(
             make_page(data, title=title, video=None if video is None else video.read_bytes())

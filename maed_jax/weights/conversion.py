@@ -11,8 +11,8 @@ import jax
 from maed_jax.body.files import load_body
 from maed_jax.errors import UserError
 from maed_jax.models.maed import MAED
-from maed_jax.runs.config import defaults, whole_body
-from maed_jax.runs.restore import check_free, write_run
+from maed_jax.runs.config import absolute_body, defaults
+from maed_jax.runs.restore import check_empty, write_run
 from maed_jax.weights import imagenet, original
 from maed_jax.weights.arrays import read_arrays
 from maed_jax.weights.layouts import paper_model
@@ -53,7 +53,7 @@ def convert(
       UserError: the work directory is in use; the file cannot be read or holds other weights; a
         choice does not exist or does not fit the weights.
     """
-    check_free(workdir)
+    check_empty(workdir)
     state = read_arrays(source)
     kind = recognise(state, str(source))
     loaded = load_body(body)
@@ -79,7 +79,7 @@ def convert(
         key = jax.random.key(seed)
         variables, report = imagenet.convert_imagenet(state, kind, model, loaded, key)
     config = defaults()
-    config.body = whole_body(body)
+    config.body = absolute_body(body)
     write_run(workdir, model, variables, config, {"conversion.txt": f"{report}\n"})
     return Converted(kind, model, report)
 

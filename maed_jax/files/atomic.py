@@ -31,7 +31,7 @@ def check_writable(path: str | Path | None) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """Opens a file for writing that gets its name only when the block ends without an error.
 
     Until then it is called `<name>.<random>.part`, and an earlier file stays in place; on an error
@@ -76,5 +76,5 @@ def _remove_orphans(path: Path) -> None:
     """Removes parts of the file that no process has locked any more."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
         with contextlib.suppress(OSError), part.open("rb") as file:
-            if lock(file, where_there_are_none=False):
+            if lock(file, if_unsupported=False):
                 part.unlink()
