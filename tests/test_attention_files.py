@@ -92,7 +92,7 @@ def test_all_files_of_a_folder(video, tmp_path, monkeypatch, drawn):
     track = Track(3, person.frames, person.boxes, person.detected, person.confidence)
     names = attention_files.write_attention(
         tmp_path, video, [person], [track], None, num_frames=FRAMES, batch=2, drawn=drawn,
-        keep=in_memory, progress=lambda label: no_progress,
+        allocate=in_memory, progress=lambda label: no_progress,
     )  # fmt: skip
     endings = ["mp4", "npz", "png"] if drawn else ["npz"]
     assert names == [f"attention_3.{ending}" for ending in endings]

@@ -14,7 +14,7 @@ from maed_jax.errors import UserError
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(readers, "WHOLE", {160: 83, 320: 90})
+    monkeypatch.setattr(readers, "FULL_FRAMES", {160: 83, 320: 90})
     monkeypatch.setattr(readers, "CROP", 64)
     monkeypatch.setattr(readers, "SIZE", 32)
     monkeypatch.setattr(data, "TURN", 0.01)

@@ -54,4 +54,4 @@ def test_seconds_are_of_one_work_where_a_case_does_several(monkeypatch):
 
 def test_the_rate_about_a_turn_is_the_mean_of_its_neighbours():
     times = clock.Times([1.0, 1.0], [(0, 1), (1, 2)])
-    assert clock.around(times, [10.0, 20.0, 40.0]) == pytest.approx([15.0, 30.0])
+    assert clock.mean_rates(times, [10.0, 20.0, 40.0]) == pytest.approx([15.0, 30.0])

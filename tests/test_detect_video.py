@@ -117,21 +117,21 @@ def test_search_interval(frames, every):
     assert sorted([*detector.whole, *detector.again_at]) == list(range(0, frames, every))
 
 
-def test_between_looks():
+def test_expected_boxes():
     def seen(boxes, scores):
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32))
 
     one, moved, other = box(40), box(50), box(150)
-    where = detect_video.between_looks(seen([one], [1]), seen([moved], [0.1]), 0.25, 0.25)
+    where = detect_video.expected_boxes(seen([one], [1]), seen([moved], [0.1]), 0.25, 0.25)
     np.testing.assert_allclose(where, [box(42.5)])
     doubtful = seen([other, moved], [0.2, 1])
     np.testing.assert_allclose(
-        detect_video.between_looks(seen([one], [1]), doubtful, 0.25, 0.5), [box(45), other]
+        detect_video.expected_boxes(seen([one], [1]), doubtful, 0.25, 0.5), [box(45), other]
     )
     for evident in (seen([moved, other], [1, 0.3]), seen([other], [1]), seen([], [])):
-        assert detect_video.between_looks(seen([one], [1]), evident, 0.25, 0.5) is None
-        assert detect_video.between_looks(evident, seen([one], [1]), 0.25, 0.5) is None
-    assert detect_video.between_looks(seen([], []), seen([], []), 0.25, 0.5).shape == (0, 4)
+        assert detect_video.expected_boxes(seen([one], [1]), evident, 0.25, 0.5) is None
+        assert detect_video.expected_boxes(evident, seen([one], [1]), 0.25, 0.5) is None
+    assert detect_video.expected_boxes(seen([], []), seen([], []), 0.25, 0.5).shape == (0, 4)
 
 
 def test_known_frames_are_not_searched_again(tmp_path):

@@ -55,7 +55,7 @@ def opened(tmp_path, monkeypatch):
         own = dataclasses.replace(body, name=name)
         bodies = Bodies(own, str(tmp_path / "SMPL_NEUTRAL.npz"))
         if genders:
-            bodies._whole |= {"male": own, "female": own}
+            bodies._bodies |= {"male": own, "female": own}
         found = evaluate.Opened(str(tmp_path), 7, config, estimator, bodies)
         monkeypatch.setattr(evaluate, "open_checkpoint", lambda *_: found)
         if isinstance(estimator, Oracle):

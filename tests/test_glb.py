@@ -8,7 +8,7 @@ from moving_person import camera_joints, moving_person
 from maed_jax.body.mannequin import mannequin
 from maed_jax.body.skeleton import JOINT_NAMES
 from maed_jax.exports.animation import Animation
-from maed_jax.exports.glb import HIDDEN, seen, write_glb
+from maed_jax.exports.glb import HIDDEN, visibility, write_glb
 from maed_jax.exports.obj import posed_verts
 
 FLIP = np.array([1, -1, -1])
@@ -132,8 +132,8 @@ def test_nobody_is_scaled_to_zero(person, tmp_path):
 def test_a_single_person_is_hidden_before_their_track(tmp_path):
     write_glb(tmp_path / "a.glb", [moving_person(n=5, first=10)], mannequin())
     glb = Glb(tmp_path / "a.glb")
-    seen = [np.linalg.det(glb.worlds(f / 25, JOINT_NAMES)[0, :3, :3]) for f in (0, 9, 10, 14)]
-    np.testing.assert_allclose(seen, [0, 0, 1, 1], atol=1e-6)
+    volumes = [np.linalg.det(glb.worlds(f / 25, JOINT_NAMES)[0, :3, :3]) for f in (0, 9, 10, 14)]
+    np.testing.assert_allclose(volumes, [0, 0, 1, 1], atol=1e-6)
 
 
 def test_nobody_is_seen_in_the_gap_of_a_track(person, tmp_path):
@@ -151,12 +151,12 @@ def test_nobody_is_seen_in_the_gap_of_a_track(person, tmp_path):
 def test_a_person_is_hidden_outside_of_their_track_and_in_its_gaps():
     frames = np.array([2, 3, 60, 61])
     animation = Animation(1, frames, frames / 10, *np.zeros((4, 1)))
-    when, visible = seen(animation, 8)
+    when, visible = visibility(animation, 8)
     np.testing.assert_allclose(when, [0, 0.2, 0.4, 6, 6.2])
     assert visible.tolist() == [False, True, False, True, False] and when.dtype == np.float32
-    np.testing.assert_allclose(seen(animation, 6.1)[0], [0, 0.2, 0.4, 6])
+    np.testing.assert_allclose(visibility(animation, 6.1)[0], [0, 0.2, 0.4, 6])
     no_time_between = dataclasses.replace(animation, times=np.array([0.2, 2, 2.1, 6.1]))
-    assert seen(no_time_between, 8)[1].tolist() == [False, True, False]
+    assert visibility(no_time_between, 8)[1].tolist() == [False, True, False]
 
 
 def test_a_single_frame_and_repeated_times(tmp_path, person):

@@ -51,9 +51,9 @@ def test_gradients_of_the_root_are_the_originals_count(net):
 
 def test_gradients_are_those_by_the_chosen_arguments():
     x, w = jnp.arange(6.0).reshape(2, 3), jnp.ones((3, 4))
-    function, (along, *arguments) = network.with_gradient((jnp.matmul, (x, w)), 1)
-    answer, (of_w,) = function(along, *arguments)
-    assert jnp.array_equal(answer, x @ w) and jnp.allclose(of_w, x.T @ along)
+    function, (cotangent, *arguments) = network.with_gradient((jnp.matmul, (x, w)), 1)
+    answer, (of_w,) = function(cotangent, *arguments)
+    assert jnp.array_equal(answer, x @ w) and jnp.allclose(of_w, x.T @ cotangent)
 
 
 def test_a_block_answers_for_all_tokens(net):

@@ -60,7 +60,7 @@ def test_the_detector_sees_some_frames_a_second_and_tracks_have_all(tmp_path, fp
     np.testing.assert_allclose(np.diff(track.boxes[:, 0]), 60 / fps, atol=60 / fps)
 
 
-def kept(**changes):
+def saved(**changes):
     """The stored form of two people in a video of five frames."""
     tracks = [
         Track(id, frames, np.ones((len(frames), 4)), frames > 1, frames / 5)
@@ -70,10 +70,10 @@ def kept(**changes):
 
 
 def test_stored_people_are_complete():
-    found = people._unpack(kept())
+    found = people._unpack(saved())
     assert found.num_frames == 5 and found.damaged == [2] and [t.id for t in found.tracks] == [1, 4]
     again = people._pack(found)
-    for name, array in kept().items():
+    for name, array in saved().items():
         np.testing.assert_array_equal(again[name], array)
 
 
@@ -86,7 +86,7 @@ def test_stored_people_are_complete():
     ],
 )  # fmt: skip
 def test_impossible_stored_people_are_ignored(changes):
-    assert people._unpack(kept(**changes)) is None
+    assert people._unpack(saved(**changes)) is None
 
 
 def boxes_file(path, numbers):

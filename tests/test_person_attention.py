@@ -24,13 +24,13 @@ from maed_jax.models.maed import MAED
 T = SMALL["clip_length"]
 
 
-def kinds(**settings):
+def attention_shapes(**settings):
     model = MAED(**SMALL | {"decoder": "ktd"} | settings)
     clip = jax.ShapeDtypeStruct((1, T, 32, 32, 3), np.float32)
     variables = jax.eval_shape(
         lambda key, x: model.init(key, x, None, method="regress"), jax.random.key(0), clip
     )
-    return person_attention.kinds(Estimator(model, variables, mannequin()))
+    return person_attention.attention_shapes(Estimator(model, variables, mannequin()))
 
 
 SPACE, TIME, GATES, JOINTS = (
@@ -54,19 +54,19 @@ SPACE, TIME, GATES, JOINTS = (
     ],
 )  # fmt: skip
 def test_every_model_shows_what_it_has(settings, expected):
-    assert set(kinds(**settings).items()) == expected
+    assert set(attention_shapes(**settings).items()) == expected
 
 
 def test_nothing_to_show():
     with pytest.raises(UserError, match="'cnn' with the decoder 'vanilla' has no attention"):
-        kinds(encoder="cnn", stage_sizes=(1,), decoder="vanilla")
+        attention_shapes(encoder="cnn", stage_sizes=(1,), decoder="vanilla")
 
 
 @pytest.mark.parametrize("mode", ["parallel", "coupling"])
 def test_weights_are_means_over_heads_of_token_0(mode):
     e = estimator(mode)
     clip = jax.random.normal(jax.random.key(1), (2, 3, 32, 32, 3))
-    found = person_attention._look(e.model, e.variables, e.body, clip)
+    found = person_attention._attention(e.model, e.variables, e.body, clip)
     maps = attention_maps(e, clip)
     if mode == "parallel":
         space = maps.space[:, :, :, :, 0, 1:].mean(3).transpose(1, 2, 0, 3)

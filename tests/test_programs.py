@@ -21,7 +21,7 @@ def test_a_program_knows_its_cost_and_runs():
     assert (program.run() == 128).all()
 
 
-@pytest.mark.parametrize(("backend", "calls"), [("cpu", 1), ("gpu", programs.IN_A_ROW)])
+@pytest.mark.parametrize(("backend", "calls"), [("cpu", 1), ("gpu", programs.QUEUED_CALLS)])
 def test_accelerators_are_asked_for_several_at_a_time(backend, calls, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     ran = []
@@ -31,14 +31,14 @@ def test_accelerators_are_asked_for_several_at_a_time(backend, calls, monkeypatc
 
 
 def test_a_program_may_take_all_of_a_device(monkeypatch):
-    assert programs.room() == 8 * 2**30
+    assert programs.memory_limit() == 8 * 2**30
 
     class Device:
         def memory_stats(self):
             return {"bytes_limit": 80 * 2**30}
 
     monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
-    assert programs.room() == 80 * 2**30
+    assert programs.memory_limit() == 80 * 2**30
 
 
 TOUCHING = """

@@ -23,7 +23,7 @@ from maed_jax.evaluation.predictions import predict
 from maed_jax.evaluation.protocol_choice import choose
 from maed_jax.evaluation.scoring import Bodies
 
-HOW = protocol_run.Pass(stride=2, margin=1.3, frames_per_batch=12)
+HOW = protocol_run.ClipSettings(stride=2, margin=1.3, frames_per_batch=12)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from maed_jax.data.images import CROP_MARGIN, crop_affine, normalise_keypoints, 
 from maed_jax.errors import UserError
 from maed_jax.inference.reconstruct import (
     OUTPUTS,
-    _Answers,
     _Run,
+    _TrackOutputs,
     crop_people,
     crop_squares,
     cut,
@@ -114,9 +114,9 @@ def test_an_interrupted_run_resumes(tmp_path, batch_of_second):
                 raise KeyboardInterrupt
             return super().__call__(clips)
 
-    def people(estimator, keep, batch):
+    def people(estimator, allocate, batch):
         return reconstruct(
-            FakeVideo(140), tracks(), estimator, num_frames=140, batch=batch, keep=keep
+            FakeVideo(140), tracks(), estimator, num_frames=140, batch=batch, allocate=allocate
         )
 
     def tracks():
@@ -142,12 +142,12 @@ def test_an_interrupted_run_resumes(tmp_path, batch_of_second):
 
 def test_memory_is_bounded_by_the_window():
     track = track_of(np.arange(1000))
-    answers = _Answers(track, 1.3, OUTPUTS, in_memory)
-    run = _Run(track, slice(0, 1000), 4, 8, answers)  # windows of 32 frames
+    outputs = _TrackOutputs(track, 1.3, OUTPUTS, in_memory)
+    run = _Run(track, slice(0, 1000), 4, 8, outputs)  # windows of 32 frames
     held, clips = [], 0
     for position in range(1000):
         clips += sum(1 for _ in run.add(position, np.zeros((1, 1, 3), np.uint8)))
-        held.append(len(run._held))
+        held.append(len(run._buffer))
     assert clips == 256 and max(held) <= 64 and held[-1] == 0
 
 

@@ -38,9 +38,11 @@ def test_a_table_lines_up():
     assert text == "             ms\nlong name     1\na          23.5"
 
 
-def test_three():
+def test_median_and_range():
     values = {"median": 0.0012, "low": 0.001, "high": 0.0013}
-    assert record.three(values, times=1e3) == "1.2 [1, 1.3]" and record.three(None) == ""
+    assert (
+        record.median_range(values, times=1e3) == "1.2 [1, 1.3]" and record.median_range(None) == ""
+    )
 
 
 def test_the_yardstick_for_people():

@@ -146,7 +146,7 @@ def test_gendered_truth_is_of_the_right_body(dataset, body):
     clips, oracle = clips_of(dataset), Oracle()
     clips.labels = [dataclasses.replace(labels, gender="male") for labels in clips.labels]
     bodies = scoring.Bodies(body)
-    bodies._whole["male"] = big
+    bodies._bodies["male"] = big
     predicted = predict(oracle, clips, progress=oracle.watch)
     one = scoring.score(predicted, clips, bodies, protocol).tracks[0]
     assert np.nanmean(one.errors["mpjpe"]) > 100 and np.nanmean(one.errors["pa_mpjpe"]) < 1e-2

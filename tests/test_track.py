@@ -290,7 +290,7 @@ def test_people_who_never_meet_are_not_compared(monkeypatch):
     gone = [[]] * (int(MAX_GAP * FPS) + 2)
     people = [frame for _ in range(5) for frame in walk(9) + gone] + walk(40)
     with monkeypatch.context() as patch:
-        patch.setattr("maed_jax.inference.track._together", compared)
+        patch.setattr("maed_jax.inference.track._common_boxes", compared)
         found = track(people)
     assert [int(t.frames[0]) for t in found] == [26 * i for i in range(6)]
     assert len(track(both(people, walk(len(people), y=600)))) == 7

@@ -109,12 +109,12 @@ def test_another_job_starts_anew(tmp_path):
         assert sorted(path.name for path in work.folder.iterdir()) == ["job.json", "lock"]
 
 
-@pytest.mark.parametrize("wanted", [False, True])
-def test_after_a_users_mistake_nothing_is_left_but_what_is_wanted(tmp_path, wanted):
+@pytest.mark.parametrize("keep", [False, True])
+def test_after_a_users_mistake_nothing_is_left_but_what_is_wanted(tmp_path, keep):
     with pytest.raises(UserError), unfinished(tmp_path / "a" / "b", {}) as work:
-        work.wanted |= wanted
+        work.keep |= keep
         raise UserError("no")
-    assert (tmp_path / "a").exists() == wanted
+    assert (tmp_path / "a").exists() == keep
 
 
 def test_a_killed_process_leaves_its_work(tmp_path):

@@ -71,10 +71,10 @@ def joint_errors(
       `position_mm` [24], with both bodies centred on their pelvis; `rotation_deg` [24], the angle
       between predicted and true rotation in the parent's frame (the pelvis': in the camera frame).
     """
-    few = smpl.restrict(body, [0])  # joints need no vertices
+    body = smpl.restrict(body, [0])  # joints need no vertices
 
     def joints(pose, shape):
-        return metrics.centre(_tree_joints(few, jnp.asarray(pose), jnp.asarray(shape)), (0,))
+        return metrics.centre(_tree_joints(body, jnp.asarray(pose), jnp.asarray(shape)), (0,))
 
     position = metrics.distances(joints(pose, shape), joints(true_pose, true_shape))
     rotation, truth = (Rotation.from_rotvec(np.reshape(p, (-1, 3))) for p in (pose, true_pose))
@@ -110,10 +110,10 @@ def time_gates(estimator: Estimator, images: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _gates(model: MAED, variables: Any, body: smpl.Body, images: jax.Array) -> jax.Array:
-    _, seen = model.apply(
+    _, state = model.apply(
         variables, normalise(images), body, method="regress", mutable="intermediates"
     )
-    gates = [block["gates"].astype(jnp.float32).mean(-1) for block in attention_weights(seen)]
+    gates = [block["gates"].astype(jnp.float32).mean(-1) for block in attention_weights(state)]
     return jnp.stack(gates, -1)
 
 
@@ -129,18 +129,18 @@ def gates_by_subset(estimator: Estimator, clips: EvaluationClips) -> dict:
         clips.place(gates, batch, time_gates(estimator, batch.image))
     subsets = np.concatenate([np.full(len(g), t.subset) for g, t in zip(gates, clips.tracks)])
     gates = np.concatenate(gates)
-    known = np.isfinite(gates).all(-1)
-    gates, subsets = gates[known], subsets[known]
+    finite = np.isfinite(gates).all(-1)
+    gates, subsets = gates[finite], subsets[finite]
     means = {
         str(name): gates[subsets == name].mean(0).tolist()
         for name in dict.fromkeys(subsets)
         if name
     }
-    two = np.isin(subsets, ("plain", "occlusion"))
+    compared = np.isin(subsets, ("plain", "occlusion"))
     return {
         "subsets": means | {table.ALL: gates.mean(0).tolist()},
         "occlusion_correlation": [
-            correlation(subsets[two] == "occlusion", gate) for gate in gates[two].T
+            correlation(subsets[compared] == "occlusion", gate) for gate in gates[compared].T
         ],
     }
 
@@ -200,30 +200,30 @@ def blanked_frame(
     pose = matrix_from_axis_angle(jnp.asarray(labels["pose"][:, frame]).reshape(-1, NUM_JOINTS, 3))
     true_joints = _joints14(body, pose, jnp.asarray(labels["shape"][:, frame]))
     gated = has_gates(estimator.model)
-    found: dict[str, list] = {"mpjpe": [], "pa_mpjpe": [], "gate": [], "gate_others": []}
+    means: dict[str, list] = {"mpjpe": [], "pa_mpjpe": [], "gate": [], "gate_others": []}
     samples: list[tuple[float, np.ndarray]] = []
     for fraction in fractions:
-        here: dict[str, list] = {name: [] for name in found}
+        per_side: dict[str, list] = {name: [] for name in means}
         for side in augment.SIDES if fraction else augment.SIDES[:1]:
-            hidden = blank(images, frame, side, fraction)
-            prediction = estimator(normalise(jnp.asarray(hidden)), vertices=False)
+            blanked = blank(images, frame, side, fraction)
+            prediction = estimator(normalise(jnp.asarray(blanked)), vertices=False)
             joints = _joints14(body, prediction.rotmat[:, frame], prediction.shape[:, frame])
-            here["mpjpe"].append(metrics.mpjpe(joints, true_joints).mean())
-            here["pa_mpjpe"].append(metrics.pa_mpjpe(joints, true_joints).mean())
+            per_side["mpjpe"].append(metrics.mpjpe(joints, true_joints).mean())
+            per_side["pa_mpjpe"].append(metrics.pa_mpjpe(joints, true_joints).mean())
             if gated:
-                gates = time_gates(estimator, hidden)
-                here["gate"].append(gates[:, frame].mean(0))
-                here["gate_others"].append(gates[:, others].mean((0, 1)))
+                gates = time_gates(estimator, blanked)
+                per_side["gate"].append(gates[:, frame].mean(0))
+                per_side["gate_others"].append(gates[:, others].mean((0, 1)))
                 above = gates[:, frame] - gates[:, others].mean(1)
                 samples += [(fraction, row) for row in above]
-        for name, values in here.items():
+        for name, values in per_side.items():
             if values:
-                found[name].append(np.mean(values, axis=0).tolist())
-    answer = {"fractions": list(fractions)} | {k: v for k, v in found.items() if v}
+                means[name].append(np.mean(values, axis=0).tolist())
+    results = {"fractions": list(fractions)} | {k: v for k, v in means.items() if v}
     if gated:
         fraction, above = np.array([s[0] for s in samples]), np.stack([s[1] for s in samples])
-        answer["gate_correlation"] = [correlation(fraction, block) for block in above.T]
-    return answer
+        results["gate_correlation"] = [correlation(fraction, block) for block in above.T]
+    return results
 
 
 @jax.jit

@@ -153,7 +153,7 @@ def _plot_blanked(figure: Figure, summary: dict) -> bool:
     ends = {}
     for name, row in summary["rows"].items():
         fractions, stats = row["blanked"]["fractions"], row["blanked"]["pa_mpjpe"]
-        _band(axes, fractions, stats, color=SEEN[_seen(name)])
+        _band(axes, fractions, stats, color=CONTEXT_COLORS[_context(name)])
         ends[name] = _series(stats)[0][-1]
     low, high = axes.get_ylim()
     for name, y in _spaced(ends, (high - low) / 28).items():
@@ -162,7 +162,7 @@ def _plot_blanked(figure: Figure, summary: dict) -> bool:
             label_of(name), (fractions[-1], ends[name]), (fractions[-1] + 0.07, y), fontsize=8,
             va="center", arrowprops=thread,
         )  # fmt: skip
-    for words, color in SEEN.items():
+    for words, color in CONTEXT_COLORS.items():
         axes.plot([], [], color=color, label=words)
     axes.set_xlim(right=fractions[-1] + 0.02)
     axes.set_xlabel("blanked fraction of the frame")
@@ -173,19 +173,19 @@ def _plot_blanked(figure: Figure, summary: dict) -> bool:
 
 
 # How an encoder can see other frames than the blanked one, and the colour of its line.
-SEEN = {
+CONTEXT_COLORS = {
     "sees one frame": "tab:red",
     "space and time in parallel": "tab:blue",
     "time after space, or both jointly": "tab:green",
 }
 
 
-def _seen(name: str) -> str:
-    alone, beside, after = SEEN
+def _context(name: str) -> str:
+    one_frame, parallel, joint = CONTEXT_COLORS
     row = ROWS[name]
     if row.encoder == "cnn" or row.mode == "vanilla":
-        return alone
-    return beside if row.encoder == "ste" and row.mode.startswith("parallel") else after
+        return one_frame
+    return parallel if row.encoder == "ste" and row.mode.startswith("parallel") else joint
 
 
 def _spaced(heights: dict[str, float], gap: float) -> dict[str, float]:

@@ -158,18 +158,20 @@ def _depth(summary: dict) -> str:
         "Joints by their number of ancestors in SMPL's tree. Differences are taken seed by seed: "
         "KTD is better below zero."
     ]
-    kinds = (("position_mm", "Position, with both bodies centred on the pelvis, mm", 1),)
-    kinds += (("rotation_deg", "Angle to the true rotation in the parent's frame, degrees", 1),)
-    for kind, title, digits in kinds:
+    titles = {
+        "position_mm": "Position, with both bodies centred on the pelvis, mm",
+        "rotation_deg": "Angle to the true rotation in the parent's frame, degrees",
+    }
+    for kind, title in titles.items():
         differences = summary["claims"]["decoders"]
         head = ["depth", "joints", *map(label_of, chosen)]
         head += [" - ".join(map(label_of, pair.split(" - "))) for pair in differences]
         rows = []
         for depth, level in enumerate(LEVELS):
-            values = [cell(rows_of[n]["depth"][kind][depth], digits) for n in chosen]
-            values += [cell(d[kind][depth], digits) for d in differences.values()]
+            values = [cell(rows_of[n]["depth"][kind][depth]) for n in chosen]
+            values += [cell(d[kind][depth]) for d in differences.values()]
             joints = ", ".join(JOINT_NAMES[j] for j in level)
-            rows.append([str(depth), joints, *values, number(mean_pose[kind][depth], digits)])
+            rows.append([str(depth), joints, *values, number(mean_pose[kind][depth])])
         text.append(f"{title}:\n\n" + markdown_table([[*head, "mean pose"], *rows], left=2))
     return "\n\n".join(text)
 

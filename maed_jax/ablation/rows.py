@@ -81,7 +81,7 @@ LINE_OF = {line.row: line for part in reversed(TABLE) for line in reversed(part)
 
 STAGES = ("stage1", "stage2")
 # Settings that the study itself sets for every run.
-_DECIDED = (
+_SET_BY_STUDY = (
     "seed",
     "init_from",
     *(f"model.{k}" for k in ("encoder", "mode", "decoder", "tree_seed")),
@@ -109,19 +109,19 @@ def choose_seeds(numbers: str | None, config: ConfigDict) -> list[int]:
     Raises:
       UserError: they are not numbers or not among the study's seeds, or the study's are invalid.
     """
-    known = list(config.study.seeds)
-    if not all(type(seed) is int and 0 <= seed < SEEDS for seed in known):
+    available = list(config.study.seeds)
+    if not all(type(seed) is int and 0 <= seed < SEEDS for seed in available):
         raise UserError(
-            f"config.study.seeds must be whole numbers from 0 to 2^32 - 1, not {tuple(known)}"
+            f"config.study.seeds must be whole numbers from 0 to 2^32 - 1, not {tuple(available)}"
         )
     try:
-        chosen = known if numbers is None else [int(n) for n in numbers.split(",")]
+        chosen = available if numbers is None else [int(n) for n in numbers.split(",")]
     except ValueError:
         raise UserError(f"--seeds takes whole numbers such as 0,1, not {numbers!r}") from None
     for seed in chosen:
-        if seed not in known:
+        if seed not in available:
             raise UserError(
-                f"the study has the seeds {', '.join(map(str, known))}, not {seed}; "
+                f"the study has the seeds {', '.join(map(str, available))}, not {seed}; "
                 "change them with config.study.seeds"
             )
     return list(dict.fromkeys(chosen))
@@ -133,18 +133,18 @@ def load_study(spec: str, overrides: list[str]) -> ConfigDict:
     Raises:
       UserError: it is not a study's, or an override would itself be overridden by the study.
     """
-    config, before = load_config(spec, overrides), dict(flatten(load_config(spec)))
+    config, defaults = load_config(spec, overrides), dict(flatten(load_config(spec)))
     if "study" not in config:
         raise UserError(f"the configuration {spec} trains one model; try --config ablation")
     for key, value in flatten(config):
-        if value == before[key]:
+        if value == defaults[key]:
             continue
-        if all(f"study.{stage}.{key}" in before for stage in STAGES):
+        if all(f"study.{stage}.{key}" in defaults for stage in STAGES):
             raise UserError(
                 f"each stage has its own {key}: "
                 f"set config.study.stage1.{key} and config.study.stage2.{key}"
             )
-        if key in _DECIDED:
+        if key in _SET_BY_STUDY:
             raise UserError(f"config.{key} is set by the rows and seeds of the study; leave it out")
     return config
 

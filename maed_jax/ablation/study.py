@@ -114,30 +114,30 @@ def run_study(config: ConfigDict, workdir: Path, rows: list[str], seeds: list[in
         for stage, before in (("stage1", ""), ("stage2", "stage1")):
             check_settings(stage_config(config, ROWS[name], 0, stage, before))
     dataset_directory(config.data.data_dir, dataset_to_evaluate(config.data))  # raises if missing
-    fresh = not (workdir / "mean_pose.json").exists()
-    mean_pose = measure_mean_pose(config) if fresh else None
+    new_study = not (workdir / "mean_pose.json").exists()
+    mean_pose = measure_mean_pose(config) if new_study else None
     claim_directory(config, workdir)  # only after all checks, so that settings can still change
-    if fresh:
+    if new_study:
         write_json(workdir / "mean_pose.json", mean_pose)
     runs = [(name, seed) for seed in seeds for name in rows]
-    waiting = [run for run in runs if not result_path(workdir, *run).exists()]
-    if done := len(runs) - len(waiting):
+    remaining = [run for run in runs if not result_path(workdir, *run).exists()]
+    if done := len(runs) - len(remaining):
         print(f"{done} of {len(runs)} runs are already done", flush=True)
-    for count, (name, seed) in enumerate(waiting, start=1):
+    for count, (name, seed) in enumerate(remaining, start=1):
         try:
             with only_run_in(workdir / name / str(seed)):
                 if result_path(workdir, name, seed).exists():  # another process was faster
                     continue
                 result = run_row(config, workdir, name, seed)
         except InUse:
-            message = f"[{count}/{len(waiting)}] {name}, seed {seed}: running in another process"
+            message = f"[{count}/{len(remaining)}] {name}, seed {seed}: running in another process"
             print(message, flush=True)
             continue
         except UserError as error:
             raise UserError(f"row {name}, seed {seed}: {error}") from None
         if isinstance(result, int):
             return result
-        print(_progress(workdir, name, seed, result, count, len(waiting)), flush=True)
+        print(_progress(workdir, name, seed, result, count, len(remaining)), flush=True)
     return 0
 
 
@@ -199,14 +199,14 @@ def measure_run(workdir: str | Path, config: ConfigDict) -> dict:
     points_body = keypoint_body(body, h36m=True)
     estimator = dataclasses.replace(run.estimator, body=points_body)
     clips = test_clips(config)
-    found = measure.errors(predict(estimator, clips), clips, body)
+    results = measure.errors(predict(estimator, clips), clips, body)
     clear = clear_test_clips(config, clips)
     images, labels = measure.clear_clips(clear, config.study.blank_clips)
-    found["blanked"] = measure.blanked_frame(estimator, points_body, images, labels)
+    results["blanked"] = measure.blanked_frame(estimator, points_body, images, labels)
     if measure.has_gates(estimator.model):
-        found["gates"] = measure.gates_by_subset(estimator, clips)
+        results["gates"] = measure.gates_by_subset(estimator, clips)
     leaves = jax.tree.leaves(estimator.variables["params"])
-    return {"parameters": int(sum(leaf.size for leaf in leaves)), "steps": run.step} | found
+    return {"parameters": int(sum(leaf.size for leaf in leaves)), "steps": run.step} | results
 
 
 def measure_mean_pose(config: ConfigDict) -> dict:

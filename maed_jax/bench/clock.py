@@ -73,6 +73,6 @@ def _turn(case: Callable[[], Any], seconds: Callable[[], float]) -> float:
     return (seconds() - start) / done
 
 
-def around(times: Times, rates: Sequence[float]) -> list[float]:
+def mean_rates(times: Times, rates: Sequence[float]) -> list[float]:
     """Returns the machine's rate during each turn: the mean of the readings before and after."""
     return [(rates[before] + rates[after]) / 2 for before, after in times.readings]

@@ -61,12 +61,12 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> list[
     """
     if old["bench"] != new["bench"]:
         raise UserError(f"one result is from bench {old['bench']}, the other from {new['bench']}")
-    before = {row["name"]: row for row in old["rows"]}
-    pairs = [(before[row["name"]], row) for row in new["rows"] if row["name"] in before]
+    old_rows = {row["name"]: row for row in old["rows"]}
+    pairs = [(old_rows[row["name"]], row) for row in new["rows"] if row["name"] in old_rows]
     verdicts = [
-        judge(row["name"], _cost(was), _cost(row), tolerance)
-        for was, row in pairs
-        if _cost(was) and _cost(row)
+        judge(row["name"], _cost(old_row), _cost(row), tolerance)
+        for old_row, row in pairs
+        if _cost(old_row) and _cost(row)
     ]
     if not verdicts:
         raise UserError("the two results have no measured row in common")

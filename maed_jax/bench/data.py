@@ -58,8 +58,8 @@ def main(argv: list[str]) -> None:
         print(table(rows))
     else:
         names = ("split", "interval", "clips_per_batch", "workers", "threads", "seconds")
-        how = {name: getattr(options, name) for name in names}
-        rows = [{"name": "batches", **measure_batches(options.dataset, **how)}]
+        settings = {name: getattr(options, name) for name in names}
+        rows = [{"name": "batches", **measure_batches(options.dataset, **settings)}]
         print("\n".join(f"{name:<24}{value:>10}" for name, value in rows[0].items()))
     record.write(options.json, "data", rows)
     if options.plot:
@@ -90,9 +90,9 @@ def compare(readers: list[Reader], rounds: int) -> list[dict]:
 def _speed(read: Callable[[int], int], number: int) -> float:
     """Returns frames per second of this thread's CPU time."""
     frames, start = 0, time.thread_time()
-    while (spent := time.thread_time() - start) < TURN:
+    while (elapsed := time.thread_time() - start) < TURN:
         frames += read(1000 * number + frames)
-    return frames / spent
+    return frames / elapsed
 
 
 def table(rows: list[dict]) -> str:
@@ -101,8 +101,8 @@ def table(rows: list[dict]) -> str:
         [
             row["name"],
             f"{row['kilobytes']:.0f}",
-            record.three(row["frames/s"], "{:.0f}"),
-            record.three(row.get("ratio"), "{:.2f}"),
+            record.median_range(row["frames/s"], "{:.0f}"),
+            record.median_range(row.get("ratio"), "{:.2f}"),
         ]
         for row in rows
     ]
@@ -137,15 +137,15 @@ def measure_batches(
         next(batches)
     record.say(f"measuring for {seconds:g} seconds")
     count, start = 0, time.perf_counter()
-    while (spent := time.perf_counter() - start) < seconds:
+    while (elapsed := time.perf_counter() - start) < seconds:
         next(batches)
         count += clips_per_batch
     batches.close()
     cores = max(workers, 1) * threads
     return {
-        "clips/s": round(count / spent, 2),
-        "frames/s": round(count * CLIP_LENGTH / spent, 1),
-        "frames/s/core": round(count * CLIP_LENGTH / spent / cores, 1),
+        "clips/s": round(count / elapsed, 2),
+        "frames/s": round(count * CLIP_LENGTH / elapsed, 1),
+        "frames/s/core": round(count * CLIP_LENGTH / elapsed / cores, 1),
         "cores": cores,
     }
 

@@ -61,8 +61,8 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
     from maed_jax.evaluation.scoring import Bodies, score
 
     rng = np.random.default_rng(0)
-    made = [crop_of(synthetic.photo(1000, seed)) for seed in range(2)]
-    files = [made[i % 2] for i in range(frames)]
+    crops = [crop_of(synthetic.photo(1000, seed)) for seed in range(2)]
+    files = [crops[i % 2] for i in range(frames)]
     boxes = [synthetic.box(CROP, 0.5, rng) for _ in files]
     records = synthetic.write_dataset(folder / "dataset", files, boxes, CROP)
 
@@ -82,13 +82,13 @@ def make_cases(config: ConfigDict, folder: Path, frames: int, batch: int) -> dic
         margin=margin,
     )
     predicted = predict(stages.Idle(estimator), clips)
-    how = protocol_run.Pass(stride, margin, batch)
+    settings = protocol_run.ClipSettings(stride, margin, batch)
     return {
         stages.ALONE: stages.alone(estimator, len(clips) * size, size),
         "reading clips": lambda: [None for _ in clips],
         "the pass": lambda: predict(estimator, clips),
         "scoring": lambda: score(predicted, clips, bodies, protocol),
-        "everything": lambda: protocol_run.run(estimator, bodies, records, [protocol], how),
+        "everything": lambda: protocol_run.run(estimator, bodies, records, [protocol], settings),
     }
 
 

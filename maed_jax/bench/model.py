@@ -103,31 +103,32 @@ def measure(
     net = net._replace(variables=for_inference(net.variables))
     yard = Yardstick(config.model.dtype, clock=record.clock_of(options))
     model, b, t = net.model, options.clips, options.frames
-    long = {"interpolate_time": True}
+    settings = {"interpolate_time": True}
     case = functools.partial(Case, frames=t, clips=b)
 
     def parts() -> Iterator[Case]:
-        yield case("forward", network.forward(net, b, t, **long), b * original.forward(model, t))
-        floors = original.parts(model, t)
+        work = network.forward(net, b, t, **settings)
+        yield case("forward", work, b * original.forward(model, t))
+        operations = original.parts(model, t)
         for name, work in network.parts(net, b, t).items():
-            yield case(name, work, b * floors[name])
+            yield case(name, work, b * operations[name])
 
     def by_length() -> Iterator[Case]:
         for n in lengths:
-            work = network.forward(net, 1, n, **long)
+            work = network.forward(net, 1, n, **settings)
             yield Case(f"forward, {n} frames", work, original.forward(model, n), n, 1)
 
     def by_batch() -> Iterator[Case]:
         for n in batches:
-            work = network.forward(net, n, t, **long)
+            work = network.forward(net, n, t, **settings)
             yield Case(f"forward, {n} clips", work, n * original.forward(model, t), t, n)
 
     def by_attention() -> Iterator[Case]:
         for mode in MODES:
             for n in lengths:
-                floor = original.block(model.clone(mode=mode), n)
                 work = network.block(net, mode, n)
-                yield Case(f"block {mode}, {n} frames", work, floor, n, 1, mode)
+                operations = original.block(model.clone(mode=mode), n)
+                yield Case(f"block {mode}, {n} frames", work, operations, n, 1, mode)
 
     groups = dict(zip(GROUPS, (parts, by_length, by_batch, by_attention)))
     rows = []
@@ -141,7 +142,7 @@ class Case(NamedTuple):
     name: str
     work: tuple
     """a function and its arguments"""
-    floor: int
+    original: int
     """operations of the original's network"""
     frames: int
     clips: int
@@ -155,15 +156,15 @@ def group(
     from maed_jax.bench import clock, programs
 
     compiled = [(case, programs.compile(case.work[0], *case.work[1])) for case in cases]
-    room = programs.room() if options.memory is None else options.memory * 2**30
+    limit = programs.memory_limit() if options.memory is None else options.memory * 2**30
     fitting = {
-        case.name: program for case, program in compiled if program.memory.get("all", 0) < room
+        case.name: program for case, program in compiled if program.memory.get("all", 0) < limit
     }
     seconds = record.clock_of(options)
     times = clock.rounds(fitting, options.rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for case, program in compiled:
-        known = {
+        facts = {
             "frames": case.frames,
             "clips": case.clips,
             "mode": case.mode,
@@ -171,12 +172,12 @@ def group(
             "memory": program.memory,
             "compile seconds": round(program.compile_seconds, 2),
         }
-        operations = {"operations": program.count.operations, "original": case.floor}
+        operations = {"operations": program.count.operations, "original": case.original}
         if case.name in times:
             row = record.row(case.name, times[case.name], yard.matmuls(), **operations)
         else:
             row = {"name": case.name, "operations": program.count.operations}
-        rows.append(row | known)
+        rows.append(row | facts)
     return rows
 
 
@@ -186,10 +187,10 @@ def text(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         lines.append([
             row["name"],
-            record.three(row["seconds"]) if "seconds" in row else "too large",
+            record.median_range(row["seconds"]) if "seconds" in row else "too large",
             f"{row.get('original operations', row['operations']) / 1e9:.4g}",
-            record.three(row.get("original share"), "{:.2f}"),
-            record.three(row.get("share"), "{:.2f}"),
+            record.median_range(row.get("original share"), "{:.2f}"),
+            record.median_range(row.get("share"), "{:.2f}"),
             f"{row['bytes'] / 1e9:.3g}",
             f"{row['memory'].get('all', 0) / 2**30:.3g}",
             f"{row['compile seconds']:.3g} s",

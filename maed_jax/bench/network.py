@@ -79,7 +79,7 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
     root = ResNetRoot(tuple(model.stage_sizes), model.width)
     embedding, decoder = dense(model.dim, "embedding", dtype), make_decoder(model)
 
-    def see(params, images):
+    def features(params, images):
         return root.apply({"params": params}, images)
 
     def embed(params, x):
@@ -92,8 +92,8 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
         return Prediction.from_regression(regression, feature, body, vertices=False)
 
     images = rearrange(clips(model, b, t), "b t h w c -> (b t) h w c").astype(dtype)
-    seen = jax.eval_shape(see, encoder["root"], images)
-    tokens = seen.shape[1] * seen.shape[2] + 1
+    feature_map = jax.eval_shape(features, encoder["root"], images)
+    tokens = feature_map.shape[1] * feature_map.shape[2] + 1
 
     def noise(*shape, dtype=dtype):
         return jax.random.normal(jax.random.key(2), shape, dtype)
@@ -108,30 +108,30 @@ def parts(network: Network, b: int, t: int) -> dict[str, Work]:
     feature = noise(b, t, model.feature_dim, dtype=jnp.float32)
     decoded = Regression.from_vector(noise(b, t, VECTOR_SIZE, dtype=jnp.float32))
     return {
-        "root": (see, (encoder["root"], images)),
-        "embedding": (embed, (encoder["embedding"], noise(*seen.shape))),
+        "root": (features, (encoder["root"], images)),
+        "embedding": (embed, (encoder["embedding"], noise(*feature_map.shape))),
         "blocks": (blocks, (encoder, noise(b, t, tokens, model.dim))),
         "decoder": (decode, (params["decoder"], feature)),
         "body": (pose, (network.body, decoded, feature)),
     }
 
 
-def with_gradient(work: Work, *by: int) -> Work:
-    """Returns a function's output and its gradients with respect to arguments `by`, for a random
+def with_gradient(work: Work, *argnums: int) -> Work:
+    """Returns a function's output and gradients with respect to arguments `argnums`, for a random
     cotangent."""
     function, arguments = work
-    answer = jax.eval_shape(function, *arguments)
-    along = jax.random.normal(jax.random.key(3), answer.shape, answer.dtype)
+    output = jax.eval_shape(function, *arguments)
+    cotangent = jax.random.normal(jax.random.key(3), output.shape, output.dtype)
 
-    def run(along, *arguments):
-        def of_chosen(*chosen):
-            given = dict(enumerate(arguments)) | dict(zip(by, chosen))
-            return function(*given.values())
+    def run(cotangent, *arguments):
+        def of_selected(*selected):
+            values = dict(enumerate(arguments)) | dict(zip(argnums, selected))
+            return function(*values.values())
 
-        answer, pull = jax.vjp(of_chosen, *(arguments[i] for i in by))
-        return answer, pull(along)
+        output, vjp = jax.vjp(of_selected, *(arguments[i] for i in argnums))
+        return output, vjp(cotangent)
 
-    return run, (along, *arguments)
+    return run, (cotangent, *arguments)
 
 
 def block(network: Network, mode: str, t: int) -> Work:

@@ -46,11 +46,11 @@ def line(axes: Axes, rows: Rows, x: str, label: str) -> None:
     rows = [row for row in rows if "yards" in row]
     places = [row[x] for row in rows]
     values = [[row["yards"][part] / 1e12 for row in rows] for part in ("median", "low", "high")]
-    (drawn,) = axes.plot(places, values[0], marker="o", markersize=3, label=f"{label}: time")
-    colour = drawn.get_color()
+    (curve,) = axes.plot(places, values[0], marker="o", markersize=3, label=f"{label}: time")
+    colour = curve.get_color()
     axes.fill_between(places, *values[1:], color=colour, alpha=0.2, linewidth=0)
-    asked = [row["operations"] / 1e12 for row in rows]
-    axes.plot(places, asked, color=colour, linestyle=":", label=f"{label}: operations")
+    operations = [row["operations"] / 1e12 for row in rows]
+    axes.plot(places, operations, color=colour, linestyle=":", label=f"{label}: operations")
 
 
 def plot_model(path: str, rows: Rows) -> None:
@@ -133,8 +133,8 @@ def plot_scale(path: str, predictions: Rows) -> None:
                 own = [r for r in predictions if (r["layout"], r["chip"]) == (layout, chip)]
                 counts = [row["chips"] for row in own]
                 worst, best = zip(*(row["efficiency"] for row in own))
-                (drawn,) = axes.plot(counts, worst, marker="o", markersize=3, label=chip)
-                axes.fill_between(counts, worst, best, color=drawn.get_color(), alpha=0.15)
+                (curve,) = axes.plot(counts, worst, marker="o", markersize=3, label=chip)
+                axes.fill_between(counts, worst, best, color=curve.get_color(), alpha=0.15)
             axes.set_xscale("log", base=2)
             axes.set_ylim(0, 1.05)
             axes.set_xlabel("chips")

@@ -66,9 +66,9 @@ def seconds_sending(kind: str, payload: float, n: int, chip: Chip) -> float:
     far = n / near
     if kind == "collective-permute":
         return payload / (chip.near_rate if far == 1 else chip.far_rate)
-    once = payload * (near - 1) / near / chip.near_rate
-    once += payload / near * (far - 1) / far / chip.far_rate
-    return (2 if kind == "all-reduce" else 1) * once
+    seconds = payload * (near - 1) / near / chip.near_rate
+    seconds += payload / near * (far - 1) / far / chip.far_rate
+    return (2 if kind == "all-reduce" else 1) * seconds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from maed_jax.compiler_options import Options, without_cache
 
 # Number of calls queued on an accelerator before waiting for the last, as in training, so that
 # launching them does not count.
-IN_A_ROW = 8
+QUEUED_CALLS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Program:
 
     @property
     def calls(self) -> int:
-        return 1 if jax.default_backend() == "cpu" else IN_A_ROW
+        return 1 if jax.default_backend() == "cpu" else QUEUED_CALLS
 
     def __call__(self) -> None:
         for _ in range(self.calls):
-            answer = self.run()
-        jax.block_until_ready(answer)
+            output = self.run()
+        jax.block_until_ready(output)
 
 
 def compile(function: Callable, *arguments: Any, options: Options = None) -> Program:
@@ -59,18 +59,18 @@ def compile_cold(jitted: Any, *arguments: Any, options: Options = None) -> tuple
 
 def memory(compiled: Any) -> dict[str, int]:
     """Returns the bytes that a compiled program needs on each device."""
-    found = compiled.memory_analysis()
-    if found is None:
+    analysis = compiled.memory_analysis()
+    if analysis is None:
         return {}
     sizes = {
-        "arguments": found.argument_size_in_bytes,
-        "results": found.output_size_in_bytes - found.alias_size_in_bytes,
-        "temporaries": found.temp_size_in_bytes,
+        "arguments": analysis.argument_size_in_bytes,
+        "results": analysis.output_size_in_bytes - analysis.alias_size_in_bytes,
+        "temporaries": analysis.temp_size_in_bytes,
     }
     return sizes | {"all": sum(sizes.values())}
 
 
-def room() -> int:
+def memory_limit() -> int:
     """Returns the bytes that a program may use: an accelerator's memory, or 8 GiB on a CPU."""
     statistics = jax.local_devices()[0].memory_stats()
     return (statistics or {}).get("bytes_limit", 8 * 2**30)

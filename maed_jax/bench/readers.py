@@ -14,7 +14,7 @@ from maed_jax.data import images, samples
 from maed_jax.data.augment import Augment
 
 SIZE, CLIP_LENGTH, FRAMES = 224, 16, 32
-WHOLE = {1000: 83, 2048: 90}  # side of full frames, pixels -> JPEG quality, see `synthetic.photo`
+FULL_FRAMES = {1000: 83, 2048: 90}  # side, pixels -> JPEG quality, see `synthetic.photo`
 CROP = 344
 _MEAN, _STD = (np.array(v, np.float32)[:, None, None] for v in (images.MEAN, images.STD))
 
@@ -35,31 +35,31 @@ def make_readers(folder: Path, pillow: bool = True) -> list[Reader]:
     cv2.setNumThreads(0)
     rng = np.random.default_rng(0)
     readers = []
-    for size, quality in WHOLE.items():
+    for size, quality in FULL_FRAMES.items():
         photos = [synthetic.photo(size, seed) for seed in range(2)]
         boxes = [synthetic.box(size, 0.45, rng) for _ in range(FRAMES)]
         original = f"original, {size} x {size}"
         if not readers:
-            name, made = f"crops, {CROP} x {CROP}", [crop_of(photo) for photo in photos]
-            middles = [synthetic.box(CROP, 0.5, rng) for _ in range(FRAMES)]
-            readers.append(our_reader(name, folder, made, middles, CROP, original))
+            name, jpegs = f"crops, {CROP} x {CROP}", [crop_of(photo) for photo in photos]
+            crop_boxes = [synthetic.box(CROP, 0.5, rng) for _ in range(FRAMES)]
+            readers.append(our_reader(name, folder, jpegs, crop_boxes, CROP, original))
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        found = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
+        frame_jpegs = [cv2.imencode(".jpg", p[..., ::-1], options)[1].tobytes() for p in photos]
         if pillow:
-            readers.append(original_reader(original, folder, found, boxes))
-        for name, made in (
-            (f"frames, {size} x {size}", found),
+            readers.append(original_reader(original, folder, frame_jpegs, boxes))
+        for name, jpegs in (
+            (f"frames, {size} x {size}", frame_jpegs),
             (f"frames of videos, {size} x {size}", [images.encode_jpeg(p) for p in photos]),
         ):
-            readers.append(our_reader(name, folder, made, boxes, size, original))
+            readers.append(our_reader(name, folder, jpegs, boxes, size, original))
     return readers
 
 
 def our_reader(
-    name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray], size: int, original: str
+    name: str, folder: Path, jpegs: list[bytes], boxes: list[np.ndarray], size: int, original: str
 ) -> Reader:
     """Returns a reader that does what training does for a clip, except batching."""
-    data = [made[i % len(made)] for i in range(len(boxes))]
+    data = [jpegs[i % len(jpegs)] for i in range(len(boxes))]
     records = synthetic.write_dataset(folder / name.replace(" ", ""), data, boxes, size)
     clips = samples.Clips(records, CLIP_LENGTH, len(boxes) // CLIP_LENGTH, 1)
     loader = samples.Loader(clips, SIZE, Augment())
@@ -67,7 +67,7 @@ def our_reader(
     def read(number: int) -> int:
         return len(loader(0, np.random.default_rng(number))["image"])
 
-    return Reader(name, _kilobytes(made), read, original)
+    return Reader(name, _kilobytes(jpegs), read, original)
 
 
 def crop_of(photo: np.ndarray) -> bytes:
@@ -79,12 +79,12 @@ def crop_of(photo: np.ndarray) -> bytes:
     return images.encode_jpeg(crop, 90)
 
 
-def original_reader(name: str, folder: Path, made: list[bytes], boxes: list[np.ndarray]) -> Reader:
+def original_reader(name: str, folder: Path, jpegs: list[bytes], boxes: list[np.ndarray]) -> Reader:
     """Returns a reader that does what the original does with a frame, without labels or
     augmentation."""
     files = [folder / f"{name}-{number}.jpg" for number in range(len(boxes))]
     for number, file in enumerate(files):
-        file.write_bytes(made[number % len(made)])
+        file.write_bytes(jpegs[number % len(jpegs)])
 
     def read(number: int) -> int:
         for i in range(CLIP_LENGTH):
@@ -92,7 +92,7 @@ def original_reader(name: str, folder: Path, made: list[bytes], boxes: list[np.n
             original_crop(files[i], boxes[i])
         return CLIP_LENGTH
 
-    return Reader(name, _kilobytes(made), read, name)
+    return Reader(name, _kilobytes(jpegs), read, name)
 
 
 def original_crop(file: Path, box: np.ndarray) -> np.ndarray:

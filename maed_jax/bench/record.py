@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from maed_jax import machine
 from maed_jax.arguments import Parser, positive
-from maed_jax.bench.clock import Times, around, spread
+from maed_jax.bench.clock import Times, mean_rates, spread
 from maed_jax.errors import UserError, reason
 from maed_jax.files.atomic import check_writable
 from maed_jax.files.json import read_json, write_json
@@ -107,7 +107,7 @@ def row(
       rates: the yardstick's, at each of its readings.
       operations, original: of one call of our program and of the original; 0: not counted.
     """
-    yards = [s * rate for s, rate in zip(times.seconds, around(times, rates))]
+    yards = [s * rate for s, rate in zip(times.seconds, mean_rates(times, rates))]
     found = {"name": name, "seconds": spread(times.seconds), "yards": spread(yards)}
     for key, amount in (("", operations), ("original ", original)):
         if amount:
@@ -174,7 +174,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def three(values: Mapping[str, float] | None, form: str = "{:.3g}", times: float = 1) -> str:
+def median_range(values: Mapping[str, float] | None, form: str = "{:.3g}", times: float = 1) -> str:
     """Formats the median and, in brackets, the interquartile range over rounds."""
     if values is None:
         return ""
@@ -186,7 +186,8 @@ def yardstick_lines(summary: Mapping[str, Any]) -> str:
     """Formats the machine's own rates for printing."""
     parts = []
     for name, values in summary["rates"].items():
-        parts.append(f"{name} {three(values, '{:.0f}' if 'matmuls' in name else '{:.1f}', 1e-9)}")
+        form = "{:.0f}" if "matmuls" in name else "{:.1f}"
+        parts.append(f"{name} {median_range(values, form, 1e-9)}")
     lines = "the machine's own rates, G operations/s and GB/s: " + "; ".join(parts)
     if environment := summary["environment"]:
         listed = ", ".join(f"{name}={value}" for name, value in environment.items())

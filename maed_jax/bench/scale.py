@@ -18,12 +18,11 @@ from __future__ import annotations
 import argparse
 
 from maed_jax.arguments import positive
-from maed_jax.bench import record
+from maed_jax.bench import pods, record
 from maed_jax.bench.model import numbers
 from maed_jax.errors import UserError
 
 LAYOUTS = ("replicated", "fsdp")
-CHIPS = ("h200", "v5e", "v5p")
 COUNTS = (1, 8, 64, 256, 512, 1024, 2048)
 STORED, CORE = 20_000, 1600  # bytes of a stored crop, frames/s of a core: see `maed bench data`
 
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> None:
         ("devices", "N,...", str, "1,8,64,256", "numbers of devices to compile for"),
         ("clips", "N", count, 8, "clips per device"),
         ("frames", "N", count, 16, "frames per clip"),
-        ("chips", "A,B", str, ",".join(CHIPS), "chips to predict for"),
+        ("chips", "A,B", str, ",".join(pods.CHIPS), "chips to predict for"),
         ("core", "N", rate, CORE, "frames/s that one core reads"),
         ("stored", "N", rate, STORED, "bytes of a stored frame"),
     ):
@@ -47,8 +46,8 @@ def main(argv: list[str]) -> None:
     options, overrides = parser.parse_known_args(argv)
     record.check(options)
     devices, chips = numbers(options, "devices"), options.chips.split(",")
-    if unknown := set(chips) - set(CHIPS):
-        raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(CHIPS)}")
+    if unknown := set(chips) - set(pods.CHIPS):
+        raise UserError(f"there is no chip {unknown.pop()!r}; choose from {', '.join(pods.CHIPS)}")
     config = record.load(options.config, overrides)  # errors come before the work
     programs = compile_all(options, overrides, devices)
     predictions = predict_all(programs, chips, options, config.model.image_size)
@@ -81,8 +80,6 @@ def predict_all(
     programs: list[dict], chips: list[str], options: argparse.Namespace, image_size: int
 ) -> list:
     """Returns a row per chip, layout and number of chips, from each layout's largest program."""
-    from maed_jax.bench import pods
-
     rows = []
     for layout in LAYOUTS:
         program = max((p for p in programs if p["layout"] == layout), key=lambda p: p["devices"])
@@ -124,8 +121,6 @@ def text(programs: list[dict]) -> str:
 
 def predicted_text(predictions: list[dict]) -> str:
     """Formats the predictions for printing."""
-    from maed_jax.bench import pods
-
     lines = [
         [
             row["name"],

@@ -94,10 +94,10 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         [
             row["name"],
-            record.three(row["seconds"], times=1e3),
-            record.three(row.get("ratio")),
+            record.median_range(row["seconds"], times=1e3),
+            record.median_range(row.get("ratio")),
             f"{row['operations'] / 1e9:.3g}" if "operations" in row else "",
-            record.three(row.get("share"), "{:.2f}"),
+            record.median_range(row.get("share"), "{:.2f}"),
             f"{row['bytes'] / 1e9:.2g}" if "bytes" in row else "",
         ]
         for row in result["rows"]

@@ -67,7 +67,7 @@ def measure(cases: dict[str, Any], rounds: int, seconds: Callable[[], float]) ->
 def text(result: dict[str, Any]) -> str:
     """Formats a result for printing."""
     lines = [
-        [row["name"], record.three(row["seconds"]), record.three(row[TIMES])]
+        [row["name"], record.median_range(row["seconds"]), record.median_range(row[TIMES])]
         for row in result["rows"]
     ]
     titles = ("", "seconds", TIMES)

@@ -51,8 +51,8 @@ def abstract(
     batch = {"clips": label_shapes(mesh.size * clips, frames, size)}
     if images:
         batch["images"] = label_shapes(mesh.size * images, 1, size)
-    across = sharding.batch_sharding(mesh)
-    batch = jax.tree.map(lambda a: a.update(sharding=across), batch)
+    over_devices = sharding.batch_sharding(mesh)
+    batch = jax.tree.map(lambda a: a.update(sharding=over_devices), batch)
     return program.step, (program.state, batch, key.update(sharding=sharding.replicated(mesh)))
 
 
@@ -74,13 +74,13 @@ def label_shapes(b: int, t: int, size: int) -> dict[str, jax.ShapeDtypeStruct]:
 
 def labels(b: int, t: int, size: int) -> dict[str, jax.Array]:
     """Returns images and labels of noise; every mask is true."""
-    made = {}
+    arrays = {}
     for number, (name, shape) in enumerate(label_shapes(b, t, size).items()):
         key = jax.random.fold_in(jax.random.key(5), number)
         if name == "image":
-            made[name] = jax.random.randint(key, shape.shape, 0, 256, jnp.uint8)
+            arrays[name] = jax.random.randint(key, shape.shape, 0, 256, jnp.uint8)
         elif name.startswith("has"):
-            made[name] = jnp.ones(shape.shape)
+            arrays[name] = jnp.ones(shape.shape)
         else:
-            made[name] = jnp.abs(jax.random.normal(key, shape.shape))  # weights must not be < 0
-    return made
+            arrays[name] = jnp.abs(jax.random.normal(key, shape.shape))  # weights must not be < 0
+    return arrays

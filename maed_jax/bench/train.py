@@ -90,23 +90,22 @@ def measure_parts(
     from maed_jax.compiler_options import for_training
 
     net, b, t = network.make(config), options.clips, options.frames
-    works, floors = network.parts(net, b, t), original.step_parts(net.model, t)
+    parts, original_parts = network.parts(net, b, t), original.step_parts(net.model, t)
     record.say("parts: compiling")
-    of_xla = for_training(net.model.dim, b * t)
+    compiler_options = for_training(net.model.dim, b * t)
     compiled = {
-        f"{name} with gradient": programs.compile(function, *arguments, options=of_xla)
+        f"{name} with gradient": programs.compile(function, *arguments, options=compiler_options)
         for name, by in {"root": (0,), "blocks": (0, 1)}.items()
-        for function, arguments in [network.with_gradient(works[name], *by)]
+        for function, arguments in [network.with_gradient(parts[name], *by)]
     }
     seconds = record.clock_of(options)
     times = clock.rounds(compiled, options.rounds, yard.read, say=record.say, seconds=seconds)
     rows = []
     for name, program in compiled.items():
-        known = {"memory": program.memory, "compile seconds": round(program.compile_seconds, 2)}
-        known |= {"bytes": program.count.bytes, "peak bytes": programs.peak_bytes()}
-        floor = b * floors[name.split()[0]]
-        count = program.count.operations
-        rows.append(record.row(name, times[name], yard.matmuls(), count, floor) | known)
+        facts = {"memory": program.memory, "compile seconds": round(program.compile_seconds, 2)}
+        facts |= {"bytes": program.count.bytes, "peak bytes": programs.peak_bytes()}
+        operations = program.count.operations, b * original_parts[name.split()[0]]
+        rows.append(record.row(name, times[name], yard.matmuls(), *operations) | facts)
     return rows
 
 
@@ -118,31 +117,32 @@ def measure_steps(
 
     measured = []
     for remat, config in configs.items():
-        one_image = original.step(config.model, 1) * options.images
-        operations = original.step(config.model, options.frames) * options.clips + one_image
+        of_clips = original.step(config.model, options.frames) * options.clips
+        of_images = original.step(config.model, 1) * options.images
         name = f"step, remat {remat}"
         record.say(f"{name}: compiling")
         step = steps.Step(config, options.clips, options.frames, options.images)
         compiled, seconds = programs.compile_cold(
             step.jitted, *step.arguments(), options=step.options
         )
-        run = _running(step, compiled)
+        run = _repeated_step(step, compiled)
         program = programs.Program(run, step.count, seconds, programs.memory(compiled))
         seconds_of = record.clock_of(options)
         times = clock.rounds(
             {name: program}, options.rounds, yard.read, say=record.say, seconds=seconds_of
         )[name]
-        known = {"memory": program.memory, "compile seconds": round(seconds, 2)}
-        known |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
-        measured.append((name, times, step.count.operations, known))
+        facts = {"memory": program.memory, "compile seconds": round(seconds, 2)}
+        facts |= {"bytes": step.count.bytes, "peak bytes": programs.peak_bytes()}
+        operations = step.count.operations, of_clips + of_images
+        measured.append((name, times, operations, facts))
         del step, compiled, run, program
     return [
-        record.row(name, times, yard.matmuls(), asked, operations) | known
-        for name, times, asked, known in measured
+        record.row(name, times, yard.matmuls(), *operations) | facts
+        for name, times, operations, facts in measured
     ]
 
 
-def _running(step: Any, compiled: Callable) -> Callable[[], Any]:
+def _repeated_step(step: Any, compiled: Callable) -> Callable[[], Any]:
     """Returns a function that runs one step from the state that the previous one returned."""
 
     def run() -> Any:
@@ -157,10 +157,10 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         [
             row["name"],
-            record.three(row["seconds"]),
+            record.median_range(row["seconds"]),
             f"{row['original operations'] / 1e9:.4g}",
-            record.three(row["original share"], "{:.2f}"),
-            record.three(row["share"], "{:.2f}"),
+            record.median_range(row["original share"], "{:.2f}"),
+            record.median_range(row["share"], "{:.2f}"),
             f"{row['bytes'] / 1e9:.3g}",
             f"{row['memory'].get('all', 0) / 2**30:.3g}",
             f"{row['compile seconds']:.3g} s",

@@ -93,11 +93,11 @@ class Yardstick:
 
 def _rate(work: Callable[[], object], amount: float, clock: Callable[[], float]) -> float:
     """Returns the amount per second over at least `READING` seconds, to average out short peaks."""
-    goes, start = 0, clock()
-    while goes < 2 or clock() - start < READING:
+    repeats, start = 0, clock()
+    while repeats < 2 or clock() - start < READING:
         work()
-        goes += 1
-    return goes * amount / (clock() - start)
+        repeats += 1
+    return repeats * amount / (clock() - start)
 
 
 def _matrices(side: int) -> tuple[np.ndarray, np.ndarray]:

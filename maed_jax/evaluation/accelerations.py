@@ -29,14 +29,15 @@ def add_acceleration_errors(tracks: Sequence, protocol: Protocol) -> dict[str, s
         corrected[1:-1][~(even[1:] & even[:-1])] = np.nan
         track.errors["accel_frame"] = corrected
         track.errors["accel_second"] = _per_second(corrected, rate)
-    found = _across(tracks) if protocol.accel == "concatenated" else within
-    for track, error, rate in zip(tracks, found, rates):
+    errors = _concatenated(tracks) if protocol.accel == "concatenated" else within
+    for track, error, rate in zip(tracks, errors, rates):
         if protocol.accel_trim:
-            there = np.flatnonzero(np.isfinite(error))
-            ends = np.r_[there[: protocol.accel_trim], there[-protocol.accel_trim :]]
+            finite = np.flatnonzero(np.isfinite(error))
+            ends = np.r_[finite[: protocol.accel_trim], finite[-protocol.accel_trim :]]
             error[ends] = np.nan
-        second = protocol.accel_unit == "second"
-        track.errors["accel"] = _per_second(error, rate) if second else error
+        if protocol.accel_unit == "second":
+            error = _per_second(error, rate)
+        track.errors["accel"] = error
     if not all(rates):
         missing["accel_second"] = "m/s^2: the records do not give the frame rate"
         if protocol.accel_unit == "second":
@@ -55,16 +56,16 @@ def _within(track) -> np.ndarray:
     return out
 
 
-def _across(tracks: Sequence) -> list[np.ndarray]:
+def _concatenated(tracks: Sequence) -> list[np.ndarray]:
     """Returns the same for the valid frames of all tracks, concatenated as one sequence."""
     joints, target, joint_errors = (
         np.concatenate([getattr(track, name) for track in tracks])
         for name in ("joints", "target_joints", "joint_errors")
     )
-    counted = np.flatnonzero(np.isfinite(joint_errors).any(-1))
+    frames = np.flatnonzero(np.isfinite(joint_errors).any(-1))
     out = np.full(len(joints), np.nan)
-    valid = np.isfinite(joint_errors[counted])
-    out[counted[1:-1]] = metrics.accel_error(joints[counted], target[counted], valid)
+    valid = np.isfinite(joint_errors[frames])
+    out[frames[1:-1]] = metrics.accel_error(joints[frames], target[frames], valid)
     return np.split(out, np.cumsum([len(track.joints) for track in tracks])[:-1])
 
 

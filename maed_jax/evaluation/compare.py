@@ -56,10 +56,10 @@ def main(argv: list[str]) -> None:
     from maed_jax.evaluation import report
 
     results = report.read(options.a), report.read(options.b)
-    found = compare(*results, options.protocol, options.recording_suffix)
-    print(as_text(found, options.a, options.b))
+    comparison = compare(*results, options.protocol, options.recording_suffix)
+    print(as_text(comparison, options.a, options.b))
     if options.json:
-        write_json(options.json, found)
+        write_json(options.json, comparison)
         print(f"wrote {options.json}")
 
 
@@ -96,10 +96,10 @@ def compare(
                 f"the results cannot be compared: {key} is {a['about'][key]} in one and "
                 f"{b['about'][key]} in the other"
             )
-    text = _protocol(a, b, protocol)
+    chosen = _protocol(a, b, protocol)
     rows_a, rows_b = (
-        {row["name"]: row for row in found["sequences"] if row["protocol"] == text["label"]}
-        for found in (a, b)
+        {row["name"]: row for row in results["sequences"] if row["protocol"] == chosen["label"]}
+        for results in (a, b)
     )
     names = sorted(rows_a.keys() | rows_b.keys())
     if differ := [
@@ -122,16 +122,16 @@ def compare(
     for name in METRICS:
         values = np.array([[row.get(name) for row in pair] for pair in pairs], np.float64)
         counts = np.array([row["counts"].get(name, 0) for row in pairs_a])
-        known = np.isfinite(values).all(1) & (counts > 0)
-        if known.any():
-            counts = counts[known]
-            metrics[name] = paired_bootstrap(*pooled(values[known], counts, sequence[known]))
+        finite = np.isfinite(values).all(1) & (counts > 0)
+        if finite.any():
+            counts = counts[finite]
+            metrics[name] = paired_bootstrap(*pooled(values[finite], counts, sequence[finite]))
             metrics[name] |= {
-                "better": int(_better(name, values[known]).sum()),
-                "tracks": int(known.sum()),
+                "better": int(_better(name, values[finite]).sum()),
+                "tracks": int(finite.sum()),
             }
     return {
-        "protocol": text["text"],
+        "protocol": chosen["text"],
         "tracks": len(pairs),
         "sequences": int(sequence.max()) + 1,
         "frames": sum(row["frames"] for row in pairs_a),
@@ -145,7 +145,7 @@ def _better(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _protocol(a: dict, b: dict, label: str | None) -> dict:
-    in_a, in_b = ({p["label"]: p for p in found["protocols"]} for found in (a, b))
+    in_a, in_b = ({p["label"]: p for p in results["protocols"]} for results in (a, b))
     shared = [name for name in in_a if name in in_b]
     if label is not None and label not in shared:
         raise UserError(
@@ -199,28 +199,28 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def as_text(found: dict, name_a: str, name_b: str) -> str:
+def as_text(result: dict, name_a: str, name_b: str) -> str:
     from maed_jax.evaluation import report
 
     lines = [["", "A", "B", "B - A", "95 % interval", "B better in"]]
-    for name, m in found["metrics"].items():
+    for name, m in result["metrics"].items():
         values = [report.number(m[key], 2) for key in ("a", "b")]
         signed = [f"{m[key]:+.2f}" for key in ("difference", "low", "high")]
         interval = f"{signed[1]} to {signed[2]}"
         better = f"{m['better']} of {m['tracks']}"
         lines.append([METRICS[name].title, *values, signed[0], interval, better])
-    sequences, tracks = (_count(found[kind], kind[:-1]) for kind in ("sequences", "tracks"))
-    few = [f"An interval over only {sequences} says little."] if found["sequences"] < FEW else []
+    sequences, tracks = (_count(result[kind], kind[:-1]) for kind in ("sequences", "tracks"))
+    few = [f"An interval over only {sequences} says little."] if result["sequences"] < FEW else []
     return "\n".join(
         [
             f"A: {name_a}",
             f"B: {name_b}",
-            f"{sequences}, {tracks}, {found['frames']} frames",
+            f"{sequences}, {tracks}, {result['frames']} frames",
             *few,
             "",
             report.text_table(lines, left=1),
             "",
-            found["protocol"] + ".",
+            result["protocol"] + ".",
         ]
     )
 

@@ -72,7 +72,7 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
         )
     dataset = options.dataset or dataset_to_evaluate(data)
     protocols = choose(dataset, options.protocol, settings)
-    found, results = measure(
+    content, results = measure(
         opened,
         options.data_dir or data.data_dir,
         dataset,
@@ -84,14 +84,14 @@ def _evaluate(options: argparse.Namespace, settings: list[tuple[str, str]]) -> N
     )
     from maed_jax.evaluation import report, report_files
 
-    print(report.as_text(found))
+    print(report.as_text(content))
     written = []
     if options.out:
-        written += report_files.write_directory(options.out, found, results)
+        written += report_files.write_directory(options.out, content, results)
     if options.predictions:
         written.append(report_files.write_predictions(options.predictions, results[0]))
     if options.json:
-        write_json(options.json, found)
+        write_json(options.json, content)
         written.append(options.json)
     for file in written:
         print(f"wrote {file}")
@@ -176,9 +176,8 @@ def open_checkpoint(
     from maed_jax.runs.restore import open_run
 
     run = open_run(checkpoint, step, body=body)
-    whole = run.estimator.body
-    estimator = dataclasses.replace(run.estimator, body=keypoint_body(whole))
-    bodies = Bodies(whole, body or run.config.body)
+    estimator = dataclasses.replace(run.estimator, body=keypoint_body(run.estimator.body))
+    bodies = Bodies(run.estimator.body, body or run.config.body)
     return Opened(checkpoint, run.step, run.config, estimator, bodies)
 
 
@@ -219,12 +218,12 @@ def measure(
     directory = dataset_directory(data_dir, dataset)
     records = Records(directory, split)
     margin = opened.config.data.augment.margin
-    how = protocol_run.Pass(stride, margin, batch, every)
+    settings = protocol_run.ClipSettings(stride, margin, batch, every)
     mean_pose = None
     if family(dataset) == "other":
         mean_pose = _mean_pose(directory, opened.config.data.train_split)
     results = protocol_run.run(
-        opened.estimator, opened.bodies, records, protocols, how,
+        opened.estimator, opened.bodies, records, protocols, settings,
         baseline=mean_pose, progress=_progress,
     )  # fmt: skip
     about = {
@@ -236,7 +235,7 @@ def measure(
         "windows": f"clips of {opened.estimator.clip_length} frames, {stride} apart",
         "interpolate": every,
         "margin": margin,
-        "notes": _remarks(opened, results, every),
+        "notes": _notes(opened, results, every),
     }
     return report.content(results, about), results
 
@@ -255,7 +254,7 @@ def provenance(opened: Opened) -> dict:
     }
 
 
-def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
+def _notes(opened: Opened, results: Sequence, every: int) -> list[str]:
     import numpy as np
 
     notes = []
@@ -264,8 +263,8 @@ def _remarks(opened: Opened, results: Sequence, every: int) -> list[str]:
     if skipped := max(result.clips.skipped for result in results):
         notes.append(f"{skipped} frames with unreadable images are left out.")
     for scores in (result.scores for result in results):
-        known = np.any([np.isfinite(t.joint_errors).any(0) for t in scores.tracks], axis=0)
-        if absent := [n for n, k in zip(scores.protocol.joint_set.names, known) if not k]:
+        labelled = np.any([np.isfinite(t.joint_errors).any(0) for t in scores.tracks], axis=0)
+        if absent := [n for n, k in zip(scores.protocol.joint_set.names, labelled) if not k]:
             notes.append(f"{scores.protocol.label}: without labels: {', '.join(absent)}.")
     if opened.bodies.of("neutral").name == "mannequin":
         notes.append(MANNEQUINS_NOTE)

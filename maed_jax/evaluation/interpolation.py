@@ -36,7 +36,7 @@ def neighbours(length: int, span: int, every: int) -> tuple[np.ndarray, np.ndarr
     return window * predictions + before, position - before
 
 
-def stretch(values: np.ndarray, length: int, span: int, every: int) -> np.ndarray:
+def interpolate(values: np.ndarray, length: int, span: int, every: int) -> np.ndarray:
     """Interpolates values `[predictions ...]` of a track to its frames `[length ...]`."""
     if every == 1:
         return values[:length]

@@ -17,7 +17,7 @@ from einops import rearrange
 from maed_jax.body import smpl
 from maed_jax.body.rotations import matrix_from_axis_angle
 from maed_jax.chunks import chunks, in_chunks
-from maed_jax.evaluation.interpolation import neighbours, stretch
+from maed_jax.evaluation.interpolation import interpolate, neighbours
 from maed_jax.evaluation.metrics import pve
 
 CHUNK = 128  # frames
@@ -36,7 +36,7 @@ class Poses(NamedTuple):
 
 def rotations(pose: np.ndarray) -> np.ndarray:
     """Converts axis-angle poses `[n 72]` to rotations `[n 24 3 3]`."""
-    return np.concatenate([found for _, found in in_chunks(_rotations, _size(pose), pose)])
+    return np.concatenate([chunk for _, chunk in in_chunks(_rotations, _chunk_size(pose), pose)])
 
 
 def points_body(body: smpl.Body, source: str) -> smpl.Body:
@@ -58,9 +58,9 @@ def body_points(poses: Poses, source: str, length: int, span: int, every: int) -
       span, every: which frames have predictions, see `interpolation`.
     """
     points_of = functools.partial(_points, poses.body, source=source)
-    found = in_chunks(points_of, _size(poses.rotmat), poses.rotmat, poses.shape)
-    points = np.concatenate([chunk for _, chunk in found])
-    return stretch(points.astype(np.float64), length, span, every)
+    outputs = in_chunks(points_of, _chunk_size(poses.rotmat), poses.rotmat, poses.shape)
+    points = np.concatenate([chunk for _, chunk in outputs])
+    return interpolate(points.astype(np.float64), length, span, every)
 
 
 def compare(
@@ -81,19 +81,19 @@ def compare(
     Returns:
       Predicted and true points, float64 `[t points 3]` in metres, and vertex errors, `[t]` in mm.
     """
-    frames = _size(true.rotmat) if every == 1 else span * max(1, CHUNK // span)
-    between = None if every == 1 else tuple(map(jnp.asarray, neighbours(frames, span, every)))
-    found = []
+    frames = _chunk_size(true.rotmat) if every == 1 else span * max(1, CHUNK // span)
+    interpolation = None if every == 1 else tuple(map(jnp.asarray, neighbours(frames, span, every)))
+    parts = []
     predicted = chunks(frames // every, pred.rotmat, pred.shape)
-    for (_, pose), (here, truth) in zip(predicted, chunks(frames, true.rotmat, true.shape)):
-        answer = _compare(pred.body, *pose, true.body, *truth, between, source, root)
-        count = here.stop - here.start
-        found.append([np.asarray(part)[:count].astype(np.float64) for part in answer])
-    points, true_points, vertex_errors = (np.concatenate(part) for part in zip(*found))
+    for (_, pose), (rows, true_pose) in zip(predicted, chunks(frames, true.rotmat, true.shape)):
+        outputs = _compare(pred.body, *pose, true.body, *true_pose, interpolation, source, root)
+        count = rows.stop - rows.start
+        parts.append([np.asarray(part)[:count].astype(np.float64) for part in outputs])
+    points, true_points, vertex_errors = (np.concatenate(part) for part in zip(*parts))
     return points, true_points, vertex_errors
 
 
-def _size(frames: np.ndarray) -> int:
+def _chunk_size(frames: np.ndarray) -> int:
     """Returns the chunk size, in frames, for a track `[n ...]`."""
     return CHUNK if len(frames) > SHORT else SHORT
 
@@ -113,11 +113,11 @@ def _points_of(body: smpl.Body, posed: smpl.Posed, source: str) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("source", "root"))
-def _compare(body, rotmat, shape, true_body, true_rotmat, true_shape, between, source, root):
+def _compare(body, rotmat, shape, true_body, true_rotmat, true_shape, interpolation, source, root):
     posed = smpl.pose_body(body, rotmat, shape)
     points, verts = _points_of(body, posed, source), posed.verts
-    if between is not None:
-        before, weight = between[0], between[1].astype(verts.dtype)[:, None, None]
+    if interpolation is not None:
+        before, weight = interpolation[0], interpolation[1].astype(verts.dtype)[:, None, None]
         points, verts = (p[before] * (1 - weight) + p[before + 1] * weight for p in (points, verts))
     true = smpl.pose_body(true_body, true_rotmat, true_shape)
     true_points, true_verts = _points_of(true_body, true, source), true.verts

@@ -15,7 +15,7 @@ from maed_jax.body.skeleton import JOINT_FLIP
 from maed_jax.data.images import normalise
 from maed_jax.estimator import check_finite
 from maed_jax.evaluation.baseline import nearest_rotation
-from maed_jax.evaluation.interpolation import stretch
+from maed_jax.evaluation.interpolation import interpolate
 
 Predicted = dict[str, list[np.ndarray]]
 """Per track, with a leading axis over its predictions (see `EvaluationClips.empty`), NaN where
@@ -47,64 +47,64 @@ def predict(
     """
     out = {name: clips.empty(*shape) for name, shape in SHAPES.items()}
 
-    def collect(batch, *asked: dict[str, jax.Array]) -> None:
-        answer, *mirrored = jax.device_get(asked)
+    def collect(batch, *outputs: dict[str, jax.Array]) -> None:
+        prediction, *mirrored = jax.device_get(outputs)
         for other in mirrored:
-            answer = _mean(answer, _mirrored(other))
+            prediction = _mean(prediction, _mirrored(other))
         # Dropping such frames, likely the hardest, would make the means look better.
-        check_finite(*(answer[name][batch.mask] for name in SHAPES))
+        check_finite(*(prediction[name][batch.mask] for name in SHAPES))
         for name in SHAPES:
-            clips.place(out[name], batch, answer[name])
+            clips.place(out[name], batch, prediction[name])
 
-    running = None
+    pending = None
     with jax.default_matmul_precision("highest"):
         for batch in progress(clips):  # reads a batch while the previous one is computed
-            if running is not None:
-                collect(*running)
-            running = batch, _ask(estimator, batch.image)
+            if pending is not None:
+                collect(*pending)
+            pending = batch, _start(estimator, batch.image)
             if flip:
-                running += (_ask(estimator, batch.image[..., ::-1, :]),)
-    if running is not None:
-        collect(*running)
+                pending += (_start(estimator, batch.image[..., ::-1, :]),)
+    if pending is not None:
+        collect(*pending)
     return out
 
 
-def _ask(estimator: Callable, image: np.ndarray) -> dict[str, jax.Array]:
+def _start(estimator: Callable, image: np.ndarray) -> dict[str, jax.Array]:
     """Starts the estimator on a batch; JAX returns before the results are computed."""
     prediction = estimator(normalise(jnp.asarray(image)), vertices=False)
     return {name: getattr(prediction, name) for name in SHAPES}
 
 
-def _mirrored(answer: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _mirrored(prediction: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mirrors a prediction; `pose` is not updated."""
-    rotmat = _MIRROR @ answer["rotmat"][..., JOINT_FLIP, :, :] @ _MIRROR
-    return answer | {"rotmat": rotmat, "camera": answer["camera"] * np.float32([1, -1, 1])}
+    rotmat = _MIRROR @ prediction["rotmat"][..., JOINT_FLIP, :, :] @ _MIRROR
+    return prediction | {"rotmat": rotmat, "camera": prediction["camera"] * np.float32([1, -1, 1])}
 
 
-def _mean(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    mean = {name: (one[name] + other[name]) / 2 for name in ("rotmat", "shape", "camera")}
+def _mean(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    mean = {name: (a[name] + b[name]) / 2 for name in ("rotmat", "shape", "camera")}
     return mean | _rotations(mean["rotmat"])
 
 
 def _rotations(mean: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the nearest rotations to matrices `[... 24 3 3]` as rotmat and pose; keeps NaN."""
-    known = np.isfinite(mean).all((-3, -2, -1))
+    finite = np.isfinite(mean).all((-3, -2, -1))
     rotmat = np.full_like(mean, np.nan)
-    rotmat[known] = nearest_rotation(mean[known])
+    rotmat[finite] = nearest_rotation(mean[finite])
     pose = np.full((*mean.shape[:-3], 72), np.nan, mean.dtype)
-    vectors = Rotation.from_matrix(rotmat[known].reshape(-1, 3, 3)).as_rotvec()
-    pose[known] = vectors.reshape(-1, 72)
+    vectors = Rotation.from_matrix(rotmat[finite].reshape(-1, 3, 3)).as_rotvec()
+    pose[finite] = vectors.reshape(-1, 72)
     return {"rotmat": rotmat, "pose": pose}
 
 
 def constant(rotmat: np.ndarray, shape: np.ndarray, clips) -> Predicted:
     """Returns the same rotations `[24 3 3]` and betas `[10]` for every prediction of `clips`."""
     pose = Rotation.from_matrix(rotmat).as_rotvec().reshape(-1)
-    same = {"rotmat": rotmat, "pose": pose, "shape": shape, "camera": np.zeros(3)}
+    values = {"rotmat": rotmat, "pose": pose, "shape": shape, "camera": np.zeros(3)}
     lengths = [len(track) for track in clips.empty()]
     return {
-        name: [np.broadcast_to(np.float32(part), (n, *np.shape(part))) for n in lengths]
-        for name, part in same.items()
+        name: [np.broadcast_to(np.float32(value), (n, *np.shape(value))) for n in lengths]
+        for name, value in values.items()
     }
 
 
@@ -118,13 +118,13 @@ def by_frame(predicted: Predicted, clips) -> Predicted:
     tracks = range(len(clips.frames))
     out: Predicted = {
         name: [
-            stretch(predicted[name][i], len(clips.frames[i]), clips.span, clips.every)
+            interpolate(predicted[name][i], len(clips.frames[i]), clips.span, clips.every)
             for i in tracks
         ]
         for name in ("rotmat", "shape", "camera")
     }
-    between = [_rotations(rotmat) for rotmat in out["rotmat"]]
-    return out | {name: [part[name] for part in between] for name in ("rotmat", "pose")}
+    rotations = [_rotations(rotmat) for rotmat in out["rotmat"]]
+    return out | {name: [track[name] for track in rotations] for name in ("rotmat", "pose")}
 
 
 def on_local_devices(estimator, clips_per_batch: int):
@@ -137,11 +137,12 @@ def on_local_devices(estimator, clips_per_batch: int):
     if devices == 1:
         return estimator, clips_per_batch
     mesh = jax.make_mesh((devices,), ("clips",), (AxisType.Auto,), devices=jax.local_devices())
-    whole, parts = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("clips"))
-    variables, body = jax.device_put((estimator.variables, estimator.body), whole)
-    copy = dataclasses.replace(estimator, variables=variables, body=body)
+    replicated = NamedSharding(mesh, PartitionSpec())
+    over_clips = NamedSharding(mesh, PartitionSpec("clips"))
+    variables, body = jax.device_put((estimator.variables, estimator.body), replicated)
+    replica = dataclasses.replace(estimator, variables=variables, body=body)
 
-    def split(clip, *, vertices):
-        return copy(jax.device_put(clip, parts), vertices=vertices)
+    def sharded(clip, *, vertices):
+        return replica(jax.device_put(clip, over_clips), vertices=vertices)
 
-    return split, -(-clips_per_batch // devices) * devices
+    return sharded, -(-clips_per_batch // devices) * devices

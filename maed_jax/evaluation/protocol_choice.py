@@ -27,9 +27,9 @@ def choose(dataset: str, names: str, settings: Sequence[tuple[str, str]] = ()) -
       UserError: there is no such protocol, field or value.
     """
     own = family(dataset)
-    wanted = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
-    found = [_changed(_preset(dataset, name.strip()), settings) for name in wanted]
-    return list(dict.fromkeys(found))  # without duplicates
+    chosen = [p.name for p in PRESETS[own]] if names == "all" else names.split(",")
+    protocols = [_changed(_preset(dataset, name.strip()), settings) for name in chosen]
+    return list(dict.fromkeys(protocols))  # without duplicates
 
 
 def _preset(dataset: str, name: str) -> Protocol:

@@ -24,7 +24,7 @@ ENOUGH_LIMBS = 6  # a person counts as visible with more. Source: VIBE, MAED and
 
 
 @dataclasses.dataclass(frozen=True)
-class Pass:
+class ClipSettings:
     """How the model reads a split."""
 
     stride: int
@@ -54,14 +54,14 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
     Raises:
       UserError: the track cannot be subsampled to the protocol's frame rate.
     """
-    wanted = protocol.frames.split("-")
-    kept = np.ones(len(labels), bool)
-    if "visible" in wanted:
-        kept &= labels.visible_limbs > ENOUGH_LIMBS
-    if "valid" in wanted:
-        kept &= labels.valid
-    if "inside" in wanted:
-        kept &= labels.inside
+    conditions = protocol.frames.split("-")
+    included = np.ones(len(labels), bool)
+    if "visible" in conditions:
+        included &= labels.visible_limbs > ENOUGH_LIMBS
+    if "valid" in conditions:
+        included &= labels.valid
+    if "inside" in conditions:
+        included &= labels.inside
     if protocol.frame_rate:
         every = labels.frame_rate / protocol.frame_rate
         if every < 1 or every % 1 or int(every) % labels.step:
@@ -70,8 +70,8 @@ def choose_frames(labels: TrackLabels, protocol: Protocol) -> np.ndarray:
                 f"protocol {protocol.label} needs {protocol.frame_rate:g} frames per second, but "
                 f"the records have {has}; --protocol.frame_rate=0 uses all frames"
             )
-        kept &= labels.frame % int(every) == 0
-    return np.flatnonzero(kept)
+        included &= labels.frame % int(every) == 0
+    return np.flatnonzero(included)
 
 
 def select(
@@ -82,14 +82,14 @@ def select(
     Raises:
       UserError: no frames are left.
     """
-    found = []
+    sequences = []
     for track, all_labels in zip(tracks, labels):
         if protocol.tracks in track.name:
             for part, frames in _parts(track, all_labels, protocol):
-                found.append((part, all_labels.take(frames), frames))
-    if not found:
+                sequences.append((part, all_labels.take(frames), frames))
+    if not sequences:
         raise UserError(f"protocol {protocol.label} leaves no frames of this split")
-    return tuple(map(list, zip(*found)))
+    return tuple(map(list, zip(*sequences)))
 
 
 def _parts(track: Track, labels: TrackLabels, protocol: Protocol):
@@ -111,7 +111,7 @@ def run(
     bodies: Bodies,
     records: Records,
     protocols: Sequence[Protocol],
-    how: Pass,
+    settings: ClipSettings,
     *,
     baseline: tuple[np.ndarray, np.ndarray] | None = None,
     progress: Callable = lambda items, what: items,
@@ -130,23 +130,23 @@ def run(
     for protocol in protocols:  # errors come before the work
         bodies.check(protocol, labels)
         select(records.tracks, labels, protocol)
-    clips_per_batch = max(1, how.frames_per_batch // estimator.clip_length)
+    clips_per_batch = max(1, settings.frames_per_batch // estimator.clip_length)
     on_all_devices, clips_per_batch = on_local_devices(estimator, clips_per_batch)
     passes: dict[tuple, tuple[EvaluationClips, Predicted]] = {}
     results = []
     for protocol in protocols:
-        if protocol.sees not in passes:
+        if protocol.pass_key not in passes:
             tracks, chosen, frames = select(records.tracks, labels, protocol)
             clips = EvaluationClips(
                 records,
                 tracks,
                 estimator.clip_length,
                 estimator.image_size,
-                stride=how.stride,
+                stride=settings.stride,
                 batch_size=clips_per_batch,
-                margin=how.margin,
+                margin=settings.margin,
                 frames=frames,
-                every=how.every,
+                every=settings.every,
                 labels=chosen,
             )
             predicted = predict(
@@ -155,8 +155,8 @@ def run(
                 flip=protocol.flip,
                 progress=lambda batches: progress(batches, "evaluate"),
             )
-            passes[protocol.sees] = clips, predicted
-        clips, predicted = passes[protocol.sees]
+            passes[protocol.pass_key] = clips, predicted
+        clips, predicted = passes[protocol.pass_key]
         results.append(
             Result(
                 score(predicted, clips, bodies, protocol),

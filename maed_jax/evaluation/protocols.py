@@ -162,23 +162,23 @@ class Protocol:
         return JOINT_SETS[self.joints]
 
     @property
-    def sees(self) -> tuple:
+    def pass_key(self) -> tuple:
         """What determines the images that the model sees; protocols that agree share a pass."""
         return self.frames, self.gaps, self.frame_rate, self.tracks, self.flip
 
     def describe(self) -> str:
         """Returns a sentence with every choice that affects the results."""
-        said = [CHOICES[name][getattr(self, name)] for name in ("truth", "joints", "root")]
-        said += [CHOICES["pve"][self.pve]] if "pve" in self.metrics else []
+        choices = [CHOICES[name][getattr(self, name)] for name in ("truth", "joints", "root")]
+        choices += [CHOICES["pve"][self.pve]] if "pve" in self.metrics else []
         if "accel" in self.metrics:
             trim = ", ends dropped" * bool(self.accel_trim)
             unit = CHOICES["accel_unit"][self.accel_unit]
-            said.append(f"{CHOICES['accel'][self.accel]}{trim}, {unit}")
-        said += [CHOICES["frames"][self.frames], CHOICES["gaps"][self.gaps]]
-        said.append(f"{self.frame_rate:g} frames per second" if self.frame_rate else "")
-        said.append(f"only tracks named *{self.tracks}*" if self.tracks else "")
-        said.append("averaged with the mirrored image" if self.flip else "")
-        return f"{self.label} ({self.source}): {'; '.join(part for part in said if part)}"
+            choices.append(f"{CHOICES['accel'][self.accel]}{trim}, {unit}")
+        choices += [CHOICES["frames"][self.frames], CHOICES["gaps"][self.gaps]]
+        choices.append(f"{self.frame_rate:g} frames per second" if self.frame_rate else "")
+        choices.append(f"only tracks named *{self.tracks}*" if self.tracks else "")
+        choices.append("averaged with the mirrored image" if self.flip else "")
+        return f"{self.label} ({self.source}): {'; '.join(part for part in choices if part)}"
 
 
 _JOINTS_ONLY = ("mpjpe", "pa_mpjpe")

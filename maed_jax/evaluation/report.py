@@ -66,12 +66,12 @@ def columns(protocols: Sequence[Protocol]) -> list[str]:
 
     If every ACCEL already is within sequences in mm per frame^2, that form is not repeated.
     """
-    asked = {name for p in protocols for name in p.metrics}
-    if "accel" in asked:
+    chosen = {name for p in protocols for name in p.metrics}
+    if "accel" in chosen:
         same = all((p.accel, p.accel_unit, p.accel_trim) == ("sequence", "frame", 0)
                    for p in protocols if "accel" in p.metrics)  # fmt: skip
-        asked |= set(CORRECTED[1:] if same else CORRECTED)
-    return [name for name in METRICS if name in asked]
+        chosen |= set(CORRECTED[1:] if same else CORRECTED)
+    return [name for name in METRICS if name in chosen]
 
 
 def _rows(result: Result) -> list[dict]:
@@ -249,13 +249,13 @@ def read(file: str | Path) -> dict:
     if Path(file).is_dir():
         file = Path(file) / "results.json"
     try:
-        found = read_json(file)
+        results = read_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {reason(error)}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
         raise UserError(f"{file} is not a results file of this version of maed eval")
     try:
-        check_form(found, FORM)
+        check_form(results, FORM)
     except ValueError as error:
         raise UserError(f"{file} is not a valid results file of maed eval: {error}") from None
-    return found
+    return results

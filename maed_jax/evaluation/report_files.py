@@ -14,19 +14,19 @@ from maed_jax.files.figures import can_plot
 from maed_jax.files.json import write_json
 
 
-def write_directory(directory: str | Path, found: dict, results: Sequence[Result]) -> list[Path]:
-    """Writes all of `found` and the first protocol's plots into a folder; returns their paths."""
+def write_directory(directory: str | Path, content: dict, results: Sequence[Result]) -> list[Path]:
+    """Writes all of `content` and the first protocol's plots into a folder; returns their paths."""
     directory = Path(directory)
     texts = {
-        "table.txt": report.as_text(found) + "\n",
-        "table.md": report.as_markdown(found),
-        "table.csv": report.as_csv(found["rows"]),
-        "sequences.csv": report.as_csv(found["sequences"]),
-        "joints.csv": report.as_csv(found["joints"]),
+        "table.txt": report.as_text(content) + "\n",
+        "table.md": report.as_markdown(content),
+        "table.csv": report.as_csv(content["rows"]),
+        "sequences.csv": report.as_csv(content["sequences"]),
+        "joints.csv": report.as_csv(content["joints"]),
     }
     for name, text in texts.items():
         report.write_text(directory / name, text)
-    write_json(directory / "results.json", found)
+    write_json(directory / "results.json", content)
     return [directory / name for name in (*texts, "results.json", *_plots(directory, results))]
 
 

@@ -55,20 +55,20 @@ class Bodies:
     def __init__(self, neutral: smpl.Body, source: Source | None = None):
         """`source`: where `neutral` was loaded from, see `load_body`."""
         self._source = source
-        self._whole, self._points = {"neutral": neutral}, {}
+        self._bodies, self._restricted = {"neutral": neutral}, {}
 
     def of(self, gender: str) -> smpl.Body:
         """Returns the body of a gender. Raises: UserError: there is none."""
-        if gender not in self._whole:
-            self._whole[gender] = load_body(self._source, gender)
-        return self._whole[gender]
+        if gender not in self._bodies:
+            self._bodies[gender] = load_body(self._source, gender)
+        return self._bodies[gender]
 
     def points_of(self, source: str) -> smpl.Body:
         """Returns the neutral body restricted to the points of `source`, see
         `posing.points_body`."""
-        if source not in self._points:
-            self._points[source] = posing.points_body(self.of("neutral"), source)
-        return self._points[source]
+        if source not in self._restricted:
+            self._restricted[source] = posing.points_body(self.of("neutral"), source)
+        return self._restricted[source]
 
     def check(self, protocol: Protocol, labels: Iterable[TrackLabels]) -> None:
         """Raises: UserError: a body that the protocol or the labels need is missing."""
@@ -123,43 +123,43 @@ def _score_track(
     clips, number: int, predicted: Predicted, bodies: Bodies, protocol: Protocol
 ) -> TrackScores:
     labels, joint_set = clips.labels[number], protocol.joint_set
-    rows, labelled_rows = joint_set.root(protocol.root)
-    answer = predicted["rotmat"][number], predicted["shape"][number]
+    root, labelled_root = joint_set.root(protocol.root)
+    prediction = predicted["rotmat"][number], predicted["shape"][number]
     errors = {name: np.full(len(labels), np.nan) for name in METRICS}
     if protocol.truth == "keypoints":
         body = bodies.points_of(joint_set.source)
         points = posing.body_points(
-            posing.Poses(body, *answer), joint_set.source, len(labels), clips.span, clips.every
+            posing.Poses(body, *prediction), joint_set.source, len(labels), clips.span, clips.every
         )
-        truth, labelled = labels.keypoints_3d[..., :3], labels.keypoints_3d[..., 3] > 0
-        target = metrics.centre(truth, labelled_rows)[:, joint_set.of_keypoints]
-        valid, rooted = labelled[:, joint_set.of_keypoints], labelled[:, labelled_rows].all(-1)
+        keypoints, labelled = labels.keypoints_3d[..., :3], labels.keypoints_3d[..., 3] > 0
+        target = metrics.centre(keypoints, labelled_root)[:, joint_set.of_keypoints]
+        valid, has_root = labelled[:, joint_set.of_keypoints], labelled[:, labelled_root].all(-1)
     else:
         true_body = bodies.of(labels.gender if protocol.truth == "gendered" else "neutral")
         points, true_points, errors["pve"] = posing.compare(
-            posing.Poses(bodies.of("neutral"), *answer),
+            posing.Poses(bodies.of("neutral"), *prediction),
             posing.Poses(true_body, posing.rotations(labels.pose), labels.shape),
             joint_set.source,
-            rows if protocol.pve == "root" else None,
+            root if protocol.pve == "root" else None,
             clips.span,
             clips.every,
         )
-        target = metrics.centre(true_points, rows)[:, joint_set.of_body]
-        rooted = labels.has_smpl
-        valid = np.broadcast_to(rooted[:, None], target.shape[:2])
-    joints = metrics.centre(points, rows)[:, joint_set.of_body]
-    counts = rooted & np.isfinite(joints).all((-1, -2))
-    valid = valid & counts[:, None]
-    joints = np.where(counts[:, None, None], joints, np.nan)
+        target = metrics.centre(true_points, root)[:, joint_set.of_body]
+        has_root = labels.has_smpl
+        valid = np.broadcast_to(has_root[:, None], target.shape[:2])
+    joints = metrics.centre(points, root)[:, joint_set.of_body]
+    evaluated = has_root & np.isfinite(joints).all((-1, -2))
+    valid = valid & evaluated[:, None]
+    joints = np.where(evaluated[:, None, None], joints, np.nan)
     target = np.where(valid[..., None], target, np.nan)
     joint_errors = metrics.distances(joints, target)
     pa_joint_errors = metrics.distances(metrics.procrustes_align(joints, target, valid), target)
-    fourteen = list(joint_set.pck)
+    pck_joints = list(joint_set.pck)
     for prefix, distance in (("", joint_errors), ("pa_", pa_joint_errors)):
         errors[f"{prefix}mpjpe"] = metrics.mean_of_valid(distance, valid)
-        errors[f"{prefix}pck"] = metrics.pck(distance[:, fourteen], valid[:, fourteen])
-        errors[f"{prefix}auc"] = metrics.auc(distance[:, fourteen], valid[:, fourteen])
-    errors["pve"] = np.where(counts, errors["pve"], np.nan)
+        errors[f"{prefix}pck"] = metrics.pck(distance[:, pck_joints], valid[:, pck_joints])
+        errors[f"{prefix}auc"] = metrics.auc(distance[:, pck_joints], valid[:, pck_joints])
+    errors["pve"] = np.where(evaluated, errors["pve"], np.nan)
     track = clips.tracks[number]
     return TrackScores(
         track.name, track.subset, labels, joints, target, joint_errors, pa_joint_errors, errors

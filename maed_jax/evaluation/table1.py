@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -46,22 +47,22 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", metavar="DIR", help="write table1.md, .csv and .json to DIR")
     options = parser.parse_args(argv)
     with evaluate.only_run_into(options.out):
-        _fill(options)
+        _evaluate(options)
 
 
-def _fill(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> None:
     """Evaluates on the prepared datasets, prints the table and writes it."""
     from maed_jax import jax_setup
 
     jax_setup.configure()
     opened = evaluate.open_checkpoint(options.checkpoint, options.step, options.body)
     data_dir = options.data_dir or opened.config.data.data_dir
-    ready, notes = prepared(data_dir, options.config)
-    found = {}
-    for dataset in ready:
-        protocols, absent = _at_hand(PRESETS[dataset], opened.bodies, options.protocols)
-        notes += absent
-        found[dataset], _ = evaluate.measure(
+    datasets, notes = prepared(data_dir, options.config)
+    results = {}
+    for dataset in datasets:
+        protocols, skipped = _available(PRESETS[dataset], opened.bodies, options.protocols)
+        notes += skipped
+        results[dataset], _ = evaluate.measure(
             opened,
             data_dir,
             f"{dataset}/{options.config}",
@@ -69,7 +70,7 @@ def _fill(options: argparse.Namespace) -> None:
             protocols,
             batch=options.batch,
         )
-    _write(rows(found), [*notes, *_remarks(found), SOURCE], found, options.out)
+    _write(rows(results), [*notes, *_remarks(results), SOURCE], results, options.out)
 
 
 def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
@@ -96,7 +97,7 @@ def prepared(data_dir: str, config: str) -> tuple[list[str], list[str]]:
     return ready, notes
 
 
-def _at_hand(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Protocol], list[str]]:
+def _available(presets: Iterable[Protocol], bodies, which: str) -> tuple[list[Protocol], list[str]]:
     """Returns the protocols whose bodies are available, and notes about the others."""
     kept, notes = [], []
     for protocol in presets:
@@ -172,7 +173,7 @@ def _write(table: Sequence[dict], notes: Sequence[str], found: dict, out: str | 
     print(report.text_table([first, *lines]))
     print("\n" + "\n".join(notes))
     if out:
-        titled = [[f"{a} {b}".strip() for a, b in zip(_carried(first), lines[0])], *lines[1:]]
+        titled = [[f"{a} {b}".strip() for a, b in zip(_repeated(first), lines[0])], *lines[1:]]
         listed = "\n".join(f"- {note}" for note in notes)
         folder = Path(out)
         report.write_text(folder / "table1.md", f"{report.markdown_table(titled)}\n\n{listed}\n")
@@ -181,12 +182,9 @@ def _write(table: Sequence[dict], notes: Sequence[str], found: dict, out: str | 
         print(f"wrote table1.md, table1.csv and table1.json in {out}")
 
 
-def _carried(titles: Sequence[str]) -> list[str]:
+def _repeated(titles: Sequence[str]) -> Iterable[str]:
     """Repeats titles that span several columns over each of them."""
-    out: list[str] = []
-    for title in titles:
-        out.append(title or (out[-1] if out else ""))
-    return out
+    return itertools.accumulate(titles, lambda last, title: title or last)
 
 
 if __name__ == "__main__":

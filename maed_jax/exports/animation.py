@@ -45,9 +45,9 @@ class Animation:
 
     def offsets(self, parents: tuple[int, ...]) -> np.ndarray:
         """Returns offsets [joints 3] of joints from their parents at rest; zero for the root."""
-        above = np.array(parents)
-        offsets = self.rest_joints - self.rest_joints[above]
-        return np.where((above < 0)[:, None], 0.0, offsets)
+        parent = np.array(parents)
+        offsets = self.rest_joints - self.rest_joints[parent]
+        return np.where((parent < 0)[:, None], 0.0, offsets)
 
 
 def animate(person: Person, body: Body) -> Animation:
@@ -78,8 +78,8 @@ def continuous_quaternions(rotmat: np.ndarray) -> np.ndarray:
     jump, so that programs that interpolate between frames take the short way."""
     n, joints = rotmat.shape[:2]
     quaternions = Rotation.from_matrix(rotmat.reshape(-1, 3, 3)).as_quat().reshape(n, joints, 4)
-    turned = (quaternions[1:] * quaternions[:-1]).sum(axis=-1) < 0
-    flipped = np.cumsum(turned, axis=0) % 2 == 1
+    sign_changes = (quaternions[1:] * quaternions[:-1]).sum(axis=-1) < 0
+    flipped = np.cumsum(sign_changes, axis=0) % 2 == 1
     quaternions[1:][flipped] *= -1
     return quaternions
 

@@ -41,10 +41,12 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
     last = max(animation.times[-1] + animation.frame_time for animation in animations)
     roots, samplers, channels = [], [], []
 
-    def key(node: int, what: str, times: int, values: np.ndarray, how: str) -> None:
+    def add_channel(
+        node: int, path: str, times: int, values: np.ndarray, interpolation: str
+    ) -> None:
         output = gltf.array(values.astype(np.float32))
-        samplers.append({"input": times, "output": output, "interpolation": how})
-        target = {"node": node, "path": what}
+        samplers.append({"input": times, "output": output, "interpolation": interpolation})
+        target = {"node": node, "path": path}
         channels.append({"sampler": len(samplers) - 1, "target": target})
 
     for animation in animations:
@@ -53,20 +55,20 @@ def write_glb(path: str | Path, people: Sequence[Person], body: Body) -> None:
         person = gltf.add("nodes", {"name": name, "children": [joints[0]]})
         roots += [person, _add_mesh(gltf, animation, body, joints, name)]
         times = gltf.array(animation.times.astype(np.float32), bounds=True)
-        key(joints[0], "translation", times, animation.positions, "LINEAR")
+        add_channel(joints[0], "translation", times, animation.positions, "LINEAR")
         for number, joint in enumerate(joints):
-            key(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
-        when, visible = seen(animation, last)
+            add_channel(joint, "rotation", times, animation.rotations[:, number], "LINEAR")
+        when, visible = visibility(animation, last)
         if len(when) > 1:
             scales = np.tile(np.where(visible, 1, HIDDEN), (3, 1)).T
-            key(joints[0], "scale", gltf.array(when, bounds=True), scales, "STEP")
+            add_channel(joints[0], "scale", gltf.array(when, bounds=True), scales, "STEP")
     gltf.add("animations", {"name": "motion", "samplers": samplers, "channels": channels})
     roots.append(_add_camera(gltf, people[0].intrinsics))
     gltf.content["scene"] = gltf.add("scenes", {"nodes": roots})
     gltf.write(path)
 
 
-def seen(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
+def visibility(animation: Animation, last: float) -> tuple[np.ndarray, np.ndarray]:
     """Returns when a person appears and disappears in a scene from 0 to `last` seconds: ascending
     times float32 [k], and bool [k], whether they are in view from each time on."""
     keys, seen_until = [], 0.0

@@ -37,8 +37,8 @@ def posed_verts(person: Person, body: Body) -> Iterator[np.ndarray]:
     """Yields the vertices [verts 3] of every frame, in metres, in the frame of the full image's
     camera."""
     verts_of = functools.partial(_verts, body)
-    for here, verts in in_chunks(verts_of, CHUNK, person.rotmat, person.shape):
-        yield from verts + person.translation[here, None]
+    for rows, verts in in_chunks(verts_of, CHUNK, person.rotmat, person.shape):
+        yield from verts + person.translation[rows, None]
 
 
 @jax.jit

@@ -96,8 +96,8 @@ def _record(
 ) -> dict[str, jax.Array | None]:
     clip = network_input(clip)
     _, state = model.apply(variables, clip, body, method="regress", mutable="intermediates")
-    seen = attention_weights(state)
-    layers = [seen[i] for i in blocks]
+    all_blocks = attention_weights(state)
+    layers = [all_blocks[i] for i in blocks]
 
     def stack(name: str, head_axis: int, keys: int | tuple[int, int]) -> jax.Array | None:
         if name not in layers[0]:

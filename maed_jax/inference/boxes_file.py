@@ -50,45 +50,43 @@ class BoxesFile:
                 f"{self._place(late[0])}: the video has {num_frames} frames, but this box is in a "
                 "later one; do these boxes belong to this video?"
             )
-        tracks = [self._known(int(id), fps) for id in np.unique(self.ids[self.ids >= 0])]
+        tracks = [self._track(int(id), fps) for id in np.unique(self.ids[self.ids >= 0])]
         unknown = np.flatnonzero(self.ids < 0)
         if len(unknown):
-            last = max((track.id for track in tracks), default=0)
-            linked = self._linked(unknown, num_frames, fps)
-            tracks += [dataclasses.replace(track, id=last + track.id) for track in linked]
+            last_id = max((track.id for track in tracks), default=0)
+            linked = self._link(unknown, num_frames, fps)
+            tracks += [dataclasses.replace(track, id=last_id + track.id) for track in linked]
         return tracks
 
-    def _known(self, id: int, fps: float) -> Track:
+    def _track(self, id: int, fps: float) -> Track:
         """Returns the track of the boxes with this id."""
-        mine = np.flatnonzero(self.ids == id)
-        mine = mine[np.argsort(self.frames[mine])]
-        breaks = np.flatnonzero(np.diff(self.frames[mine]) > max_gap(fps)) + 1
-        parts = []
-        for part in np.split(mine, breaks):
-            frames = self.frames[part]
-            first, last = int(frames[0]), int(frames[-1])
-            parts.append(fill(id, frames, self.boxes[part], self.scores[part], first, last))
+        rows = np.flatnonzero(self.ids == id)
+        rows = rows[np.argsort(self.frames[rows])]
+        cuts = np.flatnonzero(np.diff(self.frames[rows]) > max_gap(fps)) + 1
+        segments = []
+        for segment in np.split(rows, cuts):
+            frames, boxes, scores = self.frames[segment], self.boxes[segment], self.scores[segment]
+            segments.append(fill(id, frames, boxes, scores, int(frames[0]), int(frames[-1])))
         fields = ("frames", "boxes", "detected", "scores")
-        return Track(id, *(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+        return Track(id, *(np.concatenate([getattr(s, f) for s in segments]) for f in fields))
 
-    def _linked(self, rows: np.ndarray, num_frames: int, fps: float) -> list[Track]:
+    def _link(self, rows: np.ndarray, num_frames: int, fps: float) -> list[Track]:
         """Links these rows like a detector's boxes; ids count from 1.
 
         If only every second (third, ...) frame has boxes, the frames between count as not searched.
         """
-        numbers = np.unique(self.frames[rows])
-        every = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
-        first = int(numbers[0]) % every
+        frames = np.unique(self.frames[rows])
+        every = int(np.gcd.reduce(np.diff(frames))) if len(frames) > 1 else 1
+        first = int(frames[0]) % every
         tracker = Tracker(fps / every, sure=float(self.scores[rows].min()), parts=False)
         order = rows[np.argsort(self.frames[rows], kind="stable")]
         starts = np.flatnonzero(np.diff(self.frames[order], prepend=-1))
-        for here in np.split(order, starts[1:]):
-            detections = Detections(self.boxes[here], self.scores[here])
-            tracker.step((int(self.frames[here[0]]) - first) // every, detections)
-        left = num_frames - first
-        tracks = [
-            interpolated(track, every, left) for track in tracker.finish(math.ceil(left / every))
-        ]
+        for same_frame in np.split(order, starts[1:]):
+            detections = Detections(self.boxes[same_frame], self.scores[same_frame])
+            tracker.step((int(self.frames[same_frame[0]]) - first) // every, detections)
+        length = num_frames - first
+        tracks = tracker.finish(math.ceil(length / every))
+        tracks = [interpolated(track, every, length) for track in tracks]
         return [dataclasses.replace(track, frames=track.frames + first) for track in tracks]
 
     def _place(self, row: int) -> str:
@@ -116,30 +114,30 @@ def read_boxes(path: str | Path) -> BoxesFile:
     if not path.is_file():
         raise UserError(f"there is no boxes file {path}")
     try:
-        found = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
+        boxes = _read_npz(path) if path.suffix.lower() == ".npz" else _read_text(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
-    if not len(found.frames):
+    if not len(boxes.frames):
         raise UserError(f"{path} contains no boxes")
-    bad = ~np.isfinite(found.boxes).all(1) | (found.boxes[:, 2:] <= 0).any(1)
-    for wrong, why in (
-        (bad, "a box needs finite numbers, and a width and height above 0"),
-        (~np.isfinite(found.scores), "a confidence must be a finite number"),
-        (found.frames < 0, "frames are numbered from 0 in .npz files, from 1 in text files"),
-        (_repeated(found), "this id already has a box in this frame"),
+    bad_box = ~np.isfinite(boxes.boxes).all(1) | (boxes.boxes[:, 2:] <= 0).any(1)
+    for invalid, why in (
+        (bad_box, "a box needs finite numbers, and a width and height above 0"),
+        (~np.isfinite(boxes.scores), "a confidence must be a finite number"),
+        (boxes.frames < 0, "frames are numbered from 0 in .npz files, from 1 in text files"),
+        (_repeated(boxes), "this id already has a box in this frame"),
     ):
-        if wrong.any():
-            raise UserError(f"{found._place(int(np.flatnonzero(wrong)[0]))}: {why}")
-    return found
+        if invalid.any():
+            raise UserError(f"{boxes._place(int(np.flatnonzero(invalid)[0]))}: {why}")
+    return boxes
 
 
-def _repeated(found: BoxesFile) -> np.ndarray:
+def _repeated(boxes: BoxesFile) -> np.ndarray:
     """Returns bool [n]: whether an earlier row has the same frame and the same known id."""
-    key = np.stack([found.frames, found.ids], -1)
+    key = np.stack([boxes.frames, boxes.ids], -1)
     _, first = np.unique(key, axis=0, return_index=True)
     repeated = np.ones(len(key), bool)
     repeated[first] = False
-    return repeated & (found.ids >= 0)
+    return repeated & (boxes.ids >= 0)
 
 
 def _read_text(path: Path) -> BoxesFile:
@@ -210,9 +208,9 @@ def _read_npz(path: Path) -> BoxesFile:
         ("scores", (count,), "iufb"),
     ):
         if name in data and (data[name].shape != shape or data[name].dtype.kind not in kinds):
-            wanted = "whole numbers" if kinds == "iu" else "numbers"
+            kind = "whole numbers" if kinds == "iu" else "numbers"
             raise UserError(
-                f"{path}: {name} must be {wanted} of shape {list(shape)}, not "
+                f"{path}: {name} must be {kind} of shape {list(shape)}, not "
                 f"{data[name].dtype} {list(data[name].shape)}"
             )
     return BoxesFile(

@@ -22,17 +22,17 @@ from maed_jax.inference.unfinished import Work
 from maed_jax.inference.video import Frame, Video
 from maed_jax.threads import map_in_threads
 
-LOOKS = 7  # least searches per second: people do not walk away in between
-ENOUGH = 12  # least searches in all, to tell people from false detections in short videos too
-WHOLE = 4  # at most; one search in this many is of the whole frame
-EVIDENT = 0.5  # of the sure score; detections below it come and go by chance
+SEARCH_RATE = 7  # per second, at least: people do not walk away in between
+MIN_SEARCHES = 12  # in all, to tell people from false detections in short videos too
+FULL_EVERY = 4  # at most; one search in this many is of the whole frame
+EVIDENT_FRACTION = 0.5  # of the sure score; detections below it come and go by chance
 
 
-def frames_per_look(video: Video) -> int:
+def detection_interval(video: Video) -> int:
     """Returns the interval, in frames, at which the detector searches."""
-    every = int(video.fps / LOOKS)
+    every = int(video.fps / SEARCH_RATE)
     if video.announced:
-        every = min(every, video.announced // ENOUGH)
+        every = min(every, video.announced // MIN_SEARCHES)
     return max(1, every)
 
 
@@ -45,23 +45,23 @@ def detections(
       every: search one frame in this many; the others yield nobody.
       work: stores the detections of each frame; those stored by an earlier run are reused.
     """
-    known = [] if work is None else work.lines("detections", DETECTED)
-    frames = _frames(video, detector.max_side, every, known)
-    step = max(1, min(WHOLE, int(WHOLE * video.fps / every / LOOKS)))  # fewer if searches are rare
-    stretches = iter(lambda: list(itertools.islice(frames, every * step)), [])
-    begun = map_in_threads(lambda stretch: _seen(stretch[0], detector), stretches)
-    # Pairs each stretch and the detections in its first frame with those in the next one's.
-    open_ended = itertools.chain(begun, [(None, None)])
-    between = ((*now, then) for now, (_, then) in itertools.pairwise(open_ended))
-    nowhere = contextlib.nullcontext(lambda found: None)
-    number = 0
-    with nowhere if work is None else work.append("detections") as note:
-        for _, seen in map_in_threads(lambda item: _complete(detector, *item), between):
-            for found in seen:
-                if number >= len(known):
-                    note(None if found is None else np.column_stack(found).tolist())
-                number += 1
-                yield found
+    saved = [] if work is None else work.lines("detections", DETECTED)
+    frames = _frames(video, detector.max_side, every, saved)
+    full_every = FULL_EVERY * video.fps / every / SEARCH_RATE  # fewer if searches are rare
+    full_every = max(1, min(FULL_EVERY, int(full_every)))
+    chunks = iter(lambda: list(itertools.islice(frames, every * full_every)), [])
+    full_searches = map_in_threads(lambda chunk: _search(chunk[0], detector), chunks)
+    # Pairs each chunk and the detections in its first frame with those in the next one's.
+    pairs = itertools.pairwise(itertools.chain(full_searches, [(None, None)]))
+    tasks = ((chunk, before, after) for (chunk, before), (_, after) in pairs)
+    not_saved = contextlib.nullcontext(lambda line: None)
+    with not_saved if work is None else work.append("detections") as save:
+        searched = map_in_threads(lambda task: _search_chunk(detector, *task), tasks)
+        results = itertools.chain.from_iterable(result for _, result in searched)
+        for index, result in enumerate(results):
+            if index >= len(saved):
+                save(None if result is None else np.column_stack(result).tolist())
+            yield result
 
 
 class _Input(NamedTuple):
@@ -77,15 +77,15 @@ class _Input(NamedTuple):
         return np.tile(np.array(self.size) / self.image.shape[1::-1], 2).astype(np.float32)
 
 
-_Seen = Detections | None  # None: the frame is damaged
+_Result = Detections | None  # None: the frame is damaged
 DETECTED = ([[float] * 5], None)  # form of a stored frame: boxes and scores; null: damaged
 
 
-def _frames(video: Video, max_side: int, every: int, known: list) -> Iterator[_Input | _Seen]:
-    """Yields each frame's image, if it needs a search, or else its known detections."""
+def _frames(video: Video, max_side: int, every: int, saved: list) -> Iterator[_Input | _Result]:
+    """Yields each frame's image, if it needs a search, or else its saved detections."""
     for frame in video.frames():
-        if frame.index < len(known):
-            rows = known[frame.index]
+        if frame.index < len(saved):
+            rows = saved[frame.index]
             table = None if rows is None else np.array(rows, np.float32).reshape(-1, 5)
             yield None if table is None else Detections(table[:, :4], table[:, 4])
         elif frame.damaged:
@@ -102,10 +102,12 @@ def _input(frame: Frame, max_side: int) -> _Input:
 
 def detect(frame: Frame, detector: Detector) -> Detections:
     """Returns the people in a frame, in pixels of the video."""
-    return _seen(_input(frame, detector.max_side), detector)
+    return _search(_input(frame, detector.max_side), detector)
 
 
-def _seen(frame: _Input | _Seen, detector: Detector, expected: np.ndarray | None = None) -> _Seen:
+def _search(
+    frame: _Input | _Result, detector: Detector, expected: np.ndarray | None = None
+) -> _Result:
     """Searches a frame unless its detections are known: near the `expected` boxes [n 4], or all of
     it if None."""
     if not isinstance(frame, _Input):
@@ -118,24 +120,24 @@ def _seen(frame: _Input | _Seen, detector: Detector, expected: np.ndarray | None
     return Detections(found.boxes * scale, found.scores)
 
 
-def _complete(
-    detector: Detector, stretch: list[_Input | _Seen], before: _Seen, after: _Seen
-) -> list[_Seen]:
-    """Searches the rest of a stretch of frames.
+def _search_chunk(
+    detector: Detector, chunk: list[_Input | _Result], before: _Result, after: _Result
+) -> list[_Result]:
+    """Searches the rest of a chunk of frames.
 
     before, after: detections in its first frame, and in the frame after its last; None: unknown.
     """
-    seen = [before]
-    for index, frame in enumerate(stretch[1:], 1):
+    results = [before]
+    for index, frame in enumerate(chunk[1:], 1):
         expected = None
         if before is not None and after is not None:
-            evident, fraction = EVIDENT * detector.sure_score, index / len(stretch)
-            expected = between_looks(before, after, evident, fraction)
-        seen.append(_seen(frame, detector, expected))
-    return seen
+            evident, fraction = EVIDENT_FRACTION * detector.sure_score, index / len(chunk)
+            expected = expected_boxes(before, after, evident, fraction)
+        results.append(_search(frame, detector, expected))
+    return results
 
 
-def between_looks(
+def expected_boxes(
     before: Detections, after: Detections, evident: float, fraction: float
 ) -> np.ndarray | None:
     """Returns where people must be between two searches, as boxes [n 4]; None: possibly anywhere.
@@ -149,8 +151,9 @@ def between_looks(
     """
     pairs = match(before.boxes, after.boxes)
     first, second = np.array(pairs, int).reshape(-1, 2).T
-    alone = [np.delete(np.arange(len(a.scores)), b) for a, b in ((before, first), (after, second))]
-    if any((a.scores[rows] >= evident).any() for a, rows in zip((before, after), alone)):
+    both = ((before, first), (after, second))
+    unmatched = [Detections(*(np.delete(a, rows, axis=0) for a in found)) for found, rows in both]
+    if any((found.scores >= evident).any() for found in unmatched):
         return None
     moving = before.boxes[first] * (1 - fraction) + after.boxes[second] * fraction
-    return np.concatenate([moving, before.boxes[alone[0]], after.boxes[alone[1]]])
+    return np.concatenate([moving, *(found.boxes for found in unmatched)])

@@ -20,10 +20,10 @@ WINDOW = np.array([64, 128])  # width, height in pixels that the detector was tr
 PERSON_HEIGHT = 0.8  # of the window's: people in the training images have a margin around them
 PERSON_CENTRE = np.array([0.5, 0.48])  # fractions of the window's width and height, from top left
 PERSON_ASPECT = 0.5  # width over height of a window, and of our boxes
-STEP = 8  # pixels between windows; also the side of the detector's cells
-AROUND = 16  # pixels by which windows may extend beyond the image
-SIZES = 1.05  # ratio of successive window sizes
-WEAKEST = 0.1  # SVM margin below which windows are ignored
+STRIDE = 8  # pixels between windows; also the side of the detector's cells
+PADDING = 16  # pixels by which windows may extend beyond the image
+SCALE_STEP = 1.05  # ratio of successive window sizes
+HIT_THRESHOLD = 0.1  # SVM margin below which windows are ignored
 
 NEAR = 0.3  # of a box's height: a centre within this, along each axis, is near the box
 MAX_RATIO = 1.22  # larger over smaller height, up to which a window is of a box's size
@@ -77,10 +77,10 @@ class HogDetector:
         """Returns all windows that show a person; the image must be at least one window large."""
         places, margins = self._hog.detectMultiScale(
             image,
-            hitThreshold=WEAKEST,
-            winStride=(STEP, STEP),
-            padding=(AROUND, AROUND),
-            scale=SIZES,
+            hitThreshold=HIT_THRESHOLD,
+            winStride=(STRIDE, STRIDE),
+            padding=(PADDING, PADDING),
+            scale=SCALE_STEP,
             groupThreshold=0,
         )
         return Windows(
@@ -105,9 +105,10 @@ class HogDetector:
         low, size = np.split(np.concatenate(places), 2, axis=1)
         edge = image.shape[1::-1]
         low, high = np.clip(low, 0, edge), np.clip(low + size, 0, edge)
-        seen = (high > low).all(axis=1)
-        places = np.concatenate([low, high - low], axis=1)[seen]
-        return Windows(places.astype(np.float32), np.concatenate(margins)[seen].astype(np.float32))
+        valid = (high > low).all(axis=1)
+        places = np.concatenate([low, high - low], axis=1)[valid]
+        margins = np.concatenate(margins)[valid]
+        return Windows(places.astype(np.float32), margins.astype(np.float32))
 
     def _search(
         self, image: np.ndarray, scale: float, boxes: np.ndarray
@@ -116,28 +117,28 @@ class HogDetector:
         import cv2
 
         size = np.rint(np.array(image.shape[1::-1]) / scale).astype(int)
-        wanted = _near(size, scale, boxes)
+        near_box = _near(size, scale, boxes)
         small = cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR_EXACT)
         # One more cell all around, since gradients at an edge differ from those inside.
-        wide = AROUND + STEP
-        small = cv2.copyMakeBorder(small, wide, wide, wide, wide, cv2.BORDER_REFLECT_101)
+        border = PADDING + STRIDE
+        small = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REFLECT_101)
         corners, margins = [np.zeros((0, 2), int)], [np.zeros(0)]
-        groups, _ = ndimage.label(wanted)
-        for number, (rows, columns) in enumerate(ndimage.find_objects(groups), 1):
+        labels, _ = ndimage.label(near_box)
+        for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
             low = np.array([columns.start, rows.start])
-            high = np.array([columns.stop, rows.stop]) + WINDOW // STEP + 1
-            (left, top), (right, bottom) = low * STEP, high * STEP
-            points, found = self._hog.detect(
+            high = np.array([columns.stop, rows.stop]) + WINDOW // STRIDE + 1
+            (left, top), (right, bottom) = low * STRIDE, high * STRIDE
+            points, weights = self._hog.detect(
                 np.ascontiguousarray(small[top:bottom, left:right]),
-                hitThreshold=WEAKEST,
-                winStride=(STEP, STEP),
+                hitThreshold=HIT_THRESHOLD,
+                winStride=(STRIDE, STRIDE),
                 padding=(0, 0),
             )
-            places = low + np.reshape(points, (-1, 2)).astype(int) // STEP - 1
-            places = np.clip(places, -1, np.array(wanted.shape[::-1]))  # outermost: no group
-            mine = np.pad(groups, 1)[places[:, 1] + 1, places[:, 0] + 1] == number
-            corners.append(places[mine] * STEP - AROUND)
-            margins.append(np.reshape(found, -1)[mine])
+            cells = low + np.reshape(points, (-1, 2)).astype(int) // STRIDE - 1
+            cells = np.clip(cells, -1, np.array(near_box.shape[::-1]))  # outermost: no group
+            in_group = np.pad(labels, 1)[cells[:, 1] + 1, cells[:, 0] + 1] == number
+            corners.append(cells[in_group] * STRIDE - PADDING)
+            margins.append(np.reshape(weights, -1)[in_group])
         return np.concatenate(corners), np.concatenate(margins)
 
 
@@ -155,7 +156,7 @@ def _scales(shape: tuple[int, ...]) -> Iterator[float]:
     scale = 1.0
     while (np.rint(np.array(shape[1::-1]) / scale) >= WINDOW).all():
         yield scale
-        scale *= SIZES
+        scale *= SCALE_STEP
 
 
 def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
@@ -163,8 +164,8 @@ def _near(size: np.ndarray, scale: float, boxes: np.ndarray) -> np.ndarray:
     somebody near `boxes` [n 4], given in pixels of the image before scaling down by `scale`."""
     near = []
     for axis in (0, 1):
-        count = (size[axis] + 2 * AROUND - WINDOW[axis]) // STEP + 1
-        centres = np.arange(count) * STEP - AROUND + WINDOW[axis] * PERSON_CENTRE[axis]
+        count = (size[axis] + 2 * PADDING - WINDOW[axis]) // STRIDE + 1
+        centres = np.arange(count) * STRIDE - PADDING + WINDOW[axis] * PERSON_CENTRE[axis]
         near.append(np.abs(centres[:, None] * scale - boxes[:, axis]) <= NEAR * boxes[:, 3])
     across, down = near
     return (down[:, None] & across[None]).any(axis=-1)
@@ -174,11 +175,12 @@ def _people(windows: Windows, width: int) -> Detections:
     """Returns the people in an image of this `width`: one for all windows that agree."""
     x, y, w, h = windows.places.T
     # A window that extended beyond the top or bottom lost height; its other edge is right.
-    whole = np.maximum(h, w / PERSON_ASPECT)
-    y, h = np.where(y <= 0, y + h - whole, y), whole
-    full = np.maximum(w, h * PERSON_ASPECT)
+    full_h = np.maximum(h, w / PERSON_ASPECT)
+    y, h = np.where(y <= 0, y + h - full_h, y), full_h
+    full_w = np.maximum(w, h * PERSON_ASPECT)
     # A window that extended beyond the left or right lost width; its other edge is right.
-    centre_x = np.where(x <= 0, x + w - full / 2, np.where(x + w >= width, x + full / 2, x + w / 2))
-    tall = h * PERSON_HEIGHT
-    boxes = np.stack([centre_x, y + h * PERSON_CENTRE[1], tall * PERSON_ASPECT, tall], axis=-1)
+    cut = [x <= 0, x + w >= width]
+    centre_x = np.select(cut, [x + w - full_w / 2, x + full_w / 2], x + w / 2)
+    height = h * PERSON_HEIGHT
+    boxes = np.stack([centre_x, y + h * PERSON_CENTRE[1], height * PERSON_ASPECT, height], axis=-1)
     return merge(boxes, windows.margins)

@@ -30,9 +30,9 @@ class ImageSequence(Video):
         Raises:
           UserError: the images differ in size.
         """
-        whole = (read_image(path) for path in self.files)
+        images = (read_image(path) for path in self.files)
         last, waiting = None, []
-        for index, image in enumerate(whole):
+        for index, image in enumerate(images):
             if image is not None:
                 if image.shape[1::-1] != self.size:
                     raise UserError(

@@ -1,8 +1,8 @@
 """Person detectors from ONNX files: YOLOX, RT-DETR and others, as exported by their own projects.
 
-A file's outputs (names and shapes, below) determine how to feed it and how to read its results; it
-must have been trained on COCO's classes or on people alone. Files run in ONNX Runtime, the
-format's reference implementation; OpenCV's reader lacks operators of RT-DETR.
+A file's outputs (names and shapes, below) determine preprocessing and decoding; it must have been
+trained on COCO's classes or on people alone. Files run in ONNX Runtime, the format's reference
+implementation; OpenCV's reader lacks operators of RT-DETR.
 
 | outputs | exported by | image |
 | --- | --- | --- |
@@ -92,7 +92,7 @@ class OnnxDetector:
                 f"number of them, as {' or '.join(INPUT_TYPES)}"
             )
         self._path, self._type = path, INPUT_TYPES[image.type]
-        self._prepare, self._read = kind
+        self._preprocess, self._decode = kind
         self._image, self._others = image.name, [i.name for i in inputs if i is not image]
         self.max_side = max(self._size)
 
@@ -102,30 +102,31 @@ class OnnxDetector:
         Raises:
           UserError: the model fails, or its outputs are not those of a known detector.
         """
-        fed, scale, offset = self._prepare(image, self._size)
-        corners, scores = self._answer(fed)
-        keep = scores >= self.weakest
-        low, high = ((corners[keep, part] - offset) / scale for part in (slice(2), slice(2, 4)))
+        tensor, scale, offset = self._preprocess(image, self._size)
+        corners, scores = self._infer(tensor)
+        confident = scores >= self.weakest
+        corners, scores = corners[confident], scores[confident]
+        low, high = ((corners[:, part] - offset) / scale for part in (slice(2), slice(2, 4)))
         edge = np.array(image.shape[1::-1], np.float32)
         low, high = np.clip(low, 0, edge), np.clip(high, 0, edge)
         boxes = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
-        real = (boxes[:, 2:] >= 2).all(axis=1)
-        return merge(boxes[real], scores[keep][real].astype(np.float32), OVERLAP)
+        large = (boxes[:, 2:] >= 2).all(axis=1)
+        return merge(boxes[large], scores[large].astype(np.float32), OVERLAP)
 
     def redetect_near(self, image: np.ndarray, boxes: np.ndarray) -> Detections:
         """Like a call: a network always sees the whole image."""
         return self(image)
 
-    def _answer(self, fed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _infer(self, tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns corners [n 4] and scores [n] from the model's outputs; see the readers below."""
-        feed: dict[str, Any] = {self._image: fed.astype(self._type)}
+        inputs: dict[str, Any] = {self._image: tensor.astype(self._type)}
         for name in self._others:  # RT-DETR's export scales boxes to this width, height
-            feed[name] = np.array([[self._size[1], self._size[0]]], np.int64)
+            inputs[name] = np.array([[self._size[1], self._size[0]]], np.int64)
         try:
-            outputs = self._session.run(None, feed)
+            outputs = self._session.run(None, inputs)
             # float16 is too coarse for coordinates: only whole pixels from 1024 up.
             outputs = [a.astype(np.float32) if a.dtype == np.float16 else a for a in outputs]
-            corners, scores = self._read(dict(zip(self._names, outputs)), self._size)
+            corners, scores = self._decode(dict(zip(self._names, outputs)), self._size)
             if corners.shape != (*scores.shape, 4):
                 raise ValueError(f"its boxes are {corners.shape} and its scores {scores.shape}")
         except Exception as error:
@@ -137,35 +138,35 @@ class OnnxDetector:
 
 # Each function turns an image into a detector's input, `[1 3 h w]`; pixel p (x, y) of the image
 # then becomes p * scale + offset.
-Fed = tuple[np.ndarray, np.ndarray, np.ndarray]
+Preprocessed = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _pad(image: np.ndarray, size: tuple[int, int]) -> Fed:
+def _pad(image: np.ndarray, size: tuple[int, int]) -> Preprocessed:
     """Scales an image to fit into `size` (height, width), padded at right and bottom; BGR."""
     canvas, scale, offset = _on_grey(image, size, 0)
     return _channels_first(canvas[..., ::-1]), scale, offset
 
 
-def _pad_evenly(image: np.ndarray, size: tuple[int, int]) -> Fed:
+def _pad_evenly(image: np.ndarray, size: tuple[int, int]) -> Preprocessed:
     """Likewise, padded on both sides; RGB from 0 to 1."""
     canvas, scale, offset = _on_grey(image, size, 0.5)
     return _channels_first(canvas / np.float32(255)), scale, offset
 
 
-def _stretch(image: np.ndarray, size: tuple[int, int]) -> Fed:
+def _stretch(image: np.ndarray, size: tuple[int, int]) -> Preprocessed:
     """Scales an image to `size` (height, width), ignoring its aspect ratio; RGB from 0 to 1."""
-    fed = cv2.resize(image, size[::-1]) / np.float32(255)
-    return _channels_first(fed), np.array(size[::-1]) / image.shape[1::-1], np.zeros(2)
+    tensor = cv2.resize(image, size[::-1]) / np.float32(255)
+    return _channels_first(tensor), np.array(size[::-1]) / image.shape[1::-1], np.zeros(2)
 
 
-def _stretch_normalised(image: np.ndarray, size: tuple[int, int]) -> Fed:
+def _stretch_normalised(image: np.ndarray, size: tuple[int, int]) -> Preprocessed:
     """Likewise, normalised with ImageNet's mean and standard deviation."""
-    fed, scale, offset = _stretch(image, size)
+    tensor, scale, offset = _stretch(image, size)
     mean, deviation = (np.array(v, np.float32)[:, None, None] for v in (MEAN, STD))
-    return (fed - mean) / deviation, scale, offset
+    return (tensor - mean) / deviation, scale, offset
 
 
-def _on_grey(image: np.ndarray, size: tuple[int, int], before: float) -> Fed:
+def _on_grey(image: np.ndarray, size: tuple[int, int], before: float) -> Preprocessed:
     """before: fraction of the padding that goes to the left and top."""
     scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(n * scale)) for n in image.shape[:2])

@@ -12,7 +12,7 @@ from maed_jax.data.boxes import smooth_boxes
 from maed_jax.errors import UserError
 from maed_jax.files.numpy import check_axes
 from maed_jax.inference.boxes_file import BoxesFile
-from maed_jax.inference.detect_video import detections, frames_per_look
+from maed_jax.inference.detect_video import detection_interval, detections
 from maed_jax.inference.detections import Detector
 from maed_jax.inference.track import Track, Tracker, interpolated
 from maed_jax.inference.unfinished import Work
@@ -49,9 +49,9 @@ def find_people(
     Raises:
       UserError: there are no people, or the boxes do not belong to this video.
     """
-    kept = None if work is None else work.load("found")
-    if kept is not None and (earlier := _unpack(kept)) is not None:
-        return earlier
+    saved = None if work is None else work.load("found")
+    if saved is not None and (found := _unpack(saved)) is not None:
+        return found
     num_frames, damaged = 0, []
     if isinstance(people, BoxesFile):
         for frame in progress(video.frames(), video.announced):
@@ -60,13 +60,13 @@ def find_people(
                 damaged.append(frame.index)
         tracks = people.tracks(num_frames, video.fps)
     else:
-        every = frames_per_look(video)
+        every = detection_interval(video)
         tracker = Tracker(video.fps / every, people.sure_score, people.detects_parts)
-        for seen in progress(detections(video, people, every, work), video.announced):
-            if seen is None:
+        for detected in progress(detections(video, people, every, work), video.announced):
+            if detected is None:
                 damaged.append(num_frames)
             elif num_frames % every == 0:
-                tracker.step(num_frames // every, seen)
+                tracker.step(num_frames // every, detected)
             num_frames += 1
         tracks = tracker.finish(math.ceil(num_frames / every))
         tracks = [interpolated(track, every, num_frames) for track in tracks]
@@ -113,18 +113,18 @@ def _pack(found: Found) -> dict[str, np.ndarray]:
     } | {name: np.concatenate([getattr(t, name) for t in found.tracks]) for name in _FIELDS}
 
 
-def _unpack(kept: dict[str, np.ndarray]) -> Found | None:
-    """Returns None for anything that `_pack` cannot have made."""
+def _unpack(saved: dict[str, np.ndarray]) -> Found | None:
+    """Returns None for anything that `_pack` cannot have returned."""
     try:
-        check_axes({name: kept[name] for name in _AXES}, _AXES)
+        check_axes({name: saved[name] for name in _AXES}, _AXES)
     except (KeyError, ValueError):
         return None
-    lengths, total = kept["lengths"], int(kept["num_frames"])
-    if not len(lengths) or (lengths < 1).any() or lengths.sum() != len(kept["frames"]):
+    lengths, total = saved["lengths"], int(saved["num_frames"])
+    if not len(lengths) or (lengths < 1).any() or lengths.sum() != len(saved["frames"]):
         return None
-    if total < 1 or kept["frames"].min() < 0 or kept["frames"].max() >= total:
+    if total < 1 or saved["frames"].min() < 0 or saved["frames"].max() >= total:
         return None
     ends = np.cumsum(lengths)[:-1]
-    columns = zip(*(np.split(kept[name], ends) for name in _FIELDS))
-    tracks = [Track(int(id), *arrays) for id, arrays in zip(kept["ids"], columns)]
-    return Found(tracks, total, kept["damaged"].tolist())
+    columns = zip(*(np.split(saved[name], ends) for name in _FIELDS))
+    tracks = [Track(int(id), *arrays) for id, arrays in zip(saved["ids"], columns)]
+    return Found(tracks, total, saved["damaged"].tolist())

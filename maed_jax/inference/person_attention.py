@@ -25,7 +25,7 @@ from maed_jax.files.numpy import check_axes, open_npz
 from maed_jax.inference.reconstruct import each_frame
 from maed_jax.inference.results import check_frames
 from maed_jax.inference.track import Track
-from maed_jax.inference.unfinished import Keep, in_memory
+from maed_jax.inference.unfinished import Allocate, in_memory
 from maed_jax.inference.video import Video, no_progress
 from maed_jax.models.encoder import attention_weights
 from maed_jax.models.joint_attention import joint_fractions
@@ -77,7 +77,7 @@ def attention_of_tracks(
     *,
     num_frames: int,
     batch: int = 8,
-    keep: Keep = in_memory,
+    allocate: Allocate = in_memory,
     progress: Callable = no_progress,
 ) -> list[Attention]:
     """Runs the model over every frame of every track again, recording its attention.
@@ -88,16 +88,16 @@ def attention_of_tracks(
     Raises:
       UserError: the model has no attention.
     """
-    model, shapes = estimator.model, kinds(estimator)
-    answers = each_frame(
+    model, shapes = estimator.model, attention_shapes(estimator)
+    outputs = each_frame(
         video,
         tracks,
         estimator,
-        functools.partial(_look, model, estimator.variables, estimator.body),
+        functools.partial(_attention, model, estimator.variables, estimator.body),
         shapes,
         num_frames=num_frames,
         batch=batch,
-        keep=lambda name, *args: keep(f"attention_{name}", *args),
+        allocate=lambda name, *args: allocate(f"attention_{name}", *args),
         progress=progress,
     )
     blocks = np.arange(0 if model.encoder == "cnn" else model.depth, dtype=np.int32)
@@ -107,13 +107,13 @@ def attention_of_tracks(
             frames=track.frames,
             blocks=blocks,
             clip_frames=clip_frames(track, estimator) if "time" in shapes else None,
-            **{name: array.astype(np.float16) for name, array in mine.out.items()},
+            **{name: array.astype(np.float16) for name, array in output.arrays.items()},
         )
-        for track, mine in zip(tracks, answers)
+        for track, output in zip(tracks, outputs)
     ]
 
 
-def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
+def attention_shapes(estimator: Estimator) -> dict[str, tuple[int, ...]]:
     """Returns the model's kinds of attention (fields of `Attention`), and their shapes per frame.
 
     Raises:
@@ -121,8 +121,8 @@ def kinds(estimator: Estimator) -> dict[str, tuple[int, ...]]:
     """
     model = estimator.model
     clip = jnp.zeros((1, estimator.clip_length, model.image_size, model.image_size, 3))
-    look = functools.partial(_look, model, estimator.variables, estimator.body)
-    shapes = {name: array.shape[2:] for name, array in jax.eval_shape(look, clip).items()}
+    attention = functools.partial(_attention, model, estimator.variables, estimator.body)
+    shapes = {name: array.shape[2:] for name, array in jax.eval_shape(attention, clip).items()}
     if not shapes:
         raise UserError(
             f"the encoder {model.encoder!r} with the decoder {model.decoder!r} has no attention"
@@ -142,7 +142,7 @@ def clip_frames(track: Track, estimator: Estimator) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _look(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str, jax.Array]:
+def _attention(model: MAED, variables: Any, body: Body, clip: jax.Array) -> dict[str, jax.Array]:
     """Returns what token 0 attends to in clips `[b t h w 3]`: arrays `[b t ...]` by name."""
     (_, regression), state = model.apply(
         variables, clip, body, method="regress", mutable="intermediates"

@@ -2,8 +2,8 @@
 
 Clips are those of evaluation (`data.windows.eval_windows`): with the paper's model, 128 frames make
 eight interleaved clips of every eighth frame. Memory use depends on how many people are in view at
-once, not on the length of the video; results, some 2 kB per frame and person, go where `keep` puts
-them.
+once, not on the length of the video; results, some 2 kB per frame and person, go into the arrays of
+`allocate`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from maed_jax.errors import UserError
 from maed_jax.estimator import Estimator, check_finite
 from maed_jax.inference.results import Reconstruction
 from maed_jax.inference.track import Track
-from maed_jax.inference.unfinished import Keep, in_memory
+from maed_jax.inference.unfinished import Allocate, in_memory
 from maed_jax.inference.video import Frame, Video, no_progress
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ OUTPUTS = {
     "keypoints_3d": (49, 3),
     "keypoints_2d": (49, 2),
 }
-Answer = Callable[[np.ndarray], Mapping[str, "jax.Array"]]
+Model = Callable[[np.ndarray], Mapping[str, "jax.Array"]]
 """maps normalised clips float32 [b t h w 3] to arrays [b t ...] by name"""
 
 
-class _Answers:
+class _TrackOutputs:
     """The model's outputs for one track, filled clip by clip."""
 
     def __init__(
-        self, track: Track, margin: float, outputs: Mapping[str, tuple[int, ...]], keep: Keep
+        self, track: Track, margin: float, shapes: Mapping[str, tuple[int, ...]], allocate: Allocate
     ):
         n, id = len(track.frames), track.id
         self.crops = crop_squares(track.boxes, margin)
-        self.out = {
-            name: keep(f"person_{id}_{name}", (n, *shape)) for name, shape in outputs.items()
+        self.arrays = {
+            name: allocate(f"person_{id}_{name}", (n, *shape)) for name, shape in shapes.items()
         }
-        self.times = keep(f"person_{id}_times", (n,), np.float64)
-        self.done = keep(f"person_{id}_done", (n,), bool)
+        self.times = allocate(f"person_{id}_times", (n,), np.float64)
+        self.done = allocate(f"person_{id}_done", (n,), bool)
         """True: the frame has its outputs; set last, so that interrupted runs can resume"""
 
 
@@ -62,23 +62,23 @@ class _Run:
     """Consecutive frames of one track: collects crops, yields clips, stores their outputs."""
 
     def __init__(
-        self, track: Track, part: slice, clip_length: int, interval: int, answers: _Answers
+        self, track: Track, part: slice, clip_length: int, interval: int, outputs: _TrackOutputs
     ):
         self.frames = track.frames[part]
-        self.crops = answers.crops[part]
-        self.times, self.done = answers.times[part], answers.done[part]
-        self._out = {name: array[part] for name, array in answers.out.items()}
+        self.crops = outputs.crops[part]
+        self.times, self.done = outputs.times[part], outputs.done[part]
+        self._arrays = {name: array[part] for name, array in outputs.arrays.items()}
         indices, mask = eval_windows(len(self.frames), clip_length, interval)
-        left = ~(self.done[indices] | ~mask).all(axis=1)  # not done by an earlier run
-        indices, mask = indices[left], mask[left]
+        remaining = ~(self.done[indices] | ~mask).all(axis=1)  # not done by an earlier run
+        indices, mask = indices[remaining], mask[remaining]
         order = np.argsort(indices.max(axis=1), kind="stable")  # in order of completion
         self._indices, self._mask = indices[order], mask[order]
-        self.wanted = np.zeros(len(self.frames), bool)
-        self.wanted[indices] = True
+        self.needed = np.zeros(len(self.frames), bool)
+        self.needed[indices] = True
         # the first frame that this clip or a later one still needs
-        self._needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
+        self._first_needed = np.minimum.accumulate(self._indices.min(axis=1)[::-1])[::-1]
         self._next = 0
-        self._held: dict[int, np.ndarray] = {}
+        self._buffer: dict[int, np.ndarray] = {}
 
     @property
     def clips_left(self) -> int:
@@ -86,19 +86,19 @@ class _Run:
 
     def add(self, position: int, crop: np.ndarray) -> Iterator[_Clip]:
         """Adds the crop of the run's frame `position`; yields the clips that it completes."""
-        self._held[position] = crop
+        self._buffer[position] = crop
         while self._next < len(self._indices) and self._indices[self._next].max() <= position:
             indices, mask = self._indices[self._next], self._mask[self._next]
-            yield _Clip(self, indices, mask, np.stack([self._held[i] for i in indices]))
+            yield _Clip(self, indices, mask, np.stack([self._buffer[i] for i in indices]))
             self._next += 1
-            keep_from = self._needed[self._next] if self.clips_left else len(self.frames)
-            self._held = {i: image for i, image in self._held.items() if i >= keep_from}
+            first = self._first_needed[self._next] if self.clips_left else len(self.frames)
+            self._buffer = {i: crop for i, crop in self._buffer.items() if i >= first}
 
     def put(self, positions: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
         if self.done[positions].any():
             raise AssertionError("a frame was reconstructed twice")
         for name, values in outputs.items():
-            self._out[name][positions] = values
+            self._arrays[name][positions] = values
         self.done[positions] = True
 
 
@@ -116,8 +116,8 @@ class _Clip:
 class _Batches:
     """Runs clips in batches that all have one shape, so that they compile once."""
 
-    def __init__(self, answer: Answer, batch: int):
-        self._answer, self._size = answer, batch
+    def __init__(self, model: Model, batch: int):
+        self._model, self._size = model, batch
         self._waiting: list[_Clip] = []
         self._running: tuple[list[_Clip], Mapping[str, jax.Array]] | None = None
 
@@ -138,16 +138,16 @@ class _Batches:
         pixels = normalise(images)
         self._collect()
         # JAX returns before the results are ready, so the next frames are decoded meanwhile.
-        self._running = clips, self._answer(pixels)
+        self._running = clips, self._model(pixels)
 
     def _collect(self) -> None:
         if self._running is None:
             return
-        (clips, answers), self._running = self._running, None
-        outputs = {name: np.asarray(values) for name, values in answers.items()}
+        (clips, outputs), self._running = self._running, None
+        outputs = {name: np.asarray(values) for name, values in outputs.items()}
         for row, clip in enumerate(clips):
-            mine = {name: values[row][clip.mask] for name, values in outputs.items()}
-            clip.run.put(clip.indices[clip.mask], mine)
+            kept = {name: values[row][clip.mask] for name, values in outputs.items()}
+            clip.run.put(clip.indices[clip.mask], kept)
 
 
 def reconstruct(
@@ -158,7 +158,7 @@ def reconstruct(
     num_frames: int,
     batch: int = 8,
     focal: float | None = None,
-    keep: Keep = in_memory,
+    allocate: Allocate = in_memory,
     progress: Callable = no_progress,
 ) -> list[Reconstruction]:
     """Reconstructs every frame of every track exactly once.
@@ -168,65 +168,65 @@ def reconstruct(
       num_frames: number of frames of the video that the tracks were made for.
       batch: clips per batch, of any people.
       focal: focal length of the full image's camera in pixels; None: the image diagonal.
-      keep: allocates the output arrays; frames marked done in them are not computed again.
+      allocate: creates the output arrays; frames marked done in them are not computed again.
       progress: wraps the iterator of frames to show progress.
 
     Raises:
       UserError: the estimator's outputs are not finite.
     """
 
-    def answer(clips: np.ndarray) -> dict[str, jax.Array]:
+    def model(clips: np.ndarray) -> dict[str, jax.Array]:
         prediction = estimator(clips, vertices=False)
         return {name: getattr(prediction, name) for name in OUTPUTS}
 
-    answers = each_frame(
+    outputs = each_frame(
         video,
         tracks,
         estimator,
-        answer,
+        model,
         OUTPUTS,
         num_frames=num_frames,
         batch=batch,
-        keep=keep,
+        allocate=allocate,
         progress=progress,
     )
     width, height = video.size
     focal = default_focal((height, width)) if focal is None else focal
     intrinsics = np.array([focal, focal, width / 2, height / 2], np.float32)
-    return [_reconstruction(track, mine, intrinsics) for track, mine in zip(tracks, answers)]
+    return [_reconstruction(*pair, intrinsics) for pair in zip(tracks, outputs)]
 
 
 def each_frame(
     video: Video,
     tracks: Sequence[Track],
     estimator: Estimator,
-    answer: Answer,
-    outputs: Mapping[str, tuple[int, ...]],
+    model: Model,
+    shapes: Mapping[str, tuple[int, ...]],
     *,
     num_frames: int,
     batch: int,
-    keep: Keep,
+    allocate: Allocate,
     progress: Callable,
-) -> list[_Answers]:
-    """Returns the outputs of `answer` for every frame of each track.
+) -> list[_TrackOutputs]:
+    """Returns the outputs of `model` for every frame of each track.
 
     Args:
       estimator: determines the clips: image size, length, frame interval and margin.
-      outputs: names of the arrays that `answer` returns, and their shapes for one frame.
+      shapes: of the arrays that `model` returns, by name, for one frame.
       For the others see `reconstruct`.
     """
-    answers = [_Answers(track, estimator.margin, outputs, keep) for track in tracks]
+    outputs = [_TrackOutputs(track, estimator.margin, shapes, allocate) for track in tracks]
     runs = [
-        _Run(track, part, estimator.clip_length, estimator.interval, mine)
-        for track, mine in zip(tracks, answers)
+        _Run(track, part, estimator.clip_length, estimator.interval, arrays)
+        for track, arrays in zip(tracks, outputs)
         for part in track.runs()
     ]
     clips = sum(run.clips_left for run in runs)
     if clips:
         # Few clips, such as one of an image, need no full batch; powers of two limit compilations.
-        batches = _Batches(answer, min(batch, 1 << (clips - 1).bit_length()))
+        batches = _Batches(model, min(batch, 1 << (clips - 1).bit_length()))
         _pass(video, runs, batches, estimator.image_size, num_frames, progress)
-    return answers
+    return outputs
 
 
 def _pass(
@@ -247,7 +247,7 @@ def _pass(
         for run in active:
             position = frame.index - int(run.frames[0])
             run.times[position] = frame.time
-            if run.wanted[position]:
+            if run.needed[position]:
                 here.append((run, position))
         crops = cut(frame, [run.crops[i] for run, i in here], size)
         for (run, i), crop in zip(here, crops):
@@ -257,22 +257,22 @@ def _pass(
     batches.finish()
 
 
-def _reconstruction(track: Track, answers: _Answers, intrinsics: np.ndarray) -> Reconstruction:
-    if not answers.done.all():
+def _reconstruction(track: Track, outputs: _TrackOutputs, intrinsics: np.ndarray) -> Reconstruction:
+    if not outputs.done.all():
         raise AssertionError("a frame was never reconstructed")
-    out, crops = answers.out, answers.crops
-    check_finite(*out.values())
+    arrays, crops = outputs.arrays, outputs.crops
+    check_finite(*arrays.values())
     return Reconstruction(
         id=track.id,
         frames=track.frames,
-        times=answers.times,
+        times=outputs.times,
         boxes=track.boxes,
         crops=crops,
         detected=track.detected,
         confidence=track.scores,
-        translation=np.asarray(camera_from_crop_to_image(out["camera"], crops, intrinsics)),
+        translation=np.asarray(camera_from_crop_to_image(arrays["camera"], crops, intrinsics)),
         intrinsics=intrinsics,
-        **out | {"keypoints_2d": to_pixels(out["keypoints_2d"], crops)},
+        **arrays | {"keypoints_2d": to_pixels(arrays["keypoints_2d"], crops)},
     )
 
 

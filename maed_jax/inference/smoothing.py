@@ -21,7 +21,7 @@ from maed_jax.chunks import in_chunks
 from maed_jax.inference.reconstruct import to_pixels
 from maed_jax.inference.results import Person, Reconstruction
 from maed_jax.inference.track import stretches
-from maed_jax.inference.unfinished import Keep, in_memory
+from maed_jax.inference.unfinished import Allocate, in_memory
 
 CHUNK = 128  # frames whose joints are computed at a time
 # One-Euro filter: the cutoff at rest in Hz, and its increase per rad/s or unit/s of speed.
@@ -36,7 +36,7 @@ def smooth_person(
     *,
     motion: bool = False,
     one_shape: bool = True,
-    keep: Keep = in_memory,
+    allocate: Allocate = in_memory,
 ) -> Person:
     """Returns the person with one shape, optionally without jitter, and matching joints.
 
@@ -46,7 +46,7 @@ def smooth_person(
       body: the body of the reconstruction; its `keypoint_body` suffices and is faster.
       motion: whether to filter rotations and camera.
       one_shape: whether every frame gets the mean shape of the track.
-      keep: allocates the new arrays.
+      allocate: creates the new arrays.
     """
     changes: dict[str, np.ndarray] = {}
     raw: dict[str, np.ndarray] = {}
@@ -54,8 +54,8 @@ def smooth_person(
         mean = np.asarray(person.shape, np.float64).mean(axis=0).astype(np.float32)
         changes["shape"], raw["raw_shape"] = np.tile(mean, (len(person), 1)), person.shape
     if motion:
-        rotmat = keep(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
-        pose = keep(f"person_{person.id}_smooth_pose", person.pose.shape)
+        rotmat = allocate(f"person_{person.id}_smooth_rotmat", person.rotmat.shape)
+        pose = allocate(f"person_{person.id}_smooth_pose", person.pose.shape)
         camera = np.empty_like(person.camera)
         for part in stretches(person.frames):
             times = person.times[part]
@@ -68,23 +68,23 @@ def smooth_person(
         changes["translation"] = np.asarray(translation)
         raw |= {"raw_rotmat": person.rotmat, "raw_camera": person.camera}
     person = dataclasses.replace(person, **changes)
-    return Person(**vars(person) | raw | _points(person, body, keep))
+    return Person(**vars(person) | raw | _points(person, body, allocate))
 
 
-def _points(person: Reconstruction, body: Body, keep: Keep) -> dict[str, np.ndarray]:
+def _points(person: Reconstruction, body: Body, allocate: Allocate) -> dict[str, np.ndarray]:
     """Joints and keypoints of the body, in 3D and in the image."""
     n, joints = len(person), body.rest_joints.shape[0]
     points = {
-        name: keep(f"person_{person.id}_smooth_{name}", (n, *shape))
+        name: allocate(f"person_{person.id}_smooth_{name}", (n, *shape))
         for name, shape in (
             ("joints_3d", (joints, 3)), ("keypoints_3d", (49, 3)), ("keypoints_2d", (49, 2))
         )
     }  # fmt: skip
     posed_points = functools.partial(_posed_points, body)
     inputs = person.rotmat, person.shape, person.camera
-    for here, (joints_3d, points_3d, in_crop) in in_chunks(posed_points, CHUNK, *inputs):
-        points["joints_3d"][here], points["keypoints_3d"][here] = joints_3d, points_3d
-        points["keypoints_2d"][here] = to_pixels(in_crop, person.crops[here])
+    for rows, (joints_3d, points_3d, in_crop) in in_chunks(posed_points, CHUNK, *inputs):
+        points["joints_3d"][rows], points["keypoints_3d"][rows] = joints_3d, points_3d
+        points["keypoints_2d"][rows] = to_pixels(in_crop, person.crops[rows])
     return points
 
 
@@ -100,10 +100,10 @@ def smooth_rotations(rotmat: np.ndarray, times: np.ndarray) -> np.ndarray:
     n, joints = rotmat.shape[:2]
     raw = Rotation.from_matrix(np.asarray(rotmat, np.float64).reshape(-1, 3, 3))
     raw = raw.as_quat().reshape(n, joints, 4)
-    forth = _one_euro_rotations(raw, times)
-    back = _one_euro_rotations(raw[::-1], times[-1] - times[::-1])[::-1]
-    middle = _slerp(forth.reshape(-1, 4), back.reshape(-1, 4), np.full(n * joints, 0.5))
-    matrices = Rotation.from_quat(middle).as_matrix()
+    forward = _one_euro_rotations(raw, times)
+    backward = _one_euro_rotations(raw[::-1], times[-1] - times[::-1])[::-1]
+    mean = _slerp(forward.reshape(-1, 4), backward.reshape(-1, 4), np.full(n * joints, 0.5))
+    matrices = Rotation.from_quat(mean).as_matrix()
     return matrices.reshape(n, joints, 3, 3).astype(np.float32)
 
 
@@ -113,9 +113,9 @@ def smooth_camera(camera: np.ndarray, times: np.ndarray) -> np.ndarray:
     positive = bool((raw[:, 0] > 0).all())  # an untrained model may put people behind the camera
     if positive:
         raw[:, 0] = np.log(raw[:, 0])
-    forth = _one_euro(raw, times)
-    back = _one_euro(raw[::-1], times[-1] - times[::-1])[::-1]
-    out = (forth + back) / 2
+    forward = _one_euro(raw, times)
+    backward = _one_euro(raw[::-1], times[-1] - times[::-1])[::-1]
+    out = (forward + backward) / 2
     if positive:
         out[:, 0] = np.exp(out[:, 0])
     return out.astype(np.float32)

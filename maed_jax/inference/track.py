@@ -68,7 +68,7 @@ def max_gap(fps: float) -> int:
     return max(2, round(MAX_GAP * fps))
 
 
-class _Open:
+class _OpenTrack:
     """A track that is still growing."""
 
     def __init__(self, frame: int, box: np.ndarray, score: float, fps: float):
@@ -90,9 +90,9 @@ class _Open:
         self.boxes.append(box)
         self.scores.append(score)
 
-    def reversed(self) -> _Open:
+    def reversed(self) -> _OpenTrack:
         """Returns the track with time running backwards (frame numbers negated)."""
-        back = _Open(-self.frames[-1], self.boxes[-1], self.scores[-1], self.fps)
+        back = _OpenTrack(-self.frames[-1], self.boxes[-1], self.scores[-1], self.fps)
         for i in range(len(self.frames) - 2, -1, -1):
             back.add(-self.frames[i], self.boxes[i], self.scores[i])
         return back
@@ -112,82 +112,78 @@ class Tracker:
         """
         self._fps, self._sure, self._parts = fps, sure, parts
         self._gap = max_gap(fps)
-        self._growing: list[_Open] = []
-        self._ended: list[_Open] = []
-        self._spare: dict[int, Detections] = {}  # detections without a track
+        self._growing: list[_OpenTrack] = []
+        self._ended: list[_OpenTrack] = []
+        self._unmatched: dict[int, Detections] = {}  # detections without a track
 
     def step(self, frame: int, detections: Detections) -> None:
         """Adds the detections of a frame. Frame numbers must ascend, and may have gaps."""
         alive = [t for t in self._growing if frame - t.frames[-1] <= self._gap]
         self._ended += [t for t in self._growing if frame - t.frames[-1] > self._gap]
         boxes, scores = detections
-        free = np.ones(len(boxes), bool)
-        waiting = list(alive)
-        taken = np.zeros((0, 4), np.float32)
+        unmatched, unmatched_tracks = np.ones(len(boxes), bool), list(alive)
+        matched_boxes = np.zeros((0, 4), np.float32)
         for eligible in (scores >= self._sure, scores < self._sure):
-            candidates = np.flatnonzero(eligible & free)
-            expected = [t.predict(frame, self._fps / 2) for t in waiting]
-            matches = match(expected, boxes[candidates])
-            taken = np.concatenate([taken, boxes[candidates[[column for _, column in matches]]]])
-            found = []
-            for row, column in matches:
-                pick = candidates[column]
+            candidates = np.flatnonzero(eligible & unmatched)
+            tracks = unmatched_tracks
+            expected = [t.predict(frame, self._fps / 2) for t in tracks]
+            matches = [(t, candidates[c]) for t, c in match(expected, boxes[candidates])]
+            matched_boxes = np.concatenate([matched_boxes, *(boxes[[i]] for _, i in matches)])
+            for t, i in matches:
                 # A hidden person's track would otherwise follow the legs of the one in front.
-                doubtful = self._parts and _is_part(boxes[pick], taken).any()
-                if doubtful and iou(boxes[pick], expected[row])[0, 0] < AS_EXPECTED:
+                maybe_part = self._parts and _is_part(boxes[i], matched_boxes).any()
+                if maybe_part and iou(boxes[i], expected[t])[0, 0] < AS_EXPECTED:
                     continue
-                waiting[row].add(frame, boxes[pick], float(scores[pick]))
-                free[pick] = False
-                found.append(row)
-            waiting = [t for row, t in enumerate(waiting) if row not in found]
-        here = np.array([t.predict(frame, self._fps / 2) for t in alive]).reshape(-1, 4)
-        for pick in np.flatnonzero(free & (scores >= self._sure)):
-            if not (self._parts and _is_part(boxes[pick], here).any()):
-                alive.append(_Open(frame, boxes[pick], float(scores[pick]), self._fps))
-                free[pick] = False
-        if free.any():
-            self._spare[frame] = Detections(boxes[free], scores[free])
+                tracks[t].add(frame, boxes[i], float(scores[i]))
+                unmatched[i] = False
+            unmatched_tracks = [t for t in tracks if t.frames[-1] != frame]
+        predicted = np.array([t.predict(frame, self._fps / 2) for t in alive]).reshape(-1, 4)
+        for i in np.flatnonzero(unmatched & (scores >= self._sure)):
+            if not (self._parts and _is_part(boxes[i], predicted).any()):
+                alive.append(_OpenTrack(frame, boxes[i], float(scores[i]), self._fps))
+                unmatched[i] = False
+        if unmatched.any():
+            self._unmatched[frame] = Detections(boxes[unmatched], scores[unmatched])
         self._growing = alive
 
     def finish(self, num_frames: int) -> list[Track]:
         """Returns the tracks in a video of `num_frames` frames by first frame, with ids from 1."""
-        found = [self._extended_back(t) for t in self._ended + self._growing]
+        found = [self._extend_back(t) for t in self._ended + self._growing]
         found = [t for t in found if self._is_person(t, num_frames)]
-        tracks = [self._filled(t, num_frames) for t in _without_doubles(found, self._parts)]
+        tracks = [self._fill(t, num_frames) for t in _without_duplicates(found, self._parts)]
         tracks.sort(key=lambda t: (t.frames[0], -float(t.boxes[0, 3])))
         return [dataclasses.replace(t, id=i) for i, t in enumerate(tracks, 1)]
 
-    def _extended_back(self, track: _Open) -> _Open:
+    def _extend_back(self, track: _OpenTrack) -> _OpenTrack:
         """Extends a track back beyond the sure detection that started it."""
         back, frame = track.reversed(), track.frames[0] - 1
         while frame >= 0 and -frame - back.frames[-1] <= self._gap:
-            spare = self._spare.get(frame, NOBODY)
-            pairs = match([back.predict(-frame, self._fps / 2)], spare.boxes)
-            for _, pick in pairs:
-                back.add(-frame, spare.boxes[pick], float(spare.scores[pick]))
-                rest = np.arange(len(spare.boxes)) != pick
-                self._spare[frame] = Detections(spare.boxes[rest], spare.scores[rest])
+            boxes, scores = self._unmatched.get(frame, NOBODY)
+            for _, i in match([back.predict(-frame, self._fps / 2)], boxes):
+                back.add(-frame, boxes[i], float(scores[i]))
+                rest = np.arange(len(boxes)) != i
+                self._unmatched[frame] = Detections(boxes[rest], scores[rest])
             frame -= 1
         return back.reversed()
 
-    def _is_person(self, track: _Open, num_frames: int) -> bool:
+    def _is_person(self, track: _OpenTrack, num_frames: int) -> bool:
         """Whether the track has detections for half a second (a third of a very short video) and in
         a third of its frames, and enough of them are sure."""
         enough = min(max(3, math.ceil(self._fps / 2)), math.ceil(num_frames / 3))
-        seen = len(track.frames)
+        detected = len(track.frames)
         span = track.frames[-1] - track.frames[0] + 1
         sure = sum(score >= self._sure for score in track.scores)
-        return seen >= max(enough, span / 3) and sure >= seen * SURE_FRACTION
+        return detected >= max(enough, span / 3) and sure >= detected * SURE_FRACTION
 
-    def _filled(self, track: _Open, num_frames: int) -> Track:
+    def _fill(self, track: _OpenTrack, num_frames: int) -> Track:
         """Interpolates gaps; holds the ends where the video starts or stops right beside them."""
         hold = max(1, round(MAX_HOLD * self._fps))
         first, last = track.frames[0], track.frames[-1]
         first = 0 if first <= hold else first
         last = num_frames - 1 if num_frames - 1 - last <= hold else last
         frames, scores = np.array(track.frames), np.array(track.scores)
-        boxes, right = steady_sizes(frames, np.array(track.boxes), round(STEADY * self._fps))
-        return fill(0, frames[right], boxes[right], scores[right], first, last)
+        boxes, valid = steady_sizes(frames, np.array(track.boxes), round(STEADY * self._fps))
+        return fill(0, frames[valid], boxes[valid], scores[valid], first, last)
 
 
 def steady_sizes(
@@ -208,20 +204,20 @@ def steady_sizes(
         low, high = np.searchsorted(frames, [frame - reach, frame + reach + 1])
         median[i] = np.median(boxes[low:high, 2:], axis=0)
     ratio = heights / median[:, 1]
-    right = np.minimum(ratio, 1 / ratio) >= STEADY_RATIO
-    return np.concatenate([boxes[:, :2], median], axis=1), right
+    valid = np.minimum(ratio, 1 / ratio) >= STEADY_RATIO
+    return np.concatenate([boxes[:, :2], median], axis=1), valid
 
 
 def fill(
     id: int, frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray, first: int, last: int
 ) -> Track:
     """Returns a track of all frames from `first` to `last`: gaps interpolated, ends held."""
-    every = np.arange(first, last + 1)
-    columns = [np.interp(every, frames, column) for column in np.asarray(boxes).T]
-    detected = np.isin(every, frames)
-    all_scores = np.zeros(len(every), np.float32)
+    all_frames = np.arange(first, last + 1)
+    columns = [np.interp(all_frames, frames, column) for column in np.asarray(boxes).T]
+    detected = np.isin(all_frames, frames)
+    all_scores = np.zeros(len(all_frames), np.float32)
     all_scores[detected] = scores[(frames >= first) & (frames <= last)]
-    return Track(id, every, np.stack(columns, -1).astype(np.float32), detected, all_scores)
+    return Track(id, all_frames, np.stack(columns, -1).astype(np.float32), detected, all_scores)
 
 
 def interpolated(track: Track, every: int, num_frames: int) -> Track:
@@ -230,11 +226,11 @@ def interpolated(track: Track, every: int, num_frames: int) -> Track:
     Boxes in between are interpolated; `detected` there is true if it is on both sides. The few
     frames after the last one searched keep its box.
     """
-    known = track.frames * every
-    ends = num_frames - 1 if known[-1] + every >= num_frames else known[-1]
-    frames = np.arange(known[0], ends + 1)
+    searched = track.frames * every
+    last = num_frames - 1 if searched[-1] + every >= num_frames else searched[-1]
+    frames = np.arange(searched[0], last + 1)
     columns = (track.detected, track.scores, *track.boxes.T)
-    detected, scores, *boxes = (np.interp(frames, known, column) for column in columns)
+    detected, scores, *boxes = (np.interp(frames, searched, column) for column in columns)
     detected = detected == 1
     scores = np.where(detected, scores, 0).astype(np.float32)
     return Track(track.id, frames, np.stack(boxes, -1).astype(np.float32), detected, scores)
@@ -252,8 +248,8 @@ def match(expected: Sequence[np.ndarray], boxes: np.ndarray) -> list[tuple[int, 
     ratio = np.minimum(ratio, 1 / ratio)
     possible = (overlap >= LEAST_OVERLAP) & (ratio >= SIZE_RATIO)
     # Maximise the sum, not the number of pairs: a good pair must not give way to two bad ones.
-    likeness = np.where(possible, overlap * ratio**2, 0)
-    rows, columns = linear_sum_assignment(likeness, maximize=True)
+    similarity = np.where(possible, overlap * ratio**2, 0)
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns) if possible[i, j]]
 
 
@@ -266,53 +262,49 @@ def _is_part(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     )
 
 
-def _without_doubles(tracks: list[_Open], parts: bool) -> list[_Open]:
+def _without_duplicates(tracks: list[_OpenTrack], parts: bool) -> list[_OpenTrack]:
     """Drops tracks that mostly duplicate a better one. With `parts`, also drops those that were a
     part of a better one or, for a short while, a box around one, as HOG finds it where somebody
     stands in front of a post."""
     if parts:
         tracks = [t for t in tracks if not any(_surrounds(t, other) for other in tracks)]
-    kept: list[_Open] = []
+    kept: list[_OpenTrack] = []
     for track in sorted(tracks, key=lambda t: -sum(t.scores) * float(np.mean(t.boxes, 0)[3])):
-        if not any(_shadows(better, track, parts) for better in kept):
+        if not any(_is_duplicate(better, track, parts) for better in kept):
             kept.append(track)
     return kept
 
 
-def _surrounds(brief: _Open, track: _Open) -> bool:
-    if _apart(brief, track) or len(brief.frames) >= BRIEF * len(track.frames):
+def _surrounds(brief: _OpenTrack, track: _OpenTrack) -> bool:
+    if _disjoint(brief, track) or len(brief.frames) >= BRIEF * len(track.frames):
         return False
-    around = [_is_part(b, a[None])[0] for a, b in zip(*_together(brief, track))]
+    around = [_is_part(b, a[None])[0] for a, b in zip(*_common_boxes(brief, track))]
     return len(around) >= len(brief.frames) / 2 and bool(np.mean(around) > 0.5)
 
 
-def _shadows(better: _Open, track: _Open, parts: bool) -> bool:
-    if _apart(better, track):
+def _is_duplicate(better: _OpenTrack, track: _OpenTrack, parts: bool) -> bool:
+    if _disjoint(better, track):
         return False
-    mine, other = _together(track, better)
-    if len(mine) < len(track.frames) / 2:
+    pairs = list(zip(*_common_boxes(track, better)))
+    if len(pairs) < len(track.frames) / 2:
         return False
-    double = np.array([iou(a, b)[0, 0] > 0.6 for a, b in zip(mine, other)])
+    duplicate = np.array([iou(a, b)[0, 0] > 0.6 for a, b in pairs])
     if not parts:
-        return bool(double.mean() > 0.5)
-    part = np.array([_is_part(a, b[None])[0] for a, b in zip(mine, other)])
-    inside = [
-        max(iou(*pair, over="first")[0, 0] for pair in ((a, b), (b, a)))
-        for a, b in zip(mine, other)
-    ]
-    return bool((double | part).mean() > 0.5 or np.mean(inside) > MOSTLY_INSIDE)
+        return bool(duplicate.mean() > 0.5)
+    part = np.array([_is_part(a, b[None])[0] for a, b in pairs])
+    inside = [max(iou(a, b, over="first")[0, 0], iou(b, a, over="first")[0, 0]) for a, b in pairs]
+    return bool((duplicate | part).mean() > 0.5 or np.mean(inside) > MOSTLY_INSIDE)
 
 
-def _apart(track: _Open, other: _Open) -> bool:
+def _disjoint(track: _OpenTrack, other: _OpenTrack) -> bool:
     """Whether one ends before the other begins, like most pairs in a long video."""
     return track.frames[-1] < other.frames[0] or other.frames[-1] < track.frames[0]
 
 
-def _together(track: _Open, other: _Open) -> tuple[np.ndarray, np.ndarray]:
+def _common_boxes(track: _OpenTrack, other: _OpenTrack) -> tuple[np.ndarray, np.ndarray]:
     """Returns the boxes [n 4] of both in those frames of `track` that `other` spans."""
     frames = np.array([f for f in track.frames if other.frames[0] <= f <= other.frames[-1]])
-    first, second = (
+    return tuple(
         np.stack([np.interp(frames, t.frames, column) for column in np.array(t.boxes).T], -1)
         for t in (track, other)
     )
-    return first, second

@@ -28,7 +28,7 @@ from maed_jax.files.numpy import npy_header, open_npz
 
 FOLDER = ".unfinished"
 JOB = "job.json"  # in that folder
-Keep = Callable[..., np.ndarray]
+Allocate = Callable[..., np.ndarray]
 """maps (name, shape, dtype) to an array of zeros, or to what an earlier run stored as `name`"""
 
 
@@ -42,8 +42,8 @@ class Work:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.wanted = False
-        """True: keep it even after a `UserError`, because much can be resumed"""
+        self.keep = False
+        """True: keep the folder even after a `UserError`, because much can be resumed"""
 
     def array(self, name: str, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
         """Returns an array of zeros in a file, or what an earlier run left there."""
@@ -130,7 +130,7 @@ def _start(path: Path, shape: tuple[int, ...], dtype: Any) -> int | None:
 def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
     """Opens the work folder of `out`, creating both if needed.
 
-    When the block ends normally or with a `UserError` (unless `Work.wanted`), the folder is
+    When the block ends normally or with a `UserError` (unless `Work.keep`), the folder is
     removed. When the run is interrupted or crashes, it stays, and so do directories created for it.
 
     Args:
@@ -141,26 +141,26 @@ def unfinished(out: str | Path, job: dict) -> Iterator[Work]:
       UserError: `out` cannot be written, or another run is writing there.
     """
     out = Path(out)
-    made, folder = [], out / FOLDER
+    created, folder = [], out / FOLDER
     with contextlib.ExitStack() as stack:
         try:
-            made += [path for path in (out, *out.parents) if not path.exists()]  # deepest first
+            created += [path for path in (out, *out.parents) if not path.exists()]  # deepest first
             out.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
             stack.enter_context(_locked(folder, out))
             if _same_job(folder, json.dumps(job, sort_keys=True)):
                 print(f"maed: resuming from what an earlier run left in {folder}", file=sys.stderr)
         except OSError as error:
-            _remove(made)
+            _remove(created)
             why = "it is a file" if isinstance(error, FileExistsError) else reason(error)
             raise UserError(f"cannot write to {out}: {why}") from None
         work = Work(folder)
         try:
             yield work
         except UserError:
-            if not work.wanted:
+            if not work.keep:
                 shutil.rmtree(folder, ignore_errors=True)
-                _remove(made)
+                _remove(created)
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -197,13 +197,13 @@ def stage_beside(out: str | Path) -> Iterator[Path]:
 
 def _same_job(folder: Path, text: str) -> bool:
     """Whether the same job was started here; what another job left is removed."""
-    note = folder / JOB
-    if note.exists() and note.read_bytes() == text.encode():
+    job_file = folder / JOB
+    if job_file.exists() and job_file.read_bytes() == text.encode():
         return True
     for path in folder.iterdir():
         if path.name != "lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    note.write_text(text)
+    job_file.write_text(text)
     return False
 
 
@@ -216,7 +216,7 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def _remove(made: list[Path]) -> None:
-    for path in made:
+def _remove(created: list[Path]) -> None:
+    for path in created:
         with contextlib.suppress(OSError):  # somebody else has since written there
             path.rmdir()

@@ -367,12 +367,12 @@ class VideoWriter:
             self._close(failed=kind is not None)
 
     def _close(self, failed: bool) -> None:
-        whole = self._stream is not None and not failed
+        complete = self._stream is not None and not failed
         try:
-            if whole:
+            if complete:
                 self._container.mux(self._stream.encode())
             self._container.close()
-            if whole:
+            if complete:
                 self._part.replace(self._path)
         except FAILURES as failure:
             if not failed:

@@ -247,8 +247,8 @@ def report(content: dict, out: Path) -> None:
     frames = "1 frame" if video["frames"] == 1 else f"{video['frames']} frames"
     print(f"{count} {'person' if count == 1 else 'people'} in {frames}:")
     for person in people:
-        guessed = person["frames"] - person["detected"]
-        note = f", {guessed} of them with an interpolated box" if guessed else ""
+        interpolated = person["frames"] - person["detected"]
+        note = f", {interpolated} of them with an interpolated box" if interpolated else ""
         print(
             f"  {person['file']}: frames {person['first_frame']} to {person['last_frame']}, "
             f"{person['frames']} reconstructed{note}"

@@ -152,31 +152,31 @@ def predict_to(
     """
     out = Path(out)
     if options.attention:
-        from maed_jax.inference.person_attention import kinds
+        from maed_jax.inference.person_attention import attention_shapes
 
-        kinds(estimator)  # fails now rather than in the end
+        attention_shapes(estimator)  # fails now rather than in the end
     model = _model_facts(estimator, model)
     job = _job(video, estimator, options, model)
     job_id = _job_id(job, options)
     if not again and (done := _done(out, job_id, options)):
         return done
-    _check_inputs_stay(out, video, options)
+    _check_inputs_not_replaced(out, video, options)
     finder = options.finder()
     with unfinished(out, job) as work, many_files():
-        steps = _Prediction(video, finder, estimator, options, work, progress)
+        prediction = _Prediction(video, finder, estimator, options, work, progress)
         try:
-            found, people = steps.people()
-            content = steps.write_people(found, people, model=model, job=job_id)
+            found, people = prediction.people()
+            content = prediction.write_people(found, people, model=model, job=job_id)
             _publish(work, content, out, first=True)
             if options.overlay:
-                content["overlay"] = steps.draw(found, people)
+                content["overlay"] = prediction.draw(found, people)
                 _publish(work, content, out)
             if options.attention:
-                content["attention"] = steps.write_attention(found, people)
+                content["attention"] = prediction.write_attention(found, people)
                 _publish(work, content, out)
         except OSError as error:
             # Not the caller's mistake: keep detections, which may take hours to repeat.
-            work.wanted = work.wanted or bool(work.lines("detections"))
+            work.keep = work.keep or bool(work.lines("detections"))
             raise UserError(f"cannot write to {out}: {reason(error)}") from None
     return content
 
@@ -196,23 +196,25 @@ class _Prediction:
     def people(self) -> tuple[Found, list[Person]]:
         """Finds and reconstructs everybody."""
         options, work = self.options, self.work
-        keep = in_memory if work is None else work.array
+        allocate = in_memory if work is None else work.array
         found = find_people(self.video, self.finder, work=work, progress=self.progress("find"))
         if work is not None:
-            work.wanted = True
-        answers = reconstruct(
+            work.keep = True
+        reconstructions = reconstruct(
             self.video,
             found.tracks,
             self.estimator,
             num_frames=found.num_frames,
             batch=options.batch,
             focal=options.focal,
-            keep=keep,
+            allocate=allocate,
             progress=self.progress("reconstruct"),
         )
         body = keypoint_body(self.estimator.body)
-        how = {"motion": options.smooth, "one_shape": options.one_shape, "keep": keep}
-        return found, [smooth_person(answer, body, **how) for answer in answers]
+        settings = {"motion": options.smooth, "one_shape": options.one_shape}
+        return found, [
+            smooth_person(person, body, **settings, allocate=allocate) for person in reconstructions
+        ]
 
     def write_people(self, found: Found, people: list[Person], **facts) -> dict:
         """Writes people and their exports; returns the content of results.json.
@@ -263,17 +265,17 @@ class _Prediction:
             num_frames=found.num_frames,
             batch=self.options.batch,
             drawn=self.options.overlay,
-            keep=self.work.array,
+            allocate=self.work.array,
             progress=self.progress,
         )
 
 
-def _check_inputs_stay(out: Path, video: Video, options: Options) -> None:
+def _check_inputs_not_replaced(out: Path, video: Video, options: Options) -> None:
     """Raises UserError if results would replace the video or the boxes."""
-    for given in (video.path, *([] if options.boxes is None else [options.boxes.path])):
-        if Path(given).resolve().parent == out.resolve() and results.is_ours(Path(given).name):
+    for path in (video.path, *([] if options.boxes is None else [options.boxes.path])):
+        if path.resolve().parent == out.resolve() and results.is_ours(path.name):
             raise UserError(
-                f"{given} has the name of a result and would be overwritten in {out}: choose "
+                f"{path} has the name of a result and would be overwritten in {out}: choose "
                 "another --out, or rename it"
             )
 
@@ -285,10 +287,10 @@ def _done(out: Path, job_id: str, options: Options) -> dict | None:
     except UserError:
         return None
     drawn = not options.overlay or content["overlay"] is not None
-    looked = not options.attention or content["attention"]
+    attention = not options.attention or content["attention"]
     files = [*filter(None, [content["overlay"]]), *content["exports"], *content["attention"]]
-    there = all((Path(out) / name).exists() for name in files)
-    return content if drawn and looked and there and content.get("job") == job_id else None
+    complete = drawn and attention and all((out / name).exists() for name in files)
+    return content if complete and content.get("job") == job_id else None
 
 
 def _publish(work: Work, content: dict, out: Path, *, first: bool = False) -> None:
@@ -328,8 +330,8 @@ def _job(video: Video, estimator: Estimator, options: Options, model: dict) -> d
 def _job_id(job: dict, options: Options) -> str:
     """Returns a checksum of everything that determines the files written."""
     names = ("focal", "smooth", "one_shape", "exports", "attention", "overlay", "side_view")
-    wanted = [getattr(options, name) for name in names]  # a tuple is a list in JSON
-    return hashlib.sha1(json.dumps([job, wanted], sort_keys=True).encode()).hexdigest()
+    settings = [getattr(options, name) for name in names]  # a tuple is a list in JSON
+    return hashlib.sha1(json.dumps([job, settings], sort_keys=True).encode()).hexdigest()
 
 
 def _identity(video: Video) -> list:

@@ -10,7 +10,7 @@ from maed_jax.inference.image_sequence import is_still
 from maed_jax.inference.person_attention import Attention, attention_of_tracks, save_attention
 from maed_jax.inference.results import Person, attention_file_name
 from maed_jax.inference.track import Track
-from maed_jax.inference.unfinished import Keep
+from maed_jax.inference.unfinished import Allocate
 from maed_jax.inference.video import Video
 from maed_jax.visual.attention_plot import crop_rows, write_plot
 from maed_jax.visual.attention_video import heat_map_crops, write_videos
@@ -28,7 +28,7 @@ def write_attention(
     num_frames: int,
     batch: int,
     drawn: bool,
-    keep: Keep,
+    allocate: Allocate,
     progress: Callable[[str], Callable],
 ) -> list[str]:
     """Writes what the model attended to.
@@ -50,7 +50,7 @@ def write_attention(
         estimator,
         num_frames=num_frames,
         batch=batch,
-        keep=keep,
+        allocate=allocate,
         progress=progress("attend"),
     )
     for attention in attentions:
@@ -72,8 +72,8 @@ def _draw(
     if attentions[0].space is not None:
         rows = [crop_rows(attention) for attention in attentions]
         crops = heat_map_crops(video, people, attentions, rows, size=CROP)
-    for attention, mine in zip(attentions, crops):
-        write_plot(folder / f"attention_{attention.id}.png", attention, mine)
+    for attention, person_crops in zip(attentions, crops):
+        write_plot(folder / f"attention_{attention.id}.png", attention, person_crops)
     moving = attentions[0].space is not None or attentions[0].time is not None
     if moving and not is_still(video):
         paths = [folder / f"attention_{person.id}.mp4" for person in people]

@@ -110,19 +110,19 @@ def time_strip(attention: Attention, row: int, size: tuple[int, int]) -> np.ndar
     frames = attention.clip_frames[row][order]
     weights = attention.time[row, BLOCK][order].astype(np.float32)
     cell, foot = width / len(order), 20
-    often = int(np.ceil(30 / cell))
+    label_every = int(np.ceil(30 / cell))
     for i, (number, weight) in enumerate(zip(frames, weights / max(weights.max(), 1e-9))):
-        tall = max(2, round((height - foot - 8) * float(weight)))
+        bar = max(2, round((height - foot - 8) * float(weight)))
         low, high = (
-            (round(i * cell) + 1, height - foot - tall),
+            (round(i * cell) + 1, height - foot - bar),
             (round((i + 1) * cell) - 2, height - foot),
         )
         cv2.rectangle(strip, low, high, heat_colors(0.25 + 0.75 * weight).tolist(), -1)
-        mine = number == attention.frames[row]
-        if mine or i % often == 0:
-            text, ink = str(number), INK if mine else QUIET
-            (wide, _), _ = cv2.getTextSize(text, FONT, 0.36, 1)
-            at = (round((i + 0.5) * cell - wide / 2), height - 6)
+        current = number == attention.frames[row]
+        if current or i % label_every == 0:
+            text, ink = str(number), INK if current else QUIET
+            (text_width, _), _ = cv2.getTextSize(text, FONT, 0.36, 1)
+            at = (round((i + 0.5) * cell - text_width / 2), height - 6)
             cv2.putText(strip, text, at, FONT, 0.36, ink, 1, cv2.LINE_AA)
     return strip
 
@@ -139,13 +139,13 @@ def heat_map_crops(
 
     Takes one pass over the video; all attentions must have `space`.
     """
-    wanted: dict[int, list[tuple[int, int]]] = {}
+    rows_by_frame: dict[int, list[tuple[int, int]]] = {}
     for i, person in enumerate(people):
         for row in rows[i]:
-            wanted.setdefault(int(person.frames[row]), []).append((i, row))
+            rows_by_frame.setdefault(int(person.frames[row]), []).append((i, row))
     out: list[list[np.ndarray]] = [[] for _ in people]
-    for frame in exactly(video.frames(), max(wanted) + 1):
-        for i, row in wanted.get(frame.index, ()):
+    for frame in exactly(video.frames(), max(rows_by_frame) + 1):
+        for i, row in rows_by_frame.get(frame.index, ()):
             (crop,) = cut(frame, [people[i].crops[row]], size)
             out[i].append(with_heat_map(crop, attentions[i].space[row, BLOCK]))
     return out

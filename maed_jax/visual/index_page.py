@@ -64,14 +64,14 @@ def page(content: dict) -> str:
     """Returns the page as HTML."""
     video, people = content["video"], content["people"]
     name = escape(Path(video["path"]).name)
-    shown = "No overlay was drawn."
+    media = "No overlay was drawn."
     if content["overlay"]:
         link = quote(content["overlay"])
-        shown = f'<video src="{link}" controls loop muted playsinline></video>'
+        media = f'<video src="{link}" controls loop muted playsinline></video>'
         if link.endswith(".jpg"):
-            shown = f'<img src="{link}" alt="bodies drawn over the image">'
+            media = f'<img src="{link}" alt="bodies drawn over the image">'
     rows = "\n".join(_row(person, content) for person in people)
-    whole = _links(name for name in content["exports"] if not name.startswith("person_"))
+    shared = _links(name for name in content["exports"] if not name.startswith("person_"))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,13 +83,13 @@ def page(content: dict) -> str:
 <body>
 <h1>{name}</h1>
 <p class="facts">{escape(_facts(content))}</p>
-{shown}
+{media}
 <h2>People</h2>
 <table>
 <tr><th>Person</th><th>Frames</th><th>When</th><th>Files</th></tr>
 {rows}
 </table>
-<p>Everybody: {_links(["results.json"])}{whole}</p>
+<p>Everybody: {_links(["results.json"])}{shared}</p>
 <h2>How it was made</h2>
 <table>
 {_facts_table(content)}
@@ -115,14 +115,14 @@ def _facts(content: dict) -> str:
 def _row(person: dict, content: dict) -> str:
     id, frames = person["id"], person["frames"]
     color = "rgb({}, {}, {})".format(*color_of(id))
-    guessed = frames - person["detected"]
-    note = f'<span class="note">{guessed} interpolated</span>' if guessed else ""
-    starts = (f"person_{id}.", f"person_{id}_", f"attention_{id}.")
-    mine = [n for n in [*content["exports"], *content["attention"]] if n.startswith(starts)]
+    interpolated = frames - person["detected"]
+    note = f'<span class="note">{interpolated} interpolated</span>' if interpolated else ""
+    prefixes = (f"person_{id}.", f"person_{id}_", f"attention_{id}.")
+    files = [n for n in [*content["exports"], *content["attention"]] if n.startswith(prefixes)]
     return (
         f'<tr><td><span class="dot" style="background:{color}"></span>{id}</td>'
         f'<td>{frames}{note}</td><td class="when">{_bar(id, color, content)}</td>'
-        f"<td>{_links([person['file'], *mine])}</td></tr>"
+        f"<td>{_links([person['file'], *files])}</td></tr>"
     )
 
 
@@ -150,13 +150,13 @@ def _links(names: Iterable[str]) -> str:
 
 def _facts_table(content: dict) -> str:
     video, model = content["video"], content["model"]
-    ((how, who),) = content["boxes"].items()
+    ((kind, name),) = content["boxes"].items()
     body = model.get("body", "unknown")
     facts = {
         "Video": video["path"],
         "Frame rate": f"{video['fps']:g} frames per second",
         "Damaged frames": len(video["damaged_frames"]),
-        "Boxes from": f"the {how} {who}",
+        "Boxes from": f"the {kind} {name}",
         "Model": model.get("checkpoint", "passed in Python"),
         "Body": "the built-in mannequin, not SMPL" if body == "mannequin" else body,
         "Shape": "one per person" if content["one_shape"] else "one per frame",

@@ -66,9 +66,9 @@ def write_overlay(
     waiting = sorted(people, key=lambda person: -int(person.frames[0]))
     active: list[tuple[Person, Iterator[np.ndarray], dict[int, int]]] = []
     path = Path(path)
-    into = VideoWriter(path, video.fps) if path.suffix == ".mp4" else ImageWriter(path)
+    output = VideoWriter(path, video.fps) if path.suffix == ".mp4" else ImageWriter(path)
     threads = min(THREADS, available_cores())
-    with Renderer((height, width), threads) as renderer, into as writer:
+    with Renderer((height, width), threads) as renderer, output as writer:
         frames = map_in_threads(
             lambda frame: frame.image(MAX_SIDE), exactly(video.frames(), num_frames)
         )
@@ -77,20 +77,20 @@ def write_overlay(
                 person = waiting.pop()
                 rows = {int(number): row for row, number in enumerate(person.frames)}
                 active.append((person, camera_verts(person, body), rows))
-            here = [
+            visible = [
                 (person, rows[frame.index], next(verts))
                 for person, verts, rows in active
                 if frame.index in rows
             ]
             active = [entry for entry in active if entry[0].frames[-1] > frame.index]
-            draw_people(image, here, faces, scale, renderer)
-            for person, row, _ in here:
+            draw_people(image, visible, faces, scale, renderer)
+            for person, row, _ in visible:
                 draw_label(image, person, row, scale)
             if side_view:
-                turned = [(person, row, turn(verts)) for person, row, verts in here]
-                aside = np.full_like(image, BACKGROUND)
-                draw_people(aside, turned, faces, scale, renderer)
-                image = np.hstack([image, aside])
+                turned = [(person, row, turn(verts)) for person, row, verts in visible]
+                side = np.full_like(image, BACKGROUND)
+                draw_people(side, turned, faces, scale, renderer)
+                image = np.hstack([image, side])
             writer.write(image, frame.time)
 
 
@@ -126,28 +126,28 @@ class ImageWriter:
 
 def draw_people(
     image: np.ndarray,
-    here: list[tuple[Person, int, np.ndarray]],
+    people: list[tuple[Person, int, np.ndarray]],
     faces: np.ndarray,
     scale: np.ndarray,
     renderer: Renderer,
 ) -> None:
-    """Draws the bodies of `here` (person, row in their arrays, verts [verts 3]) over an image.
+    """Draws the bodies of `people` (person, row in their arrays, verts [verts 3]) over an image.
 
     scale: [2] pixels of the image per pixel of the video.
     """
-    if not here:
+    if not people:
         return
-    camera = here[0][0].intrinsics  # the same for everybody
+    camera = people[0][0].intrinsics  # the same for everybody
     intrinsics = np.concatenate([camera[:2] * scale, rescaled(camera[2:], scale)])
-    colors = [color_of(person.id) for person, *_ in here]
-    bodies = [verts for *_, verts in here]
+    colors = [color_of(person.id) for person, *_ in people]
+    bodies = [verts for *_, verts in people]
     draw_bodies(image, bodies, faces, colors, intrinsics, renderer, OPACITY)
 
 
 def draw_label(image: np.ndarray, person: Person, row: int, scale: np.ndarray) -> None:
     """Draws a person's number and box (dashed if interpolated or held) into an image."""
     box = person.boxes[row]
-    low, high = (rescaled(box[:2] + way * box[2:] / 2, scale) for way in (-1, 1))
+    low, high = (rescaled(box[:2] + sign * box[2:] / 2, scale) for sign in (-1, 1))
     color = color_of(person.id)
     line = max(1, round(max(image.shape[:2]) / 640))
     if person.detected[row]:

@@ -46,8 +46,8 @@ def shade(normals: np.ndarray, colors: np.ndarray, lights: Lights) -> np.ndarray
     """Matt shading: normals [verts 3], colors [verts 3] from 0 to 255 -> uint8 [verts 3]."""
     directions = np.asarray(lights.directions, np.float32)
     directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
-    falling = np.maximum(normals.astype(np.float32) @ directions.T, 0)
-    strength = falling @ np.asarray(lights.colors, np.float32)
+    cosines = np.maximum(normals.astype(np.float32) @ directions.T, 0)
+    strength = cosines @ np.asarray(lights.colors, np.float32)
     strength += np.asarray(lights.ambient, np.float32)
     return np.clip(colors * strength + 0.5, 0, 255).astype(np.uint8)
 
@@ -76,7 +76,7 @@ class Renderer:
           UserError: PyVista is not installed or cannot render on this machine.
         """
         self.height, self.width = (size, size) if np.isscalar(size) else size
-        self._room = min(self.width, STEP), min(self.height, STEP)  # size of VTK's window
+        self._window_size = min(self.width, STEP), min(self.height, STEP)  # size of VTK's window
         os.environ.setdefault("LP_NUM_THREADS", str(threads))  # by default it uses every core
         try:
             import pyvista
@@ -97,7 +97,7 @@ class Renderer:
         self._pixels = vtkUnsignedCharArray()
         self._plotter = pyvista.Plotter(
             off_screen=True,
-            window_size=[n * SAMPLES for n in self._room],
+            window_size=[n * SAMPLES for n in self._window_size],
             lighting="none",
         )
         self._plotter.disable_anti_aliasing()
@@ -163,13 +163,13 @@ class Renderer:
         if isinstance(verts, np.ndarray) or not isinstance(verts, list | tuple):
             verts, faces, colors = [verts], [faces], [colors]
         verts = [np.asarray(v, np.float32) for v in verts]
-        self._use(faces, verts)
+        self._set_faces(faces, verts)
         points = np.concatenate(verts)
         paint = [np.broadcast_to(np.asarray(c, np.float32), v.shape) for c, v in zip(colors, verts)]
         shaded = shade(self._surface.normals(points), np.concatenate(paint), lights or Lights())
         return self._draw(points, shaded, intrinsics, window or (0, 0, self.width, self.height))
 
-    def _use(self, faces: Sequence[np.ndarray], verts: Sequence[np.ndarray]) -> None:
+    def _set_faces(self, faces: Sequence[np.ndarray], verts: Sequence[np.ndarray]) -> None:
         """Rebuilds the triangles if they differ from those of the last call."""
         key = [(id(f), len(v)) for f, v in zip(faces, verts)]
         if self._surface is not None and key == self._key:
@@ -203,8 +203,8 @@ class Renderer:
         self._camera.SetExplicitProjectionTransformMatrix(self._matrix)
         self._camera.SetUseExplicitProjectionTransformMatrix(True)
         self._camera.Modified()  # it does not notice changes inside the matrix
-        self._make_room(*size)
-        self._plotter.renderer.SetViewport(0, 0, size[0] / self._room[0], size[1] / self._room[1])
+        self._grow_window(*size)
+        self._plotter.renderer.SetViewport(0, 0, *np.divide(size, self._window_size).tolist())
         self._window.Render()
         width, height = size[0] * SAMPLES, size[1] * SAMPLES
         self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, self._pixels)
@@ -213,13 +213,13 @@ class Renderer:
         image = cv2.flip(image, 0)  # VTK's rows run upwards
         return cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), cv2.extractChannel(image, 3)
 
-    def _make_room(self, width: int, height: int) -> None:
+    def _grow_window(self, width: int, height: int) -> None:
         """Grows VTK's window to the largest size so far; not larger, as clearing takes time."""
-        room, whole = self._room, (self.width, self.height)
-        if width > room[0] or height > room[1]:
-            wanted = (max(n, -(-m // STEP) * STEP) for n, m in zip(room, (width, height)))
-            self._room = tuple(min(n, most) for n, most in zip(wanted, whole))
-            self._window.SetSize(*(n * SAMPLES for n in self._room))
+        size = self._window_size
+        if width > size[0] or height > size[1]:
+            grown = (max(n, -(-m // STEP) * STEP) for n, m in zip(size, (width, height)))
+            self._window_size = tuple(map(min, grown, (self.width, self.height)))
+            self._window.SetSize(*(n * SAMPLES for n in self._window_size))
 
 
 def _projection(intrinsics: np.ndarray, width: int, height: int) -> np.ndarray:

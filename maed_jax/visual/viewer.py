@@ -82,13 +82,13 @@ def read_attention(out: Path, people: Sequence[Person]) -> dict[int, Attention]:
       UserError: a file's frames differ from its person's.
     """
     paths = [(person, out / attention_file_name(person.id)) for person in people]
-    found = [(person, path) for person, path in paths if path.is_file()]
-    if not found:  # do not wait for JAX
+    existing = [(person, path) for person, path in paths if path.is_file()]
+    if not existing:  # do not wait for JAX
         return {}
     from maed_jax.inference.person_attention import load_attention
 
     attentions = {}
-    for person, path in found:
+    for person, path in existing:
         attentions[person.id] = attention = load_attention(path)
         if not np.array_equal(attention.frames, person.frames):
             raise UserError(f"{path} does not have the frames of the person's results: remove it")
@@ -110,13 +110,13 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
         video = open_source(content["video"]["path"], content["video"]["fps"])
     except UserError:
         overlay = out / (content["overlay"] or "overlay.mp4")
-        found = overlay.is_file() and overlay.suffix == ".mp4"
+        has_overlay = overlay.is_file() and overlay.suffix == ".mp4"
         print(
             f"maed: the video {content['video']['path']} is no longer there; "
-            + ("the page shows the overlay video" if found else "the page has no video"),
+            + ("the page shows the overlay video" if has_overlay else "the page has no video"),
             file=sys.stderr,
         )
-        return (overlay, True) if found else (None, False)
+        return (overlay, True) if has_overlay else (None, False)
     total = content["video"]["frames"]
     # Another video may be there by now: if shorter, it simply ends earlier.
     frames = itertools.islice(video.frames(), total)

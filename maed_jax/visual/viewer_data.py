@@ -56,9 +56,8 @@ def body_arrays(body: Body) -> dict[str, np.ndarray]:
         "faces": faces.astype(np.uint16 if len(template) < 2**16 else np.uint32),
         "skin_joints": joints,
         "skin_weights": weights,
-        "directions": steps.transpose(2, 0, 1).astype(
-            np.int16
-        ),  # [betas + pose features, verts, 3]
+        # [betas + pose features, verts, 3]
+        "directions": steps.transpose(2, 0, 1).astype(np.int16),
         "rest_joints": np.asarray(body.rest_joints, np.float32),
         "rest_joint_dirs": np.asarray(body.rest_joint_dirs, np.float32),
         "parents": np.asarray(body.parents, np.int32),
@@ -87,14 +86,14 @@ def frame_times(content: dict, people: list[Person]) -> np.ndarray:
     """Returns the time of every frame in seconds, from people's files or else the frame rate."""
     count, fps = content["video"]["frames"], content["video"]["fps"]
     times = np.arange(count) / fps
-    known = np.full(count, np.nan)
+    person_times = np.full(count, np.nan)
     for person in people:
-        known[person.frames] = person.times
-    sure = np.flatnonzero(np.isfinite(known))
-    if len(sure):
-        times = np.interp(np.arange(count), sure, known[sure])
-        times[: sure[0]] = known[sure[0]] + (np.arange(sure[0]) - sure[0]) / fps
-        times[sure[-1] + 1 :] = known[sure[-1]] + np.arange(1, count - sure[-1]) / fps
+        person_times[person.frames] = person.times
+    known = np.flatnonzero(np.isfinite(person_times))
+    if len(known):
+        times = np.interp(np.arange(count), known, person_times[known])
+        times[: known[0]] = person_times[known[0]] + (np.arange(known[0]) - known[0]) / fps
+        times[known[-1] + 1 :] = person_times[known[-1]] + np.arange(1, count - known[-1]) / fps
     return times
 
 
@@ -154,14 +153,14 @@ def attention_arrays(attention: Attention) -> dict[str, np.ndarray]:
 
 def pack(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
     """Packs meta and arrays into one byte string (see the module's docstring)."""
-    places, pieces, offset = {}, [], 0
+    index, chunks, offset = {}, [], 0
     for name, array in arrays.items():
         if array.dtype.name not in TYPES:
             raise TypeError(f"{name} is {array.dtype}")
         data = np.ascontiguousarray(array).tobytes()
-        places[name] = {"type": array.dtype.name, "shape": array.shape, "offset": offset}
-        pieces += [data, bytes(-len(data) % 8)]
+        index[name] = {"type": array.dtype.name, "shape": array.shape, "offset": offset}
+        chunks += [data, bytes(-len(data) % 8)]
         offset += len(data) + -len(data) % 8
-    header = json.dumps({"meta": meta, "arrays": places}).encode()
+    header = json.dumps({"meta": meta, "arrays": index}).encode()
     header += b" " * (-(len(header) + 4) % 8)
-    return gzip.compress(struct.pack("<I", len(header)) + header + b"".join(pieces), 6, mtime=0)
+    return gzip.compress(struct.pack("<I", len(header)) + header + b"".join(chunks), 6, mtime=0)

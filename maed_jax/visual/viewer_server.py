@@ -31,12 +31,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_video(self, video: Path) -> None:
         size = video.stat().st_size
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked is None:
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if match is None:
             start, end, status = 0, size, 200
         else:
-            start = int(asked[1])
-            end, status = min(int(asked[2]) + 1 if asked[2] else size, size), 206
+            start = int(match[1])
+            end, status = min(int(match[2]) + 1 if match[2] else size, size), 206
         if start >= end:
             self.send_error(416)
             return
