@@ -30,7 +30,7 @@ def read_json(path: str | Path, **options) -> Any:
 def numbers(
     value: Any,
     shape: Sequence[int],
-    where: str,
+    where: str | Path,
     field: str,
     *,
     any_layout: bool = False,

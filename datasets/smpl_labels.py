@@ -146,7 +146,7 @@ def read_spin(path: str | Path, fits: str | Path | None = None) -> Spin:
     Raises:
       UserError: a file is missing, a field has the wrong form, or the fields' lengths differ.
     """
-    files, arrays = f"{path}", _read_numpy(path)
+    files, arrays = str(path), _read_numpy(path)
     if fits is not None:
         files += f" and {fits}"
         fit_arrays = _read_numpy(fits)
@@ -209,8 +209,8 @@ def read_mosh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(content, Mapping):
         raise UserError(f"{path} is not a MoSh file: it contains a {type(content).__name__}")
     pose = checked.rows(content.get("new_poses"), (72,), path, "new_poses")
-    pose = checked.numbers(pose, pose.shape, f"{path}", "new_poses")
-    shape = checked.numbers(content.get("betas"), (10,), f"{path}", "betas", any_layout=True)
+    pose = checked.numbers(pose, pose.shape, path, "new_poses")
+    shape = checked.numbers(content.get("betas"), (10,), path, "betas", any_layout=True)
     head_down = Rotation.from_rotvec([math.pi, 0, 0])
     pose[:, :3] = (Rotation.from_rotvec(pose[:, :3]) * head_down).as_rotvec()
     return pose.astype(np.float32), shape.astype(np.float32)

@@ -89,8 +89,8 @@ def _without_outline(item: dict) -> dict:
 
 def _still(annotation: dict, names: list[str], image: Path, path: Path) -> Still:
     where = f"{path}, annotation {annotation['id']}"
-    count, listed = 3 * len(names), annotation.get("keypoints")
-    points = numbers(listed, (count,), where, "keypoints", finite=False).reshape(-1, 3)
+    points = annotation.get("keypoints")
+    points = numbers(points, (3 * len(names),), where, "keypoints", finite=False).reshape(-1, 3)
     # 0: not labelled; 1: labelled but hidden; 2: labelled and visible. Both 1 and 2 are labels.
     points[:, 2] = points[:, 2] > 0
     x, y, width, height = numbers(annotation.get("bbox"), (4,), where, "bbox", finite=False)

@@ -67,11 +67,8 @@ def read_rows(task: Task, dropped: Dropped) -> Iterator[PersonTrack]:
         images = [task.images.path(str(image)) for image in database.image[rows]]
         points = database.keypoints_2d(rows)
         boxes = _boxes(task.boxes, database, rows, points, images)
-        keypoints_3d, smpl, valid = (
-            database.keypoints_3d(rows),
-            database.smpl(rows),
-            database.valid(rows),
-        )
+        keypoints_3d = database.keypoints_3d(rows)
+        smpl, valid = database.smpl(rows), database.valid(rows)
         frames = range(end - start)
         if database.video is not None:
             frames = _frames(images, task.first)

@@ -257,6 +257,6 @@ def _images(plan, rng, actor, camera, verts, crops, intrinsics):
         for occluder in occluders:
             occluder.cover(image, t)
         image = sensor(image, rng)
-        yield cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[
-            1
-        ].tobytes()
+        quality = [cv2.IMWRITE_JPEG_QUALITY, sensor.quality]
+        _, data = cv2.imencode(".jpg", image[..., ::-1], quality)
+        yield data.tobytes()

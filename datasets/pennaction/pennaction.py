@@ -106,20 +106,20 @@ def read_labels(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
       UserError: it is not such a file, or its fields disagree.
     """
     found = read_mat(path, ("x", "y", "visibility", "dimensions", "nframes"))
-    n = int(numbers(found["nframes"], (), f"{path}", "nframes", any_layout=True))
+    n = int(numbers(found["nframes"], (), path, "nframes", any_layout=True))
     columns = {name: rows(found[name], (13,), path, name) for name in ("x", "y", "visibility")}
     lengths = {name: len(column) for name, column in columns.items()}
     if set(lengths.values()) != {n}:
         raise UserError(
             f"{path}: nframes is {n}, but the fields have these numbers of rows: {lengths}"
         )
-    size = numbers(found["dimensions"], (3,), f"{path}", "dimensions", any_layout=True)
+    size = numbers(found["dimensions"], (3,), path, "dimensions", any_layout=True)
     return np.stack(list(columns.values()), -1), (int(size[0]), int(size[1]))
 
 
 def _for_training(path: Path) -> bool:
     found = read_mat(path, ("train",))["train"]
-    flag = numbers(found, (), f"{path}", "train", any_layout=True)
+    flag = numbers(found, (), path, "train", any_layout=True)
     if flag not in (1, -1):
         raise UserError(f"{path}: train is {flag:g}, neither 1 nor -1")
     return bool(flag == 1)
