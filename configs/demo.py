@@ -9,8 +9,8 @@
 Hardware: 2 CPU cores. Time: 13 min 21 s in total, installation included; stage 1 took 8 min 33 s
 (108 ms per step), stage 2 55 s. On another machine 14 min 9 s after installation, at 120 ms per
 step, and 17 min 19 s at an hour when a step took 168 ms.
-Result on the test split: MPJPE 139.7 mm and PA-MPJPE 83.5 mm, 0.37 and 0.58 of the mean pose's
-(after stage 1: 139.1 and 82.5). docs/demo.md lists what was tried.
+Result on the test split: MPJPE 133.9 mm and PA-MPJPE 84.7 mm, 0.36 and 0.59 of the mean pose's
+(after stage 1: 134.2 and 84.3). docs/demo.md lists what was tried.
 """
 
 from ml_collections import ConfigDict

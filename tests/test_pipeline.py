@@ -124,7 +124,7 @@ from maed_jax.data.pipeline import training_batches
 def main(argv):
     batches = training_batches(CONFIG, 0, 8, shard=(0, 1))
     batches.set_state({"batches": 1, "replaced": 0})
-    found = [next(batches)]
+    found = [next(batches), next(batches)]  # one from each worker, so that both have started
     one, other = multiprocessing.active_children()
     os.kill(one.pid, signal.SIGINT)  # as Ctrl-C in a terminal does to all
     os.kill(one.pid, signal.SIGTERM)  # as schedulers do
@@ -152,7 +152,7 @@ def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
     )  # fmt: skip
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "Restarting all workers" in done.stderr and "Keyboard" not in done.stderr
-    expected = take(training_batches(config | {"workers": 0}, 0, 8), 26)[1:]
+    expected = take(training_batches(config | {"workers": 0}, 0, 8), 27)[1:]
     np.testing.assert_array_equal(np.load(out), [batch["images"]["image"] for batch in expected])
 
 
