@@ -13,6 +13,8 @@ implementation; OpenCV's reader lacks operators of RT-DETR.
 | `labels [b n]`, `boxes [b n 4]`, `scores [b n]` | RT-DETR, D-FINE, DEIM | RGB 0..1, stretched |
 | `logits [b n classes]`, `pred_boxes [b n 4]` | Hugging Face (RT-DETR, D-FINE) | the same |
 | `dets [b n 4]`, `labels [b n classes]` | RF-DETR | RGB, ImageNet-normalised, stretched |
+
+DEIMv2's models with DINOv3 have the outputs of RT-DETR but expect normalised images: not supported.
 """
 
 from __future__ import annotations
