@@ -83,7 +83,9 @@ def test_without_a_video_and_with_boxes(walk, tmp_path, estimator, capsys):
     assert content["people_in_frame"] == [[], [], [9], [9], [9], [9]] + [[]] * 6
     assert content["people"][0]["detected"] == 3 and content["overlay"] is None
     assert content["boxes"] == {"file": str(boxes)}
-    assert "nobody in 8 frames" in capsys.readouterr().out
+    assert "nobody in 8 frames\n" in capsys.readouterr().out
+    command.report(content | {"boxes": {"detector": "hog"}}, out)
+    assert "nobody in 8 frames; a better detector" in capsys.readouterr().out
 
 
 def failing(tmp_path, capsys, args):

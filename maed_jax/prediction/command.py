@@ -255,7 +255,9 @@ def report(content: dict, out: Path) -> None:
         )
     empty = sum(not ids for ids in content["people_in_frame"])
     if empty:
-        print(f"  nobody in {empty} {'frame' if empty == 1 else 'frames'}")
+        by_hog = content["boxes"] == {"detector": "hog"}
+        hint = "; a better detector may find somebody (--detector FILE.onnx)" if by_hog else ""
+        print(f"  nobody in {empty} {'frame' if empty == 1 else 'frames'}{hint}")
     damaged = len(video["damaged_frames"])
     if damaged:
         verb = "frame is" if damaged == 1 else "frames are"
