@@ -279,6 +279,7 @@ def test_a_video_cut_short_is_said_to_be(capsys):
         "people": [],
         "people_in_frame": [[]] * 20,
         "model": {},
+        "boxes": {"file": "boxes.txt"},
         "overlay": None,
         "exports": [],
         "attention": ["attention_1.npz"],
