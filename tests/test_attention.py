@@ -53,6 +53,18 @@ def test_it_is_softmax_attention_with_its_gradients(qkv):
         np.testing.assert_allclose(a, b, atol=2e-6)
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="about XLA's kernels for CPUs")
+def test_no_matmul_of_the_gradient_has_a_transposed_left_operand(qkv):
+    def gradients(parts):
+        y, pull = jax.vjp(lambda *parts: A.softmax_attention(*parts)[0], *parts)
+        return pull(jnp.cos(y))
+
+    program = jax.jit(gradients).lower(qkv).compile().as_text()
+    contracted = re.findall(r"dot\(.*lhs_contracting_dims={(\d)}", program)
+    assert len(contracted) >= 6  # two forward, and two for each of their gradients
+    assert min(contracted) == max(contracted)  # the last axis
+
+
 def test_scores_of_bfloat16_are_not_rounded():
     """If they were, large ones would be off by a percent or more before the softmax."""
     keys = jax.random.split(jax.random.key(0), 3)
