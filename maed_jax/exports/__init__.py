@@ -1,1 +1,1 @@
-"""Exports for other programs: people as GLB, BVH, OBJ and PC2; the model as one file."""
+"""Exports for other programs: people as GLB, BVH, OBJ, PC2 and AMASS; the model as one file."""

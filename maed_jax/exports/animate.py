@@ -49,14 +49,14 @@ def parser() -> argparse.ArgumentParser:
         prog="maed animate",
         description="Export the people that maed predict found, for animation software: animated "
         "GLB (Blender, browsers), BVH (skeleton), OBJ (the exact mesh of every frame), PC2 (the "
-        "exact mesh as a point cache for the GLB).",
+        "exact mesh as a point cache for the GLB), AMASS (SMPL's parameters over time).",
     )
     parser.add_argument("results", metavar="DIR", help="folder that maed predict wrote")
     parser.add_argument(
         "--export",
         default="glb",
         metavar="LIST",
-        help="any of glb,bvh,obj,pc2 (default: glb)",
+        help="any of glb,bvh,obj,pc2,amass (default: glb)",
     )
     parser.add_argument("--body", metavar="PATH", help=RESULTS_BODY_HELP)
     return parser

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from maed_jax.body.smpl import Body
 from maed_jax.errors import UserError
+from maed_jax.exports.amass import write_amass
 from maed_jax.exports.bvh import write_bvh
 from maed_jax.exports.glb import write_glb
 from maed_jax.exports.obj import write_obj_sequence
 from maed_jax.exports.pc2 import write_pc2
 from maed_jax.inference.results import Person
 
-FORMATS = ("glb", "bvh", "obj", "pc2")
+FORMATS = ("glb", "bvh", "obj", "pc2", "amass")
 SCENE = "people.glb"
 
 
@@ -59,6 +60,8 @@ def export_people(
             write_obj_sequence(new(f"person_{person.id}_obj"), person, body)
         if "pc2" in formats:
             write_pc2(new(f"person_{person.id}.pc2"), person, body)
+        if "amass" in formats:
+            write_amass(new(f"person_{person.id}_amass.npz"), person, body)
     if "glb" in formats and people:
         write_glb(new(SCENE), people, body)
     return names

@@ -25,7 +25,7 @@ FORMAT = 1  # increased when older readers would fail
 MAX_FRAMES = 1 << 26  # frames of a video: three weeks at 30 per second
 SUMMARY, PAGE = "results.json", "index.html"
 _OURS = re.compile(
-    r"person_\d+(\.npz|\.glb|\.bvh|_obj|\.pc2)|people\.glb|attention_\d+\.(npz|mp4|png)|"
+    r"person_\d+(\.npz|\.glb|\.bvh|_obj|\.pc2|_amass\.npz)|people\.glb|attention_\d+\.(npz|mp4|png)|"
     r"results\.json|overlay\.(mp4|jpg)|index\.html"
 )
 

@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--export",
         metavar="LIST",
-        help="also write files for other programs: any of glb,bvh,obj,pc2",
+        help="also write files for other programs: any of glb,bvh,obj,pc2,amass",
     )
     add(
         "--attention",
