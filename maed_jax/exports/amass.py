@@ -41,7 +41,7 @@ def write_amass(path: str | Path, person: Person, body: Body) -> None:
     betas = np.zeros(NUM_BETAS)
     if body.name == "smpl":
         betas[: person.shape.shape[1]] = person.shape.mean(axis=0)
-    rate = 1 / animation.frame_time
+    rate = round(1 / animation.frame_time, 3)  # programs that truncate 29.99999 would read 29
     np.savez(
         path,
         poses=np.concatenate([poses.reshape(n, -1), np.zeros((n, 3 * _FINGERS))], axis=1),
