@@ -10,7 +10,14 @@ import pytest
 pytest.importorskip("onnxruntime")
 from maed_jax.errors import UserError
 from maed_jax.inference.detect import make_detector
-from maed_jax.inference.onnx_detector import _grid, _kind, _yolo, _yolo_boxes, _yolox
+from maed_jax.inference.onnx_detector import (
+    _grid,
+    _kind,
+    _rt_detr,
+    _yolo,
+    _yolo_boxes,
+    _yolox,
+)
 
 RED, BLUE = 0, 2
 KINDS = {
@@ -105,6 +112,7 @@ def small_model(taken=HALF, batch=1):
         constant("kind", WHOLE, np.array([[0]])),
         constant("corners", HALF, np.array([[[22, 8, 34, 32]]], np.float16)),
         value(11, "images", taken, (batch, 3, 32, 64)),
+        value(11, "orig_target_sizes", WHOLE, (1, 2)),
         value(12, "labels", WHOLE, (1, 1)),
         value(12, "boxes", HALF, (1, 1, 4)),
         value(12, "scores", SINGLE, (1, 1)),
@@ -179,6 +187,12 @@ def test_outputs_without_a_batch_axis(detector_of):
 )
 def test_yolo_versions_are_told_apart(shape, kind):
     assert _kind({"output": shape}, (640, 640))[1] is kind
+
+
+def test_what_looks_like_rt_detr_but_takes_no_sizes_is_refused():
+    shapes = {"boxes": ("n", 4), "labels": ("n",), "scores": ("n",)}
+    assert _kind(shapes, (640, 640), inputs=2)[1] is _rt_detr
+    assert _kind(shapes, (640, 640), inputs=1) is None
 
 
 def test_grid():

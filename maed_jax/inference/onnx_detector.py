@@ -80,7 +80,7 @@ class OnnxDetector:
         self._names = list(shapes)
         size = image.shape[2:] if image is not None else ()
         self._size = tuple(n if isinstance(n, int) and n > 0 else SIZE for n in size)
-        kind = _kind(shapes, self._size) if image is not None else None
+        kind = _kind(shapes, self._size, len(inputs)) if image is not None else None
         if kind is None:
             raise UserError(
                 f"{path} has the outputs {', '.join(shapes)}, which match no known detector "
@@ -254,16 +254,20 @@ def _from_logits(
     return corners * np.array([size[1], size[0]] * 2), scores
 
 
-def _kind(shapes: dict[str, tuple], size: tuple[int, int]) -> tuple[Callable, Callable] | None:
+def _kind(
+    shapes: dict[str, tuple], size: tuple[int, int], inputs: int = 1
+) -> tuple[Callable, Callable] | None:
     """Returns the functions that prepare inputs and read outputs; None for an unknown detector.
 
     Args:
       shapes: of the outputs, by name; dynamic axes are not ints.
-      size: height and width of the input.
+      size: height and width of the image.
+      inputs: their number.
     """
     ranks = {name: len(shape) for name, shape in shapes.items()}
     if ranks.keys() >= {"labels", "boxes", "scores"}:
-        return _stretch, _rt_detr
+        # torchvision's detectors have the same outputs, but take no sizes, and people are class 1.
+        return (_stretch, _rt_detr) if inputs == 2 else None
     if ranks.keys() >= {"logits", "pred_boxes"}:
         return _stretch, _rt_detr_logits
     if ranks.keys() >= {"dets", "labels"} and ranks["dets"] == 3:
