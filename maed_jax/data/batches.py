@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import cv2
 import grain
@@ -108,7 +108,7 @@ class TrainingBatches:
                 if self._iterators is not None:
                     return self._next()
                 self._iterators = self._start()
-                with parallel.spared_from_interrupts() if self._workers else nullcontext():
+                with self._starting():
                     return self._next()  # the first call starts the workers
             except RuntimeError as error:  # Grain's, when a process has ended
                 if not self._workers or "terminated unexpectedly" not in str(error):
@@ -125,6 +125,13 @@ class TrainingBatches:
             "data workers died repeatedly, most likely because memory or space in /dev/shm ran "
             f"out: use fewer than config.data.workers={self._workers}"
         )
+
+    def _starting(self) -> AbstractContextManager:
+        """The first process still needs its workers after SIGTERM, and stops them in another way;
+        if they died, it would also report their shared memory as leaked."""
+        if not self._workers:
+            return nullcontext()
+        return parallel.spared_from(signal.SIGINT, signal.SIGTERM)
 
     def _next(self) -> dict[str, dict[str, np.ndarray]]:
         # Copied, because workers return shared memory, which would be leaked at exit if a batch is
@@ -191,9 +198,6 @@ def _rows_of_host(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, 
 
 def _start_worker(*_) -> None:
     parallel.end_with_parent()
-    # Schedulers send it to all processes of a run. The first one still needs its workers, and stops
-    # them in another way; if they died, it would also report their shared memory as leaked.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _prepare_process()
 
 

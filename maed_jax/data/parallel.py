@@ -22,13 +22,14 @@ R = TypeVar("R")
 
 
 @contextlib.contextmanager
-def spared_from_interrupts() -> Iterator[None]:
-    """Processes started in this block, by this thread, never receive Ctrl-C.
+def spared_from(*signals: signal.Signals) -> Iterator[None]:
+    """Processes started in this block, by this thread, never receive `signals`.
 
-    A terminal sends it to all processes of a command; here, the first process stops the others.
+    Terminals send SIGINT to all processes of a command, and schedulers SIGTERM; here, the first
+    process stops the others.
     """
-    multiprocessing.resource_tracker.ensure_running()  # starting it later would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    multiprocessing.resource_tracker.ensure_running()  # starting it later would unblock both
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
@@ -81,7 +82,7 @@ def in_order(
     finished = False
     try:
         for task in tasks:
-            with spared_from_interrupts():
+            with spared_from(signal.SIGINT):  # SIGTERM stops them, below
                 pending.append(pool.submit(function, task))
             if len(pending) > 2 * processes:
                 yield pending.popleft().result()
