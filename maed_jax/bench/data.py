@@ -22,11 +22,9 @@ from pathlib import Path
 
 from maed_jax.arguments import from_zero, positive
 from maed_jax.bench import record
-from maed_jax.bench.clock import spread
+from maed_jax.bench.clock import TURN, spread
 from maed_jax.bench.readers import CLIP_LENGTH, SIZE, Reader, make_readers
 from maed_jax.errors import UserError
-
-TURN = 0.2  # minimum duration of a turn, in seconds
 
 
 def main(argv: list[str]) -> None:
