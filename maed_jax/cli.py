@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import importlib
 import importlib.machinery
 import os
@@ -39,7 +40,7 @@ VERBS = {
     "view": ("maed_jax.visual.viewer", "view the output of maed predict in the browser"),
     "animate": (
         "maed_jax.exports.animate",
-        "export predicted people as GLB, BVH, OBJ or PC2",
+        "export predicted people as GLB, BVH, OBJ, PC2 or AMASS",
     ),
     "export": (
         "maed_jax.exports.model",
@@ -53,6 +54,7 @@ VERBS = {
     "bench": ("maed_jax.bench", "measure speed on this machine"),
 }
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 _LOADERS = {
     getattr(importlib.machinery.ExtensionFileLoader, name).__code__
     for name in ("create_module", "exec_module")
@@ -92,8 +94,8 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
                 _end_interrupted()
             if isinstance(error, UserError):
                 sys.exit(f"maed: {error}")
-            if isinstance(error, PermissionError) and error.filename:
-                # Even listing a directory without permission raises it.
+            if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
+                # Even asking whether a file is there raises these.
                 sys.exit(f"maed: cannot read or write {error.filename}: {reason(error)}")
             if isinstance(error, BrokenPipeError):  # the reader has gone, as in `maed ... | head`
                 sys.stderr.close()

@@ -61,9 +61,10 @@ def test_a_users_mistake_is_one_line_and_status_one(capsys):
     assert exit.value.code == "maed: put it there"  # Python prints it and exits with 1
 
 
-def test_permission_errors_are_one_line_too():
-    error = PermissionError(errno.EACCES, "Permission denied", "/root/runs/checkpoints")
-    with pytest.raises(SystemExit, match="^maed: cannot read or write /root/runs/checkpoints: "):
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_refused_files_are_one_line_too(number):
+    error = OSError(number, "No", "/root/runs/checkpoints")
+    with pytest.raises(SystemExit, match="^maed: cannot read or write /root/runs/checkpoints: no"):
         cli.run(fails(error), [])
 
 

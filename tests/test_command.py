@@ -269,8 +269,12 @@ def test_a_folder_of_frames_and_exports(tmp_path, estimator, capsys):
         run(command.main, [str(tmp_path), *args, "--boxes", "a.txt"])
 
 
-def test_names_of_results():
+def test_names_of_results(tmp_path):
     assert command.names_of(["a/x.mp4", "b/x.mp4", "x_2.mov", "d/"]) == ["x", "x_2", "x_2_2", "d"]
+    (tmp_path / "take.2").mkdir()
+    (tmp_path / "dance.mp4").symlink_to("9f86d081")
+    inputs = [str(tmp_path / name) for name in ("take.2", "dance.mp4")]
+    assert command.names_of(inputs) == ["take.2", "dance"]
 
 
 def test_a_video_cut_short_is_said_to_be(capsys):
@@ -286,5 +290,5 @@ def test_a_video_cut_short_is_said_to_be(capsys):
     }
     command.report(content, Path("out"))
     printed = capsys.readouterr()
-    assert "ends after 20 of the 40 frames" in printed.err and "1 frame is damaged" in printed.out
+    assert "ends after 20 of the 40 frames" in printed.err and "1 frame is damaged\n" in printed.out
     assert "attention: out/attention_1.npz\n" in printed.out

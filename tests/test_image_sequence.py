@@ -25,7 +25,16 @@ def test_frames_of_a_folder_are_sorted_by_number_and_hidden_files_ignored(tmp_pa
     video = open_source(tmp_path)
     assert [file.name for file in video.files] == ["2.png", "10.png", "\u00b21.png"]
     assert not any(frame.damaged for frame in video.frames())
+    (tmp_path / "attention_1.png").write_bytes(data)
+    (tmp_path / "results.json").touch()
+    assert len(open_source(tmp_path).files) == 3  # without what `maed predict` has written
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "._2.png").touch()
     with pytest.raises(UserError, match="contains no images"):
         open_source(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".mp4", "a" * 300 + ".jpg", "a" * 300])
+def test_a_name_that_is_too_long_is_a_users_mistake(tmp_path, name):
+    with pytest.raises(UserError, match="cannot be read: file name too long"):
+        open_source(tmp_path / name)

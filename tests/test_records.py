@@ -11,7 +11,14 @@ from fake_dataset import write_fake_dataset
 
 from maed_jax.data import schema
 from maed_jax.data.example import parse_example
-from maed_jax.data.records import _NAMES, Records, dataset_directory, files_of, parse
+from maed_jax.data.records import (
+    _NAMES,
+    Records,
+    dataset_directory,
+    dataset_name,
+    files_of,
+    parse,
+)
 from maed_jax.errors import UserError
 
 
@@ -141,6 +148,9 @@ def test_a_dataset_goes_by_the_name_that_everyone_uses(tmp_path):
     directory = write_fake_dataset(tmp_path, [2], name="threedpw")
     for name in ("3dpw/crops", "threedpw/crops", "3dpw"):
         assert dataset_directory(tmp_path, name) == directory
+    assert dataset_name(tmp_path, directory.parent) == "3dpw/crops"
+    for own in (directory.parent, directory):
+        assert dataset_name(own, directory.parent) == "crops"
     with pytest.raises(UserError, match="has 3dpw/crops; say where"):
         dataset_directory(tmp_path, "garden/crops")
 

@@ -203,6 +203,22 @@ def test_in_memory():
     assert in_memory("x", (2, 3), bool).dtype == bool and not in_memory("x", (2, 3)).any()
 
 
+def test_many_files_may_be_open_on_macos(monkeypatch):
+    """Its hard limit is infinite, but no soft limit above 10240 is accepted."""
+    accepted = []
+
+    def setrlimit(_, limits):
+        if limits[0] > 10_240:
+            raise ValueError
+        accepted.append(limits)
+
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 1 << 62))
+    monkeypatch.setattr("resource.setrlimit", setrlimit)
+    with many_files():
+        assert accepted == [(10_240, 1 << 62)]
+    assert accepted[1:] == [(256, 1 << 62)]
+
+
 def test_many_files_may_be_open_for_a_while():
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,6 +2,7 @@ import struct
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -15,6 +16,7 @@ from maed_jax.inference.video import (
     _decoded_frames,
     _measured_rate,
     _on_one_clock,
+    _video_stream,
     fit,
     open_video,
 )
@@ -175,6 +177,43 @@ def test_a_video_cut_short_is_read_as_far_as_it_goes(tmp_path):
     assert 5 < len(list(video.frames())) < 30 and video.announced == 40
 
 
+def frames_hidden(path, count):
+    """A copy of a video whose first frames are not shown, as of one cut without encoding again."""
+    copy = path.with_name("cut.mp4")
+    with av.open(str(path)) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        step = None
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                step = step or packet.duration
+                packet.pts, packet.dts = packet.pts - count * step, packet.dts - count * step
+                packet.stream = stream
+                target.mux(packet)
+    return copy
+
+
+def test_frames_that_are_not_shown_are_not_announced(tmp_path):
+    path = write_video(tmp_path / "a.mp4", numbered(40), fps=25)
+    assert open_video(path).announced == 40
+    video = open_video(frames_hidden(path, 15))
+    assert video.announced == len(list(video.frames())) == 25
+
+
+def test_longer_sound_announces_no_frames(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream, sound = container.add_stream("mpeg4", rate=10), container.add_stream("aac", 8000)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in numbered(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 40_000), np.float32), "fltp", "mono")
+        silence.sample_rate = 8000
+        container.mux(sound.encode(silence))
+        container.mux(stream.encode()), container.mux(sound.encode())
+    video = open_video(path)
+    assert video.announced == len(list(video.frames())) == 20
+
+
 def sound(path):
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
@@ -219,6 +258,15 @@ LEADING = {
     "SDP": ("a.mp4", "v=0\nm=video 5004 RTP/AVP 96\nc=IN IP4 127.0.0.1\na=rtpmap:96 H264/90000\n"),
     "numbered images": ("%d.png", ""),
 }
+
+
+def test_tiles_of_an_image_are_not_taken_for_the_image():
+    """FFmpeg shows each tile of an iPhone's HEIC image as a stream."""
+    tile = SimpleNamespace(disposition=av.stream.Disposition.dependent, codec_context=object())
+    streams = SimpleNamespace(video=[tile] * 4)
+    container = SimpleNamespace(format=SimpleNamespace(name="mov,mp4"), streams=streams)
+    with pytest.raises(UserError, match="a.heic is a HEIC image.*convert it to JPEG"):
+        _video_stream(container, "a.heic")
 
 
 @pytest.mark.parametrize("kind", LEADING)

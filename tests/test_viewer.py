@@ -12,7 +12,7 @@ from small_results import FRAMES, contents, moving_person, write_results
 
 from maed_jax.cli import run
 from maed_jax.errors import UserError
-from maed_jax.inference.video import open_video
+from maed_jax.inference.video import VideoWriter, open_video
 from maed_jax.visual import viewer
 
 CHROMIUM = next(
@@ -73,10 +73,15 @@ def test_without_its_video_the_overlay_is_shown_or_none(out, tmp_path, capsys):
     content["video"]["path"] = str(tmp_path / "gone.mp4")
     assert viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4") == (None, False)
     assert "is no longer there; the page has no video" in capsys.readouterr().err
-    (tmp_path / "overlay.mp4").write_bytes(b"video")
     content["overlay"] = "overlay.mp4"
-    found = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
-    assert found == (tmp_path / "overlay.mp4", True)
+    width, height = content["video"]["width"], content["video"]["height"]
+    picture, side = (np.full((height, width, 3), grey, np.uint8) for grey in (200, 20))
+    with VideoWriter(tmp_path / "overlay.mp4", 30) as writer:
+        writer.write(np.hstack([picture, side]), 0)
+    path, drawn = viewer.prepare_video(content, tmp_path, tmp_path / "video.mp4")
+    assert drawn and "the page shows the overlay video" in capsys.readouterr().err
+    image = next(open_video(path).frames()).image()
+    assert image.shape == picture.shape and image.min() > 150  # without the view from the side
 
 
 def test_a_shorter_video_in_its_place_is_shown_to_its_end(out, tmp_path):

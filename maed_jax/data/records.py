@@ -52,16 +52,24 @@ def dataset_directory(data_dir: str | Path, name: str = "") -> Path:
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
 
 
+def dataset_name(data_dir: str | Path, folder: Path) -> str:
+    """Returns the usual name, `<dataset>` or `<dataset>/<config>`, of a dataset in `data_dir`.
+
+    Args:
+      data_dir: as in `dataset_directory`.
+      folder: that of all versions of the dataset.
+    """
+    parts = folder.parts[len(Path(data_dir).parts) :] or (folder.name,)
+    return "/".join((usual_name(parts[0]), *parts[1:]))
+
+
 def _where_else(data_dir: str | Path, name: str) -> str:
     """Returns the rest of the message about a missing dataset: what exists, or how to build it."""
     folders = _prepared(Path(data_dir))
     if not name:
         paths = ", ".join(map(str, folders[:8]))
         return f" itself: choose from {paths}" if paths else ": build one with `maed data build`"
-    found = [
-        "/".join((usual_name(first), *rest))
-        for first, *rest in (folder.relative_to(data_dir).parts for folder in folders)
-    ]
+    found = [dataset_name(data_dir, folder) for folder in folders]
     (dataset, _, config), builders = name.partition("/"), available()
     can_be_built = ALIASES.get(dataset, dataset) in builders
     if near := nearest(name, found, cutoff=0.9 if can_be_built else 0.75):

@@ -205,7 +205,7 @@ def measure(
     Raises:
       UserError: something needed is missing, or `every` does not divide the frame interval.
     """
-    from maed_jax.data.records import Records, dataset_directory
+    from maed_jax.data.records import Records, dataset_directory, dataset_name
     from maed_jax.evaluation import protocol_run, report
     from maed_jax.evaluation.protocol_choice import family
 
@@ -227,7 +227,7 @@ def measure(
         baseline=mean_pose, progress=_progress,
     )  # fmt: skip
     about = {
-        "dataset": dataset,
+        "dataset": dataset_name(data_dir, directory.parent),
         "dataset_version": directory.name,
         "dataset_directory": str(directory.absolute()),
         "split": split,

@@ -13,6 +13,7 @@ import numpy as np
 
 from maed_jax.data.images import ENDINGS
 from maed_jax.errors import UserError, reason
+from maed_jax.inference import results
 from maed_jax.inference.video import Frame, Video, open_video
 
 FPS = 30.0  # of a folder, by default
@@ -53,16 +54,27 @@ class ImageSequence(Video):
 def open_source(path: str | Path, fps: float = FPS) -> Video:
     """Opens a video, an image (recognised by its suffix) or a folder of images.
 
+    Hidden images of a folder are left out, and so are those that `maed predict` wrote there.
+
     fps: frames per second of a folder; videos have their own.
 
     Raises:
       UserError: there is nothing that can be decoded.
     """
     path = Path(path)
+    try:
+        return _open_source(path, fps)
+    except OSError as error:  # permission denied, a name that is too long
+        raise UserError(f"{path} cannot be read: {reason(error)}") from None
+
+
+def _open_source(path: Path, fps: float) -> Video:
     if path.is_dir():
         # macOS puts files such as ._1.jpg next to images; they are not images.
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
         files = [file for file in visible if file.suffix.lower() in ENDINGS]
+        if (path / results.SUMMARY).is_file():
+            files = [file for file in files if not results.is_ours(file.name)]
         if not files:
             raise UserError(f"{path} contains no images (files that end in {', '.join(ENDINGS)})")
         files.sort(key=_by_number)

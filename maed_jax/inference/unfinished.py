@@ -28,6 +28,7 @@ from maed_jax.files.numpy import npy_header, open_npz
 
 FOLDER = ".unfinished"
 JOB = "job.json"  # in that folder
+MACOS_FILES = 10_240  # the most that macOS allows a process to open, whatever the hard limit says
 Allocate = Callable[..., np.ndarray]
 """maps (name, shape, dtype) to an array of zeros, or to what an earlier run stored as `name`"""
 
@@ -105,8 +106,10 @@ class Work:
 def many_files() -> Iterator[None]:
     """Raises the limit on open files as far as allowed: every track has several."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for most in (hard, MACOS_FILES):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            break
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ import dataclasses
 import heapq
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -35,6 +36,7 @@ THREADS = 4  # of x264 on any machine: its output depends on their number
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in FFmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
+_LENGTH = re.compile(r"(\d+):(\d+):(\d+(?:\.\d*)?)")
 # Allowed formats, by FFmpeg's names. It knows many more, among them lists of other files (HLS,
 # DASH, concat, SDP, numbered images), which it would follow wherever they lead.
 _KINDS = (
@@ -87,7 +89,7 @@ class Video:
     fps: float
     """average frame rate, frames per second"""
     announced: int
-    """number of frames that the file claims, or an estimate; 0: unknown"""
+    """number of frames that the file claims to show, or an estimate; 0: unknown"""
     rotation: int
     """degrees counterclockwise that turn the stored images upright"""
 
@@ -158,16 +160,28 @@ def open_video(path: str | Path) -> Video:
                 rate = measured
         rate = rate or stream.guessed_rate
         fps = float(rate) if rate and 0 < rate <= 1000 else 25.0
-        announced = stream.frames
-        if not announced and container.duration:
-            announced = round(container.duration / av.time_base * fps)
         return Video(
             path=path,
             size=size if rotation in (0, 180) else size[::-1],
             fps=fps,
-            announced=max(0, announced),
+            announced=_announced_frames(container, stream, fps),
             rotation=rotation,
         )
+
+
+def _announced_frames(container, stream, fps: float) -> int:
+    """Returns the number of frames that the file claims to show; 0: unknown."""
+    seconds = 0.0
+    if stream.duration:
+        seconds = float(stream.duration * stream.time_base)
+    elif length := _LENGTH.match(stream.metadata.get("DURATION", "")):  # in Matroska
+        hours, minutes, rest = map(float, length.groups())
+        seconds = 3600 * hours + 60 * minutes + rest
+    elif container.duration and len(container.streams) == 1:  # else it is that of the longest
+        seconds = container.duration / av.time_base
+    shown = max(0, round(seconds * fps))
+    # Of the frames in a file that was cut without encoding it again, some are not shown.
+    return min(stream.frames, shown) if stream.frames and shown else stream.frames or shown
 
 
 def _measured_rate(path: Path) -> float | None:
@@ -207,10 +221,14 @@ def _open(path: Path):
 
 def _video_stream(container, path: Path):
     cover = av.stream.Disposition.attached_pic  # a music file's cover is not a video
+    tile = av.stream.Disposition.dependent  # FFmpeg shows each tile of a HEIC image as a stream
+    streams = container.streams.video
     if container.format.name != "tty":  # FFmpeg would draw the letters of a text file
-        for stream in container.streams.video:
-            if not stream.disposition & cover and stream.codec_context is not None:
+        for stream in streams:
+            if not stream.disposition & (cover | tile) and stream.codec_context is not None:
                 return stream
+    if any(stream.disposition & tile for stream in streams):
+        raise UserError(f"{path} is a HEIC image, which cannot be read: convert it to JPEG")
     raise UserError(f"{path} contains no video: only sound, text or data")
 
 

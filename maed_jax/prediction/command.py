@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -228,10 +229,11 @@ def predict_all(inputs: list[str], out: Path, predict: Callable[[str, Path], Any
 
 
 def names_of(inputs: list[str]) -> list[str]:
-    """Returns a directory name for each input: its name without suffix, numbered if repeated."""
+    """Returns a directory name for each input, numbered if repeated: its own, without a suffix."""
     names: list[str] = []
     for path in map(Path, inputs):
-        stem = re.sub(r"^\.+", "", path.resolve().stem) or "input"
+        path = Path(os.path.abspath(path))  # not of what a link leads to
+        stem = re.sub(r"^\.+", "", path.name if path.is_dir() else path.stem) or "input"
         name, count = stem, 1
         while name in names:
             count += 1
@@ -261,7 +263,8 @@ def report(content: dict, out: Path) -> None:
     damaged = len(video["damaged_frames"])
     if damaged:
         verb = "frame is" if damaged == 1 else "frames are"
-        print(f"  {damaged} {verb} damaged, with interpolated boxes")
+        note = "" if "file" in content["boxes"] else ", with interpolated boxes"
+        print(f"  {damaged} {verb} damaged{note}")
     if video["frames"] < 0.95 * video["announced_frames"] - 1:
         print(
             f"maed: {video['path']} ends after {video['frames']} of the "

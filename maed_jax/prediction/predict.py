@@ -98,7 +98,7 @@ def predict_video(
       fps: frames per second of a folder of images.
 
     Returns:
-      The people, by the frame in which they appear.
+      The people, by the frame in which they appear, or by their ids in `boxes`.
 
     Raises:
       UserError: the video or the boxes cannot be read, there is nobody in the video, a number is
@@ -272,7 +272,8 @@ class _Prediction:
 
 def _check_inputs_not_replaced(out: Path, video: Video, options: Options) -> None:
     """Raises UserError if results would replace the video or the boxes."""
-    for path in (video.path, *([] if options.boxes is None else [options.boxes.path])):
+    inputs = video.files if isinstance(video, ImageSequence) else (video.path,)
+    for path in (*inputs, *([] if options.boxes is None else [options.boxes.path])):
         if path.resolve().parent == out.resolve() and results.is_ours(path.name):
             raise UserError(
                 f"{path} has the name of a result and would be overwritten in {out}: choose "

@@ -9,6 +9,7 @@ From Python:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from maed_jax.inference.results import (
 
 if TYPE_CHECKING:
     from maed_jax.inference.person_attention import Attention
+    from maed_jax.inference.video import Video
 
 MAX_SIDE = 640  # longest side of the video in the page, pixels
 PORT = 8000
@@ -99,31 +101,46 @@ def prepare_video(content: dict, out: Path, path: Path) -> tuple[Path | None, bo
     """Returns the video for the page, and whether bodies are already drawn in it.
 
     This is a small copy of the predicted video, in a format that browsers play; if that video is
-    gone, the overlay video, if there is one.
+    gone, of the overlay video, if there is one.
     """
     from tqdm import tqdm
 
-    from maed_jax.inference.image_sequence import open_source
     from maed_jax.inference.video import VideoWriter
 
-    try:
-        video = open_source(content["video"]["path"], content["video"]["fps"])
-    except UserError:
-        overlay = out / (content["overlay"] or "overlay.mp4")
-        has_overlay = overlay.is_file() and overlay.suffix == ".mp4"
-        print(
-            f"maed: the video {content['video']['path']} is no longer there; "
-            + ("the page shows the overlay video" if has_overlay else "the page has no video"),
-            file=sys.stderr,
-        )
-        return (overlay, True) if has_overlay else (None, False)
-    total = content["video"]["frames"]
+    facts = content["video"]
+    video, drawn = _open_shown(content, out)
+    if video is None:
+        return None, False
+    width, height = video.size
+    if drawn:  # it may have a view from the side at its right
+        width = round(height * facts["width"] / facts["height"])
+    scale = min(1, MAX_SIDE / max(width, height))
     # Another video may be there by now: if shorter, it simply ends earlier.
-    frames = itertools.islice(video.frames(), total)
+    frames = itertools.islice(video.frames(), facts["frames"])
     with VideoWriter(path, video.fps) as writer:
-        for frame in tqdm(frames, desc="copying video", total=total, unit=" frames"):
-            writer.write(frame.image(MAX_SIDE), frame.time)
-    return path, False
+        for frame in tqdm(frames, desc="copying video", total=facts["frames"], unit=" frames"):
+            image = frame.image(round(scale * max(video.size)))
+            writer.write(image[:, : round(scale * width)], frame.time)
+    return path, drawn
+
+
+def _open_shown(content: dict, out: Path) -> tuple[Video | None, bool]:
+    """Opens the predicted video, or else the overlay video, and returns whether it is that."""
+    from maed_jax.inference.image_sequence import open_source
+
+    facts = content["video"]
+    with contextlib.suppress(UserError):
+        return open_source(facts["path"], facts["fps"]), False
+    overlay, video = out / (content["overlay"] or "overlay.mp4"), None
+    if overlay.suffix == ".mp4":
+        with contextlib.suppress(UserError):
+            video = open_source(overlay)
+    print(
+        f"maed: the video {facts['path']} is no longer there; "
+        + ("the page has no video" if video is None else "the page shows the overlay video"),
+        file=sys.stderr,
+    )
+    return video, True
 
 
 def parser() -> argparse.ArgumentParser:
