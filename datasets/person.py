@@ -25,7 +25,8 @@ class Person:
     """One person in one frame, in the units of the schema, before the image is read."""
 
     image: Path | bytes | np.ndarray
-    """a file, an encoded image, or RGB uint8 [h w 3] such as a frame of a video"""
+    """a file, an encoded image, or RGB uint8 [h w 3] such as a frame of a video; files are read
+    with their pixels as stored, whatever rotation their EXIF data asks for"""
     keypoints_2d: np.ndarray
     """[49 3] x, y in pixels of the image (0, 0 is the centre of the first pixel), confidence;
     zeros where absent"""
@@ -180,6 +181,10 @@ class Recorder:
     def _read(self, image: Path | bytes | np.ndarray) -> tuple[np.ndarray, bytes]:
         """Returns the image, RGB uint8 [h w 3], and its bytes (empty for a video's frame)."""
         if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(
+                    f"image of a person is {image.dtype} {image.shape}, not RGB uint8 [h w 3]"
+                )
             return image, b""
         if isinstance(image, Path) and image == self._latest[0]:
             return self._latest[1]  # several people in one image

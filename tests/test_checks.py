@@ -18,7 +18,7 @@ from maed_jax.runs.settings import check_settings
     [
         ("depth", 0, "at least 1, not 0"),
         ("heads", 0, "at least 1, not 0"),
-        ("width", -1, "at least 1, not -1"),
+        ("width", 1, "at least 2, not 1"),
         ("tree_seed", 2**32, r"at least 0 and below 2\^32, not 4294967296"),
         ("dropout", 1.0, "at least 0 and below 1, not 1.0"),
         ("dropout", -0.1, "at least 0 and below 1, not -0.1"),
@@ -72,7 +72,7 @@ def test_impossible_parts_are_named(wrong, says):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"width": width, "stage_sizes": (1, 1, 1)} for width in (1, 2, 4, 8, 16, 32, 64, 96)]
+    [{"width": width, "stage_sizes": (1, 1, 1)} for width in (2, 4, 8, 16, 32, 64, 96)]
     + [{"width": 24}, {"width": 48, "encoder": "cnn"}, {"heads": 3, "encoder": "cnn"}],
     ids=str,
 )

@@ -65,6 +65,13 @@ def test_overrides(argument, key, value):
     assert dict(configs.flatten(config))[key] == value
 
 
+def test_the_augmentation_of_one_kind_of_data_can_be_overridden():
+    config = configs.load_config("debug", ["--config.data.augment_images.jitter=0.25"])
+    assert config.data.augment_images.to_dict() == {"jitter": 0.25}
+    with pytest.raises(UserError, match=r"augment_images.jitter must be a number, not 'much'"):
+        configs.load_config("debug", ["--config.data.augment_images.jitter=much"])
+
+
 def test_override_in_two_words_and_several():
     config = configs.load_config("debug", ["--config.steps", "9", "--config.seed=-3"])
     assert (config.steps, config.seed) == (9, -3)

@@ -14,13 +14,26 @@ def test_a_program_is_compiled_once_and_knows_its_cost():
         traced.append(1)
         return x @ y
 
-    program = cost.Compiled(jax.jit(product), repeats=3, options=None)
+    program = cost.Compiled(jax.jit(product), options=None)
     assert program.operations == 0
     x = jnp.ones((64, 32))
     for _ in range(2):
         assert program(x, x.T).shape == (64, 64)
-    assert program.operations == pytest.approx(3 * 2 * 64 * 64 * 32, rel=0.02)
+    assert program.operations == pytest.approx(2 * 64 * 64 * 32, rel=0.02)
     assert len(traced) == 1 and "GiB on each device; compiled in" in program.summary()
+
+
+def test_what_a_loop_repeats_is_counted_on_another_function():
+    def in_a_loop(x):
+        return jax.lax.fori_loop(0, 5, lambda _, y: y @ x, x)
+
+    def one_by_one(x):
+        return jnp.linalg.multi_dot([x] * 6)
+
+    program = cost.Compiled(jax.jit(in_a_loop), None, counted=jax.jit(one_by_one))
+    x = jnp.eye(32)
+    assert (program(x) == x).all()
+    assert program.operations == pytest.approx(5 * 2 * 32**3, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from maed_jax.data import images
+from maed_jax.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,18 @@ def test_thumbnail_does_not_hide_the_truncation(smooth):
     for cut in (whole, filled):
         with pytest.raises(images.ImageError, match="truncated"):
             images.decode_image(cut[:-200])
+
+
+@pytest.mark.parametrize("shape, kind", [((8, 9), "u1"), ((8, 9, 4), "u1"), ((8, 9, 3), "f4")])
+def test_what_is_not_rgb_is_not_encoded(shape, kind):
+    with pytest.raises(images.ImageError, match="cannot encode an image of"):
+        images.encode_jpeg(np.zeros(shape, kind))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 8, 8, 4), (1, 2, 8, 8), (1, 2, 8, 8, 1)])
+def test_clips_without_three_channels_are_refused(shape):
+    with pytest.raises(UserError, match=r"takes clips \[b t h w 3\], not an array \[1, 2, 8, 8"):
+        images.network_input(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xd9"])

@@ -134,6 +134,16 @@ def test_a_reader_that_is_wrong_is_reported():
         list(Recorder("test", True).records(backwards))
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((40, 60), np.uint8), np.zeros((40, 60, 4), np.uint8), np.zeros((40, 60, 3))],
+)
+def test_arrays_that_are_not_rgb_are_reported(wrong):
+    """As JPEGs, a grey image would be mirrored, and one with alpha would have other colours."""
+    with pytest.raises(ValueError, match=r"image of a person is .* not RGB uint8 \[h w 3\]"):
+        record_of(person(wrong))
+
+
 def test_images_are_counted_once(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encode_jpeg(random_image(0)))

@@ -162,6 +162,25 @@ def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
     np.testing.assert_array_equal(np.load(out), [batch["images"]["image"] for batch in expected])
 
 
+LEFT_OPEN = """
+from maed_jax.data.pipeline import training_batches
+
+if __name__ == "__main__":
+    batches = training_batches(CONFIG, 0, 8, shard=(0, 1))
+    next(batches)
+"""
+
+
+def test_batches_that_nobody_closed_end_with_the_program(config, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LEFT_OPEN.replace("CONFIG", repr(config | {"workers": 2})))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
     batches = training_batches(config | {"workers": 1}, 0, 8)
     started = []
@@ -173,7 +192,11 @@ def test_workers_that_keep_dying_are_an_error(config, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(batches, "_start", lambda: started.append(0) or {"clips": Dead()})
+    def start():
+        started.append(0)
+        batches._iterators["clips"] = Dead()
+
+    monkeypatch.setattr(batches, "_start", start)
     with pytest.raises(UserError, match="died repeatedly.*config.data.workers=1"):
         next(batches)
     assert len(started) == 3 and batches.get_state() == {"batches": 0, "replaced": 0}

@@ -97,10 +97,13 @@ def test_longer_clips_where_the_embedding_is_spread_over_them():
         check_settings(settings(**spread, **{"data.clip_length": 3}))
 
 
-def test_without_clips_their_length_does_not_matter():
+def test_without_clips_their_length_does_not_matter_but_the_embeddings_does():
     for length in (3, 5):
         changes = {"data.clips_per_batch": 0, "data.clip_length": length}
-        check_settings(settings(**changes))
+        check_settings(settings(**changes, **{"model.clip_length": 1}))
+        check_settings(settings(**changes, init_from="clips"))
+        with pytest.raises(UserError, match="use 4 frames: set --config.model.clip_length=1"):
+            check_settings(settings(**changes))
     for clips in (0, 2):
         changes = {"data.clips_per_batch": clips, "data.clips_2d_per_batch": 2}
         with pytest.raises(UserError, match="is less than"):

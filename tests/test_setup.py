@@ -49,6 +49,25 @@ def test_a_new_run_starts_from_what_its_seed_draws(settings, tmp_path):
     assert equal(one.params, one.ema)
 
 
+def test_weights_for_another_number_of_heads_are_refused(settings, tmp_path):
+    config = settings()
+    setup = set_up(config)
+    earlier, workdir = tmp_path / "earlier", tmp_path / "later"
+    with Checkpoints(earlier) as saved:
+        state = initial_state(setup, config, saved, earlier, print)
+        saved.save(state, setup.batches.get_state())
+    write_config(earlier, config)
+    heads = config.model.heads
+    for now in (heads, 2 * heads):
+        later = settings(init_from=earlier, **{"model.heads": now})
+        with Checkpoints(workdir) as saved:
+            if now == heads:
+                initial_state(set_up(later), later, saved, workdir, print)
+                continue
+            with pytest.raises(UserError, match=f"set --config.model.heads={heads}"):
+                initial_state(set_up(later), later, saved, workdir, print)
+
+
 def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
     config, messages = settings(), []
     setup = set_up(config)

@@ -6,6 +6,7 @@ import pytest
 
 from maed_jax.body.skeleton import KEYPOINT_FLIP, KEYPOINT_NAMES
 from maed_jax.data import sheet
+from maed_jax.errors import UserError
 
 
 def test_labels_are_drawn_on_a_copy_in_the_colours_of_their_side():
@@ -48,3 +49,23 @@ def test_a_sheet_of_a_dataset(tmp_path):
     sheet.write_sheet(folder, tmp_path / "sheet.png", "train", tracks=2)
     image = cv2.imread(str(tmp_path / "sheet.png"))
     assert image.shape[:2] == (2 * sheet.TILE, sheet.COLUMNS * sheet.TILE) and image.std() > 1
+
+
+def test_a_track_of_one_frame_is_drawn_without_and_with_labels(tmp_path):
+    from fake_dataset import write_fake_dataset
+
+    folder = write_fake_dataset(tmp_path, [6, 1])
+    sheet.write_sheet(folder, tmp_path / "sheet.png", "train", tracks=2)
+    tiles = cv2.imread(str(tmp_path / "sheet.png"))[sheet.TILE :]
+    assert tiles[:, sheet.TILE : 2 * sheet.TILE].any() and not tiles[:, 2 * sheet.TILE :].any()
+
+
+@pytest.mark.parametrize("name", ["sheet.webp", "sheet.pbm"])
+def test_a_sheet_that_its_format_cannot_hold(tmp_path, monkeypatch, name):
+    from fake_dataset import write_fake_dataset
+
+    monkeypatch.setattr(sheet, "TILE", 2200)
+    folder = write_fake_dataset(tmp_path, [1])
+    with pytest.raises(UserError, match=f"{name} cannot be an image of 17600 x 2200 pixels"):
+        sheet.write_sheet(folder, tmp_path / name, "train", tracks=1)
+    assert not (tmp_path / name).exists()

@@ -1,5 +1,7 @@
 """Validation: the same errors on any number of devices."""
 
+import contextlib
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,6 +58,18 @@ def test_a_split_without_poses_is_refused_at_once(tmp_path):
         validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
     c.data.val_dataset = "some/crops"
     validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
+
+
+def test_chosen_windows_without_poses_are_refused_at_once(tmp_path):
+    edit = lambda i, record: record.update(has_smpl=i == 2)  # noqa: E731
+    write_fake_dataset(tmp_path, [1] * 5, split="validation", edit=edit)
+    for windows, refused in ((5, False), (2, True)):
+        c = load_config("debug", [f"--config.data.data_dir={tmp_path}"])
+        c.data.val_dataset, c.model.image_size = "fake/crops", tiny.SIZE
+        c.eval_windows = windows
+        says = "no pose labels to validate on in the windows chosen by config.eval_windows=2"
+        with pytest.raises(UserError, match=says) if refused else contextlib.nullcontext():
+            validation.Validation(c, tiny.TinyModel(), mannequin(), sharding.make_mesh(1, 1))
 
 
 class Bright:

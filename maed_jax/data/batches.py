@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import signal
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -59,11 +60,12 @@ class TrainingBatches:
         self._rows = _rows_of_host({name: size for name, (_, size) in parts.items()}, *shard)
         self._threads = threads or (1 if workers else available_cores())
         self._batches = 0
-        self._iterators: dict[str, Iterator] | None = None
+        self._iterators: dict[str, Iterator] = {}
+        # Also when the program ends: workers would lose their shared memory before they stop.
+        weakref.finalize(self, _close, self._iterators)
         _prepare_process()
 
-    def _start(self) -> dict[str, Iterator]:
-        iterators = {}
+    def _start(self) -> None:
         for name, rows in self._rows.items():
             dataset, size = self._parts[name]
             local = len(rows)
@@ -76,8 +78,7 @@ class TrainingBatches:
                     num_threads=self._threads, prefetch_buffer_size=max(2 * local, self._threads)
                 )
                 batches = samples.to_iter_dataset(read).batch(local, drop_remainder=True)
-            iterators[name] = iter(batches)
-        return iterators
+            self._iterators[name] = iter(batches)
 
     def _by_workers(self, batches: grain.MapDataset) -> grain.IterDataset:
         """Lets each worker make whole batches, as transferring a small sample takes longer than
@@ -105,9 +106,9 @@ class TrainingBatches:
     def _read(self) -> dict[str, dict[str, np.ndarray]]:
         for _ in range(MAX_DEATHS):
             try:
-                if self._iterators is not None:
+                if self._iterators:
                     return self._next()
-                self._iterators = self._start()
+                self._start()
                 with self._starting():
                     return self._next()  # the first call starts the workers
             except RuntimeError as error:  # Grain's, when a process has ended
@@ -142,7 +143,8 @@ class TrainingBatches:
         }
 
     def get_state(self) -> dict[str, int]:
-        """Returns the iterator's position, serialisable as JSON; the same on every host."""
+        """Returns the iterator's position, serialisable as JSON: the same `batches` on every host,
+        and its own `replaced`."""
         return {"batches": self._batches, "replaced": self.replaced}
 
     def set_state(self, state: Mapping[str, int]) -> None:
@@ -153,9 +155,7 @@ class TrainingBatches:
 
     def close(self) -> None:
         """Stops threads and worker processes; the next batch restarts them."""
-        for iterator in (self._iterators or {}).values():
-            iterator.close()
-        self._iterators = None
+        _close(self._iterators)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +194,12 @@ def _rows_of_host(sizes: Mapping[str, int], host: int, hosts: int) -> dict[str, 
             taken |= {name: rows} if rows else {}
             offset += sizes[name]
     return taken
+
+
+def _close(iterators: dict[str, Iterator]) -> None:
+    """Closes and removes them."""
+    while iterators:
+        iterators.popitem()[1].close()
 
 
 def _start_worker(*_) -> None:

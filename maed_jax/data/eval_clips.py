@@ -127,6 +127,13 @@ class EvaluationClips:
             for track, frames in zip(self.tracks, self.frames)
         ]
 
+    @property
+    def any_pose_labels(self) -> bool:
+        """Whether a frame of the clips has pose labels; only if every frame is predicted."""
+        return any(
+            self.labels[track].has_smpl[place[mask]].any() for track, _, place, mask in self._clips
+        )
+
     def empty(self, *shape: int) -> list[np.ndarray]:
         """Returns an array of NaN, float32 `[frames *shape]`, for each track, for `place` to fill.
 

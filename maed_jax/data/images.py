@@ -56,6 +56,8 @@ def network_input(clip: Array) -> Array:
     Raises:
       UserError: they have another type.
     """
+    if clip.shape[-1:] != (3,):
+        raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")
     if clip.dtype == np.uint8:
         return normalise(clip)
     if clip.dtype.kind in "biu":
@@ -67,7 +69,13 @@ def network_input(clip: Array) -> Array:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """Encodes an RGB image, uint8 `[h w 3]`, as a JPEG that can be cut (see `data.jpeg`)."""
+    """Encodes an RGB image, uint8 `[h w 3]`, as a JPEG that can be cut (see `data.jpeg`).
+
+    Raises:
+      ImageError: it is another array, or too large for a JPEG.
+    """
+    if image.dtype != np.uint8 or image.shape[2:] != (3,):
+        raise ImageError(f"cannot encode an image of {image.dtype} {image.shape}")
     options = {
         cv2.IMWRITE_JPEG_QUALITY: quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,

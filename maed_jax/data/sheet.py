@@ -65,7 +65,7 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
     tiles, blank = [], np.zeros((TILE, TILE, 3), np.uint8)
     for number in _evenly_spaced(len(records.tracks), count):
         track = records.tracks[number]
-        frames = [0, 0] if stills else _evenly_spaced(track.length, COLUMNS)
+        frames = [0, 0] if track.length == 1 else _evenly_spaced(track.length, COLUMNS)
         for i, t in enumerate(frames):
             tiles.append(_tile(records, track.start + t, labels=bool(i % 2)))
             if i == 0:
@@ -74,10 +74,15 @@ def write_sheet(directory: str | Path, path: str | Path, split: str, tracks: int
             tiles += [blank] * (-len(tiles) % COLUMNS)
     tiles += [blank] * (-len(tiles) % COLUMNS)
     rows = [np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)]
+    sheet = np.vstack(rows)
     try:
-        _, data = cv2.imencode(Path(path).suffix, np.vstack(rows)[..., ::-1])
+        ok, data = cv2.imencode(Path(path).suffix, sheet[..., ::-1])
     except cv2.error:
         raise UserError(f"{path} is not the name of an image: use one such as sheet.png") from None
+    if not ok:
+        raise UserError(
+            f"{path} cannot be an image of {sheet.shape[1]} x {sheet.shape[0]} pixels: use .png"
+        )
     with atomic_write(path) as file:
         file.write(data)
 

@@ -25,10 +25,12 @@ BOUNDS: Bounds = (
         "at least 1",
         lambda value: value >= 1,
         (
-            *("image_size", "clip_length", "width", "dim", "depth", "heads", "feature_dim"),
+            *("image_size", "clip_length", "dim", "depth", "heads", "feature_dim"),
             "decoder_width",
         ),
     ),
+    # a kernel of a single number cannot be standardised
+    ("at least 2", lambda value: value >= 2, ("width",)),
     ("at least 0 and below 2^32", lambda value: 0 <= value < SEEDS, ("tree_seed",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("dropout",)),
 )
@@ -67,7 +69,7 @@ def check_network(model) -> None:
     if model.encoder != "cnn" and (channels := _ungrouped(model.width, len(stages))):
         raise UserError(
             f"config.model.width={model.width} leads to layers of {channels} channels, which do "
-            f"not divide into GroupNorm's {GROUPS} groups: choose 1, 2, 4, 8, 16 or a multiple of "
+            f"not divide into GroupNorm's {GROUPS} groups: choose 2, 4, 8, 16 or a multiple of "
             f"{GROUPS}"
         )
 

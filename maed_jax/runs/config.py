@@ -234,7 +234,11 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     keys = dict(flatten(config))
     for name, value in read_settings(arguments, "config"):
         if name not in keys:
-            raise UserError(_unknown(name, keys))
+            if name not in (common := _augmentation(config)):
+                raise UserError(_unknown(name, keys))
+            with config.unlocked():
+                config.update_from_flattened_dict({name: common[name]})
+            keys = dict(flatten(config))
         if value is None and not isinstance(keys[name], bool):
             raise UserError(f"--config.{name} needs a value: --config.{name}=...")
         argument = f"--config.{name}" + ("" if value is None else f"={value}")
@@ -251,6 +255,16 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             raise UserError(f"config.{name} must be {what}, not {value!r:.80}") from None
         config = parsed.config
     return config
+
+
+def _augmentation(config: ConfigDict) -> dict[str, Any]:
+    """The settings of the sections for one kind of data, with the values for all kinds."""
+    return {
+        f"{section}{key}": value
+        for section in OPEN_SECTIONS
+        if section.startswith("data.augment_")
+        for key, value in config.data.augment.items()
+    }
 
 
 def _same_types(new: Any, old: Any) -> bool:

@@ -81,7 +81,14 @@ def _check_clip_length(config: ConfigDict) -> None:
     """Checks that clips fit the temporal embedding and train each of its entries."""
     model, data = config.model, config.data
     clips = data.clips_per_batch + data.clips_2d_per_batch
-    if not clips or not has_time_embedding(model):
+    if not has_time_embedding(model):
+        return
+    if not clips:
+        if model.clip_length > 1 and not config.init_from:
+            raise UserError(
+                "single images train only the first frame of the temporal embedding, and "
+                f"evaluation would use {model.clip_length} frames: set --config.model.clip_length=1"
+            )
         return
     ours = f"config.data.clip_length={data.clip_length}"
     models = f"the model's config.model.clip_length={model.clip_length}"

@@ -47,13 +47,14 @@ class Compiled:
     Later calls must have arguments of the same shapes and layouts.
     """
 
-    def __init__(self, function: Any, repeats: int, options: Options):
+    def __init__(self, function: Any, options: Options, counted: Any = None):
         """
         Args:
-          repeats: iterations of the loop that makes up the function; XLA counts its body once.
           options: see `compiler_options`. With any, the program is not cached on disk.
+          counted: a jitted function that does the same without loops, if `function` has some: XLA
+            counts what they repeat only once.
         """
-        self._function, self._repeats, self._options = function, repeats, options
+        self._function, self._counted, self._options = function, counted or function, options
         self._program, self._seconds = None, 0.0
         self.operations = 0.0
         """multiplications and additions of one call, on all devices together, before XLA optimises
@@ -66,7 +67,9 @@ class Compiled:
             lowered = self._function.lower(*arguments)
             with without_cache() if self._options else contextlib.nullcontext():
                 self._program = lowered.compile(compiler_options=self._options)
-            self.operations = self._repeats * (lowered.cost_analysis() or {}).get("flops", 0.0)
+            if self._counted is not self._function:
+                lowered = self._counted.lower(*arguments)
+            self.operations = (lowered.cost_analysis() or {}).get("flops", 0.0)
             self._seconds = time.monotonic() - start
         return self._program(*arguments)
 

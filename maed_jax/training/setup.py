@@ -62,7 +62,9 @@ def set_up(config: ConfigDict) -> Setup:
     body = load_saved_body(config.body, "--config.body")
     batches = training_batches({**data, "body": body.name}, config.seed, size)
 
-    program = make_program(config, keypoint_body(body), mesh)
+    points_body = keypoint_body(body)
+    program = make_program(config, points_body, mesh)
+    undivided = ConfigDict({**config, "accumulate": 1})
     frames = items["clips"] * data.clip_length + items["images"]
     init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
     return Setup(
@@ -70,7 +72,13 @@ def set_up(config: ConfigDict) -> Setup:
         batches=batches,
         items=items,
         validation=Validation(config, program.model, body, mesh) if config.eval_every else None,
-        step=Compiled(program.step, config.accumulate, step_options(config, frames, mesh)),
+        step=Compiled(
+            program.step,
+            step_options(config, frames, mesh),
+            counted=make_program(undivided, points_body, mesh).step
+            if config.accumulate > 1
+            else None,
+        ),
         step_key=step_key,
         init=lambda: program.init(init_key),
         abstract=program.state,
@@ -103,11 +111,24 @@ def initial_state(
         return setup.init()
     try:
         earlier, step = read_variables(config.init_from)
+        saved_config = read_config(config.init_from)
     except UserError as error:
         raise UserError(
             f"the earlier stage (--config.init_from=DIR gives another): {error}"
         ) from None
+    if saved_config is not None and config.model.encoder == saved_config.model.encoder != "cnn":
+        _check_heads(config, saved_config)
     state = setup.init()
     variables, report = hand_over(state.variables, earlier, decoder=config.init_decoder)
     log(f"from {config.init_from}, step {step}:\n{report}")
     return state.starting_from(variables)
+
+
+def _check_heads(config: ConfigDict, earlier: ConfigDict) -> None:
+    """Checks what does not show in the shapes of parameters but changes what they mean."""
+    heads, before = config.model.heads, earlier.model.heads
+    if heads != before:
+        raise UserError(
+            f"the encoder of {config.init_from} has {before} heads, and its weights mean something "
+            f"else with config.model.heads={heads}: set --config.model.heads={before}"
+        )

@@ -49,10 +49,12 @@ class Validation:
         )
         alternative = "--config.body, or another dataset with --config.data.val_dataset"
         scoring.check_body(self._clips.labels, body.name, alternative)  # fail before training
-        if not any(track.has_smpl.any() for track in self._clips.labels):
+        if not self._clips.any_pose_labels:
+            limit = config.eval_windows
+            chosen = f" in the windows chosen by config.eval_windows={limit}" if limit else ""
             raise UserError(
-                f"split {data.val_split!r} has no pose labels to validate on: choose another "
-                "dataset with --config.data.val_dataset, or disable validation with "
+                f"split {data.val_split!r} has no pose labels to validate on{chosen}: choose "
+                "another dataset with --config.data.val_dataset, or disable validation with "
                 "--config.eval_every=0"
             )
         self._body, self._mesh = body, mesh
