@@ -35,7 +35,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.data.clip_length = 8
     c.data.workers = 1  # threads would delay the dispatch of the next step
 
-    c.model.image_size = 48
+    c.model.image_size = 64
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
     c.model.dim, c.model.depth, c.model.heads = 128, 2, 16
     c.model.feature_dim, c.model.decoder_width = 128, 256
@@ -45,7 +45,7 @@ def get_config(variant: str | None = None) -> ConfigDict:
     c.optimizer.name, c.optimizer.schedule = "muon", "cosine"
     c.optimizer.learning_rate, c.optimizer.warmup_steps = 4e-3, 50
     c.optimizer.clip_norm = 100.0  # near the typical norm; rare batches with far more undo a lot
-    c.data.augment.margin = 1.1  # at 48 pixels an arm is two pixels wide, so keep the crop tight
+    c.data.augment.margin = 1.1  # at 64 pixels an arm is three pixels wide, so keep the crop tight
     c.data.augment.crop_probability = 0.0
     c.data.augment.flip = 0.0  # the kit distinguishes left from right
     c.data.augment.rotation = 10.0
@@ -61,6 +61,6 @@ def get_config(variant: str | None = None) -> ConfigDict:
     else:
         c.model.clip_length = 1
         c.data.clips_per_batch, c.data.images_per_batch = 0, 64
-        c.steps = 4500
+        c.steps = 5500
     c.log_every, c.eval_every, c.checkpoint_every = 20, 0, 200
     return c

@@ -56,17 +56,18 @@ def test_seeds_and_splits_share_nobody():
     assert len(rolls) == 180
 
 
-def test_stills_have_one_image_of_a_person():
+def test_stills_have_three_images_of_a_person():
     plan = mannequins.plan(CONFIGS["demo_stills"], seed=1)["train"][3]
-    (record,) = film.track(plan)
-    assert record["frame"] == 0 and record["keypoints_2d"].shape == (49, 3)
+    records = film.track(plan)
+    assert [record["frame"] for record in records] == [0, 20, 40]
+    assert all(record["keypoints_2d"].shape == (49, 3) for record in records)
 
 
 def test_a_dataset_may_have_one_split_alone(tmp_path, monkeypatch):
     people = mannequins.plan(CONFIGS["demo_stills"])["train"][:3]
     monkeypatch.setattr(mannequins, "plan", lambda *_: {"train": people})
     built = prepare.build("mannequins", tmp_path, "demo_stills", processes=1)
-    assert [track.length for track in schema.read_tracks(built, "train")] == [1, 1, 1]
+    assert [track.length for track in schema.read_tracks(built, "train")] == [3, 3, 3]
     assert not schema.tracks_path(built, "test").exists()
 
 
@@ -139,4 +140,4 @@ def test_tracks_lie_where_the_table_says_and_are_what_was_filmed(tiny):
 def test_nothing_but_the_dataset_is_left(tiny):
     data_dir = tiny.parents[2]
     assert sorted(p.name for p in data_dir.iterdir()) == ["mannequins"]
-    assert [Path(p).name for p in tiny.parent.iterdir()] == ["1.2.0"]
+    assert [Path(p).name for p in tiny.parent.iterdir()] == ["1.3.0"]

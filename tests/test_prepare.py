@@ -70,7 +70,7 @@ def test_names_are_those_that_everyone_uses(capsys):
 def test_build_ends_in_a_summary(builder, tmp_path, capsys):
     prepare.main(["build", "mannequins", "--data_dir", str(tmp_path), "--config", "tiny"])
     out = capsys.readouterr().out
-    folder = tmp_path / "mannequins/tiny/1.2.0"
+    folder = tmp_path / "mannequins/tiny/1.3.0"
     assert str(folder) in out and "occlusion" in out
     for split in ("train", "validation", "test"):
         tracks = schema.read_tracks(folder, split)

@@ -26,6 +26,7 @@ FEET = [
     for p in ("BigToe", "SmallToe", "Heel")
 ]
 MARGIN = 1.6  # side of the stored image over the longer side of the person's box
+FEW = 3  # most images of a person for which only the background that they show is drawn
 _CHUNK = 8  # frames posed at once, unless there is only one: JAX compiles for two sizes
 
 
@@ -238,8 +239,11 @@ def _surroundings(plan: Plan, rng: np.random.Generator) -> tuple[str, int]:
 def _images(plan, rng, actor, camera, verts, crops, intrinsics):
     """Yields the JPEG bytes of each frame."""
     level, num_occluders = _surroundings(plan, rng)
-    span = {"width": 1.0, "middle": float(camera.pan[0])} if len(verts) == 1 else {}
-    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **span)
+    seen = {}
+    if len(verts) <= FEW:
+        low, high = float(camera.pan.min()), float(camera.pan.max())
+        seen = {"width": 1.0 + high - low, "middle": (low + high) / 2}
+    panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **seen)
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)
     occluders = [surroundings.draw_occluder(rng, crops) for _ in range(num_occluders)]

@@ -22,7 +22,6 @@ MIXED = (
     "walking", "reaching", "dancing", "sitting", "extreme", "running", "dancing", "reaching",
     "extreme", "walking",
 )  # fmt: skip
-STILL = 8  # frames of a still's motion; the still is the first
 SUBSETS = ("plain", "clutter", "occlusion", "extreme")
 
 
@@ -49,8 +48,9 @@ class MannequinsConfig(tfds.core.BuilderConfig):
 class Mannequins(tfds.core.GeneratorBasedBuilder):
     """Rendered people of varied shape in motion, before cluttered backgrounds; see docs/data.md."""
 
-    VERSION = tfds.core.Version("1.2.0")
+    VERSION = tfds.core.Version("1.3.0")
     RELEASE_NOTES = {
+        "1.3.0": "`demo_stills` has three images of a person; the other datasets are unchanged.",
         "1.2.0": "`demo` with a harlequin kit, and `demo_stills`; the former demo is now `study`.",
         "1.1.0": "Adds frame rate and the owner's mask.",
         "1.0.0": "First version.",
@@ -66,8 +66,8 @@ class Mannequins(tfds.core.GeneratorBasedBuilder):
         ),
         MannequinsConfig(
             name="demo_stills",
-            description="many more people like those of `demo`, each in one image",
-            train=12_000, validation=0, test=0, frames=(STILL, STILL), train_every=STILL, size=96,
+            description="many more people like those of `demo`, each in three images",
+            train=12_000, validation=0, test=0, frames=(60, 60), train_every=20, size=96,
             clutter=(0.6, 0.3, 0.1), occluded=0.15, kit="harlequin",
         ),
         MannequinsConfig(
