@@ -6,11 +6,10 @@
     maed train --config demo:stage2 --workdir demo/stage2
     maed eval --checkpoint demo/stage2 --data_dir demo/data --split test
 
-Hardware: 2 CPU cores. Time: 13 min 21 s in total, installation included; stage 1 took 8 min 33 s
-(108 ms per step), stage 2 55 s. On another machine 14 min 9 s after installation, at 120 ms per
-step, and 17 min 19 s at an hour when a step took 168 ms.
-Result on the test split: MPJPE 133.9 mm and PA-MPJPE 84.7 mm, 0.36 and 0.59 of the mean pose's
-(after stage 1: 134.2 and 84.3). docs/demo.md lists what was tried.
+Hardware: 2 CPU cores. Time: 13 min 10 s in total, installation included: 3 min 38 s to render,
+7 min 31 s for the steps of stage 1 (82 ms each).
+Result on the test split: MPJPE 129.2 mm and PA-MPJPE 80.3 mm, 0.34 and 0.56 of the mean pose's
+(after stage 1: 129.3 and 79.8). docs/demo.md lists what was tried.
 """
 
 from ml_collections import ConfigDict
