@@ -95,7 +95,7 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
             if isinstance(error, UserError):
                 sys.exit(f"maed: {error}")
             if isinstance(error, OSError) and error.errno in _REFUSED and error.filename:
-                # Even asking whether a file is there raises these.
+                # Even asking whether a file is there raises some of these.
                 sys.exit(f"maed: cannot read or write {error.filename}: {reason(error)}")
             if isinstance(error, BrokenPipeError):  # the reader has gone, as in `maed ... | head`
                 sys.stderr.close()

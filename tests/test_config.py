@@ -84,6 +84,7 @@ def test_override_in_two_words_and_several():
         ("debug", ["--config.lerning_rate=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.optimizer.lr=1"], "did you mean optimizer.learning_rate"),
         ("debug", ["--config.xyz=1"], "runs/config.py lists them all"),
+        ("debug", ["--config.data.augment_images.jiter=1"], "did you mean data.augment_images.jit"),
         ("debug", ["--config.optimizer=1"], "is a section"),
         ("debug", ["--config.steps=many"], "config.steps must be a whole number, not 'many'"),
         ("debug", ["--config.steps=1.5"], "whole number"),

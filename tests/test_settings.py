@@ -102,6 +102,7 @@ def test_without_clips_their_length_does_not_matter_but_the_embeddings_does():
         changes = {"data.clips_per_batch": 0, "data.clip_length": length}
         check_settings(settings(**changes, **{"model.clip_length": 1}))
         check_settings(settings(**changes, init_from="clips"))
+        check_settings(settings(**changes), resumed=True)
         with pytest.raises(UserError, match="use 4 frames: set --config.model.clip_length=1"):
             check_settings(settings(**changes))
     for clips in (0, 2):

@@ -1,5 +1,7 @@
 """The setup of a run before its first step."""
 
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from test_step import equal
 from maed_jax.errors import UserError
 from maed_jax.runs.checkpoints import Checkpoints, write_config
 from maed_jax.runs.config import load_config
-from maed_jax.training.setup import initial_state, set_up
+from maed_jax.training import sharding
+from maed_jax.training.setup import _check_heads, initial_state, set_up
 
 
 @pytest.fixture
@@ -85,3 +88,32 @@ def test_a_saved_run_goes_on_where_its_batches_were(settings, tmp_path):
     assert equal(restored, state) and "resuming from step 0" in messages[0]
     for found, wanted in zip(jax.tree.leaves(next(later.batches)), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_operations_of_a_divided_batch_are_those_of_the_whole(settings):
+    operations = []
+    for parts in (1, 2):
+        config = settings(accumulate=parts, **{"optimizer.name": "muon"})
+        setup = set_up(config)
+        batch = sharding.to_devices(next(setup.batches), setup.mesh)
+        setup.step(setup.init(), batch, setup.step_key)
+        operations.append(setup.step.operations)
+    assert operations[1] == pytest.approx(operations[0], rel=0.02) and operations[0] > 0
+
+
+@pytest.mark.parametrize(
+    "encoders, decoders, init_decoder, refused",
+    [
+        (("ste", "te"), ("ktd", "ktd"), False, True),
+        (("ste", "cnn"), ("ktd", "ktd"), True, False),
+        (("cnn", "cnn"), ("vanilla", "vanilla"), True, True),
+        (("cnn", "cnn"), ("vanilla", "vanilla"), False, False),
+    ],
+)
+def test_heads_matter_where_attention_is_taken_over(encoders, decoders, init_decoder, refused):
+    earlier, now = load_config("debug:stage2", []), load_config("debug:stage2", [])
+    for config, encoder, decoder in zip((earlier, now), encoders, decoders):
+        config.model.encoder, config.model.decoder = encoder, decoder
+    now.init_decoder, now.model.heads = init_decoder, 2 * earlier.model.heads
+    with pytest.raises(UserError, match="heads") if refused else contextlib.nullcontext():
+        _check_heads(now, earlier)

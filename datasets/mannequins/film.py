@@ -242,7 +242,8 @@ def _images(plan, rng, actor, camera, verts, crops, intrinsics):
     seen = {}
     if len(verts) <= FEW:
         low, high = float(camera.pan.min()), float(camera.pan.max())
-        seen = {"width": 1.0 + high - low, "middle": (low + high) / 2}
+        width = min(1.0 + high - low, surroundings.WIDTH)
+        seen = {"width": width, "middle": (low + high) / 2}
     panorama = surroundings.draw_panorama(rng, level, density=1.3 * plan.size, **seen)
     lights = scene.draw_lights(rng)
     darkness = rng.uniform(0.1, 0.5)

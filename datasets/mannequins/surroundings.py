@@ -155,7 +155,7 @@ def draw_panorama(
       level: a key of `CLUTTER`.
       density: pixels per radian.
       blur: pixels; default: random.
-      width: radians; a single image sees at most 1, and a narrower panorama takes less time.
+      width: radians; a view sees at most 1, and a narrower panorama takes less time.
       middle: see `Panorama`.
     """
     h, w = int(1.7 * density), int(width * density)

@@ -128,8 +128,12 @@ class TrainingBatches:
         )
 
     def _starting(self) -> AbstractContextManager:
-        """The first process still needs its workers after SIGTERM, and stops them in another way;
-        if they died, it would also report their shared memory as leaked."""
+        """Spares new workers from signals.
+
+        The first process, which gets them once the first batch is there, still needs its workers
+        after SIGTERM, and stops them in another way; if they died, it would also report their
+        shared memory as leaked.
+        """
         if not self._workers:
             return nullcontext()
         return parallel.spared_from(signal.SIGINT, signal.SIGTERM)

@@ -1,7 +1,7 @@
 """A reconstructed person in the terms of animation software: rest pose, skeleton, keyframes.
 
-Exported files are in metres with y up, as in glTF: the camera frame (x right, y down, z forward)
-rotated by 180 degrees about x. The video's camera is at the origin and looks along -z.
+GLB, BVH and OBJ files are in metres with y up, as in glTF: the camera frame (x right, y down, z
+forward) rotated by 180 degrees about x. The video's camera is at the origin and looks along -z.
 """
 
 from __future__ import annotations

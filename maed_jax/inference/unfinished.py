@@ -106,7 +106,7 @@ class Work:
 def many_files() -> Iterator[None]:
     """Raises the limit on open files as far as allowed: every track has several."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for most in (hard, MACOS_FILES):
+    for most in (hard, max(soft, MACOS_FILES)):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             break

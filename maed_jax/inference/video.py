@@ -177,7 +177,7 @@ def _announced_frames(container, stream, fps: float) -> int:
     elif length := _LENGTH.match(stream.metadata.get("DURATION", "")):  # in Matroska
         hours, minutes, rest = map(float, length.groups())
         seconds = 3600 * hours + 60 * minutes + rest
-    elif container.duration and len(container.streams) == 1:  # else it is that of the longest
+    elif container.duration:  # of its longest stream
         seconds = container.duration / av.time_base
     shown = max(0, round(seconds * fps))
     # Of the frames in a file that was cut without encoding it again, some are not shown.

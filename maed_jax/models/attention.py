@@ -91,8 +91,8 @@ def _sum_over_queries(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a.T @ b`: `[... q k]` and `[... q d]` to `[... k d]`.
 
     XLA on a CPU has fast kernels for many small matrices only without a transposed left operand, so
-    there `a` is transposed first: with 10 tokens per frame, the demo's step takes three quarters of
-    the time.
+    there `a` is transposed first. With 10 tokens per frame, a training step of a small network
+    takes three quarters of the time (docs/tried.md).
     """
 
     def transposed_first(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -234,8 +234,9 @@ def _override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     keys = dict(flatten(config))
     for name, value in read_settings(arguments, "config"):
         if name not in keys:
-            if name not in (common := _augmentation(config)):
-                raise UserError(_unknown(name, keys))
+            common = _augmentation(config)
+            if name not in common:
+                raise UserError(_unknown(name, keys | common))
             with config.unlocked():
                 config.update_from_flattened_dict({name: common[name]})
             keys = dict(flatten(config))

@@ -59,7 +59,7 @@ def check_settings(config: ConfigDict, *, resumed: bool = False) -> None:
     check_model(config)
     for part in ("clips_2d", "images"):
         Augment.of_part(config.data, part)
-    _check_clip_length(config)
+    _check_clip_length(config, resumed)
     if config.init_required and not config.init_from and not resumed:
         raise UserError(
             "this configuration starts from an earlier stage: give its work directory with "
@@ -77,14 +77,14 @@ def check_model(config: ConfigDict) -> None:
     Augment.of_part(config.data, "clips")
 
 
-def _check_clip_length(config: ConfigDict) -> None:
+def _check_clip_length(config: ConfigDict, resumed: bool) -> None:
     """Checks that clips fit the temporal embedding and train each of its entries."""
     model, data = config.model, config.data
     clips = data.clips_per_batch + data.clips_2d_per_batch
     if not has_time_embedding(model):
         return
     if not clips:
-        if model.clip_length > 1 and not config.init_from:
+        if model.clip_length > 1 and not config.init_from and not resumed:
             raise UserError(
                 "single images train only the first frame of the temporal embedding, and "
                 f"evaluation would use {model.clip_length} frames: set --config.model.clip_length=1"

@@ -67,10 +67,10 @@ class Compiled:
             lowered = self._function.lower(*arguments)
             with without_cache() if self._options else contextlib.nullcontext():
                 self._program = lowered.compile(compiler_options=self._options)
+            self._seconds = time.monotonic() - start
             if self._counted is not self._function:
                 lowered = self._counted.lower(*arguments)
             self.operations = (lowered.cost_analysis() or {}).get("flops", 0.0)
-            self._seconds = time.monotonic() - start
         return self._program(*arguments)
 
     def summary(self) -> str:

@@ -64,7 +64,9 @@ def set_up(config: ConfigDict) -> Setup:
 
     points_body = keypoint_body(body)
     program = make_program(config, points_body, mesh)
-    undivided = ConfigDict({**config, "accumulate": 1})
+    counted = None
+    if config.accumulate > 1:
+        counted = make_program(ConfigDict({**config, "accumulate": 1}), points_body, mesh).step
     frames = items["clips"] * data.clip_length + items["images"]
     init_key, step_key = (jax.random.fold_in(jax.random.key(config.seed), i) for i in range(2))
     return Setup(
@@ -72,13 +74,7 @@ def set_up(config: ConfigDict) -> Setup:
         batches=batches,
         items=items,
         validation=Validation(config, program.model, body, mesh) if config.eval_every else None,
-        step=Compiled(
-            program.step,
-            step_options(config, frames, mesh),
-            counted=make_program(undivided, points_body, mesh).step
-            if config.accumulate > 1
-            else None,
-        ),
+        step=Compiled(program.step, step_options(config, frames, mesh), counted),
         step_key=step_key,
         init=lambda: program.init(init_key),
         abstract=program.state,
@@ -116,7 +112,7 @@ def initial_state(
         raise UserError(
             f"the earlier stage (--config.init_from=DIR gives another): {error}"
         ) from None
-    if saved_config is not None and config.model.encoder == saved_config.model.encoder != "cnn":
+    if saved_config is not None:
         _check_heads(config, saved_config)
     state = setup.init()
     variables, report = hand_over(state.variables, earlier, decoder=config.init_decoder)
@@ -126,9 +122,12 @@ def initial_state(
 
 def _check_heads(config: ConfigDict, earlier: ConfigDict) -> None:
     """Checks what does not show in the shapes of parameters but changes what they mean."""
+    encoders = config.model.encoder, earlier.model.encoder
+    decoders = config.model.decoder, earlier.model.decoder
+    attention = "cnn" not in encoders or (config.init_decoder and set(decoders) == {"vanilla"})
     heads, before = config.model.heads, earlier.model.heads
-    if heads != before:
+    if attention and heads != before:
         raise UserError(
-            f"the encoder of {config.init_from} has {before} heads, and its weights mean something "
+            f"the model of {config.init_from} has {before} heads, and its weights mean something "
             f"else with config.model.heads={heads}: set --config.model.heads={before}"
         )
