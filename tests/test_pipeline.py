@@ -115,6 +115,17 @@ def test_hosts_share_each_batch(config):
                 np.testing.assert_array_equal(np.concatenate(given), value, err_msg=name)
 
 
+def run_program(folder, text, config, *arguments):
+    """Runs a program in which CONFIG stands for `config`."""
+    program = folder / "program.py"
+    program.write_text(text.replace("CONFIG", repr(config)))
+    return subprocess.run(
+        [sys.executable, program, *arguments],
+        capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+
+
 DYING = """
 import logging, multiprocessing, os, signal, sys, threading, time
 import numpy as np
@@ -149,13 +160,8 @@ if __name__ == "__main__":
 def test_worker_processes_change_nothing_even_if_one_dies(config, tmp_path):
     """In a separate program that, like most, parses no absl flags."""
     config |= {"workers": 2, "clips_per_batch": 0, "images_per_batch": 2}
-    program, out = tmp_path / "program.py", tmp_path / "images.npy"
-    program.write_text(DYING.replace("CONFIG", repr(config)))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, program, out],
-        capture_output=True, text=True, timeout=300, env=environment,
-    )  # fmt: skip
+    out = tmp_path / "images.npy"
+    done = run_program(tmp_path, DYING, config, out)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stderr.count("Restarting all workers") == 1 and "Keyboard" not in done.stderr
     expected = take(training_batches(config | {"workers": 0}, 0, 8), 27)[1:]
@@ -172,12 +178,7 @@ if __name__ == "__main__":
 
 
 def test_batches_that_nobody_closed_end_with_the_program(config, tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(LEFT_OPEN.replace("CONFIG", repr(config | {"workers": 2})))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=300, env=environment
-    )
+    done = run_program(tmp_path, LEFT_OPEN, config | {"workers": 2})
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -214,12 +215,7 @@ except UserError as error:
 
 
 def test_scripts_that_workers_cannot_import_are_reported(config, tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(UNGUARDED.replace("CONFIG", repr(config | {"workers": 1})))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=300, env=environment
-    )
+    done = run_program(tmp_path, UNGUARDED, config | {"workers": 1})
     assert 'must be under `if __name__ == "__main__":`' in done.stdout
 
 

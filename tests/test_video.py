@@ -13,6 +13,7 @@ from small_videos import damage, figure_images, write_video
 from maed_jax.errors import UserError
 from maed_jax.inference.video import (
     VideoWriter,
+    _announced_frames,
     _decoded_frames,
     _measured_rate,
     _on_one_clock,
@@ -212,6 +213,25 @@ def test_longer_sound_announces_no_frames(tmp_path):
         container.mux(stream.encode()), container.mux(sound.encode())
     video = open_video(path)
     assert video.announced == len(list(video.frames())) == 20
+
+
+@pytest.mark.parametrize(
+    "frames, ticks, length, announced",
+    [
+        (0, 0, "01:00:02.5", 36025),
+        (0, 0, "9" * 400 + ":00:02.5", 0),
+        (0, 0, "soon", 0),
+        (-5, -7, "", 0),
+        (-5, 70, "", 7),
+        (12, 70, "", 7),
+        (12, None, "", 12),
+    ],
+)
+def test_announced_frames_of_any_header(frames, ticks, length, announced):
+    stream = SimpleNamespace(
+        frames=frames, duration=ticks, time_base=Fraction(1, 100), metadata={"DURATION": length}
+    )
+    assert _announced_frames(SimpleNamespace(duration=None), stream, 10.0) == announced
 
 
 def sound(path):

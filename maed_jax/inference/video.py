@@ -36,7 +36,7 @@ THREADS = 4  # of x264 on any machine: its output depends on their number
 CLOCK = 90_000  # ticks per second in written videos; fine enough for any frame rate
 _BT709 = 1  # number of BT.709 in FFmpeg's tables of primaries, transfers and matrices
 _MPEG_RANGE = 1
-_LENGTH = re.compile(r"(\d+):(\d+):(\d+(?:\.\d*)?)")
+_LENGTH = re.compile(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d*)?)")  # hours, minutes, seconds
 # Allowed formats, by FFmpeg's names. It knows many more, among them lists of other files (HLS,
 # DASH, concat, SDP, numbered images), which it would follow wherever they lead.
 _KINDS = (
@@ -179,9 +179,9 @@ def _announced_frames(container, stream, fps: float) -> int:
         seconds = 3600 * hours + 60 * minutes + rest
     elif container.duration:  # of its longest stream
         seconds = container.duration / av.time_base
-    shown = max(0, round(seconds * fps))
+    frames, shown = max(0, stream.frames), max(0, round(seconds * fps))
     # Of the frames in a file that was cut without encoding it again, some are not shown.
-    return min(stream.frames, shown) if stream.frames and shown else stream.frames or shown
+    return min(frames, shown) if frames and shown else max(frames, shown)
 
 
 def _measured_rate(path: Path) -> float | None:
