@@ -275,6 +275,7 @@ def test_names_of_results(tmp_path):
     (tmp_path / "dance.mp4").symlink_to("9f86d081")
     inputs = [str(tmp_path / name) for name in ("take.2", "dance.mp4")]
     assert command.names_of(inputs) == ["take.2", "dance"]
+    assert command.names_of(["a" * 300 + ".mp4"]) == ["a" * 300]  # its own error comes later
 
 
 def test_a_video_cut_short_is_said_to_be(capsys):

@@ -233,7 +233,7 @@ def names_of(inputs: list[str]) -> list[str]:
     names: list[str] = []
     for path in map(Path, inputs):
         path = Path(os.path.abspath(path))  # not of what a link leads to
-        stem = re.sub(r"^\.+", "", path.name if path.is_dir() else path.stem) or "input"
+        stem = re.sub(r"^\.+", "", path.name if os.path.isdir(path) else path.stem) or "input"
         name, count = stem, 1
         while name in names:
             count += 1
