@@ -54,7 +54,7 @@ def network_input(clip: Array) -> Array:
     """Converts clips `[... 3]` to the network's input: normalises uint8, returns floats unchanged.
 
     Raises:
-      UserError: they have another type.
+      UserError: they have another type, or not three channels.
     """
     if clip.shape[-1:] != (3,):
         raise UserError(f"the model takes clips [b t h w 3], not an array {list(clip.shape)}")

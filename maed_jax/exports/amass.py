@@ -34,10 +34,9 @@ def write_amass(path: str | Path, person: Person, body: Body) -> None:
     """
     animation = animate(person, body)
     n = len(person)
-    rotations = Rotation.from_quat(animation.rotations.reshape(-1, 4))
-    poses = rotations.as_rotvec().reshape(n, -1, 3)[:, :_JOINTS]
-    root = Rotation.from_matrix(Z_UP_FROM_Y_UP) * Rotation.from_quat(animation.rotations[:, 0])
-    poses[:, 0] = root.as_rotvec()
+    root, *others = map(Rotation.from_quat, np.moveaxis(animation.rotations[:, :_JOINTS], 1, 0))
+    root = Rotation.from_matrix(Z_UP_FROM_Y_UP) * root
+    poses = np.stack([joint.as_rotvec() for joint in (root, *others)], axis=1)
     betas = np.zeros(NUM_BETAS)
     if body.name == "smpl":
         betas[: person.shape.shape[1]] = person.shape.mean(axis=0)
